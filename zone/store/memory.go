@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// MemoryOptions bound the log of changes. Zero values have defaults.
+type MemoryOptions struct {
+	// MaxChanges is how many changes the log keeps; 0 means 10,000.
+	MaxChanges int
+	// MaxOctets is how many octets of names and rdata the log keeps; 0 means
+	// 16 MiB. The latest change is kept however large it is.
+	MaxOctets int
+}
+
+// Memory is a Store whose contents live as long as the value does. It holds
+// its own copy of every record, at about 100 octets each.
+type Memory struct {
+	options MemoryOptions
+
+	mu     sync.RWMutex // guards what follows
+	closed bool
+	found  bool
+	serial uint32
+	// records maps recordKey to the TTL, so that one string is all that a
+	// record costs.
+	records map[string]uint32
+	owners  map[string]Owner
+	log     []Change
+	logged  int // octets in log
+}
+
+var _ Store = (*Memory)(nil)
+
+// NewMemory returns an empty store.
+func NewMemory(options MemoryOptions) *Memory {
+	if options.MaxChanges <= 0 {
+		options.MaxChanges = 10_000
+	}
+	if options.MaxOctets <= 0 {
+		options.MaxOctets = 16 << 20
+	}
+	return &Memory{options: options, records: make(map[string]uint32), owners: make(map[string]Owner)}
+}
+
+// Reopen returns a store with the contents that m had when it was closed, as
+// opening a directory again would. m stays closed and must not be reopened
+// twice. It is an error if m is open.
+func (m *Memory) Reopen() (*Memory, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		return nil, fmt.Errorf("store: reopen: still in use")
+	}
+	return &Memory{
+		options: m.options, found: m.found, serial: m.serial,
+		records: m.records, owners: m.owners, log: m.log, logged: m.logged,
+	}, nil
+}
+
+// recordKey is what makes a record that record: its name, which cannot hold a
+// zero octet in presentation form, then type, class and data.
+func recordKey(r Record) string {
+	var b strings.Builder
+	b.Grow(len(r.Name) + 5 + len(r.Data))
+	b.WriteString(r.Name)
+	b.WriteByte(0)
+	var fixed [4]byte
+	binary.BigEndian.PutUint16(fixed[0:], r.Type)
+	binary.BigEndian.PutUint16(fixed[2:], r.Class)
+	b.Write(fixed[:])
+	b.Write(r.Data)
+	return b.String()
+}
+
+func recordOf(key string, ttl uint32) Record {
+	name, rest, _ := strings.Cut(key, "\x00")
+	return Record{
+		Name:  name,
+		Type:  uint16(rest[0])<<8 | uint16(rest[1]),
+		Class: uint16(rest[2])<<8 | uint16(rest[3]),
+		TTL:   ttl,
+		Data:  []byte(rest[4:]),
+	}
+}
+
+// Load implements Store.
+func (m *Memory) Load(ctx context.Context, v Visitor) (uint32, bool, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return 0, false, ErrClosed
+	}
+	if !m.found {
+		return 0, false, nil
+	}
+	for key, ttl := range m.records {
+		if err := v.Record(recordOf(key, ttl)); err != nil {
+			return 0, true, err
+		}
+	}
+	for _, owner := range m.owners {
+		if err := v.Owner(owner); err != nil {
+			return 0, true, err
+		}
+	}
+	return m.serial, true, ctx.Err()
+}
+
+// Init implements Store.
+func (m *Memory) Init(ctx context.Context, c Contents) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.closed:
+		return ErrClosed
+	case m.found:
+		return ErrNotEmpty
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("store: init: %w", err)
+	}
+	for r := range c.Records {
+		m.records[recordKey(r)] = r.TTL
+	}
+	if c.Owners != nil {
+		for o := range c.Owners {
+			m.owners[o.Name] = o
+		}
+	}
+	m.serial, m.found = c.Serial, true
+	return nil
+}
+
+// Commit implements Store.
+func (m *Memory) Commit(ctx context.Context, changes []Change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.closed:
+		return ErrClosed
+	case len(changes) == 0:
+		return nil
+	case !m.found:
+		return ErrEmpty
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("store: commit: %w", err)
+	}
+	at := m.serial
+	for _, c := range changes {
+		if c.From != at {
+			return fmt.Errorf("%w: at serial %d, change starts at %d", ErrOrder, at, c.From)
+		}
+		at = c.To
+	}
+	for _, c := range changes {
+		m.apply(c)
+	}
+	return nil
+}
+
+func (m *Memory) apply(c Change) {
+	for _, r := range c.Removed {
+		delete(m.records, recordKey(r))
+	}
+	for _, r := range c.Added {
+		m.records[recordKey(r)] = r.TTL
+	}
+	for _, o := range c.Owners {
+		m.owners[o.Name] = o
+	}
+	for _, name := range c.Disowned {
+		delete(m.owners, name)
+	}
+	m.serial = c.To
+	if c.From == c.To {
+		return
+	}
+	m.log = append(m.log, Change{From: c.From, To: c.To, Removed: c.Removed, Added: c.Added})
+	m.logged += octets(c)
+	drop := 0
+	for len(m.log)-drop > m.options.MaxChanges || (m.logged > m.options.MaxOctets && len(m.log)-drop > 1) {
+		m.logged -= octets(m.log[drop])
+		// What is dropped must not be kept alive by the backing array.
+		m.log[drop] = Change{}
+		drop++
+	}
+	m.log = m.log[drop:]
+}
+
+func octets(c Change) int {
+	n := 0
+	for _, list := range [][]Record{c.Removed, c.Added} {
+		for _, r := range list {
+			n += len(r.Name) + len(r.Data) + 10
+		}
+	}
+	return n
+}
+
+// Changes implements Store.
+func (m *Memory) Changes(ctx context.Context, from, to uint32) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		found, err := m.between(from, to)
+		if err != nil {
+			yield(Change{}, err)
+			return
+		}
+		for _, c := range found {
+			if err := ctx.Err(); err != nil {
+				yield(Change{}, fmt.Errorf("store: changes: %w", err))
+				return
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// between returns a copy of that stretch of the log, so that dropping from it
+// meanwhile does no harm.
+func (m *Memory) between(from, to uint32) ([]Change, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return nil, ErrClosed
+	}
+	if from == to {
+		return nil, nil
+	}
+	// A serial may occur again after the space of serials has wrapped round:
+	// the latest stretch is the one meant.
+	end := -1
+	for i := len(m.log) - 1; i >= 0; i-- {
+		if end < 0 && m.log[i].To == to {
+			end = i
+		}
+		if end >= 0 && m.log[i].From == from {
+			return slices.Clone(m.log[i : end+1]), nil
+		}
+	}
+	return nil, fmt.Errorf("%w: from %d to %d", ErrHistory, from, to)
+}
+
+// Close implements Store.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}

@@ -1,0 +1,148 @@
+package zone
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// Config is what Open needs.
+type Config struct {
+	// Origin is the zone's name. Required.
+	Origin string
+	// Store keeps the zone. Required. From a successful Open to Close it is
+	// the zone's alone, and Close closes it.
+	Store store.Store
+	// Seed returns the zone's first contents, as ParseSeed or GeneratedApex
+	// do. It is called only if the store is empty; nil makes an empty store an
+	// error.
+	Seed func() ([]dns.RR, error)
+	// Limits bound what updates may do. The zero value is the defaults.
+	Limits Limits
+	// TombstoneLifetime is how long a name whose records went keeps its owner.
+	// 0 means 7 days. Entries go lazily, with later updates.
+	TombstoneLifetime time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Limits bound what updates may do to the zone. An update that would exceed
+// one is refused whole, with a *LimitError in its Result. Zero means the
+// default. A seed may exceed RecordsPerSet and TypesPerName; updates can then
+// only shrink what is too large.
+type Limits struct {
+	// UpdateRecords is how many records the prerequisite and update sections
+	// may hold together. Default 2,000.
+	UpdateRecords int
+	// UpdateOctets is how many octets of names and rdata they may hold,
+	// uncompressed. Default 65,535.
+	UpdateOctets int
+	// RecordsPerSet is how many records an RRset may hold. Default 100.
+	RecordsPerSet int
+	// TypesPerName is how many RRsets a name may have. Default 100.
+	TypesPerName int
+	// ZoneRecords is how many records the zone may hold. Default 5,000,000.
+	ZoneRecords int
+	// ZoneOctets is how many octets of names and rdata the zone may hold.
+	// Default 1 GiB.
+	ZoneOctets int
+	// Tombstones is how many names without records may keep an owner. When
+	// there are more, the oldest go before their time. Default 1,000,000.
+	Tombstones int
+	// Queue is how many updates may wait for the writer. Default 1,024.
+	Queue int
+	// Batch is how many updates share one Commit at most. Default 256.
+	Batch int
+}
+
+// ErrClosed is in the Result of an update to a zone that was closed.
+var ErrClosed = errors.New("zone: closed")
+
+// An Update is one UPDATE message and who judges it.
+type Update struct {
+	// Message is as unpacked from the wire: Question is the zone section,
+	// Answer the prerequisites, Ns the update section. It must not be modified
+	// until Apply returns.
+	Message *dns.Msg
+	// Authorize decides on the update, given the state it would apply to. It
+	// is called at most once, on the zone's writer goroutine, so it must not
+	// block and must not call Apply. The Snapshot is valid only during the
+	// call. nil allows every update.
+	Authorize func(*Snapshot, *Update) Decision
+}
+
+// A Decision is what Authorize says.
+type Decision struct {
+	Allow bool
+	// Rule and Reason are for the log.
+	Rule, Reason string
+	// Own are names whose owner is set if the update succeeds, in the same
+	// commit as its records. A claim to a name that has no records afterwards
+	// makes a tombstone if the name had records or an owner before, and is
+	// dropped otherwise. A claim to a name outside the zone is dropped.
+	Own []Claim
+	// Notes are for the log too.
+	Notes []string
+}
+
+// A Claim gives Name to Principal.
+type Claim struct {
+	Name, Principal string
+}
+
+// Ownership is who owns a name.
+type Ownership struct {
+	Principal string
+	// Deleted is when the name's last record went, in UTC and whole seconds;
+	// zero while it has records. It may lie further back than the tombstone
+	// lifetime, until the entry is expired; whoever decides by it compares.
+	Deleted time.Time
+}
+
+// A Result is the outcome of an update.
+type Result struct {
+	// Rcode is for the response.
+	Rcode int
+	// Before and After are the serials around the update. They differ if and
+	// only if records changed.
+	Before, After uint32
+	// Changed says whether records changed. Ownership alone does not count.
+	Changed bool
+	// Decision is what Authorize returned, if it was asked.
+	Decision Decision
+	// Err says why Rcode is not NOERROR, for the log: a *LimitError when a
+	// limit was exceeded, ErrClosed, the context's or the store's error.
+	Err error
+}
+
+// A Zone is one authoritative zone. All methods are safe for concurrent use.
+type Zone struct {
+}
+
+// Open loads the zone from its store, or fills an empty store with the seed.
+func Open(config Config) (*Zone, error) { return nil, errors.New("zone: not yet") }
+
+// Origin returns the zone's name, in lower case and absolute.
+func (z *Zone) Origin() string { return "" }
+
+// Snapshot returns the zone's present state. It never blocks.
+func (z *Zone) Snapshot() *Snapshot { return nil }
+
+// Apply does one dynamic update (RFC 2136 section 3), waiting its turn behind
+// those already queued, and returns when the update is durable or has failed.
+//
+// Errors of form are found first (FORMERR, NOTAUTH, NOTZONE), then Authorize
+// is asked (REFUSED), then the prerequisites are compared (NXDOMAIN, YXDOMAIN,
+// NXRRSET, YXRRSET). A limit exceeded is REFUSED. If the store cannot commit,
+// the answer is SERVFAIL and the zone is as before. If ctx ends before the
+// writer has taken the update it is not applied and the answer is SERVFAIL;
+// after that ctx has no effect.
+func (z *Zone) Apply(ctx context.Context, u *Update) Result { return Result{} }
+
+// Close ends the writer after the batch it is at, and closes the store.
+// Snapshots stay usable; updates get SERVFAIL. It may be called again.
+func (z *Zone) Close() error { return nil }
