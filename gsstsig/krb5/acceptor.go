@@ -1,0 +1,570 @@
+package krb5
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// DefaultClockSkew is the difference of clocks that is let pass where none is
+// configured, the customary five minutes.
+const DefaultClockSkew = 5 * time.Minute
+
+// AcceptorConfig says whom an Acceptor lets in, and how.
+type AcceptorConfig struct {
+	// Keytabs holds the services' keys. Required.
+	Keytabs *Keytabs
+
+	// Replays remembers authenticators. Required; share one between all
+	// acceptors of a process, and keep it over reloads.
+	Replays *ReplayCache
+
+	// Services are the service principals that tickets may be for, compared
+	// without regard to ASCII case except in the realm; one without a realm
+	// stands for that of every realm. If empty: every principal in Keytabs with
+	// two components of which the first is "DNS" in any case.
+	Services []Principal
+
+	// Realms are the client realms let in, compared exactly. If empty: those of
+	// Keytabs, as they are at the time of the handshake.
+	Realms []string
+
+	// EncryptionTypes are those let in for tickets, session keys and subkeys.
+	// If empty: 17, 18, 19 and 20, the AES types, which are all that are
+	// supported. DES never will be.
+	EncryptionTypes []int32
+
+	// ClockSkew is how far a client's clock may be off; 0 means
+	// DefaultClockSkew.
+	ClockSkew time.Duration
+
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Acceptor is the service's side of the mechanism: keys and rules, from which
+// each handshake gets its context. It does not change and is safe for
+// concurrent use.
+type Acceptor struct {
+	keytabs         *Keytabs
+	replays         *ReplayCache
+	services        []Principal
+	realms          []string
+	encryptionTypes []int32
+	skew            time.Duration
+	now             func() time.Time
+}
+
+// NewAcceptor checks the configuration. It does not demand that a key fits it:
+// keytabs change while the server runs.
+func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
+	if c.Keytabs == nil || c.Replays == nil {
+		return nil, errors.New("kerberos: an acceptor needs keytabs and a replay cache")
+	}
+	if c.ClockSkew < 0 {
+		return nil, errors.New("kerberos: a clock skew cannot be negative")
+	}
+	a := &Acceptor{
+		keytabs:         c.Keytabs,
+		replays:         c.Replays,
+		services:        slices.Clone(c.Services),
+		realms:          slices.Clone(c.Realms),
+		encryptionTypes: slices.Clone(c.EncryptionTypes),
+		skew:            c.ClockSkew,
+		now:             c.Now,
+	}
+	if a.skew == 0 {
+		a.skew = DefaultClockSkew
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if len(a.encryptionTypes) == 0 {
+		a.encryptionTypes = defaultEncryptionTypes
+	}
+	for _, id := range a.encryptionTypes {
+		if encryptions[id] == nil {
+			return nil, fmt.Errorf("kerberos: %s is not supported", EncryptionTypeName(id))
+		}
+	}
+	a.replays.keepFor(a.skew)
+	return a, nil
+}
+
+// Holds reports whether token, an AP-REQ in GSS-API framing, is for a service
+// that this acceptor has a key of and may speak for. It decrypts nothing: the
+// answer says whose token it is, not whether it is good.
+func (a *Acceptor) Holds(token []byte) bool {
+	t, ok := parseToken(token)
+	if !ok || t.id != tokenAPReq {
+		return false
+	}
+	service, ok := peekService(t.body)
+	return ok && len(a.keytabs.set.Load().services[service.folded()]) > 0 && a.serves(service)
+}
+
+// NewContext begins a handshake.
+func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{acceptor: a} }
+
+func (a *Acceptor) serves(p Principal) bool {
+	if len(a.services) == 0 {
+		return p.isDNS()
+	}
+	return slices.ContainsFunc(a.services, func(q Principal) bool {
+		if q.Realm == "" {
+			q.Realm = p.Realm
+		}
+		return q.folded() == p.folded()
+	})
+}
+
+// AcceptorContext is one handshake and, once that is done, the context it
+// established. Accept must not be called concurrently with anything else;
+// after it has returned, all methods are safe for concurrent use.
+type AcceptorContext struct {
+	acceptor *Acceptor
+	used     bool
+	peer     Principal
+	service  Principal
+	expires  time.Time
+	session  *session
+}
+
+// Accept takes the client's token, one AP-REQ in the framing of RFC 2743,
+// section 3.1. If the client asked for mutual authentication reply is an
+// AP-REP in the same framing, else nil: a context needs one token only.
+//
+// Errors are of type *Error. With an error reply may be a KRB-ERROR in the
+// same framing that tells the client what is wrong. A context takes one token;
+// after a failure begin a new one.
+func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
+	if c.used {
+		return nil, malformed("a token came after the handshake was over")
+	}
+	c.used = true
+	t, ok := parseToken(token)
+	if !ok {
+		return nil, malformed("the token has no Kerberos framing")
+	}
+	if t.id != tokenAPReq {
+		return nil, malformed("the token is not an AP-REQ")
+	}
+	req, ok := parseAPReq(t.body)
+	if !ok {
+		return nil, malformed("the AP-REQ is malformed")
+	}
+	h := handshake{acceptor: c.acceptor, now: c.acceptor.now(), req: req}
+	defer h.wipe()
+	if failure := h.verify(); failure != nil {
+		failure.Service = req.ticket.service.shown()
+		failure.EncryptionType = req.ticket.enc.encryptionType
+		return h.refusal(t.mechanism, failure.Code), failure
+	}
+	reply, session, err := h.establish(t.mechanism)
+	if err != nil {
+		return nil, &Error{Code: codeGeneric, Reason: "the AP-REP cannot be made", Service: req.ticket.service.shown(), err: err}
+	}
+	c.peer, c.service, c.expires, c.session = h.ticket.client, h.service, h.ticket.end, session
+	return reply, nil
+}
+
+// Established reports whether the context has keys: Accept succeeded, and Wipe
+// was not called.
+func (c *AcceptorContext) Established() bool { return c.session != nil && c.session.alive() }
+
+// Peer is the client's name and realm, as the KDC wrote them into the ticket.
+func (c *AcceptorContext) Peer() Principal { return c.peer }
+
+// Service is the principal, in the keytab's spelling, whose key decrypted the
+// ticket.
+func (c *AcceptorContext) Service() Principal { return c.service }
+
+// Expires is the end of the ticket. As tickets are let in until clocks that
+// differ by the allowed skew agree that they are over, it may have just
+// passed.
+func (c *AcceptorContext) Expires() time.Time { return c.expires }
+
+// SessionEncryptionType is the type of the key that makes the MICs, 0 before
+// the context is established.
+func (c *AcceptorContext) SessionEncryptionType() int32 {
+	if c.session == nil {
+		return 0
+	}
+	return c.session.encryption.id
+}
+
+// GetMIC makes a MIC over message (RFC 4121, section 4.2.6.1). Each call takes
+// the next sequence number. The error is ErrNotEstablished.
+func (c *AcceptorContext) GetMIC(message []byte) ([]byte, error) {
+	if c.session == nil {
+		return nil, ErrNotEstablished
+	}
+	return c.session.getMIC(message)
+}
+
+// VerifyMIC checks the client's MIC over message. MICs may come out of order,
+// within limits, but none twice: that is ErrReplay. Other errors are
+// ErrMalformed, ErrIntegrity and ErrNotEstablished.
+func (c *AcceptorContext) VerifyMIC(message, mic []byte) error {
+	if c.session == nil {
+		return ErrNotEstablished
+	}
+	return c.session.verifyMIC(message, mic)
+}
+
+// Wipe overwrites the keys. What needs them fails from then on; Peer and the
+// like go on answering.
+func (c *AcceptorContext) Wipe() {
+	if c.session != nil {
+		c.session.wipe()
+	}
+}
+
+// handshake is the work on one AP-REQ.
+type handshake struct {
+	acceptor *Acceptor
+	now      time.Time
+	req      apReq
+
+	service       Principal
+	plain         [][]byte // decrypted, to be wiped
+	ticket        encTicketPart
+	authenticator authenticator
+	flags         uint32
+	session       key
+	subkey        key
+}
+
+func (h *handshake) wipe() {
+	for _, b := range h.plain {
+		clear(b)
+	}
+	h.session.wipe()
+	h.subkey.wipe()
+}
+
+// verify does what RFC 4120, section 3.2.3 demands of a server, and RFC 4121,
+// section 4.1.1 of an acceptor.
+func (h *handshake) verify() *Error {
+	if h.req.options.has(optionUseSessionKey) {
+		return &Error{Code: codeNoKey, Reason: "the client asks for user-to-user authentication, which a service with a keytab does not do", err: ErrNotAccepted}
+	}
+	for _, step := range []func() *Error{
+		h.openTicket, h.openAuthenticator, h.checkTimes, h.checkClient, h.checkGSS, h.checkReplay,
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openTicket finds the key and decrypts the ticket.
+func (h *handshake) openTicket() *Error {
+	service, enc := h.req.ticket.service, h.req.ticket.enc
+	if !h.acceptor.serves(service) {
+		return &Error{
+			Code:   codeNotUs,
+			Reason: "the ticket is for " + service.shown() + ", which this server does not answer for",
+			Advice: "have clients ask for one of the server's DNS/ principals, or allow this one",
+			err:    ErrNotAccepted,
+		}
+	}
+	if !slices.Contains(h.acceptor.encryptionTypes, enc.encryptionType) {
+		return &Error{
+			Code:   codeEtypeNoSupport,
+			Reason: "the ticket for " + service.shown() + " is encrypted in " + EncryptionTypeName(enc.encryptionType) + ", which is not let in",
+			Advice: "give the service principal AES keys and export it again",
+			err:    ErrEncryptionType,
+		}
+	}
+	keys := h.acceptor.keytabs.set.Load().services[service.folded()]
+	try := candidates(keys, enc.encryptionType, enc.version)
+	for _, k := range try {
+		plain, err := k.ticket.decrypt(enc.cipher)
+		if err != nil {
+			continue
+		}
+		h.plain = append(h.plain, plain)
+		part, ok := parseEncTicketPart(plain)
+		if !ok {
+			return &Error{Code: codeModified, Reason: "the decrypted ticket is malformed", err: ErrMalformed}
+		}
+		h.service, h.ticket = k.principal, part
+		return h.takeSessionKey()
+	}
+	return h.noKey(keys, try)
+}
+
+func (h *handshake) takeSessionKey() *Error {
+	if !slices.Contains(h.acceptor.encryptionTypes, h.ticket.keyType) {
+		return &Error{
+			Code:   codeEtypeNoSupport,
+			Reason: "the session key is of type " + EncryptionTypeName(h.ticket.keyType) + ", which is not let in",
+			Advice: "let KDC and client use AES for session keys",
+			err:    ErrEncryptionType,
+		}
+	}
+	k, err := newKey(h.ticket.keyType, h.ticket.keyValue)
+	if err != nil {
+		return &Error{Code: codeModified, Reason: "the session key does not fit its type", err: ErrMalformed}
+	}
+	h.session = k
+	return nil
+}
+
+// noKey puts into words why no key decrypted the ticket.
+func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
+	service, enc := h.req.ticket.service.shown(), h.req.ticket.enc
+	name := EncryptionTypeName(enc.encryptionType)
+	if len(keys) == 0 {
+		return &Error{
+			Code:          codeNoKey,
+			Reason:        "no key for " + service + " is held",
+			Advice:        "add the principal to the keytab",
+			WantedVersion: int(enc.version),
+			err:           ErrNoKey,
+		}
+	}
+	e := &Error{WantedVersion: int(enc.version)}
+	if len(tried) == 0 {
+		var held []string
+		for _, k := range keys {
+			held = append(held, EncryptionTypeName(k.ticket.encryption.id))
+		}
+		slices.Sort(held)
+		e.Code, e.err = codeNoKey, ErrNoKey
+		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s; keys held are %s", service, name, strings.Join(slices.Compact(held), ", "))
+		e.Advice = "the keytab lacks the " + name + " key of " + service + ": export it again"
+		return e
+	}
+	for _, k := range tried {
+		e.HeldVersions = append(e.HeldVersions, int(k.version))
+	}
+	slices.Sort(e.HeldVersions)
+	e.HeldVersions = slices.Compact(e.HeldVersions)
+	held := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(e.HeldVersions)), ", "), "[]")
+	switch {
+	case enc.version == 0 || slices.Contains(e.HeldVersions, int(enc.version)):
+		e.Code, e.err = codeModified, ErrIntegrity
+		e.Reason = fmt.Sprintf("the ticket for %s (%s, key version %d) does not decrypt with the keys held (versions %s)", service, name, enc.version, held)
+		e.Advice = "the key of " + service + " was changed without its version, or comes from another KDC: export it again"
+	default:
+		e.Code, e.err = codeBadKeyVersion, ErrNoKey
+		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s, key version %d; versions held are %s", service, name, enc.version, held)
+		if int(enc.version) > e.HeldVersions[len(e.HeldVersions)-1] {
+			e.Advice = fmt.Sprintf("the keytab lacks version %d of %s: export it again", enc.version, service)
+		} else {
+			e.Advice = "the client's ticket is older than the keys held: it should get a new one (kdestroy, kinit)"
+		}
+	}
+	return e
+}
+
+// openAuthenticator decrypts the authenticator and compares its client with
+// the ticket's.
+func (h *handshake) openAuthenticator() *Error {
+	if h.req.authenticator.encryptionType != h.session.encryption.id {
+		return &Error{Code: codeBadIntegrity, Reason: "the authenticator is not encrypted in the session key's type", err: ErrIntegrity}
+	}
+	keys := h.session.cipherKeys(usageAuthenticator)
+	defer keys.wipe()
+	plain, err := keys.decrypt(h.req.authenticator.cipher)
+	if err != nil {
+		return &Error{Code: codeBadIntegrity, Reason: "the authenticator does not decrypt with the ticket's session key", err: ErrIntegrity}
+	}
+	h.plain = append(h.plain, plain)
+	a, ok := parseAuthenticator(plain)
+	if !ok {
+		return &Error{Code: codeModified, Reason: "the decrypted authenticator is malformed", err: ErrMalformed}
+	}
+	if !a.client.Equal(h.ticket.client) {
+		return &Error{
+			Code:   codeBadMatch,
+			Reason: "the authenticator is in the name of " + a.client.shown() + ", the ticket in that of " + h.ticket.client.shown(),
+			err:    ErrMismatch,
+		}
+	}
+	h.authenticator = a
+	return nil
+}
+
+// checkTimes compares the client's clock and the ticket's life with ours.
+func (h *handshake) checkTimes() *Error {
+	ahead := h.authenticator.at().Sub(h.now)
+	if ahead > h.acceptor.skew || -ahead > h.acceptor.skew {
+		where := "ahead of"
+		if ahead < 0 {
+			where, ahead = "behind", -ahead
+		}
+		return &Error{
+			Code:   codeSkew,
+			Reason: fmt.Sprintf("the clock of %s is %s %s this server's, more than the %s allowed", h.ticket.client.shown(), ahead.Round(time.Second), where, h.acceptor.skew),
+			Advice: "synchronise both clocks with the KDC's (NTP)",
+			err:    ErrSkew,
+		}
+	}
+	if h.ticket.flags.has(ticketInvalid) {
+		return &Error{Code: codeTicketNotYet, Reason: "the ticket of " + h.ticket.client.shown() + " is postdated and was never validated", Advice: "validate it (kinit -v)", err: ErrNotYetValid}
+	}
+	if h.ticket.start.Sub(h.now) > h.acceptor.skew {
+		return &Error{
+			Code:   codeTicketNotYet,
+			Reason: "the ticket of " + h.ticket.client.shown() + " is valid only from " + h.ticket.start.UTC().Format(time.RFC3339),
+			Advice: "synchronise this server's clock with the KDC's (NTP)",
+			err:    ErrNotYetValid,
+		}
+	}
+	if h.now.Sub(h.ticket.end) > h.acceptor.skew {
+		return &Error{
+			Code:   codeTicketExpired,
+			Reason: "the ticket of " + h.ticket.client.shown() + " ended at " + h.ticket.end.UTC().Format(time.RFC3339),
+			Advice: "the client needs a new one (kinit)",
+			err:    ErrExpired,
+		}
+	}
+	return nil
+}
+
+// checkClient decides whether a client of this name and realm is let in at
+// all; what it may do then is for others to say.
+func (h *handshake) checkClient() *Error {
+	client := h.ticket.client
+	if client.isAnonymous() {
+		return &Error{Code: codePolicy, Reason: "the ticket is anonymous", err: ErrNotAccepted}
+	}
+	realms := h.acceptor.realms
+	if len(realms) == 0 {
+		realms = h.acceptor.keytabs.set.Load().realms
+	}
+	if !slices.Contains(realms, client.Realm) {
+		return &Error{
+			Code:   codePolicy,
+			Reason: "clients of the realm " + shown(client.Realm) + " are not let in: " + client.shown(),
+			Advice: "list the realm if its clients may come",
+			err:    ErrForeignRealm,
+		}
+	}
+	// A realm between the client's and ours could have made the client up.
+	// Without a list of paths of our own, the KDC's word that it has checked
+	// the path decides (RFC 4120, section 2.7).
+	if len(h.ticket.transited) > 0 && !h.ticket.flags.has(ticketTransitChecked) {
+		return &Error{
+			Code:   codePathRefused,
+			Reason: "the ticket of " + client.shown() + " came through other realms, and the KDC did not check which",
+			Advice: "let the KDC check transited realms (capaths)",
+			err:    ErrNotAccepted,
+		}
+	}
+	return nil
+}
+
+// checkGSS reads the GSS flags and the initiator's subkey.
+func (h *handshake) checkGSS() *Error {
+	if h.authenticator.checksum == nil || h.authenticator.checksumType != checksumGSS {
+		return &Error{Code: codeBadChecksum, Reason: "the authenticator has no GSS checksum field", err: ErrMalformed}
+	}
+	c, err := parseGSSChecksum(h.authenticator.checksum)
+	if err != nil {
+		return &Error{Code: codeBadChecksum, Reason: "the authenticator is malformed: " + err.Error(), err: ErrMalformed}
+	}
+	if c.flags&flagIntegrity == 0 {
+		return &Error{Code: codeGeneric, Reason: "the client did not ask for integrity, without which there is no TSIG", err: ErrNoIntegrity}
+	}
+	if c.flags&flagDCEStyle != 0 {
+		return &Error{Code: codeGeneric, Reason: "the client asks for a DCE-style handshake", err: ErrNoIntegrity}
+	}
+	h.flags = c.flags
+	if h.authenticator.subkey == nil {
+		return nil
+	}
+	if !slices.Contains(h.acceptor.encryptionTypes, h.authenticator.subkeyType) {
+		return &Error{Code: codeEtypeNoSupport, Reason: "the client's subkey is of type " + EncryptionTypeName(h.authenticator.subkeyType) + ", which is not let in", err: ErrEncryptionType}
+	}
+	if h.subkey, err = newKey(h.authenticator.subkeyType, h.authenticator.subkey); err != nil {
+		return &Error{Code: codeModified, Reason: "the client's subkey does not fit its type", err: ErrMalformed}
+	}
+	return nil
+}
+
+// checkReplay comes last, so that only what would be accepted takes room.
+func (h *handshake) checkReplay() *Error {
+	at := h.authenticator.at()
+	err := h.acceptor.replays.add(replayKeyOf(h.ticket.client, h.service, at, h.req.authenticator.cipher), at, h.now)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrReplayCacheFull):
+		return &Error{Code: codeGeneric, Reason: "the replay cache is full", Advice: "more handshakes come than the cache is sized for", err: err}
+	}
+	return &Error{Code: codeRepeat, Reason: "the authenticator of " + h.ticket.client.shown() + " was used before", err: err}
+}
+
+// establish makes the AP-REP, if asked for, and the context's keys.
+func (h *handshake) establish(mechanism []byte) (reply []byte, s *session, err error) {
+	base := h.session
+	if h.subkey.valid() {
+		base = h.subkey
+	}
+	if h.flags&flagMutual == 0 {
+		// Nothing tells the initiator a first number of ours, so it expects its
+		// own, as MIT Kerberos does.
+		return nil, newSession(base, true, false, h.authenticator.sequence, h.authenticator.sequence), nil
+	}
+	subkey := randomKey(base.encryption)
+	defer subkey.wipe()
+	var own [4]byte
+	rand.Read(own[:])
+	part := encAPRepPart{
+		time:         h.authenticator.time,
+		microseconds: h.authenticator.microseconds,
+		subkeyType:   subkey.encryption.id,
+		subkey:       subkey.value,
+		// Below 2^30: old peers read the number as signed, and later ones
+		// should not wrap.
+		sequence: binary.BigEndian.Uint32(own[:]) >> 2,
+	}
+	plain, err := part.marshal()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer clear(plain)
+	keys := h.session.cipherKeys(usageAPRep)
+	defer keys.wipe()
+	cipher, err := keys.encrypt(plain)
+	if err != nil {
+		return nil, nil, err
+	}
+	reply, err = frame(mechanism, tokenAPRep, func(b *cryptobyte.Builder) {
+		appendAPRep(b, encryptedData{encryptionType: h.session.encryption.id, cipher: cipher})
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return reply, newSession(subkey, true, true, part.sequence, h.authenticator.sequence), nil
+}
+
+// refusal is the KRB-ERROR for a failure. It tells our time, from which a
+// client with a wrong clock can learn, and no words: those are for our log.
+func (h *handshake) refusal(mechanism []byte, code int32) []byte {
+	now := h.now.UTC()
+	e := krbError{
+		clientTime:         h.authenticator.time,
+		clientMicroseconds: h.authenticator.microseconds,
+		time:               now.Truncate(time.Second),
+		microseconds:       now.Nanosecond() / 1000,
+		code:               code,
+		service:            h.req.ticket.service,
+	}
+	reply, err := frame(mechanism, tokenKRBError, func(b *cryptobyte.Builder) { appendKRBError(b, e) })
+	if err != nil {
+		return nil
+	}
+	return reply
+}

@@ -1,0 +1,135 @@
+package krb5
+
+import (
+	"crypto/aes"
+	"crypto/hmac"
+	"crypto/rand"
+	"errors"
+	"fmt"
+)
+
+// key is a protocol key whose length fits its encryption type.
+type key struct {
+	encryption *encryption
+	value      []byte
+}
+
+// newKey copies value. It fails if the type is not supported or the length
+// does not fit.
+func newKey(encryptionType int32, value []byte) (key, error) {
+	e := encryptions[encryptionType]
+	if e == nil {
+		return key{}, fmt.Errorf("%s keys are not supported", EncryptionTypeName(encryptionType))
+	}
+	if len(value) != e.keySize {
+		return key{}, fmt.Errorf("a key of %d octets does not fit %s", len(value), EncryptionTypeName(encryptionType))
+	}
+	return key{encryption: e, value: append([]byte(nil), value...)}, nil
+}
+
+// randomKey makes a fresh key of the type.
+func randomKey(e *encryption) key {
+	k := key{encryption: e, value: make([]byte, e.keySize)}
+	rand.Read(k.value) // never fails: crypto/rand
+	return k
+}
+
+func (k *key) valid() bool { return k.encryption != nil }
+
+// wipe overwrites the key.
+func (k *key) wipe() {
+	clear(k.value)
+	*k = key{}
+}
+
+// cipherKeys are the keys that encrypt messages of one usage: Ke and Ki of RFC
+// 3961, section 5.3. A keytab's keys keep theirs, because deriving them costs
+// as much as the decryption of a ticket.
+type cipherKeys struct {
+	encryption *encryption
+	ke, ki     []byte
+}
+
+func (k key) cipherKeys(usage uint32) cipherKeys {
+	return cipherKeys{
+		encryption: k.encryption,
+		ke:         k.encryption.derive(k.value, usage, forEncryption),
+		ki:         k.encryption.derive(k.value, usage, forIntegrity),
+	}
+}
+
+func (c *cipherKeys) wipe() {
+	clear(c.ke)
+	clear(c.ki)
+}
+
+// errCipher is the one answer to every message that does not decrypt.
+var errCipher = errors.New("the message does not decrypt")
+
+// decrypt checks the integrity of a message and returns its plain text, which
+// the caller owns and may wipe. It is RFC 3961, section 5.3 with AES of RFC
+// 3962, or RFC 8009, section 5.
+func (c *cipherKeys) decrypt(message []byte) ([]byte, error) {
+	e := c.encryption
+	// One block of confounder at least; gokrb5 slices without this check.
+	if len(message) < aes.BlockSize+e.macSize {
+		return nil, errCipher
+	}
+	body, mac := message[:len(message)-e.macSize], message[len(message)-e.macSize:]
+	if e.sha2 && !hmac.Equal(c.integrity(body), mac) {
+		return nil, errCipher
+	}
+	plain, err := cts(e.cipher.DecryptData, c.ke, body)
+	if err != nil || len(plain) < aes.BlockSize {
+		return nil, errCipher
+	}
+	if !e.sha2 && !hmac.Equal(c.integrity(plain), mac) {
+		clear(plain)
+		return nil, errCipher
+	}
+	return plain[aes.BlockSize:], nil
+}
+
+// encrypt seals plain behind a random confounder.
+func (c *cipherKeys) encrypt(plain []byte) ([]byte, error) {
+	e := c.encryption
+	in := make([]byte, aes.BlockSize+len(plain))
+	rand.Read(in[:aes.BlockSize])
+	copy(in[aes.BlockSize:], plain)
+	defer clear(in)
+	body, err := cts(func(k, d []byte) ([]byte, error) {
+		_, out, err := e.cipher.EncryptData(k, d)
+		return out, err
+	}, c.ke, in)
+	if err != nil {
+		return nil, err
+	}
+	if e.sha2 {
+		return append(body, c.integrity(body)...), nil
+	}
+	return append(body, c.integrity(in)...), nil
+}
+
+// integrity is the truncated HMAC over the plain text, or, for RFC 8009, over
+// the initial vector of zeros and the cipher text.
+func (c *cipherKeys) integrity(data []byte) []byte {
+	mac := hmac.New(c.encryption.hash, c.ki)
+	if c.encryption.sha2 {
+		var iv [aes.BlockSize]byte
+		mac.Write(iv[:])
+	}
+	mac.Write(data)
+	return mac.Sum(nil)[:c.encryption.macSize]
+}
+
+// cts calls gokrb5's AES with cipher text stealing. Lengths were checked
+// before; should it panic nevertheless, that is a message which does not
+// decrypt, not the end of the server.
+func cts(f func(key, data []byte) ([]byte, error), key, data []byte) (out []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			out, err = nil, errCipher
+		}
+	}()
+	return f(key, data)
+}

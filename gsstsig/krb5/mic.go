@@ -1,0 +1,121 @@
+package krb5
+
+import (
+	"crypto/hmac"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+)
+
+// Layout and flags of a MIC token (RFC 4121, sections 4.2.2 and 4.2.6.1).
+const (
+	tokenMIC           = 0x0404
+	micHeaderSize      = 16
+	micByAcceptor      = 0x01
+	micSealed          = 0x02
+	micAcceptorSubkey  = 0x04
+	micFillerHigh      = 0xFF
+	micFillerLow       = 0xFFFFFFFF
+	micDirectionOrKeys = micByAcceptor | micSealed | micAcceptorSubkey
+)
+
+// session makes and verifies MICs once a context is established. It is safe
+// for concurrent use.
+type session struct {
+	encryption *encryption
+	flags      byte // of the MICs made here
+	peerFlags  byte // of the MICs verified here
+	sequence   atomic.Uint64
+	window     window
+
+	mu     sync.RWMutex // guards the keys against wipe
+	sign   []byte       // Kc of our usage; nil once wiped
+	verify []byte       // Kc of the peer's usage
+}
+
+// newSession derives the keys from the context's key. own and peer are the
+// first sequence numbers of each side.
+func newSession(k key, acceptor, acceptorSubkey bool, own, peer uint32) *session {
+	s := &session{encryption: k.encryption}
+	signUsage, verifyUsage := uint32(usageInitiatorSign), uint32(usageAcceptorSign)
+	if acceptor {
+		signUsage, verifyUsage = verifyUsage, signUsage
+		s.flags = micByAcceptor
+	} else {
+		s.peerFlags = micByAcceptor
+	}
+	if acceptorSubkey {
+		s.flags |= micAcceptorSubkey
+		s.peerFlags |= micAcceptorSubkey
+	}
+	s.sign = k.encryption.derive(k.value, signUsage, forChecksum)
+	s.verify = k.encryption.derive(k.value, verifyUsage, forChecksum)
+	s.sequence.Store(uint64(own))
+	s.window.first = uint64(peer)
+	return s
+}
+
+// getMIC makes the token for message and takes a sequence number.
+func (s *session) getMIC(message []byte) ([]byte, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.sign == nil {
+		return nil, ErrNotEstablished
+	}
+	token := make([]byte, micHeaderSize, micHeaderSize+64) // 64: the largest untruncated hash
+	binary.BigEndian.PutUint16(token, tokenMIC)
+	token[2] = s.flags
+	token[3] = micFillerHigh
+	binary.BigEndian.PutUint32(token[4:], micFillerLow)
+	binary.BigEndian.PutUint64(token[8:], s.sequence.Add(1)-1)
+	mac := hmac.New(s.encryption.hash, s.sign)
+	mac.Write(message)
+	mac.Write(token)
+	return mac.Sum(token)[:micHeaderSize+s.encryption.macSize], nil
+}
+
+// verifyMIC checks a token of the peer. Its sequence number counts only once
+// its checksum is right.
+func (s *session) verifyMIC(message, token []byte) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.verify == nil {
+		return ErrNotEstablished
+	}
+	// Flags that are not defined are ignored, as RFC 4121, section 4.2.2 says;
+	// the checksum covers them.
+	if len(token) != micHeaderSize+s.encryption.macSize ||
+		binary.BigEndian.Uint16(token) != tokenMIC ||
+		token[3] != micFillerHigh || binary.BigEndian.Uint32(token[4:]) != micFillerLow {
+		return ErrMalformed
+	}
+	if token[2]&micDirectionOrKeys != s.peerFlags {
+		return ErrIntegrity
+	}
+	var sum [64]byte
+	mac := hmac.New(s.encryption.hash, s.verify)
+	mac.Write(message)
+	mac.Write(token[:micHeaderSize])
+	if !hmac.Equal(mac.Sum(sum[:0])[:s.encryption.macSize], token[micHeaderSize:]) {
+		return ErrIntegrity
+	}
+	if !s.window.add(binary.BigEndian.Uint64(token[8:])) {
+		return ErrReplay
+	}
+	return nil
+}
+
+// wipe overwrites the keys; later calls fail with ErrNotEstablished.
+func (s *session) wipe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.sign)
+	clear(s.verify)
+	s.sign, s.verify = nil, nil
+}
+
+func (s *session) alive() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.sign != nil
+}
