@@ -1,0 +1,122 @@
+package gsstsig
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
+	"github.com/miekg/dns"
+)
+
+// DefaultLifetime is how long a context lives unless Config says otherwise or
+// the ticket ends sooner.
+const DefaultLifetime = time.Hour
+
+// Config describes a Server. Acceptor and Contexts are required.
+type Config struct {
+	Acceptor *krb5.Acceptor
+	// Contexts is where contexts are kept. It may come from a Server before,
+	// and then so do its contexts.
+	Contexts *Table
+	// Lifetime bounds a context's life, which ends with the ticket at the
+	// latest; 0 is DefaultLifetime. What a client asks for does not matter.
+	Lifetime time.Duration
+	// ServerName is the suffix of the key names that the server chooses for
+	// clients that leave it the choice; empty is the root.
+	ServerName string
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Observe is told how each TKEY query ended, from the goroutine that
+	// handles it and before the answer is sent. It may be nil and must be safe
+	// for concurrent use.
+	Observe func(Event)
+}
+
+// Server answers TKEY queries. It is safe for concurrent use.
+type Server struct {
+	acceptor *krb5.Acceptor
+	contexts *Table
+	lifetime time.Duration
+	suffix   string
+	now      func() time.Time
+	observe  func(Event)
+}
+
+// maxSuffix leaves room for the 33 octets of a chosen name's first label.
+const maxSuffix = maxName - 33
+
+// NewServer checks the configuration.
+func NewServer(config Config) (*Server, error) {
+	if config.Acceptor == nil {
+		return nil, errors.New("gsstsig: a server needs an acceptor")
+	}
+	if config.Contexts == nil {
+		return nil, errors.New("gsstsig: a server needs a table of contexts")
+	}
+	if config.Lifetime < 0 {
+		return nil, fmt.Errorf("gsstsig: negative lifetime %s", config.Lifetime)
+	}
+	if config.Lifetime == 0 {
+		config.Lifetime = DefaultLifetime
+	}
+	wire, ok := nameFromText(config.ServerName)
+	if !ok || len(wire) > maxSuffix {
+		return nil, fmt.Errorf("gsstsig: server name %q is no domain name, or too long to put a label in front", config.ServerName)
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Observe == nil {
+		config.Observe = func(Event) {}
+	}
+	return &Server{
+		acceptor: config.Acceptor,
+		contexts: config.Contexts,
+		lifetime: config.Lifetime,
+		suffix:   strings.TrimPrefix(nameText([]byte(wire)), "."),
+		now:      config.Now,
+		observe:  config.Observe,
+	}, nil
+}
+
+// Contexts returns the table that the server fills.
+func (s *Server) Contexts() *Table { return s.contexts }
+
+// Claims reports whether a TKEY query is for this server, where several share
+// an address: the key name is in its table, or the token is for a service
+// whose key it holds. It reports false for a query that gives no clue, such as
+// SPNEGO without an optimistic token; any server may take that.
+func (s *Server) Claims(request *dns.Msg) (claims bool) {
+	// The same fence as around Negotiate: a stranger's octets are parsed here.
+	defer func() {
+		if recover() != nil {
+			claims = false
+		}
+	}()
+	query, err := readTKEY(request)
+	if err != nil {
+		return false
+	}
+	if s.contexts.hasHalfOpen(query.name) || s.contexts.taken(query.name) {
+		return true
+	}
+	token, ok := query.token()
+	if !ok {
+		return false
+	}
+	inner := spnego.PeekMechToken(token)
+	return inner != nil && s.acceptor.Holds(inner)
+}
+
+// faultText describes a recovered panic. The runtime's own errors hold numbers
+// only; of other values nothing is known, so they are not shown.
+func faultText(r any) string {
+	if err, ok := r.(runtime.Error); ok {
+		return err.Error()
+	}
+	return "panic"
+}

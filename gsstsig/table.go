@@ -1,0 +1,392 @@
+package gsstsig
+
+import (
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
+)
+
+// Defaults of TableConfig.
+const (
+	DefaultMaxContexts      = 10000
+	DefaultMaxHalfOpen      = 256
+	DefaultHalfOpenLifetime = time.Minute
+)
+
+// TableConfig bounds a Table.
+type TableConfig struct {
+	// MaxContexts is how many established contexts are kept; 0 is
+	// DefaultMaxContexts. One more makes the longest unused one go.
+	MaxContexts int
+	// MaxHalfOpen is how many unfinished negotiations are kept; 0 is
+	// DefaultMaxHalfOpen. One more makes the oldest go. They are counted apart
+	// from established contexts, so that strangers push out only each other.
+	MaxHalfOpen int
+	// HalfOpenLifetime is how long a client may take to finish; 0 is
+	// DefaultHalfOpenLifetime.
+	HalfOpenLifetime time.Duration
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Table holds security contexts by key name. It outlives the Server that fills
+// it, so that a reload of the configuration costs no client its key. It is
+// safe for concurrent use and runs no goroutine: what is past its time is
+// dropped when it is met.
+type Table struct {
+	now    func() time.Time
+	seed   maphash.Seed
+	shards []shard
+
+	halfOpenMu       sync.Mutex // guards what follows
+	halfOpen         map[string]*halfOpen
+	oldest, newest   *halfOpen // ends of the list by deadline
+	maxHalfOpen      int
+	halfOpenLifetime time.Duration
+}
+
+// A table of some size is split, each part with its own lock and its own order
+// of use, so that verifying on many cores does not queue at one lock. The hash
+// is seeded: clients choose key names, but not the part they fall in.
+const (
+	shardCount   = 16
+	shardAtLeast = 64 // contexts per part, else one part is enough
+)
+
+type shard struct {
+	mu           sync.Mutex // guards the rest, and the links of the contexts in it
+	max          int
+	contexts     map[string]*securityContext
+	idlest, used *securityContext // ends of the list by last use
+}
+
+// securityContext is an established context. All but the links is immutable.
+// One that left the table still signs the answers of transactions under way.
+type securityContext struct {
+	name      string // on the wire
+	algorithm string // on the wire, as negotiated
+	identity  Identity
+	mechanism *krb5.AcceptorContext
+	expires   time.Time
+
+	idler, busier *securityContext
+}
+
+func (c *securityContext) sign(message []byte) ([]byte, error) { return c.mechanism.GetMIC(message) }
+
+func (c *securityContext) verify(message, mac []byte) error {
+	return c.mechanism.VerifyMIC(message, mac)
+}
+
+// size is that of RFC 4121 section 4.2.6.1: a header of 16 octets and the
+// checksum of the encryption type.
+func (c *securityContext) size() int {
+	switch c.mechanism.SessionEncryptionType() {
+	case 17, 18: // RFC 3962
+		return 16 + 12
+	case 19: // RFC 8009
+		return 16 + 16
+	default: // 20, and room enough for what else there may be
+		return 16 + 24
+	}
+}
+
+// halfOpen is a negotiation that needs another round.
+type halfOpen struct {
+	name      string
+	algorithm string
+	server    *Server // the one that handles the round under way
+	spnego    *spnego.AcceptorContext
+	kerberos  *krb5.AcceptorContext // nil until a Kerberos token came
+	rounds    int
+	deadline  time.Time
+
+	older, newer *halfOpen
+}
+
+func (h *halfOpen) drop() {
+	if h.kerberos != nil {
+		h.kerberos.Wipe()
+	}
+}
+
+// NewTable returns an empty table.
+func NewTable(config TableConfig) *Table {
+	if config.MaxContexts <= 0 {
+		config.MaxContexts = DefaultMaxContexts
+	}
+	if config.MaxHalfOpen <= 0 {
+		config.MaxHalfOpen = DefaultMaxHalfOpen
+	}
+	if config.HalfOpenLifetime <= 0 {
+		config.HalfOpenLifetime = DefaultHalfOpenLifetime
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	n := shardCount
+	if config.MaxContexts < shardCount*shardAtLeast {
+		n = 1
+	}
+	t := &Table{
+		now:              config.Now,
+		seed:             maphash.MakeSeed(),
+		shards:           make([]shard, n),
+		halfOpen:         make(map[string]*halfOpen),
+		maxHalfOpen:      config.MaxHalfOpen,
+		halfOpenLifetime: config.HalfOpenLifetime,
+	}
+	for i := range t.shards {
+		t.shards[i].contexts = make(map[string]*securityContext)
+		t.shards[i].max = (config.MaxContexts + i) / n // sums up to MaxContexts
+	}
+	return t
+}
+
+func (t *Table) shard(name []byte) *shard {
+	if len(t.shards) == 1 {
+		return &t.shards[0]
+	}
+	return &t.shards[maphash.Bytes(t.seed, name)%uint64(len(t.shards))]
+}
+
+// lookup returns the live context of that name, nil if there is none, and
+// counts that as use of it.
+func (t *Table) lookup(name []byte) *securityContext {
+	now := t.now()
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.live(name, now)
+	if c != nil && c != s.used {
+		s.unlink(c)
+		s.link(c)
+	}
+	return c
+}
+
+// taken reports whether a live context has that name.
+func (t *Table) taken(name string) bool {
+	now := t.now()
+	s := t.shard([]byte(name))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.live([]byte(name), now) != nil
+}
+
+// insert files c under its name and makes room for it. It reports false when a
+// live context has the name.
+func (t *Table) insert(c *securityContext) bool {
+	now := t.now()
+	s := t.shard([]byte(c.name))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live([]byte(c.name), now) != nil {
+		return false
+	}
+	// Two expired ones go for each that comes, so that a busy table forgets
+	// faster than it learns, and no insertion takes long.
+	for range 2 {
+		if s.idlest != nil && !now.Before(s.idlest.expires) {
+			s.remove(s.idlest)
+		}
+	}
+	for len(s.contexts) >= s.max {
+		s.remove(s.idlest)
+	}
+	s.contexts[c.name] = c
+	s.link(c)
+	return true
+}
+
+// delete takes c out. It reports false when c is not there, which is what all
+// but one of several concurrent callers learn.
+func (t *Table) delete(c *securityContext) bool {
+	s := t.shard([]byte(c.name))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.contexts[c.name] != c {
+		return false
+	}
+	s.remove(c)
+	return true
+}
+
+// Retain drops every context whose identity keep refuses, established or about
+// to be. A reload calls it when principals or realms are no longer allowed.
+// keep must not call the table.
+func (t *Table) Retain(keep func(Identity) bool) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for _, c := range s.contexts {
+			if !keep(c.identity) {
+				s.remove(c)
+			}
+		}
+		s.mu.Unlock()
+	}
+	t.halfOpenMu.Lock()
+	defer t.halfOpenMu.Unlock()
+	for _, h := range t.halfOpen {
+		if h.kerberos != nil && h.kerberos.Established() &&
+			!keep(Identity{Principal: h.kerberos.Peer(), KeyName: nameText([]byte(h.name))}) {
+			t.removeHalfOpen(h)
+			h.drop()
+		}
+	}
+}
+
+// Len returns how many established and how many unfinished contexts there are.
+// It drops the expired ones first, in time that grows with the table, which
+// suits a metric and not a hot path.
+func (t *Table) Len() (live, halfOpen int) {
+	now := t.now()
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for _, c := range s.contexts {
+			if !now.Before(c.expires) {
+				s.remove(c)
+			}
+		}
+		live += len(s.contexts)
+		s.mu.Unlock()
+	}
+	t.halfOpenMu.Lock()
+	defer t.halfOpenMu.Unlock()
+	t.expireHalfOpen(now)
+	return live, len(t.halfOpen)
+}
+
+func (s *shard) live(name []byte, now time.Time) *securityContext {
+	c := s.contexts[string(name)]
+	if c != nil && !now.Before(c.expires) {
+		s.remove(c)
+		return nil
+	}
+	return c
+}
+
+func (s *shard) remove(c *securityContext) {
+	delete(s.contexts, c.name)
+	s.unlink(c)
+}
+
+// link puts c at the busy end.
+func (s *shard) link(c *securityContext) {
+	c.idler, c.busier = s.used, nil
+	if s.used != nil {
+		s.used.busier = c
+	} else {
+		s.idlest = c
+	}
+	s.used = c
+}
+
+func (s *shard) unlink(c *securityContext) {
+	if c.idler != nil {
+		c.idler.busier = c.busier
+	} else {
+		s.idlest = c.busier
+	}
+	if c.busier != nil {
+		c.busier.idler = c.idler
+	} else {
+		s.used = c.idler
+	}
+	c.idler, c.busier = nil, nil
+}
+
+// keepHalfOpen files h and makes room for it; the first call sets its
+// deadline, which later rounds do not extend. An unfinished negotiation of the
+// same name gives way.
+func (t *Table) keepHalfOpen(h *halfOpen) {
+	now := t.now()
+	t.halfOpenMu.Lock()
+	defer t.halfOpenMu.Unlock()
+	if h.deadline.IsZero() {
+		h.deadline = now.Add(t.halfOpenLifetime)
+	}
+	t.expireHalfOpen(now)
+	if old := t.halfOpen[h.name]; old != nil {
+		t.removeHalfOpen(old)
+		old.drop()
+	}
+	for len(t.halfOpen) >= t.maxHalfOpen {
+		old := t.oldest
+		t.removeHalfOpen(old)
+		old.drop()
+	}
+	t.halfOpen[h.name] = h
+	// The list is in order of deadlines. A new negotiation goes to its end at
+	// once; one that came back for another round finds its old place.
+	before := t.newest
+	for before != nil && before.deadline.After(h.deadline) {
+		before = before.older
+	}
+	h.older = before
+	if before != nil {
+		h.newer, before.newer = before.newer, h
+	} else {
+		h.newer, t.oldest = t.oldest, h
+	}
+	if h.newer != nil {
+		h.newer.older = h
+	} else {
+		t.newest = h
+	}
+}
+
+// takeHalfOpen removes and returns the negotiation of that name, so that of
+// two concurrent rounds only one finds it. It returns nil when there is none.
+func (t *Table) takeHalfOpen(name string) *halfOpen {
+	now := t.now()
+	t.halfOpenMu.Lock()
+	defer t.halfOpenMu.Unlock()
+	h := t.halfOpen[name]
+	if h == nil {
+		return nil
+	}
+	t.removeHalfOpen(h)
+	if !now.Before(h.deadline) {
+		h.drop()
+		return nil
+	}
+	return h
+}
+
+func (t *Table) hasHalfOpen(name string) bool {
+	now := t.now()
+	t.halfOpenMu.Lock()
+	defer t.halfOpenMu.Unlock()
+	h := t.halfOpen[name]
+	return h != nil && now.Before(h.deadline)
+}
+
+// expireHalfOpen drops those past their deadline.
+func (t *Table) expireHalfOpen(now time.Time) {
+	for t.oldest != nil && !now.Before(t.oldest.deadline) {
+		h := t.oldest
+		t.removeHalfOpen(h)
+		h.drop()
+	}
+}
+
+func (t *Table) removeHalfOpen(h *halfOpen) {
+	delete(t.halfOpen, h.name)
+	if h.older != nil {
+		h.older.newer = h.newer
+	} else {
+		t.oldest = h.newer
+	}
+	if h.newer != nil {
+		h.newer.older = h.older
+	} else {
+		t.newest = h.older
+	}
+	h.older, h.newer = nil, nil
+}

@@ -1,0 +1,379 @@
+package gsstsig
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
+	"github.com/miekg/dns"
+)
+
+// TKEY modes, RFC 2930 section 2.5.
+const (
+	modeGSS    = 3
+	modeDelete = 5
+)
+
+// Bounds on the work that somebody unauthenticated can cause. Tickets of
+// Active Directory are limited to 48,000 octets (MaxTokenSize); more rounds
+// than SPNEGO's three make no sense (RFC 3645 section 4.1.3 allows up to 10).
+const (
+	maxToken  = 48 << 10
+	maxRounds = 5
+)
+
+// tkeyQuery is what a well-formed TKEY query asks.
+type tkeyQuery struct {
+	record *dns.TKEY
+	name   string // the key's, on the wire
+}
+
+// Reasons for FORMERR.
+var (
+	errQuestion  = errors.New("not one question of type TKEY and class ANY or IN")
+	errNoTKEY    = errors.New("no TKEY record in the additional or answer section")
+	errTKEYs     = errors.New("more than one TKEY record")
+	errTKEYOwner = errors.New("TKEY record does not belong to the question")
+	errTKEYError = errors.New("TKEY record with an error in a query")
+)
+
+func classFits(class uint16) bool { return class == dns.ClassANY || class == dns.ClassINET }
+
+// readTKEY finds the TKEY record of a query. It may be in the additional
+// section, where RFC 2930 section 4 puts it, or in the answer section, where
+// Windows 2000 and those who imitate it do.
+func readTKEY(request *dns.Msg) (*tkeyQuery, error) {
+	if request == nil || len(request.Question) != 1 || request.Question[0].Qtype != dns.TypeTKEY || !classFits(request.Question[0].Qclass) {
+		return nil, errQuestion
+	}
+	var record *dns.TKEY
+	for _, section := range [...][]dns.RR{request.Extra, request.Answer} {
+		for _, rr := range section {
+			tkey, ok := rr.(*dns.TKEY)
+			if !ok {
+				continue
+			}
+			if record != nil {
+				return nil, errTKEYs
+			}
+			record = tkey
+		}
+	}
+	if record == nil {
+		return nil, errNoTKEY
+	}
+	question, ok := nameFromText(request.Question[0].Name)
+	if !ok {
+		return nil, errQuestion
+	}
+	owner, ok := nameFromText(record.Hdr.Name)
+	if !ok || owner != question || !classFits(record.Hdr.Class) {
+		return nil, errTKEYOwner
+	}
+	if record.Error != 0 {
+		return nil, errTKEYError
+	}
+	return &tkeyQuery{record: record, name: owner}, nil
+}
+
+// token returns the key data. It reports false when there is none, or too
+// much of it.
+func (q *tkeyQuery) token() ([]byte, bool) {
+	if len(q.record.Key) == 0 || len(q.record.Key) > 2*maxToken {
+		return nil, false
+	}
+	token, err := hex.DecodeString(q.record.Key)
+	return token, err == nil
+}
+
+// Negotiate answers one TKEY query from client. signer is the transaction of
+// the query when it was signed, else nil. The response is never nil; sign is
+// what to sign it with, nil when it goes out unsigned. Negotiate does not
+// panic.
+//
+// A completed context signs the answer that completes it, unless the query was
+// signed: then the query's key signs, as for every signed request, and the
+// client has to be content with the mechanism's own proof. BIND does the same.
+func (s *Server) Negotiate(request *dns.Msg, client netip.AddrPort, signer *Transaction) (response *dns.Msg, sign *Transaction) {
+	n := &negotiation{server: s, now: s.now(), signer: signer, event: Event{Client: client}}
+	n.response = new(dns.Msg)
+	if request != nil {
+		n.response.SetReply(request)
+		if request.IsEdns0() != nil {
+			n.response.SetEdns0(dns.DefaultMsgSize, false)
+		}
+	} else {
+		n.response.Response = true
+	}
+	n.response.Compress = true
+	n.sign = signer
+
+	func() {
+		// Tokens are parsed and decrypted in here. A fault must cost this query
+		// and nothing else.
+		defer func() {
+			if r := recover(); r != nil {
+				n.sign = signer
+				n.event.Reason = "internal error: " + faultText(r)
+				n.fail(dns.RcodeBadKey, ResultBadKey)
+			}
+		}()
+		n.handle(request)
+	}()
+	s.observe(n.event)
+	return n.response, n.sign
+}
+
+// negotiation is one query on its way through Negotiate.
+type negotiation struct {
+	server   *Server
+	now      time.Time
+	signer   *Transaction
+	query    *tkeyQuery
+	answer   *dns.TKEY // in the response, once there is one
+	response *dns.Msg
+	sign     *Transaction
+	event    Event
+}
+
+func (n *negotiation) handle(request *dns.Msg) {
+	query, err := readTKEY(request)
+	if err != nil {
+		n.response.Rcode = dns.RcodeFormatError
+		n.event.Result, n.event.Reason = ResultFormErr, err.Error()
+		return
+	}
+	n.query = query
+	n.event.KeyName = nameText([]byte(query.name))
+	algorithm, known := nameFromText(query.record.Algorithm)
+	n.event.Algorithm = query.record.Algorithm
+	// The owner's spelling is given back as it came: some compare octets.
+	n.answer = &dns.TKEY{
+		Hdr:       dns.RR_Header{Name: query.record.Hdr.Name, Rrtype: dns.TypeTKEY, Class: query.record.Hdr.Class},
+		Algorithm: query.record.Algorithm,
+		Mode:      query.record.Mode,
+	}
+	n.response.Answer = []dns.RR{n.answer}
+
+	switch query.record.Mode {
+	case modeGSS:
+		if !known || (algorithm != wireGSS && algorithm != wireGSSMicrosoft) {
+			n.refuse(dns.RcodeBadAlg, ResultBadAlg, "the algorithm is neither gss-tsig nor gss.microsoft.com", "")
+			return
+		}
+		n.event.Algorithm = nameText([]byte(algorithm))
+		n.negotiate(algorithm)
+	case modeDelete:
+		n.remove(algorithm)
+	default:
+		n.refuse(dns.RcodeBadMode, ResultBadMode, fmt.Sprintf("TKEY mode %d is not offered here", query.record.Mode), "")
+	}
+}
+
+// negotiate is RFC 3645 section 4.1.
+func (n *negotiation) negotiate(algorithm string) {
+	s, name := n.server, n.query.name
+	token, ok := n.query.token()
+	if !ok {
+		n.refuse(dns.RcodeBadKey, ResultBadKey, fmt.Sprintf("no token, or one of more than %d octets", maxToken), "")
+		return
+	}
+	if name == "\x00" {
+		var err error
+		if name, err = s.chooseName(); err != nil {
+			n.refuse(dns.RcodeBadName, ResultBadName, err.Error(), "")
+			return
+		}
+		n.event.KeyName = nameText([]byte(name))
+		n.answer.Hdr.Name = n.event.KeyName
+	}
+	if s.contexts.taken(name) {
+		n.nameTaken()
+		return
+	}
+
+	h := s.contexts.takeHalfOpen(name)
+	if h != nil && (spnego.IsToken(token) || spnego.IsKerberosToken(token)) {
+		// A first token again: the client has started over.
+		h.drop()
+		h = nil
+	}
+	if h == nil {
+		h = &halfOpen{name: name, algorithm: algorithm}
+	} else if h.algorithm != algorithm {
+		h.drop()
+		n.refuse(dns.RcodeBadAlg, ResultBadAlg, "the algorithm changed during the negotiation", "")
+		return
+	}
+	h.server = s
+	done := false
+	defer func() {
+		if !done {
+			h.drop()
+		}
+	}()
+
+	reply, established, err := n.accept(h, token)
+	if h.kerberos != nil && h.kerberos.Established() {
+		n.event.Peer = h.kerberos.Peer().String()
+		n.event.Service = h.kerberos.Service().String()
+		n.event.EncryptionType = krb5.EncryptionTypeName(h.kerberos.SessionEncryptionType())
+	}
+	switch {
+	case err != nil:
+		n.event.explain(err)
+		n.fail(dns.RcodeBadKey, ResultBadKey)
+	case established:
+		done = n.establish(h, token, reply)
+	default:
+		h.rounds++
+		if h.rounds >= maxRounds {
+			n.refuse(dns.RcodeBadKey, ResultBadKey, fmt.Sprintf("the negotiation did not end within %d rounds", maxRounds), "")
+			return
+		}
+		s.contexts.keepHalfOpen(h)
+		done = true
+		n.respond(reply, n.now, h.deadline)
+		n.event.Result, n.event.Expires = ResultContinued, h.deadline
+	}
+}
+
+// accept gives the token to SPNEGO or, when it is bare, to Kerberos.
+func (n *negotiation) accept(h *halfOpen, token []byte) (reply []byte, established bool, err error) {
+	if h.spnego == nil && spnego.IsKerberosToken(token) {
+		n.event.Raw = true
+		h.kerberos = h.server.acceptor.NewContext()
+		reply, err = h.kerberos.Accept(token)
+		return reply, h.kerberos.Established(), err
+	}
+	if h.spnego == nil {
+		h.spnego = spnego.NewAcceptor(func() spnego.Mechanism {
+			h.kerberos = h.server.acceptor.NewContext()
+			return h.kerberos
+		})
+	}
+	reply, err = h.spnego.Accept(token)
+	return reply, h.spnego.Established(), err
+}
+
+// establish files the finished context and prepares the answer that it signs.
+func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
+	s := n.server
+	expires := n.now.Add(s.lifetime)
+	if end := h.kerberos.Expires(); end.Before(expires) {
+		expires = end
+	}
+	// TKEY counts in whole seconds, and says nothing that is not true.
+	expires = expires.Truncate(time.Second)
+	if !n.now.Before(expires) {
+		n.refuse(dns.RcodeBadKey, ResultBadKey, "the ticket has expired", "check the clocks of client, server and KDC")
+		return false
+	}
+	c := &securityContext{
+		name:      h.name,
+		algorithm: h.algorithm,
+		identity:  Identity{Principal: h.kerberos.Peer(), KeyName: n.event.KeyName},
+		mechanism: h.kerberos,
+		expires:   expires,
+	}
+	if !s.contexts.insert(c) {
+		n.nameTaken()
+		return false
+	}
+	if reply == nil {
+		// RFC 3645 section 4.1.3: with nothing to say, the server returns what
+		// it was sent.
+		reply = bytes.Clone(token)
+	}
+	n.respond(reply, n.now, expires)
+	if n.signer == nil {
+		n.sign = newTransaction(s, c, &c.identity, c.name, c.algorithm, nil)
+		n.sign.now = s.now
+	}
+	n.event.Result, n.event.Expires = ResultEstablished, expires
+	return true
+}
+
+// remove is RFC 2930 section 4.2. The owner of a key is its principal, so that
+// a client may clean up after itself with any of its keys.
+func (n *negotiation) remove(algorithm string) {
+	s, signer := n.server, n.signer
+	c := s.contexts.lookup([]byte(n.query.name))
+	switch {
+	case signer == nil:
+		n.response.Rcode = dns.RcodeNotAuth
+		n.refuse(dns.RcodeBadKey, ResultBadKey, "deletion of a key in an unsigned query", "")
+		return
+	case signer.identity.Static:
+		n.response.Rcode = dns.RcodeNotAuth
+		n.refuse(dns.RcodeBadKey, ResultBadKey, "deletion of a key by the holder of a static key", "")
+		return
+	}
+	n.event.Peer = signer.identity.Principal.String()
+	if c == nil {
+		if signer.name != n.query.name {
+			n.refuse(dns.RcodeBadName, ResultBadName, "deletion of a key that does not exist", "")
+			return
+		}
+		// The key signed this very query and is gone by now: somebody asked
+		// the same a moment before. What was asked for is the case.
+		n.event.Result = ResultDeleted
+		return
+	}
+	if !c.identity.Principal.Equal(signer.identity.Principal) {
+		n.response.Rcode = dns.RcodeNotAuth
+		n.refuse(dns.RcodeBadKey, ResultBadKey, "deletion of somebody else's key", "")
+		return
+	}
+	if c.algorithm != algorithm {
+		n.refuse(dns.RcodeBadName, ResultBadName, "deletion of a key under another algorithm", "")
+		return
+	}
+	s.contexts.delete(c) // whoever else deletes it at the same time succeeds as well
+	n.event.Result = ResultDeleted
+}
+
+func (s *Server) chooseName() (string, error) {
+	var random [16]byte
+	rand.Read(random[:]) // never fails, as its documentation promises
+	name, ok := nameFromText(hex.EncodeToString(random[:]) + "." + s.suffix)
+	if !ok {
+		return "", errors.New("cannot make a key name below the server name")
+	}
+	return name, nil
+}
+
+func (n *negotiation) nameTaken() {
+	n.refuse(dns.RcodeBadName, ResultBadName, "a live context has this key name", "the client should invent a new name for each negotiation")
+}
+
+func (n *negotiation) refuse(tkeyError uint16, result, reason, advice string) {
+	n.event.Reason, n.event.Advice = reason, advice
+	n.fail(tkeyError, result)
+}
+
+// fail sets the TKEY error. The rcode stays NOERROR, as RFC 3645 section 4.1.3
+// says and BIND does: the query was understood.
+func (n *negotiation) fail(tkeyError uint16, result string) {
+	n.event.Result = result
+	if n.answer == nil {
+		n.response.Rcode = dns.RcodeServerFailure
+		return
+	}
+	n.answer.Error = tkeyError
+	n.answer.Key, n.answer.KeySize = "", 0
+	n.answer.Inception, n.answer.Expiration = 0, 0
+}
+
+func (n *negotiation) respond(token []byte, inception, expiration time.Time) {
+	n.answer.Key = hex.EncodeToString(token)
+	n.answer.KeySize = uint16(len(token))
+	n.answer.Inception = uint32(inception.Unix())
+	n.answer.Expiration = uint32(expiration.Unix())
+}
