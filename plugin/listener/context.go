@@ -1,0 +1,48 @@
+package listener
+
+import (
+	"context"
+
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+)
+
+type transactionKey struct{}
+
+// TransactionFrom returns the transaction that the request of ctx was verified in. It is nil if the request was not
+// signed. seen tells whether this package received the request at all: a request that came by another listener of
+// CoreDNS was never verified by anyone, whatever its TsigStatus says.
+//
+// Signing is the listener's work. A handler asks the transaction for the identity alone.
+func TransactionFrom(ctx context.Context) (transaction *gsstsig.Transaction, seen bool) {
+	transaction, seen = ctx.Value(transactionKey{}).(*gsstsig.Transaction)
+	return transaction, seen
+}
+
+// WithTransaction returns a context as a handler gets it for a request that was verified in the transaction, or, if that
+// is nil, for a request without signature. It is for tests of handlers.
+func WithTransaction(ctx context.Context, transaction *gsstsig.Transaction) context.Context {
+	return context.WithValue(ctx, transactionKey{}, transaction)
+}
+
+// requestContext carries the values that CoreDNS and its plugins expect of a request's context, and the transaction, in
+// one allocation.
+type requestContext struct {
+	context.Context
+	server      *dnsserver.Server
+	transaction *gsstsig.Transaction
+}
+
+// Value implements context.Context.
+func (c *requestContext) Value(key any) any {
+	switch key.(type) {
+	case dnsserver.Key:
+		return c.server
+	case dnsserver.LoopKey:
+		return 0
+	case transactionKey:
+		return c.transaction
+	}
+	return c.Context.Value(key)
+}

@@ -1,0 +1,41 @@
+// Package listener serves the plain DNS addresses of the server blocks that use gsstsig, in the place of CoreDNS's own
+// server.
+//
+// # Why
+//
+// A TSIG record (RFC 8945) signs the exact octets of a message. CoreDNS's server does not hand those octets on: it
+// parses a request, throws the octets away, and looks the plugins up by the name in the question, which for a TKEY
+// query (RFC 2930) is the name of a key and belongs to no zone. It also reads at most 512 octets from UDP, where a
+// signed update easily has more. So the addresses of gsstsig blocks are served here, octets and all, and CoreDNS
+// proper begins one step later.
+//
+// # The way of a request
+//
+//	endpoint     the UDP and the TCP socket of an address; they outlive a reload
+//	  └─ server  what a reload replaces: keys, timeouts, plugins
+//	       ├─ inspect   unpack, verify the TSIG over the octets received (RFC 8945 section 5.2), check the form
+//	       ├─ TKEY      gsstsig.Server.Negotiate answers (RFC 3645 section 4)
+//	       └─ the rest  (*dnsserver.Server).ServeDNS: CoreDNS's routing and plugins, with the verified Transaction in the
+//	                    context (TransactionFrom)
+//	            └─ responseWriter   signs whatever answers a signed request, last (RFC 8945 section 5.3)
+//
+// Octets, Transaction and reply stay together in one value all the way; nothing downstream needs to look a key up
+// again, and no plugin can answer a signed request unsigned.
+//
+// # Living inside caddy
+//
+// CoreDNS gives plugins no way to replace a server, but all that is needed is public:
+//
+//   - Register, called by the setup function of a directive, notes the block. When the last directive was set up, every
+//     plain DNS key on an address of a noted block is marked so that CoreDNS makes no server for it (takeover.go). Blocks
+//     that share an address move together, whether they use gsstsig or not, because an address has one server.
+//   - The first start function of the instance makes the servers, so that the start functions of other plugins find
+//     their handlers. The last one opens the sockets, so that little can fail after that.
+//   - caddy then starts, awaits and stops the servers as it does its own.
+//
+// Sockets belong to the process, not to a configuration (registry.go). A reload claims the sockets of the running
+// configuration and takes them over, at the moment that caddy starts its servers, by swapping one pointer: no packet is
+// lost and TCP connections stay up. A reload that fails lets the claim go.
+//
+// DNS over TLS, HTTPS, QUIC and gRPC stay CoreDNS's own. There is no GSS-TSIG on them.
+package listener

@@ -1,0 +1,119 @@
+package listener
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// longAgo unblocks reads as a deadline.
+var longAgo = time.Unix(1, 0)
+
+// endpoint is the pair of sockets of an address, and the goroutines that read them. Every message goes to the server
+// that is current when it arrives.
+type endpoint struct {
+	key     endpointKey
+	packets net.PacketConn
+	udp     *net.UDPConn // packets, unless wrapped
+	anyHost bool         // udp is bound to the wildcard address
+	streams net.Listener
+
+	current atomic.Pointer[server] // nil before the first server and after the last
+	busy    atomic.Int64           // UDP requests in flight
+
+	// Guarded by the registry.
+	next    *server // has claimed the endpoint
+	started bool
+
+	mu          sync.Mutex // guards what follows
+	connections map[*connection]bool
+	closing     bool
+}
+
+// openEndpoint opens the sockets of a server as CoreDNS does: with SO_REUSEPORT where there is such a thing, and
+// wrapped if the PROXY protocol is spoken.
+func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
+	streams, err := s.Listen()
+	if err != nil {
+		return nil, err
+	}
+	packets, err := s.ListenPacket()
+	if err != nil {
+		return nil, errors.Join(err, streams.Close())
+	}
+	e := &endpoint{packets: packets, streams: streams, connections: make(map[*connection]bool)}
+	if udp, ok := packets.(*net.UDPConn); ok {
+		e.udp = udp
+		if local, ok := udp.LocalAddr().(*net.UDPAddr); ok && local.IP.IsUnspecified() {
+			// The address that a query was sent to has to be the one that the answer comes from.
+			err6 := ipv6.NewPacketConn(udp).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
+			err4 := ipv4.NewPacketConn(udp).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+			e.anyHost = err6 == nil || err4 == nil
+		}
+	}
+	return e, nil
+}
+
+// start begins reading. Later calls do nothing. The registry's lock is held.
+func (e *endpoint) start() {
+	if e.started {
+		return
+	}
+	e.started = true
+	go e.readPackets()
+	go e.acceptConnections()
+}
+
+// enter returns the server that a message goes to, or nil if there is none any more. The server's requests.leave must
+// follow.
+func (e *endpoint) enter() *server {
+	for {
+		s := e.current.Load()
+		if s == nil || s.requests.enter() {
+			return s
+		}
+	}
+}
+
+// quiesce stops reading. Answers can still be sent.
+func (e *endpoint) quiesce() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closing = true
+	e.streams.Close()
+	e.packets.SetReadDeadline(longAgo)
+	for c := range e.connections {
+		c.SetReadDeadline(longAgo)
+	}
+}
+
+// close closes the sockets after quiesce.
+func (e *endpoint) close() {
+	e.packets.Close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.connections {
+		c.Close()
+	}
+}
+
+// isClosing reports whether quiesce was called.
+func (e *endpoint) isClosing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closing
+}
+
+// pause waits before the next try after a socket returned an error that is not its end, such as running out of file
+// descriptors. It returns the time to wait after another error.
+func pause(last time.Duration) time.Duration {
+	next := min(max(2*last, 5*time.Millisecond), time.Second)
+	time.Sleep(next)
+	return next
+}

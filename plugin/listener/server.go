@@ -1,0 +1,111 @@
+package listener
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+)
+
+// graceTime is how long a stopping server waits for the requests that it is working on, as CoreDNS's own does.
+const graceTime = 5 * time.Second
+
+// server is a configuration at work on one endpoint: CoreDNS's server for an address, with everything below ServeDNS
+// replaced. Fields above the blank line never change once it is made.
+type server struct {
+	*dnsserver.Server // routes by question; also tells timeouts and HMAC keys
+
+	ordinal     int  // among the servers of the address (multisocket)
+	proxied     bool // the PROXY protocol is spoken on the sockets
+	debug       bool // the debug plugin wants panics to end the process
+	verifier    *gsstsig.Verifier
+	negotiators []*gsstsig.Server
+	observer    Observer
+	decorate    dns.DecorateWriter // may be nil
+
+	requests gate
+	done     chan struct{} // closed by Stop
+	stopping sync.Once
+
+	// Guarded by the registry.
+	endpoint *endpoint   // claimed or served, nil if neither
+	expiry   *time.Timer // of a claim
+	stopped  bool
+}
+
+var _ caddy.GracefulServer = (*server)(nil)
+
+// Serve takes the sockets over and returns when the server was stopped. Caddy calls it when all servers of the instance
+// have their sockets. The listener is the one that openSockets told caddy; the endpoint has it already.
+func (s *server) Serve(net.Listener) error {
+	if err := sockets.activate(s); err != nil {
+		return err
+	}
+	<-s.done
+	return nil
+}
+
+// ServePacket does as Serve: the two calls come in any order, and the first one takes over both sockets.
+func (s *server) ServePacket(net.PacketConn) error { return s.Serve(nil) }
+
+// Stop ends the server. Sockets that a newer server has claimed go on with that one, others are closed. It returns when
+// the requests being worked on are answered, at the latest after graceTime.
+func (s *server) Stop() error {
+	s.stopping.Do(func() {
+		orphan := sockets.stop(s)
+		s.requests.close()
+		timeout := time.NewTimer(graceTime)
+		defer timeout.Stop()
+		select {
+		case <-s.requests.idle:
+		case <-timeout.C:
+			log.Warningf("%s: requests were still being worked on after %v", s.Addr, graceTime)
+		}
+		if orphan != nil {
+			orphan.close()
+		}
+		close(s.done)
+	})
+	return nil
+}
+
+// gate counts the requests in a server and closes it to new ones.
+type gate struct {
+	inside atomic.Int64
+	closed atomic.Bool
+	idle   chan struct{} // closed when the gate is closed and nobody is inside
+	signal sync.Once
+}
+
+func (g *gate) init() { g.idle = make(chan struct{}) }
+
+// enter reports whether the gate is open. If it is, leave must follow.
+func (g *gate) enter() bool {
+	// Count first: close sees either the count, or its own mark is seen here.
+	g.inside.Add(1)
+	if g.closed.Load() {
+		g.leave()
+		return false
+	}
+	return true
+}
+
+func (g *gate) leave() {
+	if g.inside.Add(-1) == 0 && g.closed.Load() {
+		g.signal.Do(func() { close(g.idle) })
+	}
+}
+
+func (g *gate) close() {
+	g.closed.Store(true)
+	if g.inside.Load() == 0 {
+		g.signal.Do(func() { close(g.idle) })
+	}
+}

@@ -1,0 +1,282 @@
+package listener
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/caddy/caddyfile"
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/pkg/parse"
+	"github.com/coredns/coredns/plugin/pkg/transport"
+	"github.com/coredns/coredns/request"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+)
+
+// instance is what this package knows of one caddy instance, that is one reading of the Corefile. It lives in the
+// instance's storage. Caddy starts instances one after the other, in one goroutine each, so it needs no lock.
+type instance struct {
+	caddy      *caddy.Instance
+	context    caddy.Context
+	controller caddy.Controller // any of the instance's, to ask dnsserver for configs
+	blocks     []registeredBlock
+	sites      []site
+	servers    []*server
+}
+
+// registeredBlock is a Block and where it stands in the Corefile.
+type registeredBlock struct {
+	Block
+	index int // of the server block
+	keys  int // of the server block, after the expansion of address ranges
+}
+
+// site is one key of one server block: a zone on a port.
+type site struct {
+	config    *dnsserver.Config
+	first     *dnsserver.Config // of the block: the one that the setup functions of the block's directives saw
+	block     int
+	addresses []string // "dns://host:port", for plain DNS alone
+	moved     bool
+
+	// What the takeover hides from CoreDNS until the servers are made.
+	filters []dnsserver.FilterFunc
+}
+
+// add notes a block that uses gsstsig.
+func (in *instance) add(c *caddy.Controller, b Block) error {
+	for _, known := range in.blocks {
+		if known.index == c.ServerBlockIndex {
+			return errors.New("only one gsstsig in a server block")
+		}
+	}
+	in.blocks = append(in.blocks, registeredBlock{Block: b, index: c.ServerBlockIndex, keys: len(c.ServerBlockKeys)})
+	return nil
+}
+
+// takeOver decides which sites move to this package's servers and hides them from CoreDNS's MakeServers. It runs when
+// all directives are set up and before MakeServers.
+//
+// A site is hidden by giving it the transport "unix", which CoreDNS knows and makes no DNS server for. (Taking away the
+// ListenHosts would hide it too, but MakeServers copies those of a block's first key to its other keys, so a block's
+// DNS-over-TLS key would lose its server.) A filter keeps the hidden sites of several views from being reported as
+// duplicates; rejectOverlaps checks later what CoreDNS could not.
+func (in *instance) takeOver() error {
+	if err := in.findSites(); err != nil {
+		return err
+	}
+	addresses := make(map[string]bool)
+	for _, s := range in.sites {
+		if in.registered(s.block) != nil {
+			for _, a := range s.addresses {
+				addresses[a] = true
+			}
+		}
+	}
+	// A site that listens on several addresses takes all of them along, and with them the sites there.
+	for changed := true; changed; {
+		changed = false
+		for i := range in.sites {
+			s := &in.sites[i]
+			if s.moved || !slices.ContainsFunc(s.addresses, func(a string) bool { return addresses[a] }) {
+				continue
+			}
+			s.moved, changed = true, true
+			for _, a := range s.addresses {
+				addresses[a] = true
+			}
+		}
+	}
+	for i := range in.sites {
+		if s := &in.sites[i]; s.moved {
+			s.filters = s.config.FilterFuncs
+			s.config.Transport = transport.UNIX
+			s.config.FilterFuncs = []dnsserver.FilterFunc{func(context.Context, *request.Request) bool { return true }}
+		}
+	}
+	in.caddy.OnStartup = slices.Concat([]func() error{in.makeServers}, in.caddy.OnStartup, []func() error{in.openSockets})
+	in.caddy.OnRestartFailed = append(in.caddy.OnRestartFailed, func() error {
+		// This instance runs on. Whoever claimed its sockets did not come up.
+		sockets.releaseClaims()
+		return nil
+	})
+	return nil
+}
+
+// registered returns the gsstsig block with that index, or nil.
+func (in *instance) registered(block int) *registeredBlock {
+	for i := range in.blocks {
+		if in.blocks[i].index == block {
+			return &in.blocks[i]
+		}
+	}
+	return nil
+}
+
+// findSites lists the sites of the whole Corefile. dnsserver gives out configs by the indices of server block and key,
+// but does not tell how many there are, and makes an unusable config for an index out of range. So the Corefile is read
+// again to count them.
+func (in *instance) findSites() error {
+	input := in.caddy.Caddyfile()
+	blocks, err := caddyfile.Parse(input.Path(), bytes.NewReader(input.Body()), caddy.ValidDirectives(input.ServerType()))
+	if err != nil {
+		return fmt.Errorf("read %s again: %w", input.Path(), err)
+	}
+	counts := make([]int, len(blocks))
+	for i, block := range blocks {
+		for _, key := range block.Keys {
+			_, name := parse.Transport(key)
+			// An address range that does not end on an octet stands for several zones.
+			zones, _, err := plugin.SplitHostPort(name)
+			if err != nil {
+				return fmt.Errorf("read %s again: %w", input.Path(), err)
+			}
+			counts[i] += len(zones)
+		}
+	}
+	for _, b := range in.blocks {
+		if b.index >= len(counts) || counts[b.index] != b.keys {
+			return fmt.Errorf("%s, or a file that it imports, changed while it was read", input.Path())
+		}
+	}
+
+	in.sites = nil
+	for block, keys := range counts {
+		var first *dnsserver.Config
+		for key := range keys {
+			c := in.controller
+			c.ServerBlockIndex, c.ServerBlockKeyIndex = block, key
+			config := dnsserver.GetConfig(&c)
+			if key == 0 {
+				first = config
+			}
+			s := site{config: config, first: first, block: block}
+			if config.Transport == transport.DNS {
+				// MakeServers is going to copy the first key's hosts to the others.
+				for _, host := range first.ListenHosts {
+					addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, config.Port))
+					if err != nil {
+						return err
+					}
+					s.addresses = append(s.addresses, transport.DNS+"://"+addr.String())
+				}
+			}
+			in.sites = append(in.sites, s)
+		}
+	}
+	return nil
+}
+
+// makeServers is the instance's first start function. It does for the moved sites what MakeServers did for the others.
+func (in *instance) makeServers() error {
+	groups := make(map[string][]site)
+	var order []string
+	for _, s := range in.sites {
+		if !s.moved {
+			continue
+		}
+		s.config.Transport = transport.DNS
+		s.config.FilterFuncs = s.filters
+		for _, a := range s.addresses {
+			if groups[a] == nil {
+				order = append(order, a)
+			}
+			groups[a] = append(groups[a], s)
+		}
+	}
+	for _, address := range order {
+		group := groups[address]
+		// multisocket: CoreDNS takes the number from the first site of the address, too.
+		for ordinal := range max(1, group[0].config.NumSockets) {
+			s, err := in.newServer(address, ordinal, group)
+			if err != nil {
+				return fmt.Errorf("server for %s: %w", address, err)
+			}
+			in.servers = append(in.servers, s)
+		}
+	}
+	for _, s := range in.sites {
+		if s.moved {
+			if err := setView(s.config); err != nil {
+				return err
+			}
+		}
+	}
+	return rejectOverlaps(in.sites)
+}
+
+// newServer makes the server of one address.
+func (in *instance) newServer(address string, ordinal int, group []site) (*server, error) {
+	configs := make([]*dnsserver.Config, len(group))
+	for i, s := range group {
+		configs[i] = s.config
+	}
+	stock, err := dnsserver.NewServer(address, configs)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{
+		Server:   stock,
+		ordinal:  ordinal,
+		observer: nobody{},
+		done:     make(chan struct{}),
+	}
+	for _, member := range group {
+		s.debug = s.debug || member.config.Debug
+		s.proxied = s.proxied || member.config.ProxyProtoConnPolicy != nil
+		if decorate := member.config.UDPDecorateWriterFunc; decorate != nil {
+			s.decorate = decorate(stock)
+		}
+		b := in.registered(member.block)
+		if b == nil {
+			continue
+		}
+		if b.Server != nil && !slices.Contains(s.negotiators, b.Server) {
+			s.negotiators = append(s.negotiators, b.Server)
+		}
+		if s.observer == (nobody{}) && b.Observer != nil {
+			s.observer = b.Observer
+		}
+	}
+	s.verifier = gsstsig.NewVerifier(gsstsig.StaticKeys(stock.TsigSecret), s.negotiators...)
+	s.requests.init()
+	return s, nil
+}
+
+// setView gives a site the filter of the view plugin. The handlers of a site exist once its server is made.
+func setView(config *dnsserver.Config) error {
+	for _, h := range config.Handlers() {
+		viewer, ok := h.(dnsserver.Viewer)
+		if !ok {
+			continue
+		}
+		if config.ViewName != "" {
+			return fmt.Errorf("zone %s has more than one view in its server block", config.Zone)
+		}
+		config.ViewName = viewer.ViewName()
+		config.FilterFuncs = append(config.FilterFuncs, viewer.Filter)
+	}
+	return nil
+}
+
+// openSockets is the instance's last start function. After it only a server of CoreDNS's own can fail to start.
+func (in *instance) openSockets() error {
+	for i, s := range in.servers {
+		if err := sockets.claim(s); err != nil {
+			for _, claimed := range in.servers[:i] {
+				sockets.release(claimed)
+			}
+			return fmt.Errorf("listen on %s: %w", s.Addr, err)
+		}
+	}
+	for _, s := range in.servers {
+		in.caddy.SaveServer(s, sockets.listener(s))
+	}
+	return nil
+}

@@ -1,0 +1,190 @@
+package listener
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// defaultQueries is the number of messages on a connection if the configuration says zero, as in miekg/dns.
+const defaultQueries = 128
+
+// acceptConnections accepts TCP connections until the endpoint is closed.
+func (e *endpoint) acceptConnections() {
+	var wait time.Duration
+	for {
+		accepted, err := e.streams.Accept()
+		if err != nil {
+			if e.isClosing() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			wait = pause(wait)
+			continue
+		}
+		wait = 0
+		c := &connection{Conn: accepted}
+		if !e.admit(c) {
+			c.Close()
+			continue
+		}
+		go e.serveConnection(c)
+	}
+}
+
+// admit enters the connection in the tables, at the cost of the one that has been idle for longest if there are too many.
+func (e *endpoint) admit(c *connection) bool {
+	s := e.current.Load()
+	if s == nil {
+		return false
+	}
+	evicted, ok := connections.add(c)
+	if evicted != nil {
+		s.observer.Dropped("connections")
+		evicted.Close()
+	}
+	if !ok {
+		s.observer.Dropped("connections")
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		connections.remove(c)
+		return false
+	}
+	e.connections[c] = true
+	return true
+}
+
+// serveConnection answers the messages of a connection one after the other (RFC 7766 section 6.2.1.1 lets a server
+// answer out of order, no more).
+func (e *endpoint) serveConnection(c *connection) {
+	hijacked := false
+	defer func() {
+		e.mu.Lock()
+		delete(e.connections, c)
+		e.mu.Unlock()
+		connections.remove(c)
+		if !hijacked {
+			c.Close()
+		}
+	}()
+	r := bufio.NewReaderSize(c, 2048)
+	for count := 0; ; count++ {
+		wire, err := e.readMessage(c, r, count)
+		if err != nil {
+			return
+		}
+		if !connections.work(c) {
+			return // closed to make room
+		}
+		s := e.enter()
+		if s == nil {
+			return
+		}
+		x := &streamExchange{connection: c, timeout: s.WriteTimeout}
+		x.responseWriter.back = x
+		x.responseWriter.server = s
+		x.responseWriter.stream = true
+		func() {
+			defer s.requests.leave()
+			s.serve(&x.responseWriter, wire, func() {})
+		}()
+		closed, taken := x.state()
+		hijacked = taken
+		if closed || taken || x.failed {
+			return
+		}
+		connections.rest(c)
+	}
+}
+
+var errEnough = errors.New("no more messages on this connection")
+
+// readMessage reads one message with its length (RFC 1035 section 4.2.2). The first one has to be there within the
+// server's ReadTimeout. Later ones may take the IdleTimeout to begin and the ReadTimeout to arrive.
+func (e *endpoint) readMessage(c *connection, r *bufio.Reader, count int) ([]byte, error) {
+	s := e.current.Load()
+	if s == nil {
+		return nil, net.ErrClosed
+	}
+	limit := s.MaxTCPQueries
+	if limit == 0 {
+		limit = defaultQueries
+	}
+	if limit > 0 && count >= limit {
+		return nil, errEnough
+	}
+
+	timeout := s.ReadTimeout
+	if count > 0 {
+		timeout = s.IdleTimeout
+	}
+	if err := e.setReadTimeout(c, timeout); err != nil {
+		return nil, err
+	}
+	var prefix [2]byte
+	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+		return nil, err
+	}
+	length := int(binary.BigEndian.Uint16(prefix[:]))
+	if count > 0 && r.Buffered() < length {
+		if err := e.setReadTimeout(c, s.ReadTimeout); err != nil {
+			return nil, err
+		}
+	}
+	// The length is the client's word: memory grows with what arrives.
+	wire := make([]byte, 0, min(length, 2048))
+	for len(wire) < length {
+		if len(wire) == cap(wire) {
+			grown := make([]byte, len(wire), min(2*cap(wire), length))
+			copy(grown, wire)
+			wire = grown
+		}
+		n, err := r.Read(wire[len(wire):cap(wire)])
+		wire = wire[:len(wire)+n]
+		if err != nil && len(wire) < length {
+			return nil, err
+		}
+	}
+	return wire, nil
+}
+
+// setReadTimeout sets the connection's deadline, unless quiesce has put it into the past.
+func (e *endpoint) setReadTimeout(c *connection, timeout time.Duration) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return net.ErrClosed
+	}
+	return c.SetReadDeadline(time.Now().Add(timeout))
+}
+
+// streamExchange is a request that came by TCP and the way back.
+type streamExchange struct {
+	responseWriter
+	connection *connection
+	timeout    time.Duration
+	failed     bool // a message was sent in part, so that nothing after it would be understood
+}
+
+func (x *streamExchange) localAddr() net.Addr  { return x.connection.LocalAddr() }
+func (x *streamExchange) remoteAddr() net.Addr { return x.connection.RemoteAddr() }
+func (x *streamExchange) close() error         { return x.connection.Close() }
+
+func (x *streamExchange) send(wire []byte) error {
+	frame := make([]byte, 2+len(wire))
+	binary.BigEndian.PutUint16(frame, uint16(len(wire)))
+	copy(frame[2:], wire)
+	if err := x.connection.SetWriteDeadline(time.Now().Add(x.timeout)); err != nil {
+		return err
+	}
+	_, err := x.connection.Write(frame)
+	if err != nil {
+		x.failed = true
+	}
+	return err
+}

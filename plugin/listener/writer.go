@@ -1,0 +1,231 @@
+package listener
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+)
+
+// maxPacket is the largest UDP reply, whatever the client offers to take.
+const maxPacket = 4096
+
+// returnPath is the way back to a client.
+type returnPath interface {
+	localAddr() net.Addr
+	remoteAddr() net.Addr
+	send(wire []byte) error
+	close() error
+}
+
+// responseWriter is what plugins answer one request with. A reply to a request that was verified in a transaction leaves
+// signed, whoever wrote it: a handler, another plugin, or CoreDNS's own error path.
+type responseWriter struct {
+	back        returnPath
+	server      *server
+	stream      bool // TCP
+	id          uint16
+	opcode      int
+	request     *dns.Msg             // nil until it was unpacked
+	transaction *gsstsig.Transaction // nil if the request was not signed
+	limit       int                  // octets of a reply
+
+	mu       sync.Mutex // guards what follows, and the transaction's signing
+	answered bool
+	closed   bool
+	hijacked bool
+}
+
+var _ dns.ResponseWriter = (*responseWriter)(nil)
+
+var errClosed = errors.New("response writer was closed")
+
+// replyLimit is the size of the largest reply to a request (RFC 6891 section 6.2.3).
+func replyLimit(request *dns.Msg, stream bool) int {
+	if stream {
+		return maxMessage
+	}
+	if opt := request.IsEdns0(); opt != nil {
+		return min(max(int(opt.UDPSize()), dns.MinMsgSize), maxPacket)
+	}
+	return dns.MinMsgSize
+}
+
+// WriteMsg implements dns.ResponseWriter. m is not changed.
+func (w *responseWriter) WriteMsg(m *dns.Msg) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return errClosed
+	}
+	reply := *m
+	if w.transaction != nil {
+		return w.sendSigned(&reply)
+	}
+	if w.limit > 0 && reply.Len() > w.limit {
+		reply.Truncate(w.limit)
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	wire, err := reply.PackBuffer(*buffer)
+	if err != nil {
+		return fmt.Errorf("pack reply: %w", err)
+	}
+	return w.sendLocked(wire)
+}
+
+// sendSigned sends a reply of the request's transaction. A TSIG record that is there already was put in by a plugin that
+// believes to talk to a server that signs by itself; the octets of that signature would be wrong here.
+func (w *responseWriter) sendSigned(reply *dns.Msg) error {
+	extra := make([]dns.RR, 0, len(reply.Extra))
+	for _, rr := range reply.Extra {
+		if rr.Header().Rrtype != dns.TypeTSIG {
+			extra = append(extra, rr)
+		}
+	}
+	reply.Extra = extra
+
+	// The size has to be right before the first try: a signature continues the one before it.
+	limit := w.limit - w.transaction.Overhead()
+	if !reply.Compress && reply.Len() > limit {
+		reply.Compress = true
+	}
+	if reply.Len() > limit {
+		reply = truncated(reply)
+	}
+	wire, err := w.transaction.Sign(reply)
+	if err != nil {
+		return fmt.Errorf("sign reply: %w", err)
+	}
+	return w.sendLocked(wire)
+}
+
+// truncated is what is sent for a reply that does not fit with its TSIG record: the question alone, so that the client
+// comes again by TCP (RFC 8945 section 5.3). OPT stays because a request with OPT is due one (RFC 6891 section 6.1.1).
+func truncated(reply *dns.Msg) *dns.Msg {
+	short := &dns.Msg{MsgHdr: reply.MsgHdr, Question: reply.Question}
+	short.Truncated = true
+	short.Rcode = dns.RcodeSuccess
+	if opt := reply.IsEdns0(); opt != nil {
+		bare := &dns.OPT{Hdr: opt.Hdr}
+		bare.Hdr.Ttl &= 0xffff // no extended rcode
+		short.Extra = []dns.RR{bare}
+	}
+	return short
+}
+
+// reject answers with nothing but a response code, unless something was sent before.
+func (w *responseWriter) reject(rcode int) {
+	w.mu.Lock()
+	answered := w.answered
+	w.mu.Unlock()
+	if answered {
+		return
+	}
+	m := new(dns.Msg)
+	if w.request == nil {
+		// Nothing but the header could be read.
+		m.Id, m.Opcode, m.Response, m.Rcode = w.id, w.opcode, true, rcode
+	} else {
+		m.SetRcode(w.request, rcode)
+		if w.request.IsEdns0() != nil {
+			m.SetEdns0(maxPacket, false)
+		}
+	}
+	// The client is gone, or it asks again.
+	_ = w.WriteMsg(m)
+}
+
+// Write implements dns.ResponseWriter for a reply that was packed by the plugin.
+func (w *responseWriter) Write(wire []byte) (int, error) {
+	if w.transaction != nil {
+		m := new(dns.Msg)
+		if err := m.Unpack(wire); err != nil {
+			return 0, fmt.Errorf("unpack reply: %w", err)
+		}
+		if err := w.WriteMsg(m); err != nil {
+			return 0, err
+		}
+		return len(wire), nil
+	}
+	if err := w.sendWire(wire); err != nil {
+		return 0, err
+	}
+	return len(wire), nil
+}
+
+// sendWire sends octets as they are.
+func (w *responseWriter) sendWire(wire []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return errClosed
+	}
+	return w.sendLocked(wire)
+}
+
+func (w *responseWriter) sendLocked(wire []byte) error {
+	if len(wire) > maxMessage {
+		return fmt.Errorf("reply of %d octets", len(wire))
+	}
+	w.answered = true
+	return w.back.send(wire)
+}
+
+// client is the address of whoever sent the request, invalid if it is not an IP address.
+func (w *responseWriter) client() netip.AddrPort {
+	addr := w.RemoteAddr()
+	if wrapped, ok := addr.(interface{ Unwrap() net.Addr }); ok {
+		addr = wrapped.Unwrap()
+	}
+	var client netip.AddrPort
+	switch a := addr.(type) {
+	case *net.UDPAddr:
+		client = a.AddrPort()
+	case *net.TCPAddr:
+		client = a.AddrPort()
+	}
+	return netip.AddrPortFrom(client.Addr().Unmap(), client.Port())
+}
+
+// LocalAddr implements dns.ResponseWriter.
+func (w *responseWriter) LocalAddr() net.Addr { return w.back.localAddr() }
+
+// RemoteAddr implements dns.ResponseWriter.
+func (w *responseWriter) RemoteAddr() net.Addr { return w.back.remoteAddr() }
+
+// TsigStatus implements dns.ResponseWriter. It is nil: a request that did not verify gets to no plugin.
+func (w *responseWriter) TsigStatus() error { return nil }
+
+// TsigTimersOnly implements dns.ResponseWriter. The transaction knows by itself which replies continue another.
+func (w *responseWriter) TsigTimersOnly(bool) {}
+
+// Hijack implements dns.ResponseWriter: a TCP connection is the caller's from now on.
+func (w *responseWriter) Hijack() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hijacked = true
+}
+
+// Close implements dns.ResponseWriter.
+func (w *responseWriter) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return errClosed
+	}
+	w.closed = true
+	return w.back.close()
+}
+
+// state reports whether a plugin has closed or taken over the connection.
+func (w *responseWriter) state() (closed, hijacked bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed, w.hijacked
+}
