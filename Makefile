@@ -1,0 +1,56 @@
+# Targets: run, test, coredns, bench, lint, fuzz, clean. The README says what they are for.
+
+SHELL       := /bin/bash
+BINARY      ?= coredns
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 60s
+BENCHTIME   ?= 1s
+# More arguments for the tests, such as TESTFLAGS=-v.
+TESTFLAGS   ?=
+
+.PHONY: all run test coredns bench lint fuzz clean
+
+all: coredns
+
+# -buildvcs=false: a checkout that belongs to another user would fail the build.
+coredns:
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+		-ldflags='-s -w -X github.com/coredns/coredns/coremain.GitCommit=$(VERSION)' -o $(BINARY) ./coredns-build
+
+run:
+	@test/install.sh run
+	@$(MAKE) --silent coredns
+	@COREDNS_BINARY=$(abspath $(BINARY)) go run -buildvcs=false ./test/demo
+
+test:
+	@test/install.sh
+	go vet ./...
+	go vet -tags e2e ./test/...
+	go test -race $(TESTFLAGS) ./...
+	go test -race -tags e2e -timeout 20m $(TESTFLAGS) ./test/...
+
+bench:
+	@test/install.sh
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+lint:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go vet -tags e2e ./test/...
+	go run $(STATICCHECK) ./...
+	go run $(STATICCHECK) -tags e2e ./test/...
+	go test ./test/layout
+
+# Every fuzz target of the module, one after the other.
+fuzz:
+	@set -e; for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+clean:
+	rm -f coredns
+	go clean -testcache

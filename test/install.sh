@@ -1,0 +1,72 @@
+#!/bin/bash
+# Installs what `make run` and `make test` need, as far as it is missing: on Debian by apt, as root.
+#
+#   test/install.sh        all of it
+#   test/install.sh run    what `make run` needs: a KDC, nsupdate, dig
+#
+# It says nothing when nothing is missing, and starts no service. Without root it only says what is missing.
+set -eu
+
+PATH=$PATH:/usr/sbin:/sbin
+
+# missing PROGRAM-OR-FILE PACKAGE... adds the packages unless the program or file is there.
+packages=
+missing() {
+	local wanted=$1
+	shift
+	case $wanted in
+	/*) [ -e "$wanted" ] && return ;;
+	*) command -v "$wanted" >/dev/null && return ;;
+	esac
+	packages="$packages $*"
+}
+
+missing krb5kdc krb5-kdc
+missing kadmin.local krb5-admin-server
+missing kinit krb5-user
+missing nsupdate bind9-dnsutils
+missing dig bind9-dnsutils
+missing make make
+if [ "${1:-}" != run ]; then
+	missing gcc gcc libc6-dev # for the race detector and the C client
+	missing /usr/include/gssapi/gssapi_krb5.h libkrb5-dev
+	missing /usr/include/stdlib.h libc6-dev
+	missing named bind9
+	missing file file
+	missing git git
+	missing /etc/ssl/certs/ca-certificates.crt ca-certificates
+fi
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+	echo "Missing packages:$packages" >&2
+	echo "Run this as root:  ${BASH_SOURCE[0]}${1:+ $1}" >&2
+	exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+	echo "Missing (Debian's names):$packages" >&2
+	echo "This is not Debian: install them by your system's means." >&2
+	exit 1
+fi
+
+log=$(mktemp)
+policy=/usr/sbin/policy-rc.d
+cleanup() {
+	rm -f "$log"
+	[ -z "${made_policy:-}" ] || rm -f "$policy"
+}
+trap cleanup EXIT
+if [ ! -e "$policy" ]; then # Debian's way to say that packages shall not start their services
+	made_policy=yes
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+
+echo "Installing$packages" >&2
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # a list of packages
+if ! { apt-get install -qq --no-install-recommends $packages ||
+	{ apt-get update -qq && apt-get install -qq --no-install-recommends $packages; }; } >"$log" 2>&1 </dev/null; then
+	cat "$log" >&2
+	exit 1
+fi

@@ -1,0 +1,162 @@
+// Package named runs BIND's named, the reference for what goes over the wire: the test clients are proven against it,
+// and the server under test is compared with it.
+package named
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/test/loopback"
+	"github.com/gsstsig/coredns-gsstsig/test/process"
+)
+
+const (
+	startTimeout  = 30 * time.Second
+	startAttempts = 5
+	stopGrace     = 10 * time.Second
+)
+
+// Zone is a zone that named serves.
+type Zone struct {
+	Name   string
+	Text   string // RFC 1035
+	Policy string // lines of update-policy; "" refuses updates
+}
+
+// Config describes a named. Keytab, Krb5Config and Zones are needed.
+type Config struct {
+	Keytab     string
+	Krb5Config string
+	Zones      []Zone
+}
+
+// Server is a running named.
+type Server struct {
+	Address netip.AddrPort
+	dir     string
+	process *process.Process
+	once    sync.Once // guards Stop
+}
+
+// Start starts named and waits until it answers for its first zone. It ends with the context, or by [Server.Stop].
+func Start(ctx context.Context, config Config) (*Server, error) {
+	if err := process.Require("named"); err != nil {
+		return nil, err
+	}
+	if len(config.Zones) == 0 {
+		return nil, errors.New("named: no zones")
+	}
+	dir, err := os.MkdirTemp("", "named-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir}
+	for attempt := 1; ; attempt++ {
+		err = s.start(ctx, config)
+		if err == nil {
+			context.AfterFunc(ctx, s.Stop)
+			return s, nil
+		}
+		if attempt == startAttempts || ctx.Err() != nil {
+			s.Stop()
+			return nil, fmt.Errorf("named: %w", err)
+		}
+	}
+}
+
+func (s *Server) start(ctx context.Context, config Config) error {
+	port, err := loopback.Port()
+	if err != nil {
+		return err
+	}
+	s.Address = loopback.Address(port)
+	if err := s.write(config); err != nil {
+		return err
+	}
+	path, err := process.LookPath("named")
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(path, "-g", "-c", filepath.Join(s.dir, "named.conf"))
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "KRB5_CONFIG="+config.Krb5Config, "KRB5RCACHEDIR="+s.dir)
+	s.process, err = process.Start(cmd)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	query := new(dns.Msg).SetQuestion(dns.Fqdn(config.Zones[0].Name), dns.TypeSOA)
+	client := &dns.Client{Net: "tcp", Timeout: time.Second}
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		reply, _, err := client.ExchangeContext(ctx, query, s.Address.String())
+		if err == nil && reply.Rcode == dns.RcodeSuccess {
+			return nil
+		}
+		select {
+		case <-s.process.Done():
+			return fmt.Errorf("ended: %w\n%s", s.process.Err(), s.process.Output())
+		case <-ctx.Done():
+			s.process.Kill()
+			return fmt.Errorf("does not answer: %w\n%s", ctx.Err(), s.process.Output())
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s *Server) write(config Config) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, `options {
+  directory %[1]q;
+  pid-file %[2]q;
+  session-keyfile %[3]q;
+  lock-file none;
+  managed-keys-directory %[1]q;
+  listen-on port %[4]d { 127.0.0.1; };
+  listen-on-v6 { none; };
+  recursion no;
+  dnssec-validation no;
+  notify no;
+  tkey-gssapi-keytab %[5]q;
+};
+controls { };
+`, s.dir, filepath.Join(s.dir, "named.pid"), filepath.Join(s.dir, "session.key"), s.Address.Port(), config.Keytab)
+	for i, zone := range config.Zones {
+		file := filepath.Join(s.dir, fmt.Sprintf("zone%d", i))
+		if err := os.WriteFile(file, []byte(zone.Text), 0o600); err != nil {
+			return err
+		}
+		fmt.Fprintf(&b, "zone %q { type primary; file %q;", zone.Name, file)
+		if zone.Policy != "" {
+			fmt.Fprintf(&b, " update-policy { %s };", zone.Policy)
+		}
+		b.WriteString(" };\n")
+	}
+	return os.WriteFile(filepath.Join(s.dir, "named.conf"), []byte(b.String()), 0o600)
+}
+
+// Log is what named has logged.
+func (s *Server) Log() string { return s.process.Output().String() }
+
+// Stop ends named and removes what it wrote. It may be called more than once.
+func (s *Server) Stop() {
+	s.once.Do(func() {
+		if s.process != nil {
+			s.process.Stop(stopGrace)
+		}
+		// What is left of a temporary directory harms nobody.
+		_ = os.RemoveAll(s.dir)
+	})
+}
