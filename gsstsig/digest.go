@@ -29,11 +29,16 @@ func giveBack(b *[]byte) {
 
 // appendRequest appends what the MAC of a received request covers.
 func (t *tsigRecord) appendRequest(b, message []byte) []byte {
+	return appendVariables(t.appendMessage(b, message), t.name.bytes(), t.algorithm.bytes(), t.timeSigned, t.fudge, t.tsigError, t.other)
+}
+
+// appendMessage appends the message that the record was found in as it was
+// before the record was added, under its original ID.
+func (t *tsigRecord) appendMessage(b, message []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, t.originalID)
 	b = append(b, message[2:10]...)
 	b = binary.BigEndian.AppendUint16(b, binary.BigEndian.Uint16(message[10:])-1)
-	b = append(b, message[headerSize:t.start]...)
-	return appendVariables(b, t.name.bytes(), t.algorithm.bytes(), t.timeSigned, t.fudge, t.tsigError, t.other)
+	return append(b, message[headerSize:t.start]...)
 }
 
 // appendVariables appends the TSIG variables, RFC 8945 section 4.3.3. Both
