@@ -1,9 +1,38 @@
-// Command coredns is CoreDNS with the gsstsig plugin.
+// Command coredns is CoreDNS with the gsstsig plugin and the plugins that the operator of an internal DNS server uses.
 package main
 
 import (
+	"slices"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
+
+	_ "github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
 )
+
+func init() {
+	dnsserver.Directives = directives(dnsserver.Directives)
+}
+
+// directives puts gsstsig into CoreDNS's order of plugins and leaves out those that this binary does not carry, so
+// that a Corefile which names one of them is told so by its line.
+//
+// gsstsig stands behind everything that filters, caches, signs or transfers, and in front of the other sources of
+// records.
+func directives(stock []string) []string {
+	carried := caddy.ListPlugins()["others"]
+	var ours []string
+	for _, name := range stock {
+		if slices.Contains(carried, "dns."+name) {
+			ours = append(ours, name)
+		}
+		if name == "transfer" {
+			ours = append(ours, "gsstsig")
+		}
+	}
+	return ours
+}
 
 func main() {
 	coremain.Run()

@@ -1,0 +1,163 @@
+package gsstsig
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	clog "github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/miekg/dns"
+	"golang.org/x/time/rate"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+var log = clog.NewWithPlugin(pluginName)
+
+// auditRecords is how many records of one update the log names; the rest are counted.
+const auditRecords = 8
+
+// failures bounds the lines about refused updates and failed handshakes: anybody can cause those, and a log that fills
+// the disk takes the database with it. Lines left out are counted in the next one.
+var failures = limited{limiter: rate.NewLimiter(20, 200)}
+
+// limited lets a bounded number of lines through.
+type limited struct {
+	limiter *rate.Limiter
+	dropped atomic.Uint64
+}
+
+// allow tells whether a line may be written, and what to append to it about those that were not.
+func (l *limited) allow() (note string, ok bool) {
+	if !l.limiter.Allow() {
+		l.dropped.Add(1)
+		return "", false
+	}
+	if n := l.dropped.Swap(0); n > 0 {
+		note = fmt.Sprintf(" unlogged_failures=%d", n)
+	}
+	return note, true
+}
+
+// failure writes a failure to the log once, not at every attempt that ends in the same one.
+type failure struct{ last string }
+
+func (f *failure) report(err error) {
+	if text := err.Error(); text != f.last {
+		f.last = text
+		log.Errorf("%v; the keys read before stay in use", err)
+	}
+}
+
+func (f *failure) clear() { f.last = "" }
+
+// audit writes the one line that tells of an update, taken or refused, and counts it.
+func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result) {
+	rcode := rcodeName(result.Rcode)
+	updates.WithLabelValues(z.Origin(), rcode).Inc()
+
+	var note string
+	if result.Rcode != dns.RcodeSuccess {
+		var ok bool
+		if note, ok = failures.allow(); !ok {
+			return
+		}
+	}
+	var line strings.Builder
+	fmt.Fprintf(&line, "update zone=%s client=%s transport=%s identity=%q rcode=%s serial=%d->%d records=%q",
+		z.Origin(), client, transportName(id.TCP), identityName(id), rcode, result.Before, result.After, describe(r.Ns))
+	if result.Decision.Rule != "" {
+		fmt.Fprintf(&line, " rule=%q", result.Decision.Rule)
+	}
+	if result.Decision.Reason != "" {
+		fmt.Fprintf(&line, " reason=%q", result.Decision.Reason)
+	}
+	if result.Err != nil {
+		fmt.Fprintf(&line, " error=%q", result.Err)
+	}
+	for _, n := range result.Decision.Notes {
+		fmt.Fprintf(&line, " note=%q", n)
+	}
+	line.WriteString(note)
+
+	switch result.Rcode {
+	case dns.RcodeServerFailure:
+		log.Error(line.String())
+	default:
+		log.Info(line.String())
+	}
+}
+
+// auditHandshake counts a TKEY exchange and writes a line about one that failed, in Kerberos' words and with what to
+// do about it.
+func auditHandshake(e gsstsig.Event) {
+	handshakes.WithLabelValues(e.Result).Inc()
+	switch e.Result {
+	case gsstsig.ResultEstablished, gsstsig.ResultContinued, gsstsig.ResultDeleted:
+		log.Debugf("handshake result=%s client=%s key=%q peer=%q service=%q algorithm=%s enctype=%s",
+			e.Result, e.Client, e.KeyName, e.Peer, e.Service, e.Algorithm, e.EncryptionType)
+		return
+	}
+	note, ok := failures.allow()
+	if !ok {
+		return
+	}
+	line := fmt.Sprintf("handshake result=%s client=%s key=%q", e.Result, e.Client, e.KeyName)
+	if e.Service != "" {
+		line += fmt.Sprintf(" service=%q", e.Service)
+	}
+	line += fmt.Sprintf(" reason=%q", e.Reason)
+	if e.Advice != "" {
+		line += fmt.Sprintf(" advice=%q", e.Advice)
+	}
+	log.Warning(line + note)
+}
+
+// identityName is how the log calls who sent an update.
+func identityName(id policy.Identity) string {
+	switch id.Kind {
+	case policy.Anonymous:
+		return "anonymous"
+	case policy.Static:
+		return "key " + id.Name
+	default:
+		return id.Name
+	}
+}
+
+// describe lists an update's records by sign, name and type, never by data: + adds, - deletes.
+func describe(updates []dns.RR) string {
+	var s strings.Builder
+	for i, rr := range updates {
+		if i == auditRecords {
+			fmt.Fprintf(&s, " and %d more", len(updates)-auditRecords)
+			break
+		}
+		if i > 0 {
+			s.WriteString(", ")
+		}
+		sign := "+"
+		if rr.Header().Class != dns.ClassINET {
+			sign = "-"
+		}
+		fmt.Fprintf(&s, "%s%s %s", sign, rr.Header().Name, dns.Type(rr.Header().Rrtype))
+	}
+	return s.String()
+}
+
+func rcodeName(rcode int) string {
+	if name, ok := dns.RcodeToString[rcode]; ok {
+		return name
+	}
+	return fmt.Sprintf("RCODE%d", rcode)
+}
+
+func transportName(tcp bool) string {
+	if tcp {
+		return "tcp"
+	}
+	return "udp"
+}

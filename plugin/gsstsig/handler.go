@@ -1,0 +1,57 @@
+package gsstsig
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+const pluginName = "gsstsig"
+
+// Handler serves the zones of one server block. It is immutable once CoreDNS has started it and safe for concurrent
+// use.
+type Handler struct {
+	Next plugin.Handler
+
+	zones  map[string]*zone.Zone // by origin
+	names  plugin.Zones          // the origins, for the longest match
+	server *gsstsig.Server       // the contexts and keytab of the block
+	policy *policy.Policy
+
+	ready atomic.Bool
+}
+
+var _ plugin.Handler = (*Handler)(nil)
+
+// Name implements plugin.Handler.
+func (h *Handler) Name() string { return pluginName }
+
+// ServeDNS implements plugin.Handler.
+func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	origin := h.names.Matches(r.Question[0].Name)
+	if origin == "" {
+		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+	}
+	switch r.Opcode {
+	case dns.OpcodeQuery:
+		return h.query(h.zones[origin], w, r)
+	case dns.OpcodeUpdate:
+		return h.update(ctx, h.zones[origin], w, r)
+	default:
+		// A NOTIFY is for secondaries; this server is the primary of its zones.
+		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+	}
+}
+
+// Ready implements ready.Readiness: the zones are loaded and the keytab has a usable key.
+func (h *Handler) Ready() bool { return h.ready.Load() }
+
+// CacheBypassZones tells the cache plugin to leave our zones alone: an answer from before an acknowledged update would
+// be stale.
+func (h *Handler) CacheBypassZones() []string { return h.names }

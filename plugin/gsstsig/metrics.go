@@ -1,0 +1,91 @@
+package gsstsig
+
+import (
+	"sync"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+var (
+	handshakes = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "handshakes_total",
+		Help:      "Counter of TKEY exchanges by result: established, continued, deleted, or the error told to the client.",
+	}, []string{"result"})
+
+	updates = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "updates_total",
+		Help:      "Counter of UPDATE messages by zone and response code.",
+	}, []string{"zone", "rcode"})
+
+	verificationFailures = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "verification_failures_total",
+		Help:      "Counter of messages whose TSIG record did not verify, by kind of failure.",
+	}, []string{"kind"})
+
+	dropped = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "dropped_total",
+		Help:      "Counter of messages and connections that the listener dropped unanswered, by reason.",
+	}, []string{"reason"})
+
+	contextsDesc = prometheus.NewDesc(
+		prometheus.BuildFQName(plugin.Namespace, pluginName, "contexts"),
+		"Number of security contexts by state: live or half_open.", []string{"state"}, nil)
+
+	serialDesc = prometheus.NewDesc(
+		prometheus.BuildFQName(plugin.Namespace, pluginName, "zone_serial"),
+		"Serial number of the zone.", []string{"zone"}, nil)
+)
+
+// observer counts what the listener keeps from the plugins.
+type observer struct{}
+
+// VerificationFailed implements listener.Observer.
+func (observer) VerificationFailed(kind string) { verificationFailures.WithLabelValues(kind).Inc() }
+
+// Dropped implements listener.Observer.
+func (observer) Dropped(reason string) { dropped.WithLabelValues(reason).Inc() }
+
+// gauges reads contexts and serials when asked, so that no update pays for keeping a gauge.
+type gauges struct{}
+
+var registerGauges = sync.OnceValue(func() error { return prometheus.Register(gauges{}) })
+
+// Describe implements prometheus.Collector.
+func (gauges) Describe(ch chan<- *prometheus.Desc) {
+	ch <- contextsDesc
+	ch <- serialDesc
+}
+
+// Collect implements prometheus.Collector.
+func (gauges) Collect(ch chan<- prometheus.Metric) {
+	states.mu.Lock()
+	defer states.mu.Unlock()
+	var live, halfOpen int
+	serials := make(map[string]uint32)
+	for _, s := range states.m {
+		l, h := s.contexts.Len()
+		live += l
+		halfOpen += h
+		s.mu.Lock()
+		for origin, z := range s.zones {
+			// Views may hold several zones of one name; the series has one label, so the newest serial stands for them.
+			serials[origin] = max(serials[origin], z.Snapshot().Serial())
+		}
+		s.mu.Unlock()
+	}
+	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(live), "live")
+	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(halfOpen), "half_open")
+	for origin, serial := range serials {
+		ch <- prometheus.MustNewConstMetric(serialDesc, prometheus.GaugeValue, float64(serial), origin)
+	}
+}
