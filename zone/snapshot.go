@@ -2,56 +2,280 @@ package zone
 
 import (
 	"iter"
+	"strings"
+	"time"
 
 	"github.com/miekg/dns"
+	"github.com/tidwall/btree"
 )
 
-// A Snapshot is the zone at one moment. It never changes.
-type Snapshot struct{}
+// A Snapshot is the zone at one moment. It never changes, and takes memory of
+// its own only for what later updates have replaced. All methods are safe for
+// concurrent use.
+type Snapshot struct {
+	origin *origin
+	// names has a node for every name with records and for every empty
+	// non-terminal, the apex above all, whose key is "".
+	names *btree.Map[string, *node]
+	// zonecuts are the keys of nodes other than the apex with an NS or DNAME.
+	// Most zones have few, so that asking for all of a name's ancestors here
+	// costs next to nothing.
+	zonecuts *btree.Map[string, struct{}]
+	// owners has an entry for every owned name, with records or without.
+	owners *btree.Map[string, ownership]
+	// tombstones order the owners without records by age: tombstoneKey.
+	tombstones *btree.Map[string, struct{}]
+	records    int
+	octets     int
+	serial     uint32
+}
+
+// ownership is an Ownership in little room. deleted is in seconds of Unix time,
+// 0 for a name with records.
+type ownership struct {
+	principal string
+	deleted   int64
+}
+
+func newSnapshot(o *origin) *Snapshot {
+	return &Snapshot{
+		origin:     o,
+		names:      new(btree.Map[string, *node]),
+		zonecuts:   new(btree.Map[string, struct{}]),
+		owners:     new(btree.Map[string, ownership]),
+		tombstones: new(btree.Map[string, struct{}]),
+	}
+}
 
 // Origin returns the zone's name, in lower case and absolute.
-func (s *Snapshot) Origin() string { return "" }
+func (s *Snapshot) Origin() string { return s.origin.name }
 
 // Serial returns the SOA's serial.
-func (s *Snapshot) Serial() uint32 { return 0 }
+func (s *Snapshot) Serial() uint32 { return s.serial }
 
 // SOA returns the zone's SOA record. It is the caller's.
-func (s *Snapshot) SOA() *dns.SOA { return nil }
+func (s *Snapshot) SOA() *dns.SOA {
+	set := s.apex().set(dns.TypeSOA)
+	soa, _ := newRR(s.origin.name, dns.TypeSOA, set.ttl, set.first()).(*dns.SOA)
+	return soa
+}
 
 // Len returns the number of records.
-func (s *Snapshot) Len() int { return 0 }
+func (s *Snapshot) Len() int { return s.records }
 
 // Records yields every record: the SOA first, the rest by name in canonical
-// order, then by type, then by rdata. The records are the caller's.
-func (s *Snapshot) Records() iter.Seq[dns.RR] { return nil }
+// order, then by type, then by rdata. Owners are in lower case. The records are
+// the caller's.
+func (s *Snapshot) Records() iter.Seq[dns.RR] {
+	return func(yield func(dns.RR) bool) {
+		if !yield(s.SOA()) {
+			return
+		}
+		s.names.Scan(func(key string, n *node) bool {
+			owner := s.origin.nameOf(key)
+			for set := range n.sets {
+				if key == "" && set.rrtype == dns.TypeSOA {
+					continue
+				}
+				for data := range set.records {
+					if !yield(newRR(owner, set.rrtype, set.ttl, data)) {
+						return false
+					}
+				}
+			}
+			return true
+		})
+	}
+}
 
 // InZone reports whether name is the origin or below it.
-func (s *Snapshot) InZone(name string) bool { return false }
+func (s *Snapshot) InZone(name string) bool {
+	_, ok := s.origin.key(name)
+	return ok
+}
 
 // Exists reports whether name is in use, which is to have at least one record
 // (RFC 2136 section 2.4.4). An empty non-terminal is not, nor is a name that
 // only a wildcard or a tombstone stands for. Names below a zone cut are.
-func (s *Snapshot) Exists(name string) bool { return false }
+func (s *Snapshot) Exists(name string) bool { return !s.nodeAt(name).empty() }
 
 // Types returns the types of name's RRsets in ascending order.
-func (s *Snapshot) Types(name string) []uint16 { return nil }
+func (s *Snapshot) Types(name string) []uint16 {
+	n := s.nodeAt(name)
+	if n == nil {
+		return nil
+	}
+	var types []uint16
+	for set := range n.sets {
+		types = append(types, set.rrtype)
+	}
+	return types
+}
 
 // RRset returns the records of that name and type exactly: no wildcard, no
-// CNAME, no zone cut applies. The owner is name as given.
-func (s *Snapshot) RRset(name string, rrtype uint16) []dns.RR { return nil }
+// CNAME, no zone cut applies. The owner is name as given. The records are the
+// caller's.
+func (s *Snapshot) RRset(name string, rrtype uint16) []dns.RR {
+	return s.nodeAt(name).set(rrtype).appendTo(nil, name)
+}
 
 // Owner returns to whom name belongs. It knows tombstones too.
-func (s *Snapshot) Owner(name string) (Ownership, bool) { return Ownership{}, false }
+func (s *Snapshot) Owner(name string) (Ownership, bool) {
+	key, ok := s.origin.key(name)
+	if !ok {
+		return Ownership{}, false
+	}
+	own, ok := s.owners.Get(key)
+	return own.export(), ok
+}
 
-// Lookup answers a query of class IN as the zone's authority (RFC 1034 section
-// 4.3.2, RFC 2308, 4592, 6672). A name outside the zone is REFUSED.
-func (s *Snapshot) Lookup(name string, qtype uint16) Answer { return Answer{} }
+func (o ownership) export() Ownership {
+	e := Ownership{Principal: o.principal}
+	if o.deleted != 0 {
+		e.Deleted = time.Unix(o.deleted, 0).UTC()
+	}
+	return e
+}
 
-// An Answer is what the zone says to a query. The records are the caller's.
-type Answer struct {
-	Rcode         int
-	Authoritative bool
-	Answer        []dns.RR
-	Authority     []dns.RR
-	Additional    []dns.RR
+// apex returns the node of the origin, which is always there.
+func (s *Snapshot) apex() *node {
+	n, _ := s.names.Get("")
+	return n
+}
+
+// nodeAt returns the node of a name in presentation form, nil if none.
+func (s *Snapshot) nodeAt(name string) *node {
+	key, ok := s.origin.key(name)
+	if !ok {
+		return nil
+	}
+	n, _ := s.names.Get(key)
+	return n
+}
+
+// What follows changes a Snapshot that only the writer knows yet.
+
+// fork returns a copy that can be changed without the original. Copying a tree
+// marks the original as shared, in a field that reads never touch, so only the
+// zone's writer may fork.
+func (s *Snapshot) fork() *Snapshot {
+	f := *s
+	f.names = s.names.Copy()
+	f.zonecuts = s.zonecuts.Copy()
+	f.owners = s.owners.Copy()
+	f.tombstones = s.tombstones.Copy()
+	return &f
+}
+
+// replace puts node n, nil if the name has no records any more, in the place of
+// old, which is what the tree has there.
+func (s *Snapshot) replace(key string, old, n *node) {
+	s.records += n.count() - old.count()
+	s.octets += n.octets() - old.octets()
+	switch {
+	case n != nil:
+		if old == nil {
+			s.octets += len(key)
+			s.addAncestors(key)
+		}
+		s.names.Set(key, n)
+	case old != nil:
+		if s.hasDescendants(key) || key == "" {
+			s.names.Set(key, emptyNode)
+		} else {
+			s.names.Delete(key)
+			s.octets -= len(key)
+			s.pruneAncestors(key)
+		}
+	}
+	if key == "" {
+		if soa := n.set(dns.TypeSOA); !soa.empty() {
+			s.serial = soaSerial(soa.first())
+		}
+		return
+	}
+	was, is := old.cuts(), n.cuts()
+	if is && !was {
+		s.zonecuts.Set(key, struct{}{})
+	} else if was && !is {
+		s.zonecuts.Delete(key)
+	}
+}
+
+// emptyNode is the node of every empty non-terminal.
+var emptyNode = new(node)
+
+// addAncestors makes empty non-terminals of the names above key that are not
+// in the tree.
+func (s *Snapshot) addAncestors(key string) {
+	for key != "" {
+		key = parentKey(key)
+		if _, ok := s.names.Get(key); ok {
+			return
+		}
+		// The key of its own, lest it keep the longer one alive.
+		s.names.Set(strings.Clone(key), emptyNode)
+		s.octets += len(key)
+	}
+}
+
+// pruneAncestors removes the empty non-terminals above key, which was removed,
+// that have nothing below them any more.
+func (s *Snapshot) pruneAncestors(key string) {
+	for key != "" {
+		key = parentKey(key)
+		n, ok := s.names.Get(key)
+		if key == "" || !ok || !n.empty() || s.hasDescendants(key) {
+			return
+		}
+		s.names.Delete(key)
+		s.octets -= len(key)
+	}
+}
+
+// hasDescendants reports whether the tree has a name below key.
+func (s *Snapshot) hasDescendants(key string) bool {
+	found := false
+	// Every key with this prefix sorts directly after it.
+	s.names.Ascend(key, func(k string, _ *node) bool {
+		if k == key {
+			return true
+		}
+		found = strings.HasPrefix(k, key)
+		return false
+	})
+	return found
+}
+
+// setOwner sets or, with nil, removes the ownership of a name.
+func (s *Snapshot) setOwner(key string, own *ownership) {
+	if old, ok := s.owners.Get(key); ok && old.deleted != 0 {
+		s.tombstones.Delete(tombstoneKey(key, old.deleted))
+	}
+	if own == nil {
+		s.owners.Delete(key)
+		return
+	}
+	s.owners.Set(key, *own)
+	if own.deleted != 0 {
+		s.tombstones.Set(tombstoneKey(key, own.deleted), struct{}{})
+	}
+}
+
+// tombstoneKey sorts by time, then name.
+func tombstoneKey(key string, deleted int64) string {
+	b := make([]byte, 8, 8+len(key))
+	for i := range 8 {
+		b[i] = byte(uint64(deleted) >> (56 - 8*i))
+	}
+	return string(append(b, key...))
+}
+
+// splitTombstoneKey is the inverse of tombstoneKey.
+func splitTombstoneKey(t string) (key string, deleted int64) {
+	var d uint64
+	for i := range 8 {
+		d = d<<8 | uint64(t[i])
+	}
+	return t[8:], int64(d)
 }

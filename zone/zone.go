@@ -3,6 +3,10 @@ package zone
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -121,28 +125,104 @@ type Result struct {
 
 // A Zone is one authoritative zone. All methods are safe for concurrent use.
 type Zone struct {
+	origin   *origin
+	store    store.Store
+	limits   Limits
+	lifetime time.Duration
+	now      func() time.Time
+
+	// current is what readers see. Only the writer stores to it.
+	current atomic.Pointer[Snapshot]
+
+	queue    chan *pending
+	closing  chan struct{} // closed by Close
+	stopped  chan struct{} // closed when the writer has ended
+	close    sync.Once
+	closeErr error
 }
 
 // Open loads the zone from its store, or fills an empty store with the seed.
-func Open(config Config) (*Zone, error) { return nil, errors.New("zone: not yet") }
+// If it fails, the store stays the caller's.
+func Open(config Config) (*Zone, error) {
+	o, err := newOrigin(config.Origin)
+	if err != nil {
+		return nil, fmt.Errorf("zone: origin %q: %w", config.Origin, err)
+	}
+	if config.Store == nil {
+		return nil, fmt.Errorf("zone %s: no store", o.name)
+	}
+	z := &Zone{
+		origin:   o,
+		store:    config.Store,
+		limits:   config.Limits.withDefaults(),
+		lifetime: config.TombstoneLifetime,
+		now:      config.Now,
+		closing:  make(chan struct{}),
+		stopped:  make(chan struct{}),
+	}
+	if z.lifetime <= 0 {
+		z.lifetime = 7 * 24 * time.Hour
+	}
+	if z.now == nil {
+		z.now = time.Now
+	}
+	z.queue = make(chan *pending, z.limits.Queue)
+	s, err := load(o, config.Store)
+	if err == nil && s == nil {
+		s, err = plant(o, config.Store, config.Seed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("zone %s: %w", o.name, err)
+	}
+	z.current.Store(s)
+	go z.write()
+	return z, nil
+}
+
+func (l Limits) withDefaults() Limits {
+	for _, d := range []struct {
+		field *int
+		value int
+	}{
+		{&l.UpdateRecords, 2_000},
+		{&l.UpdateOctets, 65_535},
+		{&l.RecordsPerSet, 100},
+		{&l.TypesPerName, 100},
+		{&l.ZoneRecords, 5_000_000},
+		{&l.ZoneOctets, 1 << 30},
+		{&l.Tombstones, 1_000_000},
+		{&l.Queue, 1_024},
+		{&l.Batch, 256},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	// A set's size is counted in 16 bits.
+	l.RecordsPerSet = min(l.RecordsPerSet, maxSet)
+	return l
+}
 
 // Origin returns the zone's name, in lower case and absolute.
-func (z *Zone) Origin() string { return "" }
+func (z *Zone) Origin() string { return z.origin.name }
 
 // Snapshot returns the zone's present state. It never blocks.
-func (z *Zone) Snapshot() *Snapshot { return nil }
+func (z *Zone) Snapshot() *Snapshot { return z.current.Load() }
 
-// Apply does one dynamic update (RFC 2136 section 3), waiting its turn behind
-// those already queued, and returns when the update is durable or has failed.
-//
-// Errors of form are found first (FORMERR, NOTAUTH, NOTZONE), then Authorize
-// is asked (REFUSED), then the prerequisites are compared (NXDOMAIN, YXDOMAIN,
-// NXRRSET, YXRRSET). A limit exceeded is REFUSED. If the store cannot commit,
-// the answer is SERVFAIL and the zone is as before. If ctx ends before the
-// writer has taken the update it is not applied and the answer is SERVFAIL;
-// after that ctx has no effect.
-func (z *Zone) Apply(ctx context.Context, u *Update) Result { return Result{} }
+// Changes yields the changes that lead from one serial to another, both of
+// which the zone has had, oldest first, for an incremental transfer. The error
+// is store.ErrHistory if they are not kept any more.
+func (z *Zone) Changes(ctx context.Context, from, to uint32) iter.Seq2[store.Change, error] {
+	return z.store.Changes(ctx, from, to)
+}
 
 // Close ends the writer after the batch it is at, and closes the store.
 // Snapshots stay usable; updates get SERVFAIL. It may be called again.
-func (z *Zone) Close() error { return nil }
+func (z *Zone) Close() error {
+	z.close.Do(func() {
+		close(z.closing)
+		<-z.stopped
+		z.closeErr = z.store.Close()
+	})
+	return z.closeErr
+}

@@ -1,0 +1,216 @@
+package zone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// maxSet is how many records a node can count in one RRset.
+const maxSet = 65535
+
+var (
+	errNoSOA  = errors.New("no SOA record at the zone's name")
+	errNoNS   = errors.New("no NS record at the zone's name")
+	errNoSeed = errors.New("the store is empty and there is no seed")
+)
+
+// builder fills a Snapshot record by record. Records of one name need not come
+// together, but it is faster when they do.
+type builder struct {
+	snapshot *Snapshot
+	name     string // the owner of key, as the record gave it
+	key      string
+	before   *node
+	draft    *draft
+}
+
+func newBuilder(o *origin) *builder { return &builder{snapshot: newSnapshot(o)} }
+
+// add puts one record in. It refuses what no zone can hold. The first TTL of an
+// RRset is that of all.
+func (b *builder) add(name string, rrtype, class uint16, ttl uint32, data []byte) error {
+	if class != dns.ClassINET {
+		return fmt.Errorf("%s: class %s is not IN", name, dns.Class(class))
+	}
+	if isMeta(rrtype) {
+		return fmt.Errorf("%s: type %s cannot be in a zone", name, dns.Type(rrtype))
+	}
+	if err := checkRdata(rrtype, data); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := b.turnTo(name); err != nil {
+		return err
+	}
+	if rrtype == dns.TypeSOA && b.key != "" {
+		return fmt.Errorf("%s: SOA record below the zone's name", name)
+	}
+	if b.draft.conflictsWith(rrtype) {
+		return fmt.Errorf("%s: CNAME and other data", name)
+	}
+	if ttl >= 1<<31 {
+		ttl = 0
+	}
+	if set := b.draft.set(rrtype); set != nil {
+		ttl = set.ttl
+		if _, same := set.find(data); same {
+			return nil
+		}
+		if replaces(rrtype, set.data[0], data) && rrtype != typeWKS {
+			return fmt.Errorf("%s: more than one %s record", name, dns.Type(rrtype))
+		}
+		if len(set.data) >= maxSet {
+			return fmt.Errorf("%s: more than %d %s records", name, maxSet, dns.Type(rrtype))
+		}
+	}
+	b.draft.add(rrtype, ttl, data)
+	return nil
+}
+
+// turnTo makes name the one under construction.
+func (b *builder) turnTo(name string) error {
+	if b.draft != nil && b.name == name {
+		return nil
+	}
+	key, ok := b.snapshot.origin.key(name)
+	if !ok {
+		return fmt.Errorf("%s is not in the zone %s", name, b.snapshot.origin.name)
+	}
+	if b.draft == nil || b.key != key {
+		b.flush()
+		b.key = key
+		b.before, _ = b.snapshot.names.Get(key)
+		b.draft = newDraft(b.before)
+	}
+	b.name = name
+	return nil
+}
+
+func (b *builder) flush() {
+	if b.draft == nil {
+		return
+	}
+	if n := b.draft.node(); n != nil {
+		b.snapshot.replace(b.key, b.before, n)
+	}
+	b.draft = nil
+}
+
+// finish returns the Snapshot if it is a zone.
+func (b *builder) finish() (*Snapshot, error) {
+	b.flush()
+	apex := b.snapshot.apex()
+	if apex.set(dns.TypeSOA).empty() {
+		return nil, errNoSOA
+	}
+	if apex.set(dns.TypeNS).empty() {
+		return nil, errNoNS
+	}
+	return b.snapshot, nil
+}
+
+// build makes a Snapshot of records. If one of them is at fault, bad is its
+// index, otherwise -1.
+func build(o *origin, rrs iter.Seq[dns.RR]) (s *Snapshot, bad int, err error) {
+	b := newBuilder(o)
+	i := 0
+	for rr := range rrs {
+		if rr == nil {
+			return nil, i, errNoRecord
+		}
+		h := rr.Header()
+		data, err := rdataOf(rr)
+		if err != nil {
+			return nil, i, fmt.Errorf("%s: %w", h.Name, err)
+		}
+		if err := b.add(h.Name, h.Rrtype, h.Class, h.Ttl, data); err != nil {
+			return nil, i, err
+		}
+		i++
+	}
+	s, err = b.finish()
+	return s, -1, err
+}
+
+// load returns what the store holds, nil if it is empty.
+func load(o *origin, from store.Store) (*Snapshot, error) {
+	b := newBuilder(o)
+	serial, found, err := from.Load(context.Background(), visitor{b})
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	if !found {
+		return nil, nil
+	}
+	s, err := b.finish()
+	if err == nil && s.serial != serial {
+		err = fmt.Errorf("its SOA says serial %d, its log ends at %d", s.serial, serial)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the store does not hold a zone: %w", err)
+	}
+	return s, nil
+}
+
+// visitor takes a store's contents into a builder.
+type visitor struct{ b *builder }
+
+func (v visitor) Record(r store.Record) error {
+	// The draft is copied into a node before the next name's record, but
+	// r.Data is valid only now.
+	return v.b.add(r.Name, r.Type, r.Class, r.TTL, slices.Clone(r.Data))
+}
+
+func (v visitor) Owner(o store.Owner) error {
+	key, ok := v.b.snapshot.origin.key(o.Name)
+	if !ok {
+		return fmt.Errorf("owned name %s is not in the zone", o.Name)
+	}
+	own := ownership{principal: o.Principal}
+	if !o.Deleted.IsZero() {
+		own.deleted = o.Deleted.Unix()
+	}
+	v.b.snapshot.setOwner(key, &own)
+	return nil
+}
+
+// plant fills the store with the seed.
+func plant(o *origin, into store.Store, seed func() ([]dns.RR, error)) (*Snapshot, error) {
+	if seed == nil {
+		return nil, errNoSeed
+	}
+	rrs, err := seed()
+	if err != nil {
+		return nil, err
+	}
+	s, _, err := build(o, slices.Values(rrs))
+	if err != nil {
+		return nil, fmt.Errorf("seed: %w", err)
+	}
+	if err := into.Init(context.Background(), store.Contents{Serial: s.serial, Records: s.stored}); err != nil {
+		return nil, fmt.Errorf("seed: %w", err)
+	}
+	return s, nil
+}
+
+// stored yields the records as a store keeps them.
+func (s *Snapshot) stored(yield func(store.Record) bool) {
+	s.names.Scan(func(key string, n *node) bool {
+		name := s.origin.nameOf(key)
+		for set := range n.sets {
+			for data := range set.records {
+				r := store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Data: data}
+				if !yield(r) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}

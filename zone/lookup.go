@@ -1,0 +1,286 @@
+package zone
+
+import (
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// An Answer is what the zone says to a query. The records are the caller's.
+type Answer struct {
+	Rcode int
+	// Authoritative is the AA bit. It speaks of the name asked for: a chain
+	// that leaves the zone's authority keeps it.
+	Authoritative bool
+	Answer        []dns.RR
+	// Authority holds the SOA of a negative answer, its TTL as RFC 2308
+	// section 5 wants it, or the NS of a referral. It is empty otherwise.
+	Authority []dns.RR
+	// Additional holds what the zone itself has on the names in NS, MX and
+	// SRV records, and a referral's glue.
+	Additional []dns.RR
+}
+
+// maxChain bounds the names that one answer follows by CNAME and DNAME.
+const maxChain = 16
+
+// Lookup answers a query of class IN as the zone's authority (RFC 1034 section
+// 4.3.2, RFC 2308, 4592, 6672). Records at the name asked for carry it as given
+// as their owner. A name outside the zone, or that is not a name, is REFUSED.
+func (s *Snapshot) Lookup(name string, qtype uint16) Answer {
+	q := query{snapshot: s, name: name, qtype: qtype}
+	for range maxChain {
+		if !q.locate() {
+			if len(q.answer.Answer) == 0 {
+				return Answer{Rcode: dns.RcodeRefused}
+			}
+			break // the chain left the zone
+		}
+		target := q.step()
+		if target == "" || q.visited(target) {
+			break
+		}
+		q.name = target
+	}
+	return q.answer
+}
+
+// query is the state of one Lookup.
+type query struct {
+	snapshot *Snapshot
+	name     string // the name the chain has come to
+	qtype    uint16
+	wire     wireName
+	keyBuf   [maxKey]byte
+	key      string
+	answer   Answer
+}
+
+// locate prepares the name the chain has come to, and reports whether it is in
+// the zone.
+func (q *query) locate() bool {
+	if q.wire.set(q.name) != nil {
+		return false
+	}
+	key, ok := q.snapshot.origin.appendKey(q.keyBuf[:0], q.wire.bytes())
+	q.key = string(key)
+	return ok
+}
+
+// visited reports whether a chain would go in a circle.
+func (q *query) visited(target string) bool {
+	for _, rr := range q.answer.Answer {
+		if rr.Header().Rrtype == dns.TypeCNAME && strings.EqualFold(rr.Header().Name, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// step answers for one name of the chain. It returns the next, or "".
+func (q *query) step() (target string) {
+	s := q.snapshot
+	if cut, n, found := s.above(q.key, q.qtype); found {
+		if !n.set(dns.TypeNS).empty() && cut != "" {
+			q.refer(cut, n)
+			return ""
+		}
+		q.authoritative()
+		return q.redirect(cut, n)
+	}
+	q.authoritative()
+	n, ok := s.names.Get(q.key)
+	if !ok {
+		if n, ok = s.names.Get(s.closestEncloser(q.key) + wildcardKey); !ok {
+			q.answer.Rcode = dns.RcodeNameError
+			q.negative()
+			return ""
+		}
+	}
+	return q.answerFrom(n)
+}
+
+// authoritative sets AA unless the chain began without: it is the first name's.
+func (q *query) authoritative() {
+	if len(q.answer.Answer) == 0 {
+		q.answer.Authoritative = true
+	}
+}
+
+// above finds the highest name at or above key whose NS or DNAME governs it. At
+// the name itself an NS does, except for DS, which is the parent's (RFC 4035
+// section 3.1.4.1), but a DNAME does not (RFC 6672 section 2.3).
+func (s *Snapshot) above(key string, qtype uint16) (cut string, n *node, found bool) {
+	if key == "" {
+		return "", nil, false
+	}
+	if apex := s.apex(); !apex.set(dns.TypeDNAME).empty() {
+		return "", apex, true
+	}
+	if s.zonecuts.Len() == 0 {
+		return "", nil, false
+	}
+	for i := range len(key) {
+		if key[i] != endOfLabel {
+			continue
+		}
+		cut = key[:i+1]
+		if _, ok := s.zonecuts.Get(cut); !ok {
+			continue
+		}
+		n, _ = s.names.Get(cut)
+		if len(cut) < len(key) {
+			return cut, n, true
+		}
+		return cut, n, !n.set(dns.TypeNS).empty() && qtype != dns.TypeDS
+	}
+	return "", nil, false
+}
+
+// closestEncloser returns the longest existing name above key, which does not
+// exist itself (RFC 4592 section 3.3.1). As every ancestor of a name in the
+// tree is in it too, the name before key in canonical order shares it.
+func (s *Snapshot) closestEncloser(key string) string {
+	encloser := ""
+	s.names.Descend(key, func(before string, _ *node) bool {
+		encloser = key[:commonAncestor(key, before)]
+		return false
+	})
+	return encloser
+}
+
+// answerFrom answers from the node that has, or stands for, the name.
+func (q *query) answerFrom(n *node) (target string) {
+	if q.qtype == dns.TypeANY {
+		for set := range n.sets {
+			q.answer.Answer = set.appendTo(q.answer.Answer, q.name)
+		}
+		if n.empty() {
+			q.negative()
+		}
+		return ""
+	}
+	if set := n.set(q.qtype); !set.empty() {
+		q.answer.Answer = set.appendTo(q.answer.Answer, q.name)
+		q.addresses(set, false)
+		return ""
+	}
+	if set := n.set(dns.TypeCNAME); !set.empty() && !besideCNAME(q.qtype) {
+		q.answer.Answer = set.appendTo(q.answer.Answer, q.name)
+		return presentation(set.first())
+	}
+	q.negative()
+	return ""
+}
+
+// refer points to the servers of a delegated zone (RFC 1034 section 4.2.1).
+func (q *query) refer(cut string, n *node) {
+	set := n.set(dns.TypeNS)
+	q.answer.Authority = set.appendTo(q.answer.Authority, q.nameAbove(cut))
+	q.addresses(set, true)
+}
+
+// redirect answers for a name below a DNAME (RFC 6672 section 3.1).
+func (q *query) redirect(cut string, n *node) (target string) {
+	set := n.set(dns.TypeDNAME)
+	q.answer.Answer = set.appendTo(q.answer.Answer, q.nameAbove(cut))
+	// The labels in front of the DNAME's owner, then its target.
+	to := set.first()
+	front := q.wire.n - q.ancestorLen(cut)
+	if front+len(to) > maxWireName {
+		q.answer.Rcode = dns.RcodeYXDomain
+		return ""
+	}
+	wire := make([]byte, 0, maxWireName)
+	wire = append(wire, q.wire.octets[:front]...)
+	wire = append(wire, to...)
+	target = presentation(wire)
+	q.answer.Answer = append(q.answer.Answer, &dns.CNAME{
+		Hdr:    dns.RR_Header{Name: q.name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: set.ttl, Rdlength: uint16(len(wire))},
+		Target: target,
+	})
+	return target
+}
+
+// ancestorLen returns the length in wire form of the name at or above the
+// query's that has key cut.
+func (q *query) ancestorLen(cut string) int {
+	skip := strings.Count(q.key[len(cut):], "\x00")
+	at := 0
+	for range skip {
+		at += 1 + int(q.wire.octets[at])
+	}
+	return q.wire.n - at
+}
+
+// nameAbove returns that name as the query spells it.
+func (q *query) nameAbove(cut string) string {
+	if len(cut) == len(q.key) {
+		return q.name
+	}
+	return presentation(q.wire.octets[q.wire.n-q.ancestorLen(cut) : q.wire.n])
+}
+
+// negative adds the SOA with the time that the denial may be cached.
+func (q *query) negative() {
+	soa := q.snapshot.SOA()
+	soa.Hdr.Ttl = min(soa.Hdr.Ttl, soa.Minttl)
+	q.answer.Authority = append(q.answer.Authority, soa)
+}
+
+// addresses adds the addresses that the zone has for the names in set. Glue is
+// taken from below a zone cut too (RFC 1034 section 4.2.1), other addresses
+// are not.
+func (q *query) addresses(set rrset, glue bool) {
+	at := 0
+	switch set.rrtype {
+	case dns.TypeNS:
+		glue = true
+	case dns.TypeMX:
+		at = 2
+	case dns.TypeSRV:
+		at = 6
+	default:
+		return
+	}
+	s := q.snapshot
+	var buf [maxKey]byte
+	for data := range set.records {
+		target := data[at:]
+		k, ok := s.origin.appendKey(buf[:0], target)
+		if !ok {
+			continue
+		}
+		key := string(k)
+		n, ok := s.names.Get(key)
+		if !ok {
+			continue
+		}
+		v4, v6 := n.set(dns.TypeA), n.set(dns.TypeAAAA)
+		if v4.empty() && v6.empty() {
+			continue
+		}
+		if !glue {
+			if _, _, occluded := s.above(key, dns.TypeA); occluded {
+				continue
+			}
+		}
+		owner := presentation(target)
+		if contains(q.answer.Additional, owner) {
+			continue
+		}
+		q.answer.Additional = v4.appendTo(q.answer.Additional, owner)
+		q.answer.Additional = v6.appendTo(q.answer.Additional, owner)
+	}
+}
+
+// contains reports whether rrs has a record with that owner: SRV records often
+// name one host several times.
+func contains(rrs []dns.RR, owner string) bool {
+	for _, rr := range rrs {
+		if strings.EqualFold(rr.Header().Name, owner) {
+			return true
+		}
+	}
+	return false
+}

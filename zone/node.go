@@ -1,0 +1,323 @@
+package zone
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/miekg/dns"
+)
+
+// A node is what the zone knows at one name. It never changes once it is in a
+// tree. All RRsets are in one slice, because a zone has a node for nearly every
+// record: in ascending order of type, each a header (type 2, TTL 4, number of
+// records 2, octets that follow 4) and then its records in canonical order,
+// each a length (2) and rdata. An empty non-terminal has none.
+type node struct {
+	packed []byte
+}
+
+const setHeader = 12
+
+// An rrset is a view into a node.
+type rrset struct {
+	rrtype uint16
+	ttl    uint32
+	count  int
+	packed []byte // the records, each with its length before it
+}
+
+func (r rrset) empty() bool { return r.count == 0 }
+
+// records yields each record's rdata, which must not be modified.
+func (r rrset) records(yield func([]byte) bool) {
+	for p := r.packed; len(p) > 0; {
+		end := 2 + int(binary.BigEndian.Uint16(p))
+		if !yield(p[2:end:end]) {
+			return
+		}
+		p = p[end:]
+	}
+}
+
+// first returns the rdata of the first record of a set that is not empty.
+func (r rrset) first() []byte {
+	end := 2 + int(binary.BigEndian.Uint16(r.packed))
+	return r.packed[2:end:end]
+}
+
+// appendTo appends the records to rrs with that owner.
+func (r rrset) appendTo(rrs []dns.RR, owner string) []dns.RR {
+	rrs = slices.Grow(rrs, r.count)
+	for data := range r.records {
+		rrs = append(rrs, newRR(owner, r.rrtype, r.ttl, data))
+	}
+	return rrs
+}
+
+// sets yields the node's RRsets.
+func (n *node) sets(yield func(rrset) bool) {
+	for p := n.packed; len(p) > 0; {
+		set, rest := cutSet(p)
+		if !yield(set) {
+			return
+		}
+		p = rest
+	}
+}
+
+func cutSet(p []byte) (rrset, []byte) {
+	end := setHeader + int(binary.BigEndian.Uint32(p[8:]))
+	return rrset{
+		rrtype: binary.BigEndian.Uint16(p),
+		ttl:    binary.BigEndian.Uint32(p[2:]),
+		count:  int(binary.BigEndian.Uint16(p[6:])),
+		packed: p[setHeader:end:end],
+	}, p[end:]
+}
+
+// set returns the RRset of that type, which is empty if there is none. A nil
+// node has none.
+func (n *node) set(rrtype uint16) rrset {
+	if n == nil {
+		return rrset{}
+	}
+	for p := n.packed; len(p) > 0; {
+		set, rest := cutSet(p)
+		if set.rrtype >= rrtype {
+			if set.rrtype == rrtype {
+				return set
+			}
+			break
+		}
+		p = rest
+	}
+	return rrset{}
+}
+
+func (n *node) empty() bool { return n == nil || len(n.packed) == 0 }
+
+// count returns the number of records.
+func (n *node) count() int {
+	count := 0
+	if n != nil {
+		for set := range n.sets {
+			count += set.count
+		}
+	}
+	return count
+}
+
+// octets is what the node counts towards Limits.ZoneOctets, without its name.
+func (n *node) octets() int {
+	if n == nil {
+		return 0
+	}
+	return len(n.packed)
+}
+
+// cuts reports whether names below the node are not answered from their own
+// data: it has an NS or a DNAME. Whether the node is the apex is not asked.
+func (n *node) cuts() bool {
+	return !n.set(dns.TypeNS).empty() || !n.set(dns.TypeDNAME).empty()
+}
+
+// A draft is a node being edited.
+type draft struct {
+	sets []draftSet // ascending by type, none empty
+}
+
+type draftSet struct {
+	rrtype uint16
+	ttl    uint32
+	data   [][]byte // canonical order
+}
+
+func newDraft(n *node) *draft {
+	d := new(draft)
+	if n == nil {
+		return d
+	}
+	for set := range n.sets {
+		ds := draftSet{rrtype: set.rrtype, ttl: set.ttl, data: make([][]byte, 0, set.count+1)}
+		for data := range set.records {
+			ds.data = append(ds.data, data)
+		}
+		d.sets = append(d.sets, ds)
+	}
+	return d
+}
+
+func (d *draft) find(rrtype uint16) (int, bool) {
+	return slices.BinarySearchFunc(d.sets, rrtype, func(s draftSet, t uint16) int { return int(s.rrtype) - int(t) })
+}
+
+func (d *draft) set(rrtype uint16) *draftSet {
+	if i, ok := d.find(rrtype); ok {
+		return &d.sets[i]
+	}
+	return nil
+}
+
+// add puts a record in, displacing what it replaces, and gives the whole RRset
+// its TTL (RFC 2181 section 5.2). Of a record that differs only in case, the
+// old form stays.
+func (d *draft) add(rrtype uint16, ttl uint32, data []byte) {
+	i, ok := d.find(rrtype)
+	if !ok {
+		d.sets = slices.Insert(d.sets, i, draftSet{rrtype: rrtype})
+	}
+	s := &d.sets[i]
+	s.ttl = ttl
+	if _, same := s.find(data); same {
+		return
+	}
+	s.data = slices.DeleteFunc(s.data, func(old []byte) bool { return replaces(rrtype, old, data) })
+	at, _ := s.find(data)
+	s.data = slices.Insert(s.data, at, data)
+}
+
+func (s *draftSet) find(data []byte) (int, bool) {
+	return slices.BinarySearchFunc(s.data, data, func(a, b []byte) int { return compareRdata(s.rrtype, a, b) })
+}
+
+// remove takes a record out, if it is there.
+func (d *draft) remove(rrtype uint16, data []byte) {
+	s := d.set(rrtype)
+	if s == nil {
+		return
+	}
+	if at, ok := s.find(data); ok {
+		s.data = slices.Delete(s.data, at, at+1)
+		if len(s.data) == 0 {
+			d.removeSet(rrtype)
+		}
+	}
+}
+
+func (d *draft) removeSet(rrtype uint16) {
+	if i, ok := d.find(rrtype); ok {
+		d.sets = slices.Delete(d.sets, i, i+1)
+	}
+}
+
+// conflictsWith reports whether a record of that type may not join what is
+// there, because one of both is a CNAME.
+func (d *draft) conflictsWith(rrtype uint16) bool {
+	if besideCNAME(rrtype) {
+		return false
+	}
+	for i := range d.sets {
+		other := d.sets[i].rrtype
+		if other != rrtype && !besideCNAME(other) && (rrtype == dns.TypeCNAME || other == dns.TypeCNAME) {
+			return true
+		}
+	}
+	return false
+}
+
+// node returns the draft as a node, nil if it is empty.
+func (d *draft) node() *node {
+	size := 0
+	for _, s := range d.sets {
+		size += setHeader
+		for _, data := range s.data {
+			size += 2 + len(data)
+		}
+	}
+	if size == 0 {
+		return nil
+	}
+	p := make([]byte, 0, size)
+	for _, s := range d.sets {
+		p = binary.BigEndian.AppendUint16(p, s.rrtype)
+		p = binary.BigEndian.AppendUint32(p, s.ttl)
+		p = binary.BigEndian.AppendUint16(p, uint16(len(s.data)))
+		length := len(p)
+		p = append(p, 0, 0, 0, 0)
+		for _, data := range s.data {
+			p = binary.BigEndian.AppendUint16(p, uint16(len(data)))
+			p = append(p, data...)
+		}
+		binary.BigEndian.PutUint32(p[length:], uint32(len(p)-length-4))
+	}
+	return &node{packed: p}
+}
+
+// difference calls removed and added with what tells node b from node a. When
+// an RRset's TTL changed, all of its records were removed and added.
+func difference(a, b *node, removed, added func(set rrset, data []byte)) {
+	report := func(set rrset, to func(rrset, []byte)) {
+		for data := range set.records {
+			to(set, data)
+		}
+	}
+	var pa, pb []byte
+	if a != nil {
+		pa = a.packed
+	}
+	if b != nil {
+		pb = b.packed
+	}
+	for len(pa) > 0 || len(pb) > 0 {
+		var sa, sb rrset
+		var ra, rb []byte
+		if len(pa) > 0 {
+			sa, ra = cutSet(pa)
+		}
+		if len(pb) > 0 {
+			sb, rb = cutSet(pb)
+		}
+		switch {
+		case len(pb) == 0 || len(pa) > 0 && sa.rrtype < sb.rrtype:
+			report(sa, removed)
+			pa = ra
+		case len(pa) == 0 || sb.rrtype < sa.rrtype:
+			report(sb, added)
+			pb = rb
+		default:
+			if sa.ttl != sb.ttl {
+				report(sa, removed)
+				report(sb, added)
+			} else if !bytes.Equal(sa.packed, sb.packed) {
+				differenceOfRecords(sa, sb, removed, added)
+			}
+			pa, pb = ra, rb
+		}
+	}
+}
+
+// differenceOfRecords merges two sets of one type and TTL.
+func differenceOfRecords(a, b rrset, removed, added func(set rrset, data []byte)) {
+	pa, pb := a.packed, b.packed
+	next := func(p []byte) ([]byte, []byte) {
+		end := 2 + int(binary.BigEndian.Uint16(p))
+		return p[2:end:end], p[end:]
+	}
+	for len(pa) > 0 && len(pb) > 0 {
+		da, ra := next(pa)
+		db, rb := next(pb)
+		order := compareRdata(a.rrtype, da, db)
+		if order <= 0 {
+			if order < 0 || !bytes.Equal(da, db) {
+				removed(a, da)
+			}
+			pa = ra
+		}
+		if order >= 0 {
+			if order > 0 || !bytes.Equal(da, db) {
+				added(b, db)
+			}
+			pb = rb
+		}
+	}
+	report := func(set rrset, p []byte, to func(rrset, []byte)) {
+		for len(p) > 0 {
+			var data []byte
+			data, p = next(p)
+			to(set, data)
+		}
+	}
+	report(a, pa, removed)
+	report(b, pb, added)
+}
