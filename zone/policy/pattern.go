@@ -1,0 +1,178 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+)
+
+// A pattern is the identity field of a rule that compares with the sender of
+// an update: name, subdomain, zonesub, wildcard, self, selfsub, selfwild,
+// owner. (The krb5- and ms- types have a realm there, tcp-self and 6to4-self
+// a name.)
+type pattern struct {
+	kind       patternKind
+	text       string   // realm, key name, wildcard's suffix or SID
+	components []string // of a principal
+	realm      string   // of a principal or a wildcard with '@'; exact
+}
+
+type patternKind uint8
+
+const (
+	anySigner   patternKind = iota // *
+	anyKerberos                    // every principal: the built-in rule without realms
+	noSigner                       // anonymous
+	principal                      // host/a.example.test@EXAMPLE.TEST
+	realmOnly                      // EXAMPLE.TEST, as owner has it
+	keyName                        // the name of an HMAC key
+	below1                         // *.suffix or *.suffix@REALM
+	group                          // sid:S-1-5-21-...
+)
+
+var (
+	errRealmStar = errors.New("an asterisk stands for whole labels, so *@REALM matches nobody; name a realm with a krb5- or ms- rule")
+	errEscape    = errors.New("an escape in a principal is a backslash and one character")
+	errNoRealm   = errors.New("a principal ends in @ and its realm")
+)
+
+// parsePattern reads an identity that names senders. bareRealm says that a
+// word with neither '@' nor a final dot is a realm rather than a key.
+func parsePattern(word string, bareRealm bool) (pattern, error) {
+	switch {
+	case word == "":
+		return pattern{}, errors.New("empty identity")
+	case word == "*" || word == "*.":
+		return pattern{kind: anySigner}, nil
+	case word == "anonymous":
+		return pattern{kind: noSigner}, nil
+	case strings.HasPrefix(word, "sid:"):
+		sid := word[len("sid:"):]
+		if !strings.HasPrefix(sid, "S-1-") {
+			return pattern{}, errors.New("a group is written sid:S-1-...")
+		}
+		return pattern{kind: group, text: sid}, nil
+	case strings.HasPrefix(word, "*@"), strings.HasPrefix(word, `*\@`):
+		return pattern{}, errRealmStar
+	case strings.HasPrefix(word, "*."):
+		return parseWildcard(word[len("*."):])
+	case strings.IndexByte(word, '@') >= 0:
+		components, realm, err := parsePrincipal(word)
+		return pattern{kind: principal, components: components, realm: realm}, err
+	case bareRealm && !strings.HasSuffix(word, "."):
+		return pattern{kind: realmOnly, realm: word}, nil
+	}
+	name, ok := parseName(word)
+	if !ok {
+		return pattern{}, errors.New("not a key name")
+	}
+	return pattern{kind: keyName, text: name}, nil
+}
+
+func parseWildcard(suffix string) (pattern, error) {
+	if at := strings.LastIndexByte(suffix, '@'); at >= 0 {
+		local := strings.TrimSuffix(suffix[:at], `\`)
+		realm := strings.TrimSuffix(suffix[at+1:], ".")
+		if local == "" || realm == "" || strings.IndexByte(local, '\\') >= 0 {
+			return pattern{}, errNoRealm
+		}
+		return pattern{kind: below1, text: "." + local, realm: realm}, nil
+	}
+	name, ok := parseName(suffix)
+	if !ok {
+		return pattern{}, errors.New("not a wildcard")
+	}
+	// The realm keeps its case; the key name is compared in canonical form.
+	return pattern{kind: below1, text: name, components: []string{"." + strings.TrimSuffix(suffix, ".")}}, nil
+}
+
+// parsePrincipal reads a principal in MIT's spelling, in which '@', '/' and
+// '\' in a component are escaped, and in BIND's, in which the '@' before the
+// realm is escaped as well, for it is read as a domain name.
+func parsePrincipal(word string) ([]string, string, error) {
+	at := realmAt(word)
+	local := ""
+	if at >= 0 {
+		local = word[:at]
+	} else if at = strings.LastIndex(word, `\@`); at >= 0 {
+		local = word[:at]
+		at++
+	} else {
+		return nil, "", errNoRealm
+	}
+	realm := strings.TrimSuffix(word[at+1:], ".")
+	if realm == "" {
+		return nil, "", errNoRealm
+	}
+	var components []string
+	var part []byte
+	for i := 0; i < len(local); i++ {
+		switch c := local[i]; c {
+		case '/':
+			components = append(components, string(part))
+			part = part[:0]
+		case '\\':
+			i++
+			if i == len(local) || local[i] >= '0' && local[i] <= '9' {
+				return nil, "", errEscape
+			}
+			part = append(part, local[i])
+		default:
+			part = append(part, c)
+		}
+	}
+	return append(components, string(part)), realm, nil
+}
+
+// matches reports whether the sender of an update is meant. deny widens the
+// asterisk to senders who did not sign: who forbids something to everybody
+// means them too.
+func (p *pattern) matches(s *subject, deny bool) bool {
+	switch p.kind {
+	case anySigner:
+		return s.Kind != Anonymous || deny
+	case anyKerberos:
+		return s.Kind == Kerberos
+	case noSigner:
+		return s.Kind == Anonymous
+	case principal:
+		return s.Kind == Kerberos && s.Realm == p.realm && equalComponents(s.Components, p.components)
+	case realmOnly:
+		return s.Kind == Kerberos && s.Realm == p.realm
+	case keyName:
+		return s.Kind == Static && s.Name == p.text
+	case below1:
+		switch {
+		case s.Kind == Static:
+			return p.realm == "" && below(s.Name, p.text)
+		case s.Kind == Kerberos && p.realm == "":
+			return hasSuffix(s.Realm, p.components[0])
+		case s.Kind == Kerberos:
+			return s.Realm == p.realm && len(s.local) >= len(p.text) &&
+				equalFold(s.local[len(s.local)-len(p.text):], p.text)
+		}
+	case group:
+		for _, g := range s.Groups {
+			if s.Kind == Kerberos && g == p.text {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasSuffix is strings.HasSuffix for a proper suffix.
+func hasSuffix(s, suffix string) bool {
+	return len(s) > len(suffix) && strings.HasSuffix(s, suffix)
+}
+
+func equalComponents(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !equalFold(a[i], b[i]) {
+			return false
+		}
+	}
+	return true
+}

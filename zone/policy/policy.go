@@ -1,0 +1,140 @@
+package policy
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
+)
+
+// Config is what New makes a Policy of. Its zero value is Active Directory's
+// secure mode for every principal that can authenticate.
+type Config struct {
+	// Mode says which updates are taken at all.
+	Mode Mode
+	// Rules decide in their order; the first that matches a record grants or
+	// denies its change, and what no rule matches is refused. Without rules
+	// the default holds: grant REALM owner . for each of Realms.
+	Rules []Rule
+	// Realms are the client realms of the default rule, compared exactly;
+	// empty means every realm that the acceptor lets in.
+	Realms []string
+	// Protected are names that the rule owner never gives away besides those
+	// that it knows by itself: the names of the server's own addresses.
+	Protected []string
+	// TombstoneLifetime is how long a name without records still belongs to
+	// its owner; 0 means 7 days. It is to be that of the zone.
+	TombstoneLifetime time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// DefaultTombstoneLifetime is what 0 means in Config.
+const DefaultTombstoneLifetime = 7 * 24 * time.Hour
+
+// A Policy decides on updates. It does not change after New and is safe for
+// concurrent use; a reload makes a new one, so that one update is judged by
+// one policy from its first record to its last.
+type Policy struct {
+	mode      Mode
+	rules     []rule
+	protected map[string]struct{}
+	lifetime  time.Duration
+	now       func() time.Time
+}
+
+// A rule is a Rule in a policy, with its text made once.
+type rule struct {
+	Rule
+	label string
+}
+
+// New makes a policy. It fails on a protected name that is not a domain name
+// and on a mode that does not exist.
+func New(config Config) (*Policy, error) {
+	p := &Policy{
+		mode:      config.Mode,
+		protected: make(map[string]struct{}, len(config.Protected)),
+		lifetime:  config.TombstoneLifetime,
+		now:       config.Now,
+	}
+	switch config.Mode {
+	case None, Secure, NonsecureAndSecure:
+	default:
+		return nil, fmt.Errorf("updates: no such mode: %v", config.Mode)
+	}
+	if p.lifetime == 0 {
+		p.lifetime = DefaultTombstoneLifetime
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	for _, word := range config.Protected {
+		name, ok := parseName(word)
+		if !ok {
+			return nil, fmt.Errorf("protected name %q is not a domain name", word)
+		}
+		p.protected[name] = struct{}{}
+	}
+	unsigned := false
+	for _, r := range config.Rules {
+		p.rules = append(p.rules, rule{r, r.String()})
+		unsigned = unsigned || r.unsigned()
+	}
+	if len(config.Rules) == 0 {
+		p.addDefaults(config.Realms)
+	}
+	if p.mode == NonsecureAndSecure && !unsigned {
+		r := Rule{kind: ruleOwner, name: ".", who: pattern{kind: noSigner}, text: "default: grant anonymous owner ."}
+		p.rules = append(p.rules, rule{r, r.text})
+	}
+	return p, nil
+}
+
+func (p *Policy) addDefaults(realms []string) {
+	if len(realms) == 0 {
+		r := Rule{kind: ruleOwner, name: ".", who: pattern{kind: anyKerberos}, text: "default: any principal is owner ."}
+		p.rules = append(p.rules, rule{r, r.text})
+	}
+	for _, realm := range realms {
+		r := Rule{kind: ruleOwner, name: ".", who: pattern{kind: realmOnly, realm: realm}, text: "default: grant " + realm + " owner ."}
+		p.rules = append(p.rules, rule{r, r.text})
+	}
+}
+
+// Mode returns the mode that the policy was made with.
+func (p *Policy) Mode() Mode { return p.mode }
+
+// Rules returns the rules in force, the default ones included, as text.
+func (p *Policy) Rules() []string {
+	labels := make([]string, len(p.rules))
+	for i := range p.rules {
+		labels[i] = p.rules[i].label
+	}
+	return labels
+}
+
+// Authorizer returns the function that decides on updates from id, for
+// zone.Update. It may be kept for as long as the identity is the sender's,
+// and called from any goroutine.
+func (p *Policy) Authorizer(id Identity) func(*zone.Snapshot, *zone.Update) zone.Decision {
+	s := newSubject(id)
+	return func(snapshot *zone.Snapshot, u *zone.Update) zone.Decision {
+		return p.authorize(s, snapshot, u.Message.Ns)
+	}
+}
+
+// authorize decides on an update section as a whole: every record must be
+// granted (RFC 2136 section 3.3).
+func (p *Policy) authorize(s *subject, snapshot *zone.Snapshot, updates []dns.RR) zone.Decision {
+	switch {
+	case p.mode == None:
+		return zone.Decision{Rule: "updates none", Reason: "the zone takes no updates"}
+	case p.mode == Secure && s.Kind == Anonymous:
+		return zone.Decision{Rule: "updates secure", Reason: "the update is not signed"}
+	}
+	t := trial{policy: p, subject: s, zone: snapshot, updates: updates}
+	return t.decide()
+}

@@ -1,0 +1,144 @@
+package policy
+
+import "github.com/miekg/dns"
+
+// ruleType is the third word of a rule: how it relates the sender to the name
+// that is to change.
+type ruleType uint8
+
+const (
+	ruleName ruleType = iota
+	ruleSubdomain
+	ruleZonesub
+	ruleWildcard
+	ruleSelf
+	ruleSelfsub
+	ruleSelfwild
+	ruleKrb5Self
+	ruleKrb5Selfsub
+	ruleKrb5Subdomain
+	ruleKrb5SubdomainSelfRHS
+	ruleMSSelf
+	ruleMSSelfsub
+	ruleMSSubdomain
+	ruleMSSubdomainSelfRHS
+	ruleTCPSelf
+	rule6to4Self
+	ruleOwner
+)
+
+// A typeLimit is one entry of a rule's type list.
+type typeLimit struct {
+	rrtype uint16 // TypeANY: every type
+	max    int    // records of that type that a name may have; 0: no limit
+}
+
+// A Rule is one grant or deny of a policy. It is made by ParseRule and does
+// not change.
+type Rule struct {
+	deny     bool
+	kind     ruleType
+	who      pattern
+	realm    string // identity of the krb5- and ms- types
+	name     string // canonical; the root where the type needs none
+	identity string // canonical; identity of tcp-self and 6to4-self
+	types    []typeLimit
+	text     string
+	position string
+}
+
+// String returns the rule as it was written, with its position before it if
+// it has one.
+func (r Rule) String() string {
+	if r.position == "" {
+		return r.text
+	}
+	return r.position + ": " + r.text
+}
+
+// Position returns where the rule was written, as given to ParseRule.
+func (r Rule) Position() string { return r.position }
+
+// unsigned reports whether the rule speaks of senders who did not sign. A
+// policy with such a rule decides on unsigned updates by its rules alone.
+func (r *Rule) unsigned() bool {
+	return r.kind == ruleTCPSelf || r.kind == rule6to4Self || r.who.kind == noSigner
+}
+
+// limit returns whether the rule covers a type, and the number of records of
+// it that a name may have (0: any). An entry for the type goes before ANY.
+func (r *Rule) limit(rrtype uint16) (max int, covered bool) {
+	if len(r.types) == 0 {
+		switch rrtype {
+		case dns.TypeRRSIG, dns.TypeNS, dns.TypeSOA, dns.TypeNSEC, dns.TypeNSEC3:
+			return 0, false
+		}
+		return 0, true
+	}
+	for _, t := range r.types {
+		switch t.rrtype {
+		case rrtype:
+			return t.max, true
+		case dns.TypeANY:
+			max, covered = t.max, true
+		}
+	}
+	return max, covered
+}
+
+// covers reports whether the rule's identity and name fields meet the sender
+// and the name. target is that of a PTR or SRV record, canonical, and empty
+// for all other records. For owner it leaves the question of ownership open.
+func (r *Rule) covers(s *subject, name, target string) bool {
+	switch r.kind {
+	case ruleName:
+		return name == r.name && r.who.matches(s, r.deny)
+	case ruleSubdomain, ruleOwner:
+		return subdomain(name, r.name) && r.who.matches(s, r.deny)
+	case ruleZonesub:
+		return r.who.matches(s, r.deny)
+	case ruleWildcard:
+		return below(name, r.name) && r.who.matches(s, r.deny)
+	case ruleSelf:
+		return s.Kind == Static && name == s.Name && r.who.matches(s, r.deny)
+	case ruleSelfsub:
+		return s.Kind == Static && subdomain(name, s.Name) && r.who.matches(s, r.deny)
+	case ruleSelfwild:
+		return s.Kind == Static && below(name, s.Name) && r.who.matches(s, r.deny)
+	case ruleKrb5Self:
+		return s.host != "" && s.Realm == r.realm && name == s.host
+	case ruleKrb5Selfsub:
+		return s.host != "" && s.Realm == r.realm && subdomain(name, s.host)
+	case ruleKrb5Subdomain:
+		return s.host != "" && s.Realm == r.realm && subdomain(name, r.name)
+	case ruleKrb5SubdomainSelfRHS:
+		return s.host != "" && s.Realm == r.realm && subdomain(name, r.name) &&
+			(target == "" || target == s.host)
+	case ruleMSSelf:
+		return s.machine != "" && s.Realm == r.realm && name == s.machine
+	case ruleMSSelfsub:
+		return s.machine != "" && s.Realm == r.realm && subdomain(name, s.machine)
+	case ruleMSSubdomain:
+		return s.machine != "" && s.Realm == r.realm && subdomain(name, r.name)
+	case ruleMSSubdomainSelfRHS:
+		return s.machine != "" && s.Realm == r.realm && subdomain(name, r.name) &&
+			(target == "" || target == s.machine)
+	case ruleTCPSelf:
+		return s.reverse != "" && name == s.reverse && r.addressMatches(name)
+	case rule6to4Self:
+		return s.sixto4 != "" && name == s.sixto4 && r.addressMatches(name)
+	}
+	return false
+}
+
+// addressMatches compares the identity of tcp-self and 6to4-self with the
+// name made from the client's address.
+func (r *Rule) addressMatches(name string) bool {
+	switch {
+	case r.who.kind == anySigner || r.who.kind == noSigner:
+		return true
+	case isWildcard(r.identity):
+		return below(name, r.identity[len("*."):])
+	}
+	return name == r.identity
+}

@@ -1,0 +1,121 @@
+package policy_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy/policytest"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// openZone returns a zone in memory with those contents.
+func openZone(t testing.TB, origin string, seed []dns.RR, config zone.Config) *zone.Zone {
+	t.Helper()
+	config.Origin, config.Store = origin, store.NewMemory(store.MemoryOptions{})
+	config.Seed = func() ([]dns.RR, error) { return seed, nil }
+	z, err := zone.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { z.Close() })
+	return z
+}
+
+func parseRules(t testing.TB, lines []string) []policy.Rule {
+	t.Helper()
+	var rules []policy.Rule
+	for i, line := range lines {
+		words := strings.Fields(strings.ReplaceAll(line, `"`, ""))
+		r, err := policy.ParseRule(words[1:], fmt.Sprintf("Corefile:%d", i+1), words[0] == "deny")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+func newPolicy(t testing.TB, config policy.Config) *policy.Policy {
+	t.Helper()
+	p, err := policy.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// message makes an UPDATE of an update section and sends it through the wire
+// form, as real ones come.
+func message(t testing.TB, origin string, updates []dns.RR) *dns.Msg {
+	t.Helper()
+	m := new(dns.Msg)
+	m.SetUpdate(origin)
+	m.Ns = updates
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Unpack(wire); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestTables(t *testing.T) {
+	policies, err := policytest.Tables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := 0
+	zones := map[string]*zone.Zone{}
+	for origin := range policytest.Seeds {
+		seed, err := policytest.Records(origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zones[origin] = openZone(t, origin, seed, zone.Config{})
+	}
+	for _, p := range policies {
+		config := policy.Config{Mode: policy.Secure, Rules: parseRules(t, p.Rules)}
+		decider := newPolicy(t, config)
+		for _, c := range p.Cases {
+			cases++
+			u := &zone.Update{Message: message(t, p.Origin, c.Update)}
+			u.Authorize = decider.Authorizer(c.Identity())
+			d := u.Authorize(zones[p.Origin].Snapshot(), u)
+			if d.Allow != c.Allow {
+				t.Errorf("%s:%d: %s\n\tdecision: %+v", c.File, c.Line, c.Text, d)
+			}
+			if !d.Allow && d.Reason == "" {
+				t.Errorf("%s:%d: a refusal without a reason", c.File, c.Line)
+			}
+			if d.Allow {
+				// What the policy lets through must be well-formed for the zone
+				// too, or the case says nothing.
+				z := openZone(t, p.Origin, mustRecords(t, p.Origin), zone.Config{})
+				if r := z.Apply(context.Background(), u); r.Rcode != dns.RcodeSuccess {
+					t.Errorf("%s:%d: %s: the zone says %s: %v", c.File, c.Line, c.Text, dns.RcodeToString[r.Rcode], r.Err)
+				}
+			}
+		}
+	}
+	if cases < 300 {
+		t.Errorf("%d cases; the tables are to have at least 300", cases)
+	}
+	t.Logf("%d cases", cases)
+}
+
+func mustRecords(t testing.TB, origin string) []dns.RR {
+	t.Helper()
+	rrs, err := policytest.Records(origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rrs
+}
