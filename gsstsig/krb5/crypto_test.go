@@ -1,0 +1,134 @@
+package krb5
+
+import (
+	"bytes"
+	"encoding/hex"
+	"testing"
+
+	"github.com/jcmturner/gokrb5/v8/crypto"
+	"github.com/jcmturner/gokrb5/v8/crypto/common"
+)
+
+func TestDerivedKeysAgreeWithGokrb5(t *testing.T) {
+	for _, id := range testTypes {
+		k := testKey(id, "derive")
+		e := encryptions[id]
+		et := must(crypto.GetEtype(id))
+		for d := range foldedConstants {
+			var constant []byte
+			switch d.purpose {
+			case forChecksum:
+				constant = common.GetUsageKc(d.usage)
+			case forIntegrity:
+				constant = common.GetUsageKi(d.usage)
+			case forEncryption:
+				constant = common.GetUsageKe(d.usage)
+			}
+			want := must(et.DeriveKey(k.KeyValue, constant))
+			if got := e.derive(k.KeyValue, d.usage, d.purpose); !bytes.Equal(got, want) {
+				t.Errorf("%s usage %d purpose %#x: %x, want %x", EncryptionTypeName(id), d.usage, d.purpose, got, want)
+			}
+		}
+	}
+}
+
+// The vectors of RFC 8009, appendix A.
+func TestDerivedKeysOfRFC8009(t *testing.T) {
+	for _, c := range []struct {
+		id      int32
+		key     string
+		purpose byte
+		want    string
+	}{
+		{19, "3705d96080c17728a0e800eab6e0d23c", forChecksum, "b31a018a48f54776f403e9a396325dc3"},
+		{19, "3705d96080c17728a0e800eab6e0d23c", forEncryption, "9b197dd1e8c5609d6e67c3e37c62c72e"},
+		{19, "3705d96080c17728a0e800eab6e0d23c", forIntegrity, "9fda0e56ab2d85e1569a688696c26a6c"},
+		{20, "6d404d37faf79f9df0d33568d320669800eb4836472ea8a026d16b7182460c52", forChecksum, "ef5718be86cc84963d8bbb5031e9f5c4ba41f28faf69e73d"},
+		{20, "6d404d37faf79f9df0d33568d320669800eb4836472ea8a026d16b7182460c52", forEncryption, "56ab22bee63d82d7bc5227f6773f8ea7a5eb1c825160c38312980c442e5c7e49"},
+		{20, "6d404d37faf79f9df0d33568d320669800eb4836472ea8a026d16b7182460c52", forIntegrity, "69b16514e3cd8e56b82010d5c73012b622c4d00ffc23ed1f"},
+	} {
+		got := encryptions[c.id].derive(must(hex.DecodeString(c.key)), 2, c.purpose)
+		if hex.EncodeToString(got) != c.want {
+			t.Errorf("%s purpose %#x: %x, want %s", EncryptionTypeName(c.id), c.purpose, got, c.want)
+		}
+	}
+}
+
+func TestCipherAgreesWithGokrb5(t *testing.T) {
+	for _, id := range testTypes {
+		foreign := testKey(id, "cipher")
+		own := must(newKey(id, foreign.KeyValue))
+		keys := own.cipherKeys(usageAPRep)
+		for n := range 70 {
+			plain := bytes.Repeat([]byte{byte(n)}, n)
+			sealed := must(keys.encrypt(plain))
+			if got, err := crypto.DecryptMessage(sealed, foreign, usageAPRep); err != nil || !bytes.Equal(got, plain) {
+				t.Fatalf("%s, %d octets: gokrb5 does not decrypt: %v", EncryptionTypeName(id), n, err)
+			}
+			if n == 0 {
+				continue // gokrb5 does not encrypt nothing alike
+			}
+			sealed = must(crypto.GetEncryptedData(plain, foreign, usageAPRep, 0)).Cipher
+			if got, err := keys.decrypt(sealed); err != nil || !bytes.Equal(got, plain) {
+				t.Fatalf("%s, %d octets: what gokrb5 sealed does not decrypt: %v", EncryptionTypeName(id), n, err)
+			}
+			for i := range sealed {
+				damaged := bytes.Clone(sealed)
+				damaged[i] ^= 1
+				if _, err := keys.decrypt(damaged); err == nil {
+					t.Fatalf("%s, %d octets: damage at %d goes unnoticed", EncryptionTypeName(id), n, i)
+				}
+			}
+		}
+	}
+}
+
+func TestShortMessagesDoNotDecrypt(t *testing.T) {
+	for _, id := range testTypes {
+		keys := must(newKey(id, testKey(id, "k").KeyValue)).cipherKeys(usageTicket)
+		for n := range 64 {
+			if _, err := keys.decrypt(make([]byte, n)); err == nil {
+				t.Errorf("%s: %d zeros decrypt", EncryptionTypeName(id), n)
+			}
+		}
+	}
+}
+
+// What gokrb5's cipher might yet do is caught.
+func TestPanicInCipherIsAnError(t *testing.T) {
+	_, err := cts(func(_, _ []byte) ([]byte, error) { panic("index out of range") }, nil, nil)
+	if err == nil {
+		t.Fatal("a panic is no error")
+	}
+}
+
+// gokrb5 gives 24 octets for type 20, the length of its checksum keys.
+func TestAES256SHA2KeysHave32Octets(t *testing.T) {
+	for id, size := range testKeySizes {
+		for n := range 48 {
+			_, err := newKey(id, make([]byte, n))
+			if (err == nil) != (n == size) {
+				t.Errorf("%s: a key of %d octets: %v", EncryptionTypeName(id), n, err)
+			}
+		}
+		k := randomKey(encryptions[id])
+		if len(k.value) != size {
+			t.Errorf("%s: random keys have %d octets", EncryptionTypeName(id), len(k.value))
+		}
+	}
+	for _, id := range []int32{0, 1, 3, 16, 23, -1} {
+		if _, err := newKey(id, make([]byte, 16)); err == nil {
+			t.Errorf("%s is supported", EncryptionTypeName(id))
+		}
+	}
+}
+
+func TestEncryptionTypeName(t *testing.T) {
+	for id, want := range map[int32]string{
+		18: "aes256-cts-hmac-sha1-96", 20: "aes256-cts-hmac-sha384-192", 23: "arcfour-hmac", 99: "encryption type 99", -7: "encryption type -7",
+	} {
+		if got := EncryptionTypeName(id); got != want {
+			t.Errorf("%d: %q, want %q", id, got, want)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package krb5
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func replayKeyN(n int) replayKey {
+	return replayKeyOf(testClient, testService, testNow, fmt.Append(nil, n))
+}
+
+// gokrb5's cache looks first and adds later: of 20,000 authenticators that
+// came twice at the same time it let 24 pass twice.
+func TestReplayCacheAcceptsOnce(t *testing.T) {
+	const count = 20_000
+	c := NewReplayCache(0)
+	c.keepFor(DefaultClockSkew)
+	var accepted [count]atomic.Int32
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	const workers = 8
+	for w := range workers {
+		wg.Go(func() {
+			<-start
+			// Workers come in pairs that go through the same numbers in step.
+			for n := w / 2; n < count; n += workers / 2 {
+				if err := c.add(replayKeyN(n), testNow, testNow); err == nil {
+					accepted[n].Add(1)
+				} else if !errors.Is(err, ErrReplay) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	for n := range accepted {
+		if got := accepted[n].Load(); got != 1 {
+			t.Errorf("authenticator %d was accepted %d times", n, got)
+		}
+	}
+	if c.Len() != count {
+		t.Errorf("%d remembered", c.Len())
+	}
+}
+
+func TestAcceptorAcceptsATokenOnceWhenItComesTwiceAtOnce(t *testing.T) {
+	a := newTestAcceptor(t)
+	for n := range 200 {
+		token := requestSpec{at: testNow.Add(time.Duration(n) * time.Microsecond)}.token()
+		var accepted atomic.Int32
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := a.NewContext().Accept(token); err == nil {
+					accepted.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if accepted.Load() != 1 {
+			t.Fatalf("accepted %d times", accepted.Load())
+		}
+	}
+}
+
+// gokrb5's cache ignores the realm and the cipher text.
+func TestReplayCacheTellsAuthenticatorsApart(t *testing.T) {
+	c := NewReplayCache(0)
+	c.keepFor(DefaultClockSkew)
+	cipher := []byte("cipher")
+	for _, k := range []struct {
+		client, service string
+		at              time.Time
+		cipher          []byte
+	}{
+		{"a/b@R", "DNS/n@R", testNow, cipher},
+		{"a/b@S", "DNS/n@R", testNow, cipher},
+		{"a@R", "DNS/n@R", testNow, cipher},
+		{`a\/b@R`, "DNS/n@R", testNow, cipher},
+		{"ab@R", "DNS/n@R", testNow, cipher},
+		{"a/b@R", "DNS/m@R", testNow, cipher},
+		{"a/b@R", "DNS/n@S", testNow, cipher},
+		{"a/b@R", "DNS/n@R", testNow.Add(time.Microsecond), cipher},
+		{"a/b@R", "DNS/n@R", testNow.Add(time.Second), cipher},
+		{"a/b@R", "DNS/n@R", testNow, []byte("cipheR")},
+	} {
+		key := replayKeyOf(mustPrincipal(k.client), mustPrincipal(k.service), k.at, k.cipher)
+		if err := c.add(key, k.at, testNow); err != nil {
+			t.Errorf("%+v: %v", k, err)
+		}
+		if err := c.add(key, k.at, testNow); !errors.Is(err, ErrReplay) {
+			t.Errorf("%+v again: %v", k, err)
+		}
+	}
+}
+
+func TestReplayCacheRemembersAsLongAsNeeded(t *testing.T) {
+	c := NewReplayCache(0)
+	c.keepFor(time.Minute)
+	for _, at := range []time.Duration{-time.Minute, 0, time.Minute} {
+		k := replayKeyOf(testClient, testService, testNow.Add(at), nil)
+		if err := c.add(k, testNow.Add(at), testNow); err != nil {
+			t.Fatalf("%v: %v", at, err)
+		}
+		for now := max(at, 0); now <= at+time.Minute; now += time.Second {
+			if err := c.add(k, testNow.Add(at), testNow.Add(now)); !errors.Is(err, ErrReplay) {
+				t.Errorf("authenticator of %v at %v: %v", at, now, err)
+			}
+		}
+	}
+}
+
+func TestReplayCacheForgets(t *testing.T) {
+	c := NewReplayCache(64 * 64)
+	c.keepFor(time.Minute)
+	now := testNow
+	for n := range 50_000 {
+		now = now.Add(100 * time.Millisecond)
+		if err := c.add(replayKeyN(n), now, now); err != nil {
+			t.Fatalf("%d: %v", n, err)
+		}
+	}
+	// A minute and a bucket or two of ten a second.
+	if n := c.Len(); n < 600 || n > 1000 {
+		t.Errorf("%d remembered", n)
+	}
+}
+
+func TestReplayCacheIsBoundedAndNeverForgetsTheLiving(t *testing.T) {
+	const limit = 1000
+	c := NewReplayCache(limit)
+	c.keepFor(time.Minute)
+	var kept []int
+	for n := range 5000 {
+		switch err := c.add(replayKeyN(n), testNow, testNow); {
+		case err == nil:
+			kept = append(kept, n)
+		case !errors.Is(err, ErrReplayCacheFull):
+			t.Fatal(err)
+		}
+	}
+	if len(kept) > limit || len(kept) < limit*9/10 || c.Len() != len(kept) {
+		t.Errorf("%d kept, %d remembered", len(kept), c.Len())
+	}
+	for _, n := range kept {
+		if err := c.add(replayKeyN(n), testNow, testNow); !errors.Is(err, ErrReplay) {
+			t.Fatalf("%d: %v", n, err)
+		}
+	}
+	later := testNow.Add(2 * time.Minute)
+	if err := c.add(replayKeyN(9999), later, later); err != nil {
+		t.Errorf("after all have expired: %v", err)
+	}
+}
+
+// Neither a clock set back nor a larger skew brings back what was forgotten.
+func TestReplayCacheRefusesWhatItMayHaveForgotten(t *testing.T) {
+	c := NewReplayCache(0)
+	c.keepFor(time.Minute)
+	k := replayKeyN(1)
+	if err := c.add(k, testNow, testNow); err != nil {
+		t.Fatal(err)
+	}
+	later := testNow.Add(time.Hour)
+	for n := range 2000 { // reach every shard
+		if err := c.add(replayKeyN(n+10), later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.keepFor(2 * time.Hour)
+	for _, now := range []time.Time{testNow, later} {
+		if err := c.add(k, testNow, now); !errors.Is(err, ErrReplay) {
+			t.Errorf("at %v: %v", now, err)
+		}
+	}
+}
+
+func TestReplayCacheBeforeTheEpoch(t *testing.T) {
+	c := NewReplayCache(0)
+	c.keepFor(time.Minute)
+	at := time.Unix(-5, 0)
+	k := replayKeyOf(testClient, testService, at, nil)
+	if err := c.add(k, at, at); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.add(k, at, at.Add(30*time.Second)); !errors.Is(err, ErrReplay) {
+		t.Error(err)
+	}
+}
