@@ -16,6 +16,7 @@ import (
 
 // config is one gsstsig block as written in the Corefile, checked for form but with no file opened.
 type config struct {
+	position   string            // of the block: Corefile and line
 	origins    []string          // the server block's zones, canonical
 	keytabs    []string          // files
 	realms     []string          // client realms; empty: the keytabs' own
@@ -36,6 +37,7 @@ func parse(c *caddy.Controller) (*config, error) {
 	if !c.Next() {
 		return nil, c.ArgErr()
 	}
+	conf.position = position(c)
 	if len(c.RemainingArgs()) > 0 {
 		return nil, c.Errf("gsstsig takes no arguments: its zones are those of the server block")
 	}

@@ -11,7 +11,7 @@ import (
 // identity says in the policy's terms who sent a request. It rests on nothing but the transaction that the listener
 // verified over the message's own octets; a nil transaction is an unsigned request.
 func identity(transaction *gsstsig.Transaction, remote net.Addr) policy.Identity {
-	id := policy.Identity{Kind: policy.Anonymous, Client: client(remote).Addr()}
+	id := policy.Identity{Kind: policy.Anonymous, Client: source(remote).Addr()}
 	_, id.TCP = remote.(*net.TCPAddr)
 	if transaction == nil {
 		return id
@@ -35,8 +35,8 @@ func (h *Handler) ours(transaction *gsstsig.Transaction) bool {
 	return transaction.Identity().Static || transaction.Server() == h.server
 }
 
-// client is the address of a request's sender, as given by the listener or by a proxy in front of it.
-func client(remote net.Addr) netip.AddrPort {
+// source is the address of a request's sender, as given by the listener or by a proxy in front of it.
+func source(remote net.Addr) netip.AddrPort {
 	var a netip.AddrPort
 	switch remote := remote.(type) {
 	case *net.UDPAddr:

@@ -43,7 +43,7 @@ func setup(c *caddy.Controller) error {
 	b.state = acquire(b.id, b)
 	handler, err := b.open(conf, listenAddresses(dnsserver.GetConfig(c).ListenHosts))
 	if err != nil {
-		return plugin.Error(pluginName, errors.Join(err, release(b.id, b)))
+		return plugin.Error(pluginName, fmt.Errorf("%s: %w", conf.position, errors.Join(err, release(b.id, b))))
 	}
 
 	site := dnsserver.GetConfig(c)

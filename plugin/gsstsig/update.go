@@ -25,13 +25,13 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	// Authorize and change: the zone asks the policy about the very state that it is going to change, then changes it.
 	result := z.Apply(ctx, &zone.Update{Message: r, Authorize: h.policy.Authorizer(id)})
 
-	h.audit(z, id, client(w.RemoteAddr()), r, result)
+	h.audit(z, id, source(w.RemoteAddr()), r, result)
 	return h.answer(w, r, result.Rcode)
 }
 
 // refuse answers an update that does not get as far as the policy.
 func (h *Handler) refuse(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, reason string) (int, error) {
-	h.audit(z, identity(nil, w.RemoteAddr()), client(w.RemoteAddr()), r, zone.Result{
+	h.audit(z, identity(nil, w.RemoteAddr()), source(w.RemoteAddr()), r, zone.Result{
 		Rcode:    dns.RcodeRefused,
 		Decision: zone.Decision{Reason: reason},
 	})

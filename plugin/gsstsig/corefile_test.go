@@ -1,0 +1,104 @@
+package gsstsig
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coredns/caddy"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+)
+
+// write puts a file into the test's temporary directory.
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+const exampleZone = `$TTL 300
+@ SOA ns1.example.test. hostmaster.example.test. 7 900 600 86400 300
+@ NS ns1.example.test.
+ns1 A 192.0.2.53
+fixed A 192.0.2.99
+`
+
+// TestCorefile sets up server blocks, good and bad. A bad one must say what is wrong, and where.
+func TestCorefile(t *testing.T) {
+	dnsKeytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test", "dns/ns2.example.test").Keytab()
+	hostKeytab := krb5test.New(t, "EXAMPLE.TEST", "host/ns1.example.test").Keytab()
+	garbage := write(t, "garbage.keytab", "this is not a keytab")
+	seed := write(t, "db.example.test", exampleZone)
+	noSOA := write(t, "db.nosoa", "$TTL 300\n@ NS ns1.example.test.\n")
+	broken := write(t, "db.broken", exampleZone+"bad A not-an-address\n")
+
+	one := []string{"example.test.:53"}
+	two := []string{"example.test.:53", "2.0.192.in-addr.arpa.:53"}
+	tests := map[string]struct {
+		keys []string
+		body string
+		want string // in the error; empty if there is none
+	}{
+		"smallest":               {one, "keytab " + dnsKeytab, ""},
+		"several keytabs":        {one, "keytab " + dnsKeytab + " " + hostKeytab, ""},
+		"all properties":         {two, "keytab " + dnsKeytab + "\nrealm EXAMPLE.TEST PARTNER.TEST\nprincipal DNS/ns1.example.test\nfile " + seed + " example.test\nupdates nonsecure-and-secure\ngrant EXAMPLE.TEST ms-self . A AAAA\ndeny * name critical.example.test ANY", ""},
+		"no keytab":              {one, "updates secure", "keytab is missing"},
+		"keytab without file":    {one, "keytab", "keytab wants one or more files"},
+		"keytab that is missing": {one, "keytab /nonexistent/dns.keytab", "/nonexistent/dns.keytab"},
+		"keytab of garbage":      {one, "keytab " + garbage, garbage},
+		"no DNS principal":       {one, "keytab " + hostKeytab, "host/ns1.example.test@EXAMPLE.TEST"},
+		"the block's line":       {one, "keytab " + hostKeytab, "Testfile:1"},
+		"principal not there":    {one, "keytab " + dnsKeytab + "\nprincipal DNS/other.example.test", "DNS/other.example.test is not in the keytab"},
+		"principal malformed":    {one, "keytab " + dnsKeytab + "\nprincipal DNS/a@B@C", "Testfile:3"},
+		"realm without name":     {one, "keytab " + dnsKeytab + "\nrealm", "realm wants"},
+		"mode unknown":           {one, "keytab " + dnsKeytab + "\nupdates sometimes", "sometimes"},
+		"mode twice":             {one, "keytab " + dnsKeytab + "\nupdates secure\nupdates none", "twice"},
+		"seed missing":           {one, "keytab " + dnsKeytab + "\nfile /nonexistent/db", "/nonexistent/db"},
+		"seed without SOA":       {one, "keytab " + dnsKeytab + "\nfile " + noSOA, noSOA},
+		"seed broken":            {one, "keytab " + dnsKeytab + "\nfile " + broken, broken},
+		"seed without its zone":  {two, "keytab " + dnsKeytab + "\nfile " + seed, "2 zones"},
+		"seed of another zone":   {two, "keytab " + dnsKeytab + "\nfile " + seed + " other.test", "not a zone of this server block"},
+		"seed twice":             {one, "keytab " + dnsKeytab + "\nfile " + seed + "\nfile " + seed, "has a file already"},
+		"rule malformed":         {one, "keytab " + dnsKeytab + "\ngrant EXAMPLE.TEST no-such-rule . A", "no-such-rule"},
+		"property unknown":       {one, "keytab " + dnsKeytab + "\nallow all", `unknown property "allow"`},
+		"arguments":              {one, "", "takes no arguments"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			input := "gsstsig {\n" + test.body + "\n}"
+			if name == "arguments" {
+				input = "gsstsig example.test"
+			}
+			c := caddy.NewTestController("dns", input)
+			c.ServerBlockKeys = test.keys
+			err := setup(c)
+			t.Cleanup(func() { releaseAll(t) })
+			switch {
+			case test.want == "" && err != nil:
+				t.Errorf("unexpected error: %v", err)
+			case test.want != "" && err == nil:
+				t.Errorf("no error, want one with %q", test.want)
+			case test.want != "" && !strings.Contains(err.Error(), test.want):
+				t.Errorf("error %q does not say %q", err, test.want)
+			}
+		})
+	}
+}
+
+// releaseAll drops every state of the process, as stopping CoreDNS does.
+func releaseAll(t *testing.T) {
+	t.Helper()
+	if err := releaseStrangers(nil); err != nil {
+		t.Error(err)
+	}
+	states.mu.Lock()
+	defer states.mu.Unlock()
+	if len(states.m) != 0 {
+		t.Errorf("%d states are left", len(states.m))
+	}
+}

@@ -1,0 +1,367 @@
+package gsstsig
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+	_ "github.com/coredns/coredns/plugin/bind"
+	_ "github.com/coredns/coredns/plugin/cache"
+	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/log"
+	clog "github.com/coredns/coredns/plugin/pkg/log"
+	_ "github.com/coredns/coredns/plugin/transfer"
+	_ "github.com/coredns/coredns/plugin/tsig"
+	_ "github.com/coredns/coredns/plugin/whoami"
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+)
+
+// logged holds what the process has logged.
+var logged logBuffer
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// lines returns the lines that contain all the words.
+func (l *logBuffer) lines(words ...string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for line := range strings.Lines(l.b.String()) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func TestMain(m *testing.M) {
+	caddy.Quiet, dnsserver.Quiet = true, true
+	clog.SetOutput(&logged)
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, 1+slices.Index(dnsserver.Directives, "transfer"), pluginName)
+	os.Exit(m.Run())
+}
+
+// coredns is CoreDNS running in this process.
+type coredns struct {
+	t        *testing.T
+	realm    *krb5test.Realm
+	address  string
+	instance *caddy.Instance
+}
+
+// start runs CoreDNS with a Corefile in which {KEYTAB} is the realm's keytab. Every server block is to listen on {PORT}
+// of 127.0.0.1.
+func start(t *testing.T, corefile string) *coredns {
+	t.Helper()
+	s := &coredns{t: t, realm: krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test"), address: freeAddress(t)}
+	instance, err := caddy.Start(s.input(corefile))
+	if err != nil {
+		t.Fatalf("starting CoreDNS: %v", err)
+	}
+	s.instance = instance
+	t.Cleanup(func() {
+		for _, err := range s.instance.ShutdownCallbacks() {
+			t.Error(err)
+		}
+		if err := s.instance.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *coredns) input(corefile string) caddy.Input {
+	_, port, err := net.SplitHostPort(s.address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	corefile = strings.NewReplacer("{KEYTAB}", s.realm.Keytab(), "{PORT}", port).Replace(corefile)
+	return caddy.CaddyfileInput{Filepath: "Corefile", Contents: []byte(corefile), ServerTypeName: "dns"}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// context negotiates a context as that principal.
+func (s *coredns) context(principal string) *client.Context {
+	s.t.Helper()
+	ticket, key := s.realm.Ticket(principal, "DNS/ns1.example.test", 18, time.Hour)
+	c, err := client.Dial(s.t.Context(), client.Config{
+		Server:           s.address,
+		ServicePrincipal: "DNS/ns1.example.test@EXAMPLE.TEST",
+		Credentials: client.FromTicket(client.ServiceTicket{
+			Ticket: ticket, SessionKey: key, Client: s.realm.Principal(principal), Expires: time.Now().Add(time.Hour),
+		}),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	held, err := c.Negotiate(s.t.Context())
+	if err != nil {
+		s.t.Fatalf("negotiating as %s: %v", principal, err)
+	}
+	return held
+}
+
+// message makes an UPDATE: lines with + add a record, lines with - delete an RRset by "NAME TYPE".
+func message(t *testing.T, origin string, lines ...string) *dns.Msg {
+	t.Helper()
+	m := new(dns.Msg)
+	m.SetUpdate(origin)
+	for _, line := range lines {
+		text := line[1:]
+		if line[0] == '-' {
+			name, rrtype, _ := strings.Cut(text, " ")
+			m.RemoveRRset([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: name, Rrtype: dns.StringToType[rrtype]}}})
+			continue
+		}
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Insert([]dns.RR{rr})
+	}
+	return m
+}
+
+// signed sends an update in a context; the client has verified the reply's signature.
+func (s *coredns) signed(c *client.Context, m *dns.Msg) int {
+	s.t.Helper()
+	_, err := c.Update(s.t.Context(), m)
+	var refused *client.RcodeError
+	switch {
+	case err == nil:
+		return dns.RcodeSuccess
+	case errors.As(err, &refused):
+		return refused.Rcode
+	}
+	s.t.Fatalf("updating: %v", err)
+	return 0
+}
+
+// exchange sends a message as it is.
+func (s *coredns) exchange(m *dns.Msg) *dns.Msg {
+	s.t.Helper()
+	reply, err := dns.Exchange(m, s.address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return reply
+}
+
+// lookup returns an answer section as text.
+func (s *coredns) lookup(name string, rrtype uint16) string {
+	s.t.Helper()
+	m := new(dns.Msg)
+	m.SetQuestion(name, rrtype)
+	var text []string
+	for _, rr := range s.exchange(m).Answer {
+		text = append(text, strings.Join(strings.Fields(rr.String()), " "))
+	}
+	return strings.Join(text, "; ")
+}
+
+const smallCorefile = `example.test:{PORT} 2.0.192.in-addr.arpa:{PORT} {
+	bind 127.0.0.1
+	gsstsig {
+		keytab {KEYTAB}
+	}
+	log
+	errors
+}
+.:{PORT} {
+	bind 127.0.0.1
+	whoami
+}
+`
+
+func want[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func TestUpdates(t *testing.T) {
+	s := start(t, smallCorefile)
+	host := s.context("host/client1.example.test")
+	stranger := s.context("host/client2.example.test")
+
+	add := message(t, "example.test.", "-client1.example.test. A", "+client1.example.test. 300 A 192.0.2.1")
+	want(t, "the host's own name", s.signed(host, add), dns.RcodeSuccess)
+	want(t, "lookup", s.lookup("client1.example.test.", dns.TypeA), "client1.example.test. 300 IN A 192.0.2.1")
+	want(t, "PTR", s.signed(host, message(t, "2.0.192.in-addr.arpa.", "+1.2.0.192.in-addr.arpa. 300 PTR client1.example.test.")), dns.RcodeSuccess)
+	want(t, "lookup", s.lookup("1.2.0.192.in-addr.arpa.", dns.TypePTR), "1.2.0.192.in-addr.arpa. 300 IN PTR client1.example.test.")
+
+	other := message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.66")
+	want(t, "a stranger", s.signed(stranger, other), dns.RcodeRefused)
+	want(t, "unsigned", s.exchange(other).Rcode, dns.RcodeRefused)
+	want(t, "unchanged", s.lookup("client1.example.test.", dns.TypeA), "client1.example.test. 300 IN A 192.0.2.1")
+
+	want(t, "a zone of another server", s.signed(host, message(t, "sub.example.test.", "+a.sub.example.test. 300 A 192.0.2.1")), dns.RcodeNotAuth)
+	want(t, "a name outside the zone", s.signed(host, message(t, "example.test.", "+client1.example.org. 300 A 192.0.2.1")), dns.RcodeNotZone)
+	want(t, "the block beside ours", s.exchange(new(dns.Msg).SetQuestion("example.org.", dns.TypeA)).Rcode, dns.RcodeSuccess)
+
+	if lines := logged.lines("update zone=example.test.", `identity="host/client1.example.test@EXAMPLE.TEST"`, "rcode=NOERROR", "serial=1->2"); len(lines) != 1 {
+		t.Errorf("the log tells of the update in %d lines, want 1", len(lines))
+	}
+	if lines := logged.lines("update zone=example.test.", `identity="anonymous"`, "rcode=REFUSED"); len(lines) != 1 {
+		t.Errorf("the log tells of the unsigned update in %d lines, want 1", len(lines))
+	}
+}
+
+func TestModes(t *testing.T) {
+	for mode, rcodes := range map[string]struct{ unsigned, signed, unsignedOnOwned int }{
+		"none":                 {dns.RcodeRefused, dns.RcodeRefused, dns.RcodeRefused},
+		"secure":               {dns.RcodeRefused, dns.RcodeSuccess, dns.RcodeRefused},
+		"nonsecure-and-secure": {dns.RcodeSuccess, dns.RcodeSuccess, dns.RcodeRefused},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nupdates "+mode, 1))
+			host := s.context("host/client1.example.test")
+			want(t, "unsigned", s.exchange(message(t, "example.test.", "+printer.example.test. 300 A 192.0.2.7")).Rcode, rcodes.unsigned)
+			want(t, "signed", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")), rcodes.signed)
+			want(t, "unsigned on an owned name", s.exchange(message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.66")).Rcode, rcodes.unsignedOnOwned)
+		})
+	}
+}
+
+// TestReload: what clients hold and what they wrote outlives a reload, and a bad Corefile changes nothing.
+func TestReload(t *testing.T) {
+	s := start(t, smallCorefile)
+	host := s.context("host/client1.example.test")
+	want(t, "before", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+
+	bad := strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab /nonexistent", 1)
+	if _, err := s.instance.Restart(s.input(bad)); err == nil {
+		t.Fatal("a Corefile without keytab was taken")
+	}
+	want(t, "after a bad Corefile", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
+
+	for i := range 3 {
+		reloaded, err := s.instance.Restart(s.input(smallCorefile + fmt.Sprintf("# %d\n", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.instance = reloaded
+		update := message(t, "example.test.", fmt.Sprintf("+client1.example.test. 300 A 192.0.2.%d", 10+i))
+		want(t, "after a reload", s.signed(host, update), dns.RcodeSuccess)
+	}
+	want(t, "records", strings.Count(s.lookup("client1.example.test.", dns.TypeA), " A "), 5)
+
+	// A realm that is let in no longer takes its contexts along.
+	other, err := s.instance.Restart(s.input(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nrealm OTHER.TEST", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.instance = other
+	_, err = host.Update(t.Context(), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.99"))
+	var refused *client.TSIGError
+	if !errors.As(err, &refused) {
+		t.Errorf("a context of a realm that is let in no longer: got %v, want a TSIG error", err)
+	}
+}
+
+// TestContextOfAnotherBlock: a context is good for the block whose keytab it was made with, and for no other.
+func TestContextOfAnotherBlock(t *testing.T) {
+	s := start(t, smallCorefile+`
+other.test:{PORT} {
+	bind 127.0.0.1
+	gsstsig {
+		keytab {KEYTAB}
+	}
+}
+`)
+	host := s.context("host/client1.example.test") // the first block claims the ticket
+	rcodes := map[string]int{}
+	for _, origin := range []string{"example.test.", "other.test."} {
+		rcodes[origin] = s.signed(host, message(t, origin, "+client1."+origin+" 300 A 192.0.2.1"))
+	}
+	if fmt.Sprint(rcodes) != fmt.Sprint(map[string]int{"example.test.": dns.RcodeSuccess, "other.test.": dns.RcodeRefused}) {
+		t.Errorf("rcodes %v, want NOERROR in the context's own block and REFUSED in the other", rcodes)
+	}
+}
+
+// TestStaticKeys: a key of the tsig plugin may update where a rule says so, whether or not the plugin is in front.
+func TestStaticKeys(t *testing.T) {
+	s := start(t, `example.test:{PORT} {
+	bind 127.0.0.1
+	tsig {
+		secret loader.example.test. c2VjcmV0IG9mIHRoZSB0ZXN0IGtleSwgMzIgb2N0ZXRz
+		secret other.example.test. c2VjcmV0IG9mIHRoZSB0ZXN0IGtleSwgMzIgb2N0ZXRz
+	}
+	gsstsig {
+		keytab {KEYTAB}
+		grant loader.example.test. zonesub ANY
+	}
+}
+`)
+	for key, rcode := range map[string]int{"loader.example.test.": dns.RcodeSuccess, "other.example.test.": dns.RcodeRefused} {
+		m := message(t, "example.test.", "+www.example.test. 300 A 192.0.2.80")
+		m.SetTsig(key, dns.HmacSHA256, 300, time.Now().Unix())
+		c := &dns.Client{TsigSecret: map[string]string{key: "c2VjcmV0IG9mIHRoZSB0ZXN0IGtleSwgMzIgb2N0ZXRz"}}
+		reply, _, err := c.Exchange(m, s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, key, reply.Rcode, rcode)
+		if reply.IsTsig() == nil {
+			t.Errorf("%s: the reply is not signed", key)
+		}
+	}
+}
+
+// TestTransfer: the transfer plugin gets a whole zone in a signed AXFR of several messages.
+func TestTransfer(t *testing.T) {
+	s := start(t, strings.Replace(smallCorefile, "log\n", "log\n\ttransfer {\n\t\tto *\n\t}\n", 1))
+	host := s.context("host/client1.example.test")
+	for i := range 4 {
+		var lines []string
+		for j := range 200 {
+			lines = append(lines, fmt.Sprintf("+h%d-%d.example.test. 300 TXT %q", i, j, strings.Repeat("x", 200)))
+		}
+		want(t, "update", s.signed(host, message(t, "example.test.", lines...)), dns.RcodeSuccess)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var records []dns.RR
+	for rr, err := range host.Transfer(ctx, "example.test.") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, rr)
+	}
+	want(t, "records", len(records), 800+4) // SOA twice, NS, the address of ns1
+	want(t, "first", records[0].Header().Rrtype, dns.TypeSOA)
+	want(t, "last", records[len(records)-1].Header().Rrtype, dns.TypeSOA)
+}

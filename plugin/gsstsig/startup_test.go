@@ -1,0 +1,80 @@
+package gsstsig
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+func openSeed(t *testing.T, origin, text string) *zone.Zone {
+	t.Helper()
+	z, err := zone.Open(zone.Config{
+		Origin: origin,
+		Store:  store.NewMemory(store.MemoryOptions{}),
+		Seed:   func() ([]dns.RR, error) { return zone.ParseSeed(strings.NewReader(text), origin, "db") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := z.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return z
+}
+
+// TestWarnAboutNames: where a client would ask for a principal that the keytab lacks, the warning has the client's error.
+func TestWarnAboutNames(t *testing.T) {
+	seed := func(mname string, servers ...string) string {
+		text := "$TTL 300\n@ SOA " + mname + " hostmaster.example.test. 1 900 600 86400 300\n"
+		for _, s := range servers {
+			text += "@ NS " + s + "\n"
+		}
+		return text + "ns1 A 192.0.2.53\nns2 A 192.0.2.54\n"
+	}
+	tests := map[string]struct {
+		seed  string
+		hosts []string
+		want  [][]string // words of each warning
+	}{
+		"fits":            {seed("ns1.example.test.", "ns1.example.test."), []string{"ns1.example.test."}, nil},
+		"case":            {seed("NS1.Example.TEST.", "Ns1.example.test."), []string{"ns1.example.test."}, nil},
+		"another primary": {seed("dc1.example.test.", "ns1.example.test."), []string{"ns1.example.test."}, [][]string{{"example.test.", "dc1.example.test.", "DNS/dc1.example.test@EXAMPLE.TEST", "DNS/ns1.example.test", "Server not found in Kerberos database", "Mend"}}},
+		"secondary":       {seed("ns1.example.test.", "ns1.example.test.", "ns2.example.test."), []string{"ns1.example.test."}, [][]string{{"ns2.example.test.", "net ads dns"}}},
+		"two principals":  {seed("ns2.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns2.example.test."}, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := warnAboutNames(openSeed(t, "example.test.", test.seed), test.hosts, []string{"EXAMPLE.TEST"})
+			if len(got) != len(test.want) {
+				t.Fatalf("%d warnings, want %d: %q", len(got), len(test.want), got)
+			}
+			for i, words := range test.want {
+				for _, word := range words {
+					if !strings.Contains(got[i], word) {
+						t.Errorf("warning %q does not say %q", got[i], word)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestGeneratedApex: the primary server of a generated zone has an address where it lies inside the zone.
+func TestGeneratedApex(t *testing.T) {
+	addresses := []net.IP{net.ParseIP("192.0.2.53"), net.ParseIP("2001:db8::53")}
+	var types []string
+	for _, rr := range generatedApex("example.test.", "ns1.example.test.", addresses) {
+		types = append(types, rr.Header().Name+" "+dns.TypeToString[rr.Header().Rrtype])
+	}
+	slices.Sort(types)
+	want(t, "inside", strings.Join(types, ", "), "example.test. NS, example.test. SOA, ns1.example.test. A, ns1.example.test. AAAA")
+	want(t, "outside", len(generatedApex("2.0.192.in-addr.arpa.", "ns1.example.test.", addresses)), 2)
+}
