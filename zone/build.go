@@ -80,7 +80,7 @@ func (b *builder) turnTo(name string) error {
 	}
 	key, ok := b.snapshot.origin.key(name)
 	if !ok {
-		return fmt.Errorf("%s is not in the zone %s", name, b.snapshot.origin.name)
+		return fmt.Errorf("%s is not a name in the zone %s", name, b.snapshot.origin.name)
 	}
 	if b.draft == nil || b.key != key {
 		b.flush()

@@ -63,7 +63,10 @@ func malformed(rcode int, format string, args ...any) *formError {
 	return &formError{rcode: rcode, err: fmt.Errorf(format, args...)}
 }
 
-var errNoRecord = errors.New("empty record")
+var (
+	errNoRecord = errors.New("empty record")
+	errShort    = errors.New("rdata ends early")
+)
 
 // parse checks all of an UPDATE message that can be checked without the zone's
 // data (RFC 2136 sections 3.1, 3.2.5 and 3.4.1). It only reads m.
@@ -153,6 +156,9 @@ func (p *parser) data(rr dns.RR) ([]byte, error) {
 	if err == nil {
 		err = checkRdata(rr.Header().Rrtype, data)
 	}
+	if err == nil && data != nil && shortened(rr.Header(), data) {
+		err = errShort
+	}
 	if err != nil {
 		return nil, malformed(dns.RcodeFormatError, "%s: %w", rr.Header().Name, err)
 	}
@@ -176,6 +182,14 @@ func hasRdata(rr dns.RR) bool {
 // too. miekg gives the former its type's zero value.
 func withoutRdata(rr dns.RR, data []byte) bool {
 	return rr.Header().Rdlength == 0 && bytes.Equal(data, zeroRdata()[rr.Header().Rrtype])
+}
+
+// shortened reports whether miekg has made up octets that the message did not
+// have, by leaving fields at zero. It can be told for types without names,
+// which alone change length when they are unpacked.
+func shortened(h *dns.RR_Header, data []byte) bool {
+	_, known := layouts[h.Rrtype]
+	return !known && h.Rdlength != 0 && int(h.Rdlength) != len(data)
 }
 
 // prerequisite takes a record of the prerequisite section (section 3.2.5).

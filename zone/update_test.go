@@ -1,0 +1,325 @@
+package zone
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// updateZone is what each scenario of RFC 2136 starts from.
+const updateZone = testApex + `
+example.test.		3600	IN	NS	ns2.example.test.
+example.test.		3600	IN	MX	10 mail.example.test.
+a.example.test.		300	IN	A	192.0.2.10
+a.example.test.		300	IN	A	192.0.2.11
+a.example.test.		300	IN	TXT	"one"
+alias.example.test.	300	IN	CNAME	A.example.test.
+b.ent.example.test.	300	IN	A	192.0.2.12
+dname.example.test.	300	IN	DNAME	example.net.
+mx.example.test.	300	IN	MX	10 Mail.Example.Test.
+wks.example.test.	300	IN	TYPE11	\# 6 c000020a0680
+odd.example.test.	300	IN	TYPE65280	\# 3 0aFf00
+signed.example.test.	300	IN	CNAME	a.example.test.
+signed.example.test.	300	IN	RRSIG	CNAME 13 3 300 20300101000000 20200101000000 1 example.test. AAAA
+`
+
+// Each scenario is one clause. want lists the records that go and come; the
+// serial moves by one if there are any, unless want has an SOA.
+var updateScenarios = []struct {
+	name   string
+	script string
+	rcode  int
+	want   string
+}{
+	// 2.3, 3.1: the zone section.
+	{"3.1.1 no zone", "Z", dns.RcodeFormatError, ""},
+	{"3.1.1 two zones", "Z example.test. IN SOA\nZ example.test. IN SOA", dns.RcodeFormatError, ""},
+	{"3.1.1 type not SOA", "Z example.test. IN A", dns.RcodeFormatError, ""},
+	{"3.1.2 another zone", "Z example.net. IN SOA", dns.RcodeNotAuth, ""},
+	{"3.1.2 name in the zone", "Z a.example.test. IN SOA", dns.RcodeNotAuth, ""},
+	{"3.1.2 class CH", "Z example.test. CH SOA", dns.RcodeNotAuth, ""},
+	{"3.1.2 class ANY", "Z example.test. ANY SOA", dns.RcodeFormatError, ""},
+	{"3.1.2 class NONE", "Z example.test. NONE SOA", dns.RcodeFormatError, ""},
+	{"3.1.2 zone in other case", "Z EXAMPLE.Test. IN SOA\nU new.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess,
+		"+new.example.test. 5 IN A 192.0.2.1"},
+
+	// 2.4, 3.2: prerequisites.
+	{"3.2.1 RRset exists", "P a.example.test. 0 ANY A", dns.RcodeSuccess, ""},
+	{"3.2.1 RRset exists, other case", "P A.EXAMPLE.test. 0 ANY A", dns.RcodeSuccess, ""},
+	{"3.2.1 RRset missing at a name", "P a.example.test. 0 ANY AAAA", dns.RcodeNXRrset, ""},
+	{"3.2.1 RRset missing with its name", "P nope.example.test. 0 ANY A", dns.RcodeNXRrset, ""},
+	{"3.2.1 CNAME is not followed", "P alias.example.test. 0 ANY A", dns.RcodeNXRrset, ""},
+	{"3.2.2 RRset equal", "P a.example.test. 0 IN A 192.0.2.11\nP a.example.test. 0 IN A 192.0.2.10", dns.RcodeSuccess, ""},
+	{"3.2.2 RRset equal, record twice", "P a.example.test. 0 IN A 192.0.2.11\nP a.example.test. 0 IN A 192.0.2.10\nP a.example.test. 0 IN A 192.0.2.10", dns.RcodeSuccess, ""},
+	{"3.2.2 names without case", "P mx.example.test. 0 IN MX 10 mail.EXAMPLE.test.", dns.RcodeSuccess, ""},
+	{"3.2.2 text with case", "P a.example.test. 0 IN TXT One", dns.RcodeNXRrset, ""},
+	{"3.2.2 unknown type", `P odd.example.test. 0 IN TYPE65280 \# 3 0aff00`, dns.RcodeSuccess, ""},
+	{"3.2.2 one record too few", "P a.example.test. 0 IN A 192.0.2.10", dns.RcodeNXRrset, ""},
+	{"3.2.2 one too many", "P a.example.test. 0 IN A 192.0.2.11\nP a.example.test. 0 IN A 192.0.2.10\nP a.example.test. 0 IN A 192.0.2.9", dns.RcodeNXRrset, ""},
+	{"3.2.2 other value", "P a.example.test. 0 IN A 192.0.2.11\nP a.example.test. 0 IN A 192.0.2.9", dns.RcodeNXRrset, ""},
+	{"3.2.2 no such RRset", "P nope.example.test. 0 IN A 192.0.2.11", dns.RcodeNXRrset, ""},
+	{"3.2.2 several RRsets, one wrong", "P a.example.test. 0 IN TXT one\nP mx.example.test. 0 IN MX 11 mail.example.test.", dns.RcodeNXRrset, ""},
+	{"3.2.3 RRset absent", "P a.example.test. 0 NONE AAAA", dns.RcodeSuccess, ""},
+	{"3.2.3 RRset not absent", "P a.example.test. 0 NONE A", dns.RcodeYXRrset, ""},
+	{"3.2.4 name in use", "P a.example.test. 0 ANY ANY", dns.RcodeSuccess, ""},
+	{"3.2.4 name not in use", "P nope.example.test. 0 ANY ANY", dns.RcodeNameError, ""},
+	{"3.2.4 empty non-terminal is not in use", "P ent.example.test. 0 ANY ANY", dns.RcodeNameError, ""},
+	{"3.2.5 name free", "P nope.example.test. 0 NONE ANY", dns.RcodeSuccess, ""},
+	{"3.2.5 empty non-terminal is free", "P ent.example.test. 0 NONE ANY", dns.RcodeSuccess, ""},
+	{"3.2.5 name not free", "P a.example.test. 0 NONE ANY", dns.RcodeYXDomain, ""},
+	{"3.2 TTL", "P a.example.test. 1 ANY A", dns.RcodeFormatError, ""},
+	{"3.2 TTL with value", "P a.example.test. 1 IN TXT one", dns.RcodeFormatError, ""},
+	{"3.2 outside the zone", "P a.example.net. 0 ANY A", dns.RcodeNotZone, ""},
+	{"3.2 rdata in ANY", "P a.example.test. 0 ANY A 192.0.2.10", dns.RcodeFormatError, ""},
+	{"3.2 rdata in NONE", "P a.example.test. 0 NONE A 192.0.2.10", dns.RcodeFormatError, ""},
+	{"3.2 no rdata with value", "P a.example.test. 0 IN A", dns.RcodeFormatError, ""},
+	{"3.2 type ANY with value", "P a.example.test. 0 IN ANY", dns.RcodeFormatError, ""},
+	{"3.2 meta-type", "P a.example.test. 0 ANY AXFR", dns.RcodeFormatError, ""},
+	{"3.2 another class", "P a.example.test. 0 CH A", dns.RcodeFormatError, ""},
+	{"3.2 a failed prerequisite stops the update", "P a.example.test. 0 NONE A\nU new.example.test. 5 IN A 192.0.2.1", dns.RcodeYXRrset, ""},
+	{"3.2 prerequisites see the state before", "P new.example.test. 0 ANY A\nU new.example.test. 5 IN A 192.0.2.1", dns.RcodeNXRrset, ""},
+	{"3.4.1 before prerequisites", "P a.example.test. 0 NONE A\nU a.example.test. 5 ANY A", dns.RcodeFormatError, ""},
+
+	// 3.4.1: the prescan.
+	{"3.4.1.2 outside the zone", "U new.example.test. 5 IN A 192.0.2.1\nU a.example.net. 5 IN A 192.0.2.1", dns.RcodeNotZone, ""},
+	{"3.4.1.2 above the zone", "U test. 5 IN A 192.0.2.1", dns.RcodeNotZone, ""},
+	{"3.4.1.2 add ANY", "U a.example.test. 5 IN ANY", dns.RcodeFormatError, ""},
+	{"3.4.1.2 add AXFR", "U a.example.test. 5 IN AXFR", dns.RcodeFormatError, ""},
+	{"3.4.1.2 add MAILB", "U a.example.test. 5 IN MAILB", dns.RcodeFormatError, ""},
+	{"3.4.1.2 add unassigned meta-type", `U a.example.test. 5 IN TYPE200 \# 1 00`, dns.RcodeFormatError, ""},
+	{"3.4.1.2 add type 0", `U a.example.test. 5 IN TYPE0 \# 1 00`, dns.RcodeFormatError, ""},
+	{"3.4.1.2 add without rdata", "U a.example.test. 5 IN A", dns.RcodeFormatError, ""},
+	{"3.4.1.2 delete RRset with TTL", "U a.example.test. 5 ANY A", dns.RcodeFormatError, ""},
+	{"3.4.1.2 delete RRset with rdata", "U a.example.test. 0 ANY A 192.0.2.10", dns.RcodeFormatError, ""},
+	{"3.4.1.2 delete RRset AXFR", "U a.example.test. 0 ANY AXFR", dns.RcodeFormatError, ""},
+	{"3.4.1.2 delete RRset MAILA", "U a.example.test. 0 ANY MAILA", dns.RcodeFormatError, ""},
+	{"3.4.1.2 delete record with TTL", "U a.example.test. 5 NONE A 192.0.2.10", dns.RcodeFormatError, ""},
+	{"3.4.1.2 delete record ANY", "U a.example.test. 0 NONE ANY", dns.RcodeFormatError, ""},
+	{"3.4.1.2 delete record MAILB", "U a.example.test. 0 NONE MAILB", dns.RcodeFormatError, ""},
+	{"3.4.1.2 another class", "U a.example.test. 0 CH A", dns.RcodeFormatError, ""},
+	{"3.4.1.2 all is scanned before any is done", "U new.example.test. 5 IN A 192.0.2.1\nU a.example.test. 5 ANY A", dns.RcodeFormatError, ""},
+
+	// 3.4.2.2: adding.
+	{"3.4.2.2 new name", "U new.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess, "+new.example.test. 5 IN A 192.0.2.1"},
+	{"3.4.2.2 to an RRset, whose TTL follows", "U a.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess,
+		"-a.example.test. 300 IN A 192.0.2.10\n-a.example.test. 300 IN A 192.0.2.11\n+a.example.test. 5 IN A 192.0.2.10\n+a.example.test. 5 IN A 192.0.2.11\n+a.example.test. 5 IN A 192.0.2.1"},
+	{"3.4.2.2 duplicate", "U a.example.test. 300 IN A 192.0.2.10", dns.RcodeSuccess, ""},
+	{"3.4.2.2 duplicate in other case", "U mx.example.test. 300 IN MX 10 mail.example.test.", dns.RcodeSuccess, ""},
+	{"3.4.2.2 duplicate with another TTL", "U a.example.test. 5 IN TXT one", dns.RcodeSuccess,
+		"-a.example.test. 300 IN TXT \"one\"\n+a.example.test. 5 IN TXT \"one\""},
+	{"3.4.2.2 duplicate within the message", "U new.example.test. 5 IN A 192.0.2.1\nU NEW.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess,
+		"+new.example.test. 5 IN A 192.0.2.1"},
+	{"3.4.2.2 unknown type", `U a.example.test. 300 IN TYPE65280 \# 3 0aff01`, dns.RcodeSuccess,
+		`+a.example.test. 300 CLASS1 TYPE65280 \# 3 0aff01`},
+	{"3.4.2.2 unknown type, no octets", `U a.example.test. 300 IN TYPE65280 \# 0`, dns.RcodeSuccess,
+		`+a.example.test. 300 CLASS1 TYPE65280 \# 0`},
+	{"3.4.2.2 TTL of 32 bits is zero", "U new.example.test. 2147483648 IN A 192.0.2.1", dns.RcodeSuccess, "+new.example.test. 0 IN A 192.0.2.1"},
+	{"3.4.2.2 CNAME to other data", "U a.example.test. 5 IN CNAME b.example.test.", dns.RcodeSuccess, ""},
+	{"3.4.2.2 other data to CNAME", "U alias.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess, ""},
+	{"3.4.2.2 CNAME replaces CNAME", "U alias.example.test. 300 IN CNAME b.example.test.", dns.RcodeSuccess,
+		"-alias.example.test. 300 IN CNAME A.example.test.\n+alias.example.test. 300 IN CNAME b.example.test."},
+	{"3.4.2.2 CNAME at the apex", "U example.test. 5 IN CNAME b.example.test.", dns.RcodeSuccess, ""},
+	{"3.4.2.2 CNAME beside RRSIG", "U signed.example.test. 300 IN CNAME b.example.test.", dns.RcodeSuccess,
+		"-signed.example.test. 300 IN CNAME a.example.test.\n+signed.example.test. 300 IN CNAME b.example.test."},
+	{"3.4.2.2 delete, then CNAME", "U a.example.test. 0 ANY ANY\nU a.example.test. 5 IN CNAME b.example.test.", dns.RcodeSuccess,
+		"-a.example.test. 300 IN A 192.0.2.10\n-a.example.test. 300 IN A 192.0.2.11\n-a.example.test. 300 IN TXT \"one\"\n+a.example.test. 5 IN CNAME b.example.test."},
+	{"3.4.2.2 CNAME, then delete", "U a.example.test. 5 IN CNAME b.example.test.\nU a.example.test. 0 ANY ANY", dns.RcodeSuccess,
+		"-a.example.test. 300 IN A 192.0.2.10\n-a.example.test. 300 IN A 192.0.2.11\n-a.example.test. 300 IN TXT \"one\""},
+	{"RFC 6672 5.2 DNAME replaces DNAME", "U dname.example.test. 300 IN DNAME example.org.", dns.RcodeSuccess,
+		"-dname.example.test. 300 IN DNAME example.net.\n+dname.example.test. 300 IN DNAME example.org."},
+	{"RFC 6672 5.2 DNAME to CNAME", "U alias.example.test. 300 IN DNAME example.org.", dns.RcodeSuccess, ""},
+	{"3.4.2.2 WKS of the same address and protocol", `U wks.example.test. 300 IN TYPE11 \# 6 c000020a0640`, dns.RcodeSuccess,
+		"-wks.example.test. 300 CLASS1 TYPE11 \\# 6 c000020a0680\n+wks.example.test. 300 CLASS1 TYPE11 \\# 6 c000020a0640"},
+	{"3.4.2.2 WKS of another protocol", `U wks.example.test. 300 IN TYPE11 \# 6 c000020a1180`, dns.RcodeSuccess,
+		"+wks.example.test. 300 CLASS1 TYPE11 \\# 6 c000020a1180"},
+	{"3.4.2.2 SOA with a greater serial", "U example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 12 900 600 86400 60", dns.RcodeSuccess,
+		"SOA 12"},
+	{"3.4.2.2 SOA and other records: one serial", "U new.example.test. 5 IN A 192.0.2.1\nU example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 12 900 600 86400 60", dns.RcodeSuccess,
+		"SOA 12\n+new.example.test. 5 IN A 192.0.2.1"},
+	{"3.4.2.2 SOA with the same serial", "U example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 10 900 600 86400 60", dns.RcodeSuccess, ""},
+	{"3.4.2.2 SOA with a lower serial", "U example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 9 900 600 86400 60", dns.RcodeSuccess, ""},
+	{"3.4.2.2 SOA half the circle away", "U example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 2147483658 900 600 86400 60", dns.RcodeSuccess, ""},
+	{"3.4.2.2 SOA just short of that", "U example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 2147483657 900 600 86400 60", dns.RcodeSuccess, "SOA 2147483657"},
+	{"3.4.2.2 SOA below the apex", "U new.example.test. 5 IN SOA ns1.example.test. hostmaster.example.test. 12 900 600 86400 60", dns.RcodeSuccess, ""},
+	{"3.4.2.2 NS at the apex", "U example.test. 3600 IN NS ns3.example.test.", dns.RcodeSuccess, "+example.test. 3600 IN NS ns3.example.test."},
+
+	// 3.4.2.3: deleting RRsets and names.
+	{"3.4.2.3 RRset", "U a.example.test. 0 ANY A", dns.RcodeSuccess, "-a.example.test. 300 IN A 192.0.2.10\n-a.example.test. 300 IN A 192.0.2.11"},
+	{"3.4.2.3 RRset that is not there", "U a.example.test. 0 ANY AAAA\nU nope.example.test. 0 ANY A", dns.RcodeSuccess, ""},
+	{"3.4.2.3 name", "U a.example.test. 0 ANY ANY", dns.RcodeSuccess,
+		"-a.example.test. 300 IN A 192.0.2.10\n-a.example.test. 300 IN A 192.0.2.11\n-a.example.test. 300 IN TXT \"one\""},
+	{"3.4.2.3 name in other case", "U ALIAS.example.test. 0 ANY ANY", dns.RcodeSuccess, "-alias.example.test. 300 IN CNAME A.example.test."},
+	{"3.4.2.3 name that is not there", "U nope.example.test. 0 ANY ANY\nU ent.example.test. 0 ANY ANY", dns.RcodeSuccess, ""},
+	{"3.4.2.3 apex keeps SOA and NS", "U example.test. 0 ANY ANY", dns.RcodeSuccess, "-example.test. 3600 IN MX 10 mail.example.test."},
+	{"3.4.2.3 SOA of the apex", "U example.test. 0 ANY SOA", dns.RcodeSuccess, ""},
+	{"3.4.2.3 NS of the apex", "U example.test. 0 ANY NS", dns.RcodeSuccess, ""},
+	{"3.4.2.3 another RRset of the apex", "U example.test. 0 ANY MX", dns.RcodeSuccess, "-example.test. 3600 IN MX 10 mail.example.test."},
+
+	// 3.4.2.4: deleting a record.
+	{"3.4.2.4 record", "U a.example.test. 0 NONE A 192.0.2.10", dns.RcodeSuccess, "-a.example.test. 300 IN A 192.0.2.10"},
+	{"3.4.2.4 record in other case", "U mx.example.test. 0 NONE MX 10 mail.EXAMPLE.test.", dns.RcodeSuccess, "-mx.example.test. 300 IN MX 10 Mail.Example.Test."},
+	{"3.4.2.4 record of unknown type", `U odd.example.test. 0 NONE TYPE65280 \# 3 0aff00`, dns.RcodeSuccess, `-odd.example.test. 300 CLASS1 TYPE65280 \# 3 0aff00`},
+	{"3.4.2.4 record that is not there", "U a.example.test. 0 NONE A 192.0.2.99\nU nope.example.test. 0 NONE A 192.0.2.10", dns.RcodeSuccess, ""},
+	{"3.4.2.4 SOA", "U example.test. 0 NONE SOA ns1.example.test. hostmaster.example.test. 10 900 600 86400 300", dns.RcodeSuccess, ""},
+	{"3.4.2.4 one NS of the apex", "U example.test. 0 NONE NS ns2.example.test.", dns.RcodeSuccess, "-example.test. 3600 IN NS ns2.example.test."},
+	{"3.4.2.4 the last NS of the apex", "U example.test. 0 NONE NS ns2.example.test.\nU example.test. 0 NONE NS ns1.example.test.", dns.RcodeSuccess, "-example.test. 3600 IN NS ns2.example.test."},
+	{"3.4.2.4 NS of the apex, replaced", "U example.test. 3600 IN NS ns3.example.test.\nU example.test. 0 NONE NS ns2.example.test.\nU example.test. 0 NONE NS ns1.example.test.", dns.RcodeSuccess,
+		"-example.test. 3600 IN NS ns2.example.test.\n-example.test. 3600 IN NS ns1.example.test.\n+example.test. 3600 IN NS ns3.example.test."},
+	{"3.4.2.4 without rdata", "U a.example.test. 0 NONE A", dns.RcodeFormatError, ""},
+
+	// 3.4.2, 3.6: order, and the serial.
+	{"3.4.2 in order: add, then delete", "U new.example.test. 5 IN A 192.0.2.1\nU new.example.test. 0 ANY A", dns.RcodeSuccess, ""},
+	{"3.4.2 in order: delete, then add", "U a.example.test. 0 ANY TXT\nU a.example.test. 300 IN TXT one", dns.RcodeSuccess, ""},
+	{"3.6 nothing asked", "", dns.RcodeSuccess, ""},
+
+	// Names at their bounds.
+	{"escaped labels", `U a\.b\000\001\255\\.example.test. 5 IN A 192.0.2.1`, dns.RcodeSuccess, `+a\.b\000\001\255\\.example.test. 5 IN A 192.0.2.1`},
+	{"wildcard is a name", "U *.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess, "+*.example.test. 5 IN A 192.0.2.1"},
+}
+
+func TestUpdateClauses(t *testing.T) {
+	for _, sc := range updateScenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			z := openText(t, updateZone, nil)
+			before := z.Snapshot()
+			want, serial := texts(before), before.Serial()
+			for line := range strings.Lines(sc.want) {
+				line = strings.TrimSpace(line)
+				switch {
+				case strings.HasPrefix(line, "+"):
+					want = append(want, line[1:])
+				case strings.HasPrefix(line, "-"):
+					i := slices.Index(want, line[1:])
+					if i < 0 {
+						t.Fatalf("%q is not there to go", line)
+					}
+					want = slices.Delete(want, i, i+1)
+				default:
+					serial = parseRR(t, "x. SOA . . "+strings.TrimPrefix(line, "SOA ")+" 0 0 0 0").(*dns.SOA).Serial
+				}
+			}
+			slices.Sort(want)
+			if sc.want != "" && serial == before.Serial() {
+				serial++
+			}
+			if sc.rcode != dns.RcodeSuccess && sc.want != "" {
+				t.Fatal("scenario contradicts itself")
+			}
+
+			r := apply(t, z, sc.script)
+
+			after := z.Snapshot()
+			verify(t, after)
+			if r.Rcode != sc.rcode {
+				t.Errorf("rcode %s, want %s (%v)", dns.RcodeToString[r.Rcode], dns.RcodeToString[sc.rcode], r.Err)
+			}
+			if (r.Err != nil) != (sc.rcode != dns.RcodeSuccess) {
+				t.Errorf("error %v with rcode %s", r.Err, dns.RcodeToString[r.Rcode])
+			}
+			if got := texts(after); !slices.Equal(got, want) {
+				t.Errorf("zone\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			if after.Serial() != serial || r.Before != before.Serial() || r.After != serial || r.Changed != (sc.want != "") {
+				t.Errorf("serial %d, want %d; result %+v", after.Serial(), serial, r)
+			}
+			if sc.want == "" && after != before {
+				t.Error("a state was published though nothing changed")
+			}
+		})
+	}
+}
+
+func TestUpdateIsNotAQuery(t *testing.T) {
+	z := openText(t, testApex, nil)
+	for name, m := range map[string]*dns.Msg{
+		"nil":      nil,
+		"query":    new(dns.Msg).SetQuestion("example.test.", dns.TypeSOA),
+		"response": func() *dns.Msg { m := message(t, ""); m.Response = true; return m }(),
+	} {
+		if r := z.Apply(t.Context(), &Update{Message: m}); r.Rcode != dns.RcodeFormatError {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// Records made by a program leave RDLENGTH 0; they mean what they hold.
+func TestUpdateNotFromWire(t *testing.T) {
+	z := openText(t, testApex, nil)
+	m := new(dns.Msg).SetUpdate("example.test.")
+	m.NameNotUsed([]dns.RR{parseRR(t, "new.example.test. A 192.0.2.1")})
+	m.Insert([]dns.RR{parseRR(t, "new.example.test. 5 A 192.0.2.1"), parseRR(t, "new.example.test. 5 MX 0 x.")})
+	m.Remove([]dns.RR{parseRR(t, "ns1.example.test. A 192.0.2.1")})
+	if r := z.Apply(t.Context(), &Update{Message: m}); r.Rcode != dns.RcodeSuccess || !r.Changed {
+		t.Fatalf("%+v", r)
+	}
+	want := []string{"example.test. 3600 IN NS ns1.example.test.", "new.example.test. 5 IN A 192.0.2.1", "new.example.test. 5 IN MX 0 x."}
+	if got := texts(z.Snapshot()); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if h := m.Ns[0].Header(); h.Rdlength != 0 {
+		t.Error("the message was written to")
+	}
+}
+
+// rdata that ends in the middle unpacks in miekg all the same. The zone must
+// not take it.
+func TestUpdateTruncatedRdata(t *testing.T) {
+	z := openText(t, testApex, nil)
+	for _, tc := range []struct {
+		rrtype uint16
+		rdata  string
+	}{
+		{dns.TypeMX, "\x00\x0a"},
+		{dns.TypeSRV, "\x00\x0a\x00\x00"},
+		{dns.TypeSRV, "\x00\x0a\x00\x00\x00\x35"},
+		{dns.TypeSOA, "\x01a\x00"},
+		{dns.TypeDS, "\x00\x01"},
+		{dns.TypeTLSA, "\x00\x01"},
+		{dns.TypeNAPTR, "\x00\x01\x00\x01\x00\x00\x00"},
+		{dns.TypeSVCB, "\x00\x01"},
+		{dns.TypeRP, "\x00"},
+	} {
+		m := new(dns.Msg).SetUpdate("example.test.")
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		wire[9] = 1 // one record in the update section
+		wire = append(wire, 0xc0, 12, byte(tc.rrtype>>8), byte(tc.rrtype), 0, 1, 0, 0, 0, 5, 0, byte(len(tc.rdata)))
+		wire = append(wire, tc.rdata...)
+		m = new(dns.Msg)
+		if err := m.Unpack(wire); err != nil {
+			continue // refused before it gets here
+		}
+		if r := z.Apply(t.Context(), &Update{Message: m}); r.Rcode != dns.RcodeFormatError {
+			t.Errorf("%s %q: %+v", dns.Type(tc.rrtype), tc.rdata, r)
+		}
+	}
+	verify(t, z.Snapshot())
+}
+
+func TestSerialArithmetic(t *testing.T) {
+	for _, tc := range []struct {
+		a, b  uint32
+		after bool
+	}{
+		{1, 0, true}, {0, 1, false}, {5, 5, false},
+		{0, 0xffffffff, true}, {0xffffffff, 0, false},
+		{1 << 31, 0, false}, {0, 1 << 31, false}, // RFC 1982 leaves it undefined
+		{1<<31 - 1, 0, true}, {1<<31 + 1, 0, false},
+	} {
+		if got := serialAfter(tc.a, tc.b); got != tc.after {
+			t.Errorf("%d after %d: %v", tc.a, tc.b, got)
+		}
+	}
+}
+
+func TestSerialSkipsZero(t *testing.T) {
+	z := openText(t, strings.Replace(testApex, " 10 900", " 4294967295 900", 1), nil)
+	r := apply(t, z, "U new.example.test. 5 IN A 192.0.2.1")
+	if r.Before != 4294967295 || r.After != 1 || z.Snapshot().Serial() != 1 {
+		t.Errorf("%+v", r)
+	}
+}
