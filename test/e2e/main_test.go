@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,7 +28,7 @@ const (
 	host2     = "host/client2.example.test"
 )
 
-// singleService is the host of a service that has a key of one encryption type only.
+// singleHost is the host of a service that has a key of one encryption type only.
 func singleHost(key realm.Enctype) string { return fmt.Sprintf("ns%d.example.test", int32(key)) }
 
 // shared is what every test uses: started once, gone with the last test.
@@ -35,7 +36,8 @@ var shared struct {
 	ctx     context.Context
 	dir     string
 	realm   *realm.Realm
-	keytab  string // of all services
+	keytab  string // of the service
+	keytabs string // of that and of the services with a key of one encryption type
 	client  string // the C client
 	coredns func() (string, error)
 }
@@ -86,7 +88,7 @@ func prepare(ctx context.Context) error {
 	if shared.realm, err = realm.Start(ctx, realm.Config{Name: realmName}); err != nil {
 		return err
 	}
-	services := []string{service}
+	var services []string
 	for _, key := range realm.AES {
 		name := "DNS/" + singleHost(key)
 		if err := shared.realm.AddPrincipal(name, key); err != nil {
@@ -99,7 +101,10 @@ func prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	shared.keytab, err = shared.realm.Keytab(filepath.Join(dir, "dns.keytab"), services...)
+	if shared.keytab, err = shared.realm.Keytab(filepath.Join(dir, "dns.keytab"), service); err != nil {
+		return err
+	}
+	shared.keytabs, err = shared.realm.Keytab(filepath.Join(dir, "all.keytab"), append(services, service)...)
 	return err
 }
 
@@ -156,10 +161,16 @@ func startCoreDNS(t *testing.T, config server.Config) *server.Server {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("the server said:\n%s", s.Log())
+			t.Logf("the server said last:\n%s", last(s.Log().String(), 30))
 		}
 	})
 	return s
+}
+
+// last is the end of a text.
+func last(text string, lines int) string {
+	all := strings.SplitAfter(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "")
 }
 
 // startClient starts the C client as the given principal.

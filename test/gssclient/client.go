@@ -49,6 +49,7 @@ type Config struct {
 	Class     uint16         // of the TKEY record and question; default ANY
 	KeyName   string         // default a random one; "." lets the server choose
 	Lifetime  time.Duration  // that is asked for; default an hour; negative asks for none
+	UDPSize   int            // octets that TKEY queries announce by EDNS; 0 is no EDNS
 }
 
 // Client is a running C client. It is not safe for concurrent use.
@@ -78,6 +79,9 @@ func Start(ctx context.Context, c Config) (*Client, error) {
 	option("name", c.KeyName)
 	if c.Lifetime != 0 {
 		option("lifetime", strconv.Itoa(max(0, int(c.Lifetime.Seconds()))))
+	}
+	if c.UDPSize != 0 {
+		option("udpsize", strconv.Itoa(c.UDPSize))
 	}
 	cmd := exec.CommandContext(ctx, c.Program, args...)
 	cmd.Env = c.Env

@@ -24,7 +24,9 @@ func goList(t *testing.T, args ...string) []string {
 }
 
 // within tells whether a package is the one of the given path or lies below it.
-func within(pkg, path string) bool { return pkg == path || strings.HasPrefix(pkg, strings.TrimSuffix(path, "/")+"/") }
+func within(pkg, path string) bool {
+	return pkg == path || strings.HasPrefix(pkg, strings.TrimSuffix(path, "/")+"/")
+}
 
 // TestLibrariesStandAlone keeps zone and gsstsig usable without CoreDNS and without each other.
 func TestLibrariesStandAlone(t *testing.T) {

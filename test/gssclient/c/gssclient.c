@@ -15,6 +15,7 @@
  *   class=255|1          class of the TKEY question and record
  *   name=NAME            key name; "." lets the server choose
  *   lifetime=SECONDS     asked for
+ *   udpsize=OCTETS       announce by EDNS what this side can receive by UDP (RFC 6891)
  *
  * It then reads commands, one a line, and answers each with one line of key=value words:
  *   negotiate udp|tcp
@@ -42,7 +43,7 @@
 #include <gssapi/gssapi_krb5.h>
 
 enum { MAX_MESSAGE = 65535, MAX_NAME = 255, HEADER = 12 };
-enum { TYPE_TKEY = 249, TYPE_TSIG = 250, CLASS_ANY = 255 };
+enum { TYPE_OPT = 41, TYPE_TKEY = 249, TYPE_TSIG = 250, CLASS_ANY = 255 };
 enum { MODE_GSSAPI = 3, MODE_DELETE = 5, MAX_ROUNDS = 8, FUDGE = 300, TIMEOUT_SECONDS = 10 };
 
 struct buffer {
@@ -59,6 +60,7 @@ static const char *algorithm = "gss-tsig.";
 static const char *section = "additional";
 static unsigned tkey_class = CLASS_ANY;
 static uint32_t asked_lifetime = 3600;
+static unsigned udp_size; /* 0: no EDNS */
 static unsigned char key_name[MAX_NAME];
 static size_t key_name_length;
 
@@ -79,6 +81,7 @@ enum { ACCEPT_COMPLETED = 0, ACCEPT_INCOMPLETE = 1, REJECT = 2, REQUEST_MIC = 3 
 static struct {
 	gss_OID first;        /* NULL: the library frames, or nobody does */
 	int with_token;       /* the first token carries one of the first mechanism */
+	int established;      /* the Kerberos below takes no more tokens */
 	int mic_needed, mic_sent, mic_verified;
 	struct buffer mechanisms; /* the MechTypeList that the mechListMICs cover */
 } framing;
@@ -531,7 +534,7 @@ static void put_tkey_query(struct buffer *m, unsigned mode, const void *token, s
 	put16(m, 1);
 	put16(m, in_answer);
 	put16(m, 0);
-	put16(m, !in_answer);
+	put16(m, !in_answer + (udp_size > 0));
 	put(m, key_name, key_name_length);
 	put16(m, TYPE_TKEY);
 	put16(m, tkey_class);
@@ -548,6 +551,13 @@ static void put_tkey_query(struct buffer *m, unsigned mode, const void *token, s
 	put16(m, token_length);
 	put(m, token, token_length);
 	put16(m, 0);
+	if (udp_size > 0) {
+		put(m, "", 1);
+		put16(m, TYPE_OPT);
+		put16(m, udp_size);
+		put32(m, 0);
+		put16(m, 0);
+	}
 }
 
 /* message_key_type is the encryption type of the key that MICs are made with (a subkey where there is one), or 0. */
@@ -694,13 +704,22 @@ static OM_uint32 init_context(OM_uint32 *minor, gss_ctx_id_t *fresh, gss_buffer_
 				    GSS_C_NO_CHANNEL_BINDINGS, in, NULL, out, flags, NULL);
 }
 
+/* finished tells whether the server may end the negotiation here, and says so when it may not. */
+static int finished(void)
+{
+	if (framing.established && framing.mic_needed == framing.mic_verified)
+		return 1;
+	fail("the negotiation ended too early: established %d, mechListMIC needed %d, verified %d", framing.established,
+	     framing.mic_needed, framing.mic_verified);
+	return 0;
+}
+
 /*
  * step takes the server's token (none at first) and gives the next one to send. It returns 1 when the negotiation is
  * complete, 0 when a token is to be sent, and -1 after printing why it failed.
  */
 static int step(gss_ctx_id_t *fresh, gss_buffer_t in, struct buffer *out, OM_uint32 *flags)
 {
-	static int established;
 	gss_buffer_desc token = GSS_C_EMPTY_BUFFER, mic = GSS_C_EMPTY_BUFFER, input = *in;
 	struct response r = { .state = ACCEPT_INCOMPLETE };
 	OM_uint32 minor, ignored, major;
@@ -708,7 +727,7 @@ static int step(gss_ctx_id_t *fresh, gss_buffer_t in, struct buffer *out, OM_uin
 
 	out->length = 0;
 	if (first) {
-		established = framing.mic_needed = framing.mic_sent = framing.mic_verified = 0;
+		framing.established = framing.mic_needed = framing.mic_sent = framing.mic_verified = 0;
 		framing.mechanisms.length = 0;
 		if (framing.first != NULL && !framing.with_token) {
 			frame_first(&token, out);
@@ -733,19 +752,18 @@ static int step(gss_ctx_id_t *fresh, gss_buffer_t in, struct buffer *out, OM_uin
 			framing.mic_needed = 1;
 		input = r.token;
 	}
-	/* Once established, the Kerberos mechanism takes no more tokens. */
-	if (!established) {
+	if (!framing.established) {
 		major = init_context(&minor, fresh, &input, &token, flags);
 		if (GSS_ERROR(major)) {
 			fail("gss_init_sec_context: %s", gss_failure(major, minor));
 			return -1;
 		}
-		established = major == GSS_S_COMPLETE;
+		framing.established = major == GSS_S_COMPLETE;
 	}
 	if (framing.first == NULL) {
 		put(out, token.value, token.length);
 		gss_release_buffer(&ignored, &token);
-		return established && out->length == 0;
+		return framing.established && out->length == 0;
 	}
 	gss_buffer_desc mechanisms = { framing.mechanisms.length, framing.mechanisms.octets };
 	if (r.mic.length > 0) {
@@ -757,13 +775,9 @@ static int step(gss_ctx_id_t *fresh, gss_buffer_t in, struct buffer *out, OM_uin
 		framing.mic_verified = 1;
 	}
 	if (r.state == ACCEPT_COMPLETED) {
-		if (established && framing.mic_needed == framing.mic_verified)
-			return 1;
-		fail("SPNEGO completed too early: established %d, mechListMIC needed %d, verified %d", established,
-		     framing.mic_needed, framing.mic_verified);
-		return -1;
+		return finished() ? 1 : -1;
 	}
-	if (established && framing.mic_needed && !framing.mic_sent) {
+	if (framing.established && framing.mic_needed && !framing.mic_sent) {
 		major = gss_get_mic(&minor, *fresh, GSS_C_QOP_DEFAULT, &mechanisms, &mic);
 		if (major != GSS_S_COMPLETE) {
 			fail("gss_get_mic: %s", gss_failure(major, minor));
@@ -826,9 +840,15 @@ static void negotiate(const char *transport)
 		}
 		in.value = (void *)tkey.token;
 		in.length = tkey.token_length;
-		/* Without mutual authentication raw Kerberos is complete with its first token and has none in return. */
-		if (in.length == 0)
+		/*
+		 * A server that is done and has no token in return (raw Kerberos without mutual authentication; a last
+		 * mechListMIC) sends back the token it got (RFC 3645 4.1.3), or none.
+		 */
+		if (in.length == 0 || (in.length == token.length && memcmp(in.value, token.octets, in.length) == 0)) {
+			if (!finished())
+				return;
 			break;
+		}
 	}
 	if (context != GSS_C_NO_CONTEXT)
 		gss_delete_sec_context(&ignored, &context, GSS_C_NO_BUFFER);
@@ -953,6 +973,8 @@ int main(int argc, char **argv)
 			key_name_length = name_from_text(v, key_name);
 		else if ((v = value(argv[i], "lifetime")) != NULL)
 			asked_lifetime = strtoul(v, NULL, 10);
+		else if ((v = value(argv[i], "udpsize")) != NULL)
+			udp_size = atoi(v);
 		else
 			die("unknown option %s", argv[i]);
 	}

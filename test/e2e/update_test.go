@@ -1,0 +1,161 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
+)
+
+// TestHostRegistersItself is the main job: a real client adds its addresses and its reverse name, and dig shows them.
+func TestHostRegistersItself(t *testing.T) {
+	t.Parallel()
+	address := startSecure(t)
+	ctx := testContext(t)
+	client1 := logIn(t, host1)
+	before := serial(t, address, forwardZone)
+	for _, auth := range []string{"-g", "-o"} {
+		for _, commands := range [][]string{
+			{"update delete client1.example.test A", "update add client1.example.test 300 A 192.0.2.11",
+				"update add client1.example.test 300 AAAA 2001:db8::11"},
+			{"update add 11.2.0.192.in-addr.arpa 300 PTR client1.example.test."},
+		} {
+			outcome := nsupdate(ctx, t, address, auth, client1.env, commands...)
+			if outcome.Rcode != "NOERROR" || !outcome.Signed {
+				t.Fatalf("nsupdate %s %q: rcode %q, signed %v:\n%s", auth, commands, outcome.Rcode, outcome.Signed, outcome.Output)
+			}
+		}
+	}
+	for _, want := range []struct{ name, qtype, record string }{
+		{"client1.example.test", "A", "client1.example.test.\t300\tIN\tA\t192.0.2.11"},
+		{"client1.example.test", "AAAA", "client1.example.test.\t300\tIN\tAAAA\t2001:db8::11"},
+		{"11.2.0.192.in-addr.arpa", "PTR", "11.2.0.192.in-addr.arpa. 300\tIN\tPTR\tclient1.example.test."},
+	} {
+		records, err := dnsutils.Dig(ctx, address, want.name, want.qtype)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(records) != 1 || records[0] != want.record {
+			t.Errorf("dig %s %s: %q, want %q", want.name, want.qtype, records, want.record)
+		}
+	}
+	if after := serial(t, address, forwardZone); after <= before {
+		t.Errorf("the serial went from %d to %d", before, after)
+	}
+}
+
+// TestUnsignedRefused also makes sure that a refusal does not tell what is in the zone.
+func TestUnsignedRefused(t *testing.T) {
+	t.Parallel()
+	address := startSecure(t)
+	before := serial(t, address, forwardZone)
+	outcome := nsupdate(testContext(t), t, address, "", nil, "update add anyone.example.test 300 A 192.0.2.66")
+	if outcome.Rcode != "REFUSED" || outcome.Signed {
+		t.Errorf("nsupdate without key: rcode %q, signed %v", outcome.Rcode, outcome.Signed)
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		m := add(t, forwardZone, "anyone.example.test. 300 A 192.0.2.66")
+		m.NameUsed([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: "absent.example.test."}}})
+		if reply := exchange(t, address, network, m); reply.Rcode != dns.RcodeRefused {
+			t.Errorf("over %s, with a prerequisite that is not met: %s", network, dns.RcodeToString[reply.Rcode])
+		}
+	}
+	expect(t, address, "anyone.example.test", dns.TypeA)
+	if after := serial(t, address, forwardZone); after != before {
+		t.Errorf("the serial went from %d to %d", before, after)
+	}
+}
+
+// TestOwnership is the default rule of secure mode: who creates a name keeps it.
+func TestOwnership(t *testing.T) {
+	t.Parallel()
+	address := startSecure(t)
+	const name = "shared.example.test"
+	owner := negotiated(t, logIn(t, host1), gssclient.Config{Server: address}, "tcp")
+	otherLogin := logIn(t, host2)
+	other := negotiated(t, otherLogin, gssclient.Config{Server: address}, "tcp")
+	send := func(c *gssclient.Client, m *dns.Msg, want int) {
+		t.Helper()
+		for _, network := range []string{"udp", "tcp"} {
+			reply, err := c.Exchange(network, m, gssclient.Misbehaviour{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reply.Message.Rcode != want || reply.MIC != gssclient.MICOK {
+				t.Fatalf("over %s: rcode %s, signature %s; want %s, ok", network, dns.RcodeToString[reply.Message.Rcode],
+					reply.MIC, dns.RcodeToString[want])
+			}
+		}
+	}
+	send(owner, add(t, forwardZone, name+". 300 A 192.0.2.21"), dns.RcodeSuccess)
+	send(other, add(t, forwardZone, name+". 300 A 192.0.2.22"), dns.RcodeRefused)
+	send(other, remove(t, forwardZone, name), dns.RcodeRefused)
+	expect(t, address, name, dns.TypeA, "192.0.2.21")
+
+	outcome := nsupdate(testContext(t), t, address, "-g", otherLogin.env, "update add "+name+" 300 A 192.0.2.22")
+	if outcome.Rcode != "REFUSED" || !outcome.Signed {
+		t.Errorf("nsupdate: rcode %q, signed %v; want a signed REFUSED:\n%s", outcome.Rcode, outcome.Signed, outcome.Output)
+	}
+
+	// A message that does something permitted and something forbidden does nothing.
+	send(other, add(t, forwardZone, "own.example.test. 300 A 192.0.2.22", name+". 300 A 192.0.2.22"), dns.RcodeRefused)
+	expect(t, address, "own.example.test", dns.TypeA)
+
+	// Ownership outlives the records.
+	send(owner, remove(t, forwardZone, name), dns.RcodeSuccess)
+	expect(t, address, name, dns.TypeA)
+	send(other, add(t, forwardZone, name+". 300 A 192.0.2.22"), dns.RcodeRefused)
+	send(owner, add(t, forwardZone, name+". 300 A 192.0.2.23"), dns.RcodeSuccess)
+	expect(t, address, name, dns.TypeA, "192.0.2.23")
+
+	// The machine whose own name it is gets it back from whoever came first.
+	const client2 = "client2.example.test"
+	send(owner, add(t, forwardZone, client2+". 300 A 192.0.2.24"), dns.RcodeSuccess)
+	m := add(t, forwardZone, client2+". 300 A 192.0.2.25")
+	m.Ns = append(remove(t, forwardZone, client2).Ns, m.Ns...)
+	send(other, m, dns.RcodeSuccess)
+	expect(t, address, client2, dns.TypeA, "192.0.2.25")
+	send(owner, add(t, forwardZone, client2+". 300 A 192.0.2.24"), dns.RcodeRefused)
+}
+
+// TestModes runs the table of modes: who may update, and that whoever signs gets a signed answer.
+func TestModes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []struct {
+		name             string
+		unsigned, signed int
+	}{
+		{"none", dns.RcodeRefused, dns.RcodeRefused},
+		{"secure", dns.RcodeRefused, dns.RcodeSuccess},
+		{"nonsecure-and-secure", dns.RcodeSuccess, dns.RcodeSuccess},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			address := startSecure(t, "updates "+mode.name)
+			client := negotiated(t, logIn(t, host1), gssclient.Config{Server: address}, "udp")
+			reply, err := client.Exchange("udp", add(t, forwardZone, "signed.example.test. 300 A 192.0.2.31"), gssclient.Misbehaviour{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reply.Message.Rcode != mode.signed || reply.MIC != gssclient.MICOK {
+				t.Errorf("signed update: %s, signature %s", dns.RcodeToString[reply.Message.Rcode], reply.MIC)
+			}
+			unsigned := exchange(t, address, "udp", add(t, forwardZone, "unsigned.example.test. 300 A 192.0.2.32"))
+			if unsigned.Rcode != mode.unsigned || unsigned.IsTsig() != nil {
+				t.Errorf("unsigned update: %s", dns.RcodeToString[unsigned.Rcode])
+			}
+			// A name that a principal owns is closed to those without one.
+			if mode.signed == dns.RcodeSuccess {
+				owned := exchange(t, address, "udp", add(t, forwardZone, "signed.example.test. 300 A 192.0.2.33"))
+				if owned.Rcode != dns.RcodeRefused {
+					t.Errorf("unsigned update of an owned name: %s", dns.RcodeToString[owned.Rcode])
+				}
+				expect(t, address, "signed.example.test", dns.TypeA, "192.0.2.31")
+			}
+		})
+	}
+}
