@@ -397,15 +397,15 @@ func (h *handshake) openAuthenticator() *Error {
 
 // checkTimes compares the client's clock and the ticket's life with ours.
 func (h *handshake) checkTimes() *Error {
-	ahead := h.authenticator.at().Sub(h.now)
-	if ahead > h.acceptor.skew || -ahead > h.acceptor.skew {
+	ahead := h.authenticator.at().Sub(h.now) // saturates, so it must not be negated unchecked
+	if ahead > h.acceptor.skew || ahead < -h.acceptor.skew {
 		where := "ahead of"
 		if ahead < 0 {
-			where, ahead = "behind", -ahead
+			where = "behind"
 		}
 		return &Error{
 			Code:   codeSkew,
-			Reason: fmt.Sprintf("the clock of %s is %s %s this server's, more than the %s allowed", h.ticket.client.shown(), ahead.Round(time.Second), where, h.acceptor.skew),
+			Reason: fmt.Sprintf("the clock of %s is %s %s this server's, more than the %s allowed", h.ticket.client.shown(), ahead.Abs().Round(time.Second), where, h.acceptor.skew),
 			Advice: "synchronise both clocks with the KDC's (NTP)",
 			err:    ErrSkew,
 		}

@@ -428,6 +428,7 @@ func TestTimes(t *testing.T) {
 		{"client ahead", times{skew + time.Microsecond, -time.Hour, time.Hour, nil}, ErrSkew, codeSkew},
 		{"client behind", times{-skew - time.Microsecond, -time.Hour, time.Hour, nil}, ErrSkew, codeSkew},
 		{"client a day ahead", times{24 * time.Hour, -time.Hour, time.Hour, nil}, ErrSkew, codeSkew},
+		{"client in the year 1", times{time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC).Sub(testNow), -time.Hour, time.Hour, nil}, ErrSkew, codeSkew},
 		{"ticket just over", times{0, -time.Hour, -skew + time.Second, nil}, nil, 0},
 		{"ticket over", times{0, -time.Hour, -skew - time.Second, nil}, ErrExpired, codeTicketExpired},
 		{"ticket about to start", times{0, skew - time.Second, time.Hour, nil}, nil, 0},

@@ -25,9 +25,9 @@ const (
 // safe for concurrent use and bounded; entries cost no goroutine.
 //
 // An authenticator is remembered until its time is further back than the
-// largest clock skew of any acceptor that uses the cache. Those that are older
-// than what has been forgotten are refused, so that neither a clock that is
-// set back nor a larger skew in a new configuration opens a gap.
+// largest clock skew of any acceptor that uses the cache. Those not younger
+// than one that has been forgotten are refused, so that neither a clock that
+// is set back nor a larger skew in a new configuration opens a gap.
 type ReplayCache struct {
 	shards []replayShard
 }
@@ -38,7 +38,8 @@ type replayShard struct {
 	count     int
 	skew      int64                            // seconds
 	buckets   map[int64]map[replayKey]struct{} // by authenticator time / bucketSeconds
-	forgotten int64                            // buckets up to this one are gone
+	swept     int64                            // what forget looked for last
+	forgotten int64                            // the last bucket that was dropped
 }
 
 // replayKey is a part of a SHA-256 digest, long enough that nobody meets
@@ -61,6 +62,7 @@ func NewReplayCache(max int) *ReplayCache {
 		c.shards[i] = replayShard{
 			limit:     max / n,
 			buckets:   make(map[int64]map[replayKey]struct{}),
+			swept:     -1 << 62,
 			forgotten: -1 << 62,
 		}
 	}
@@ -144,15 +146,16 @@ func (c *ReplayCache) add(k replayKey, at, now time.Time) error {
 
 // forget drops the buckets that lie wholly before now - skew. There are never
 // more buckets than the skew spans twice, so this is cheap; most calls find
-// nothing new to forget.
+// that it has been done.
 func (s *replayShard) forget(now time.Time) {
 	last := floorDiv(now.Unix()-s.skew, bucketSeconds) - 1
-	if last <= s.forgotten {
+	if last == s.swept {
 		return
 	}
-	s.forgotten = last
+	s.swept = last
 	for b, seen := range s.buckets {
 		if b <= last {
+			s.forgotten = max(s.forgotten, b)
 			s.count -= len(seen)
 			delete(s.buckets, b)
 		}

@@ -180,6 +180,25 @@ func TestReplayCacheRefusesWhatItMayHaveForgotten(t *testing.T) {
 	}
 }
 
+// A clock that was wrong for a moment, far ahead, leaves nothing behind.
+func TestReplayCacheAfterAClockJump(t *testing.T) {
+	c := NewReplayCache(1)
+	c.keepFor(time.Minute)
+	ahead := testNow.AddDate(50, 0, 0)
+	if err := c.add(replayKeyN(0), testNow, testNow); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.add(replayKeyN(0), testNow, ahead); !errors.Is(err, ErrReplay) {
+		t.Fatal(err)
+	}
+	for n := range 10 {
+		now := testNow.Add(time.Duration(n+1) * 2 * time.Minute)
+		if err := c.add(replayKeyN(n), now, now); err != nil {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
 func TestReplayCacheBeforeTheEpoch(t *testing.T) {
 	c := NewReplayCache(0)
 	c.keepFor(time.Minute)
