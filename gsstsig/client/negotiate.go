@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/asn1"
@@ -139,7 +140,9 @@ func (n *negotiation) run(ctx context.Context, tcp bool, kerberos *krb5.Initiato
 			if out, err = n.mechanism.Init(token); err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrNegotiation, err)
 			}
-		case len(token) > 0:
+		// A server with nothing more to say returns the token it was sent (RFC
+		// 3645 section 4.1.3), or none.
+		case len(token) > 0 && !bytes.Equal(token, out):
 			return nil, fmt.Errorf("%w: the server sent a token to a context that is complete", ErrNegotiation)
 		default:
 			out = nil
