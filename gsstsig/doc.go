@@ -29,7 +29,7 @@
 // tkey.go handles TKEY queries, table.go keeps contexts, verify.go and
 // transaction.go are the two halves of TSIG, with message.go for the walk over
 // an untrusted message, keys.go for the MACs, and digest.go for what they
-// cover.
+// cover. client_transaction.go offers the same octets to package client.
 //
 // # What is trusted
 //

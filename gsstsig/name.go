@@ -82,7 +82,7 @@ func (n *wireName) readName(message []byte, off int) (next int, ok bool) {
 				return 0, false
 			}
 			target := (c&0x3F)<<8 | int(message[off+1])
-			if target >= lowest {
+			if target >= lowest || target < headerSize {
 				return 0, false
 			}
 			if next == 0 {

@@ -1,6 +1,8 @@
 package gsstsig
 
 import (
+	"encoding/asn1"
+	"encoding/hex"
 	"fmt"
 	"runtime"
 	"sync"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
 )
 
 // entry is a context without a mechanism, for tests of the table alone.
@@ -189,6 +192,25 @@ func TestRetain(t *testing.T) {
 	r.login("gone.example.test.", login{client: "host/b.example.test"})
 	half := r.newPeer("half.example.test.", login{noOptimistic: true})
 	r.server.Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
+	// One that has shown its ticket and owes a MIC has a name already.
+	known := r.newPeer("known.example.test.", login{
+		client:    "host/b.example.test",
+		mechTypes: []asn1.ObjectIdentifier{spnego.OIDNTLM, spnego.OIDKerberos},
+	})
+	token := known.first()
+	for range 2 {
+		response, _ := r.server.Negotiate(tkeyMessage(known.name, known.algorithm, modeGSS, token), testClient, nil)
+		reply, err := hex.DecodeString(answerOf(t, response).Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token, err = known.outer.Init(reply); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, halfOpen := r.table.Len(); halfOpen != 2 {
+		t.Fatalf("%d unfinished", halfOpen)
+	}
 	r.table.Retain(func(id Identity) bool {
 		return id.Principal.Equal(krb5.Principal{Components: []string{"host", "a.example.test"}, Realm: testRealm})
 	})

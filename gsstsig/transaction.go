@@ -33,6 +33,12 @@ func newTransaction(server *Server, key macKey, identity *Identity, name, algori
 	return t
 }
 
+// anew returns a copy of a transaction that has signed nothing yet, so that
+// the answer to a failed request can be made more than once.
+func (t *Transaction) anew() *Transaction {
+	return newTransaction(t.server, t.key, t.identity, t.name, t.algorithm, t.mac)
+}
+
 // Identity returns who signed the request.
 func (t *Transaction) Identity() Identity { return *t.identity }
 

@@ -104,9 +104,9 @@ func (e *VerifyError) Reply(request *dns.Msg) (wire []byte, err error) {
 	case BadTime:
 		// RFC 8945 section 5.2.3: the client's time where the time signed goes,
 		// so that the client accepts the answer, and ours in Other Data.
-		return e.transaction.signError(reply, dns.RcodeBadTime, e.timeSigned, appendUint48(nil, unixTime(e.now)))
+		return e.transaction.anew().signError(reply, dns.RcodeBadTime, e.timeSigned, appendUint48(nil, unixTime(e.now)))
 	case BadTrunc:
-		return e.transaction.signError(reply, dns.RcodeBadTrunc, unixTime(e.now), nil)
+		return e.transaction.anew().signError(reply, dns.RcodeBadTrunc, unixTime(e.now), nil)
 	}
 	tsigError := uint16(dns.RcodeBadKey)
 	if e.Kind == BadSig {

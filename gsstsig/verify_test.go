@@ -313,6 +313,9 @@ func TestVerifyMalformed(t *testing.T) {
 			n := len(head) + 12
 			return append(append(head, 0xC0|byte(n>>8), byte(n)), record[at:]...)
 		}},
+		{"owner points into the header", func(head, record []byte) []byte {
+			return append(append(head, 0xC0, 4), record[at:]...)
+		}},
 		{"owner of a label type that does not exist", func(head, record []byte) []byte {
 			record[0] |= 0x40
 			return append(head, record...)
@@ -499,6 +502,7 @@ func TestVerifyBadTime(t *testing.T) {
 		}
 		answer := replyWire(t, err, request)
 		record := p.verifyAnswer(answer, mac, false)
+		p.verifyAnswer(replyWire(t, err, request), mac, false) // as good the second time
 		if record.Error != dns.RcodeBadTime || record.TimeSigned != uint64(now.Add(off).Unix()) ||
 			record.OtherData != fmt.Sprintf("%012x", now.Unix()) {
 			t.Errorf("%s off: TSIG %s", off, record)
