@@ -495,6 +495,9 @@ func TestAuthenticatorMustFitTheTicket(t *testing.T) {
 	}
 	refuse(t, newTestAcceptor(t), requestSpec{authKey: testKey(18, "another")}.token(), ErrIntegrity, codeBadIntegrity)
 	refuse(t, newTestAcceptor(t), requestSpec{authKey: testKey(17, "another")}.token(), ErrIntegrity, codeBadIntegrity)
+	r := requestSpec{}.apReq()
+	r.EncryptedAuthenticator.EType = 17 // which it is not
+	refuse(t, newTestAcceptor(t), frameBytes(mechanismKRB5, tokenAPReq, must(r.Marshal())), ErrIntegrity, codeBadIntegrity)
 }
 
 func TestEncryptionTypesLetIn(t *testing.T) {
