@@ -21,7 +21,8 @@ coredns:
 run:
 	@test/install.sh run
 	@$(MAKE) --silent coredns
-	@COREDNS_BINARY=$(abspath $(BINARY)) go run -buildvcs=false ./test/demo
+	@go build -buildvcs=false -o .cache/demo ./test/demo
+	@COREDNS_BINARY=$(abspath $(BINARY)) exec .cache/demo
 
 test:
 	@test/install.sh
@@ -52,5 +53,5 @@ fuzz:
 	done
 
 clean:
-	rm -f coredns
+	rm -rf coredns .cache
 	go clean -testcache

@@ -17,8 +17,8 @@ const (
 	RC4        Enctype = 23 // RFC 4757; permitted only where a test names it
 )
 
-// AES lists the encryption types that every realm permits.
-var AES = []Enctype{AES128SHA1, AES256SHA1, AES128SHA2, AES256SHA2}
+// AES lists the encryption types that every realm permits, in the order that MIT Kerberos prefers.
+var AES = []Enctype{AES256SHA1, AES128SHA1, AES256SHA2, AES128SHA2}
 
 // String is the name that krb5.conf, kadmin and klist use.
 func (e Enctype) String() string {

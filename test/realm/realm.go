@@ -284,8 +284,8 @@ func (r *Realm) path(name string) string {
 	return filepath.Join(r.dir, name)
 }
 
-// kadmin runs commands of kadmin.local, which ends with status 0 whatever happened: an error is a line that says
-// "while", as MIT's error messages do.
+// kadmin runs commands of kadmin.local, which ends with status 0 whatever happened: an error is a line in one of the
+// two forms that its error messages have.
 func (r *Realm) kadmin(commands ...string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -294,7 +294,7 @@ func (r *Realm) kadmin(commands ...string) error {
 		return err
 	}
 	for line := range strings.Lines(output) {
-		if strings.Contains(line, " while ") {
+		if strings.Contains(line, " while ") || strings.Contains(line, " does not exist") {
 			return errors.New(strings.TrimSpace(line))
 		}
 	}
