@@ -270,7 +270,7 @@ func sameRecord(a, b dns.RR, exact bool) (same, certain bool) {
 		return ok && a.A.Equal(b.A), true
 	case *dns.AAAA:
 		b, ok := b.(*dns.AAAA)
-		return ok && bytes.Equal(a.AAAA, b.AAAA), true
+		return ok && a.AAAA.Equal(b.AAAA), true
 	case *dns.PTR:
 		b, ok := b.(*dns.PTR)
 		return ok && sameName(a.Ptr, b.Ptr, exact), true

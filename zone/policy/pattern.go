@@ -48,7 +48,7 @@ func parsePattern(word string, bareRealm bool) (pattern, error) {
 	case strings.HasPrefix(word, "sid:"):
 		sid := word[len("sid:"):]
 		if !strings.HasPrefix(sid, "S-1-") {
-			return pattern{}, errors.New("a group is written sid:S-1-...")
+			return pattern{}, errors.New("a group is sid: and its SID, which starts with S-1-")
 		}
 		return pattern{kind: group, text: sid}, nil
 	case strings.HasPrefix(word, "*@"), strings.HasPrefix(word, `*\@`):

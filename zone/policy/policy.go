@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -135,6 +136,14 @@ func (p *Policy) authorize(s *subject, snapshot *zone.Snapshot, updates []dns.RR
 	case p.mode == Secure && s.Kind == Anonymous:
 		return zone.Decision{Rule: "updates secure", Reason: "the update is not signed"}
 	}
-	t := trial{policy: p, subject: s, zone: snapshot, updates: updates}
-	return t.decide()
+	t := trials.Get().(*trial)
+	t.policy, t.subject, t.zone, t.updates = p, s, snapshot, updates
+	d := t.decide()
+	// Nothing of this update may be seen by the next one.
+	*t = trial{}
+	trials.Put(t)
+	return d
 }
+
+// trials spares every update the allocation of a trial.
+var trials = sync.Pool{New: func() any { return new(trial) }}

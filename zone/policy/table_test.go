@@ -119,3 +119,27 @@ func mustRecords(t testing.TB, origin string) []dns.RR {
 	}
 	return rrs
 }
+
+// changes makes an update section of changes to example.test, separated by
+// semicolons.
+func changes(t testing.TB, text string) []dns.RR {
+	t.Helper()
+	var updates []dns.RR
+	for _, change := range strings.Split(text, ";") {
+		rr, err := policytest.ParseChange("example.test.", strings.TrimSpace(change))
+		if err != nil {
+			t.Fatal(err)
+		}
+		updates = append(updates, rr)
+	}
+	return updates
+}
+
+// decide asks a policy about changes to the tables' zone.
+func decide(t testing.TB, p *policy.Policy, id policy.Identity, text string) zone.Decision {
+	t.Helper()
+	const origin = "example.test."
+	z := openZone(t, origin, mustRecords(t, origin), zone.Config{})
+	u := &zone.Update{Message: message(t, origin, changes(t, text))}
+	return p.Authorizer(id)(z.Snapshot(), u)
+}

@@ -53,10 +53,10 @@ var tables embed.FS
 // A Policy is rules and the cases that they are put to.
 type Policy struct {
 	Origin string // of the zone: a key of Seeds
-	File  string
-	Line  int
-	Rules []string // with grant or deny before each
-	Cases []Case
+	File   string
+	Line   int
+	Rules  []string // with grant or deny before each
+	Cases  []Case
 }
 
 // A Case is one update.
@@ -183,7 +183,7 @@ func ParseChange(origin, change string) (dns.RR, error) {
 	name, data := Absolute(origin, words[1]), words[2:]
 	switch {
 	case words[0] == "add" && len(data) >= 2:
-		return parseRecord(origin, name + " " + strings.Join(data, " "))
+		return parseRecord(origin, name+" "+strings.Join(data, " "))
 	case words[0] == "delete" && len(data) == 0:
 		return &dns.ANY{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeANY, Class: dns.ClassANY}}, nil
 	case words[0] == "delete" && len(data) == 1:
@@ -193,7 +193,7 @@ func ParseChange(origin, change string) (dns.RR, error) {
 		}
 		return &dns.ANY{Hdr: dns.RR_Header{Name: name, Rrtype: rrtype, Class: dns.ClassANY}}, nil
 	case words[0] == "delete":
-		rr, err := parseRecord(origin, name + " " + strings.Join(data, " "))
+		rr, err := parseRecord(origin, name+" "+strings.Join(data, " "))
 		if err == nil {
 			rr.Header().Class, rr.Header().Ttl = dns.ClassNONE, 0
 		}
