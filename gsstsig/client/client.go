@@ -207,7 +207,8 @@ func keyNameSuffix(service krb5.Principal) string {
 	return suffix
 }
 
-// Close gives the idle sockets back. Exchanges under way end undisturbed.
+// Close gives the idle sockets back. Exchanges under way end undisturbed; new
+// ones by UDP fail with ErrClosed.
 func (c *Client) Close() { c.transport.close() }
 
 // Exchange sends an unsigned message and returns the reply, which nothing

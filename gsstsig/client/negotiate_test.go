@@ -290,6 +290,32 @@ func TestNegotiateRefuses(t *testing.T) {
 	}
 }
 
+// A context without mutual authentication is complete before the server speaks.
+// What may come back is nothing, or what was sent.
+func TestLastReplyWithoutToken(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		token func(sent string) string
+		want  error
+	}{
+		{"none", func(string) string { return "" }, nil},
+		{"the client's", func(sent string) string { return sent }, nil},
+		{"another", func(string) string { return "6030" }, ErrNegotiation},
+	} {
+		s, c := newScriptedServer(t)
+		c.config.OneWay = true
+		s.scriptTKEY(func(r *signedRequest, reply *dns.Msg) [][]byte {
+			tkey := reply.Answer[0].(*dns.TKEY)
+			tkey.Key = test.token(r.Extra[0].(*dns.TKEY).Key)
+			tkey.KeySize = uint16(len(tkey.Key) / 2)
+			return [][]byte{r.sign(t, reply)}
+		})
+		if _, err := c.Negotiate(t.Context()); !errors.Is(err, test.want) || test.want == nil && err != nil {
+			t.Errorf("%s: got %v, want %v", test.name, err, test.want)
+		}
+	}
+}
+
 func TestRefusedKey(t *testing.T) {
 	s, c := newScriptedServer(t)
 	for _, test := range []struct {
