@@ -16,9 +16,9 @@ const claimTime = time.Second
 //	claim     opens the sockets, or finds them open and in use by the running configuration; changes nothing for clients
 //	activate  makes the server the one that answers
 //
-// A claim that is not activated ends when the running instance is told that the restart failed (releaseClaims) or, if
-// nothing ran before, after claimTime. Sockets that were opened for it are closed, those in use stay in use. A server
-// that is started after all claims again.
+// A claim that is not activated ends when the running instance is told that the restart failed, when the next instance
+// starts (releaseDead), or after claimTime. Sockets that were opened for it are closed, those in use stay in use. A
+// server that is started after all claims again.
 type registry struct {
 	mu        sync.Mutex
 	endpoints map[endpointKey]*endpoint
@@ -55,8 +55,12 @@ func (r *registry) claimLocked(s *server) error {
 			r.endpoints[key] = e
 		}
 	}
-	if e.next != nil {
-		r.forget(e.next) // never started, and too late now
+	if prior := e.next; prior != nil {
+		if prior.alive() {
+			r.activateLocked(prior) // started, but its goroutine has not run yet
+		} else {
+			r.forget(prior)
+		}
 	}
 	e.next, s.endpoint = s, e
 	r.claims[s] = true
@@ -92,12 +96,14 @@ func (r *registry) releaseLocked(s *server) {
 	}
 }
 
-// releaseClaims ends all claims.
-func (r *registry) releaseClaims() {
+// releaseDead ends the claims of instances that did not come up.
+func (r *registry) releaseDead() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for s := range r.claims {
-		r.releaseLocked(s)
+		if !s.alive() {
+			r.releaseLocked(s)
+		}
 	}
 }
 

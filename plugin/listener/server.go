@@ -2,6 +2,7 @@ package listener
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ const graceTime = 5 * time.Second
 type server struct {
 	*dnsserver.Server // routes by question; also tells timeouts and HMAC keys
 
+	instance    *caddy.Instance
 	ordinal     int  // among the servers of the address (multisocket)
 	proxied     bool // the PROXY protocol is spoken on the sockets
 	debug       bool // the debug plugin wants panics to end the process
@@ -41,6 +43,12 @@ type server struct {
 }
 
 var _ caddy.GracefulServer = (*server)(nil)
+
+// alive reports whether the server's instance is running or about to. Caddy takes an instance that fails to start off its
+// list, which is the only sign that it gives.
+func (s *server) alive() bool {
+	return s.instance != nil && slices.Contains(caddy.Instances(), s.instance)
+}
 
 // Serve takes the sockets over and returns when the server was stopped. Caddy calls it when all servers of the instance
 // have their sockets. The listener is the one that openSockets told caddy; the endpoint has it already.

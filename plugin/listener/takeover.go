@@ -103,7 +103,7 @@ func (in *instance) takeOver() error {
 	in.caddy.OnStartup = slices.Concat([]func() error{in.makeServers}, in.caddy.OnStartup, []func() error{in.openSockets})
 	in.caddy.OnRestartFailed = append(in.caddy.OnRestartFailed, func() error {
 		// This instance runs on. Whoever claimed its sockets did not come up.
-		sockets.releaseClaims()
+		sockets.releaseDead()
 		return nil
 	})
 	return nil
@@ -223,6 +223,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 	}
 	s := &server{
 		Server:   stock,
+		instance: in.caddy,
 		ordinal:  ordinal,
 		observer: nobody{},
 		done:     make(chan struct{}),
@@ -267,6 +268,7 @@ func setView(config *dnsserver.Config) error {
 
 // openSockets is the instance's last start function. After it only a server of CoreDNS's own can fail to start.
 func (in *instance) openSockets() error {
+	sockets.releaseDead()
 	for i, s := range in.servers {
 		if err := sockets.claim(s); err != nil {
 			for _, claimed := range in.servers[:i] {

@@ -1,0 +1,227 @@
+package listener
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+func TestConnectionTable(t *testing.T) {
+	table := newConnectionTable(2)
+	var c [5]connection
+	add := func(c *connection, evicted *connection, ok bool) {
+		t.Helper()
+		if e, o := table.add(c); e != evicted || o != ok {
+			t.Errorf("add: evicted %p, %v; want %p, %v", e, o, evicted, ok)
+		}
+	}
+	add(&c[0], nil, true)
+	add(&c[1], nil, true)
+	table.work(&c[0])
+	table.rest(&c[0])
+	add(&c[2], &c[1], true) // c[0] came to rest later
+	if table.work(&c[1]) {
+		t.Error("an evicted connection may work")
+	}
+	table.rest(&c[1])
+	table.remove(&c[1])
+	table.work(&c[0])
+	table.work(&c[2])
+	add(&c[3], nil, false) // nobody is idle
+	table.remove(&c[0])
+	add(&c[4], nil, true)
+	if len(table.open) != 2 || table.idle.Len() != 1 {
+		t.Errorf("%d open, %d idle", len(table.open), table.idle.Len())
+	}
+}
+
+func TestGate(t *testing.T) {
+	var g gate
+	g.init()
+	var inside sync.WaitGroup
+	for range 8 {
+		inside.Go(func() {
+			for g.enter() {
+				select {
+				case <-g.idle:
+					t.Error("idle with somebody inside")
+				default:
+				}
+				g.leave()
+			}
+		})
+	}
+	if !g.enter() {
+		t.Fatal("closed too early")
+	}
+	g.close()
+	if g.enter() {
+		t.Error("closed gate lets in")
+	}
+	select {
+	case <-g.idle:
+		t.Error("idle with somebody inside")
+	default:
+	}
+	g.leave()
+	<-g.idle
+	inside.Wait()
+}
+
+// More UDP requests than maxInFlight are dropped and counted, and the server is well after that.
+func TestTooManyRequests(t *testing.T) {
+	port := freePort(t)
+	start(t, probing(port, "a"))
+	sockets.mu.Lock()
+	e := sockets.endpoints[endpointKey{"dns://" + local(port), 0}]
+	sockets.mu.Unlock()
+	if e == nil {
+		t.Fatal("no endpoint")
+	}
+	e.busy.Add(maxInFlight)
+	before := counts.get("busy")
+	c, err := net.Dial("udp", local(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	wire, err := query("x.example.org.", dns.TypeTXT).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Write(wire)
+	eventually(t, "the drop is counted", func() bool { return counts.get("busy") == before+1 })
+	e.busy.Add(-maxInFlight)
+	answersAll(t, port, "a unsigned")
+}
+
+// Messages of one connection may come in any pieces, and several at once.
+func TestStream(t *testing.T) {
+	port := freePort(t)
+	start(t, probing(port, "a"))
+	var stream bytes.Buffer
+	const n = 5
+	for i := range n {
+		m := query("x.example.org.", dns.TypeTXT)
+		m.Id = uint16(i)
+		if i == 3 {
+			m.SetEdns0(1232, false)
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_PADDING{Padding: make([]byte, 9000)})
+		}
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		binary.Write(&stream, binary.BigEndian, uint16(len(wire)))
+		stream.Write(wire)
+	}
+	for _, piece := range []int{1, 3, 700, stream.Len()} {
+		c, err := net.Dial("tcp", local(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for rest := stream.Bytes(); len(rest) > 0; {
+			k := min(piece, len(rest))
+			if _, err := c.Write(rest[:k]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[k:]
+		}
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		for i := range n {
+			r, err := (&dns.Conn{Conn: c}).ReadMsg()
+			if err != nil {
+				t.Fatalf("pieces of %d: %v", piece, err)
+			}
+			if int(r.Id) != i || texts(r) != "a unsigned" {
+				t.Errorf("pieces of %d: message %d:\n%v", piece, i, r)
+			}
+		}
+	}
+}
+
+// ended returns how the server ended the connection: nil if it closed it.
+func ended(c net.Conn) error {
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_, err := io.ReadAll(c)
+	return err
+}
+
+func TestStreamTimeouts(t *testing.T) {
+	port := freePort(t)
+	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\ntimeouts {\nread 1s\nidle 1s\nmaxtcpqueries 2\n}\nprobe a\n}", port))
+	wire, err := query("x.example.org.", dns.TypeTXT).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	framed := append([]byte{0, byte(len(wire))}, wire...)
+	for name, sent := range map[string][]byte{
+		"silent":              nil,
+		"half a length":       {0},
+		"half a message":      framed[:20],
+		"a length of 65535":   {0xff, 0xff, 1},
+		"idle after a query":  framed,
+		"half a second query": append(append([]byte(nil), framed...), framed[:9]...),
+		"more than allowed":   bytes.Repeat(framed, 3),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := net.Dial("tcp", local(port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.Write(sent); err != nil {
+				t.Fatal(err)
+			}
+			if err := ended(c); err != nil && !isReset(err) {
+				t.Errorf("not closed: %v", err)
+			}
+		})
+	}
+}
+
+func isReset(err error) bool {
+	var timeout net.Error
+	return !(errors.As(err, &timeout) && timeout.Timeout())
+}
+
+// A plugin may close the connection, which ends it, or send several messages.
+func TestPluginsHold(t *testing.T) {
+	port := freePort(t)
+	start(t, probing(port, "a"))
+	c, err := dns.Dial("tcp", local(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.WriteMsg(query("twice.example.org.", dns.TypeTXT)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"first", "second"} {
+		r, err := c.ReadMsg()
+		if err != nil || texts(r) != want {
+			t.Errorf("got %v, %v", r, err)
+		}
+	}
+	// No answer is an answer, too.
+	if err := c.WriteMsg(query("silent.example.org.", dns.TypeTXT)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WriteMsg(query("close.example.org.", dns.TypeTXT)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ended(c.Conn); err != nil {
+		t.Errorf("not closed: %v", err)
+	}
+	answersAll(t, port, "a unsigned")
+}

@@ -1,0 +1,198 @@
+package listener
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jcmturner/gofork/encoding/asn1"
+	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/jcmturner/gokrb5/v8/messages"
+	"github.com/jcmturner/gokrb5/v8/types"
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+)
+
+const realm = "EXAMPLE.TEST"
+
+// kerberosServer makes a server that holds the key of DNS/host, and what makes tickets for it.
+func kerberosServer(t *testing.T, host string) (*gsstsig.Server, *keytab.Keytab) {
+	t.Helper()
+	keys := keytab.New()
+	if err := keys.AddEntry("DNS/"+host, realm, "password of "+host, time.Now(), 1, 18); err != nil {
+		t.Fatal(err)
+	}
+	octets, err := keys.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "keytab")
+	if err := os.WriteFile(file, octets, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keytabs, err := krb5.OpenKeytabs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{Keytabs: keytabs, Replays: krb5.NewReplayCache(100)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: gsstsig.NewTable(gsstsig.TableConfig{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return server, keys
+}
+
+// initiate begins a context with DNS/host and returns the first token.
+func initiate(t *testing.T, host string, keys *keytab.Keytab) (*krb5.InitiatorContext, []byte) {
+	t.Helper()
+	now := time.Now()
+	ticket, session, err := messages.NewTicket(types.NewPrincipalName(1, "host/a.example.org"), realm,
+		types.NewPrincipalName(2, "DNS/"+host), realm, asn1.BitString{Bytes: make([]byte, 4), BitLength: 32}, keys, 18, 1,
+		now, now, now.Add(time.Hour), now.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := krb5.NewInitiator(krb5.InitiatorConfig{Ticket: ticket, SessionKey: session,
+		Client: krb5.Principal{Components: []string{"host", "a.example.org"}, Realm: realm}, Mutual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := client.Init(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client, token
+}
+
+func tkeyQuery(name string, class uint16, inAnswer bool, token []byte) *dns.Msg {
+	m := query(name, dns.TypeTKEY)
+	m.Question[0].Qclass = class
+	record := &dns.TKEY{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTKEY, Class: class}, Algorithm: "gss-tsig.", Mode: 3,
+		Inception: uint32(time.Now().Unix()), Expiration: uint32(time.Now().Unix() + 3600),
+		KeySize: uint16(len(token)), Key: hex.EncodeToString(token)}
+	if inAnswer {
+		m.Answer = append(m.Answer, record)
+	} else {
+		m.Extra = append(m.Extra, record)
+	}
+	return m
+}
+
+// provider signs and verifies with a context, for miekg/dns.
+type provider struct{ context *krb5.InitiatorContext }
+
+func (p provider) Generate(message []byte, _ *dns.TSIG) ([]byte, error) {
+	return p.context.GetMIC(message)
+}
+
+func (p provider) Verify(message []byte, t *dns.TSIG) error {
+	mic, err := hex.DecodeString(t.MAC)
+	if err != nil {
+		return err
+	}
+	return p.context.VerifyMIC(message, mic)
+}
+
+// Two blocks with keytabs of their own share the address, one of them behind the tsig plugin.
+func TestNegotiation(t *testing.T) {
+	port := freePort(t)
+	hosts := map[string]*keytab.Keytab{}
+	for _, label := range []string{"one", "two"} {
+		host := label + ".example.org"
+		server, keys := kerberosServer(t, host)
+		hosts[host] = keys
+		probeServers.Store(label, server)
+		t.Cleanup(func() { probeServers.Delete(label) })
+	}
+	r := start(t, fmt.Sprintf(`
+		one.org:%[1]s {
+			bind 127.0.0.1
+			%[2]s
+			probe one
+		}
+		two.org:%[1]s {
+			bind 127.0.0.1
+			probe two
+		}`, port, tsigBlock))
+	n := 0
+	for host, keys := range hosts {
+		for _, network := range networks {
+			for _, class := range []uint16{dns.ClassANY, dns.ClassINET} {
+				for _, inAnswer := range []bool{false, true} {
+					n++
+					name := fmt.Sprintf("%d.sig-%s.", n, host)
+					client, token := initiate(t, host, keys)
+					m := tkeyQuery(name, class, inAnswer, token)
+					m.SetEdns0(1232, false)
+					answer := ask(t, network, local(port), m) // dns.Client cannot verify it: it has no such key
+					var reply *dns.TKEY
+					for _, rr := range answer.Answer {
+						reply, _ = rr.(*dns.TKEY)
+					}
+					if reply == nil || reply.Error != 0 || answer.IsTsig() == nil || answer.IsEdns0() == nil {
+						t.Fatalf("%s %s %d %v:\n%v", network, host, class, inAnswer, answer)
+					}
+					inner, err := hex.DecodeString(reply.Key)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := client.Init(inner); err != nil || !client.Established() {
+						t.Fatalf("%s: %v", host, err)
+					}
+					if n == 3 {
+						if err := r.reload(string(r.inst.Caddyfile().Body())); err != nil {
+							t.Fatal(err)
+						}
+					}
+					// The key works in every block on the address, for every answer, and by the other transport.
+					c := dns.Client{Net: networks[n%2], TsigProvider: provider{client}, Timeout: 5 * time.Second, UDPSize: 4096}
+					for question, want := range map[string]string{
+						"x.one.org.": "one " + name, "x.two.org.": "two " + name, "refuse.two.org.": "", "refuse.one.org.": "", "no.zone.": "",
+						"panic.one.org.": "", "raw.one.org.": "raw " + name,
+					} {
+						q := query(question, dns.TypeTXT)
+						q.SetTsig(name, "gss-tsig.", 300, time.Now().Unix())
+						got, _, err := c.Exchange(q, local(port))
+						if err != nil || got.IsTsig() == nil || texts(got) != want {
+							t.Fatalf("%s with key of %s: %v\n%v", question, host, err, got)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// A TKEY query that nobody claims goes to the first server, which says what is wrong with it.
+func TestTKEYGarbage(t *testing.T) {
+	port := freePort(t)
+	server, _ := kerberosServer(t, "one.example.org")
+	probeServers.Store("one", server)
+	t.Cleanup(func() { probeServers.Delete("one") })
+	start(t, fmt.Sprintf("one.org:%s {\nbind 127.0.0.1\nprobe one\n%s}", port, tsigBlock))
+	for _, token := range [][]byte{nil, {1}, make([]byte, 3000)} {
+		for _, network := range networks {
+			answer := ask(t, network, local(port), tkeyQuery("k.test.", dns.ClassANY, false, token))
+			if answer.Rcode == dns.RcodeServerFailure || len(answer.Answer) == 0 && answer.Rcode == dns.RcodeSuccess {
+				t.Errorf("%s, %d octets:\n%v", network, len(token), answer)
+			}
+			// Signed with a static key the answer is signed with that.
+			answer = ask(t, network, local(port), signed(tkeyQuery("k.test.", dns.ClassANY, false, token)))
+			if answer.IsTsig() == nil {
+				t.Errorf("%s, %d octets, unsigned:\n%v", network, len(token), answer)
+			}
+		}
+	}
+	missing := ask(t, "udp", local(port), query("k.test.", dns.TypeTKEY))
+	if missing.Rcode != dns.RcodeFormatError {
+		t.Errorf("no record:\n%v", missing)
+	}
+}
