@@ -56,18 +56,28 @@ type realm struct {
 	events []Event
 }
 
+// serviceKeys is a keytab for testService, made once: deriving keys from a
+// password is slow on purpose.
+var serviceKeys = sync.OnceValues(func() ([]byte, error) {
+	keys := keytab.New()
+	for _, encryptionType := range []int32{17, 18, 19} {
+		if err := keys.AddEntry(testService, testRealm, "service password", time.Now(), 3, encryptionType); err != nil {
+			return nil, err
+		}
+	}
+	return keys.Marshal()
+})
+
 // newRealm makes a server with a key for testService. change may alter the
 // configurations before use.
 func newRealm(t testing.TB, change func(*TableConfig, *Config)) *realm {
 	t.Helper()
 	r := &realm{t: t, clock: &clock{at: time.Now().Truncate(time.Second)}, keys: keytab.New()}
-	for _, encryptionType := range []int32{17, 18, 19} {
-		if err := r.keys.AddEntry(testService, testRealm, "service password", r.clock.now(), 3, encryptionType); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := r.keys.Marshal()
+	b, err := serviceKeys()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.keys.Unmarshal(b); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "dns.keytab")
