@@ -16,8 +16,9 @@ import (
 // ParseSeed reads a zone from a master file (RFC 1035 section 5) and checks
 // that it is one: exactly one SOA and at least one NS at the origin, nothing
 // outside the zone, no CNAME beside other data, class IN throughout. Duplicates
-// are dropped, and all records of an RRset get the TTL of the first. $INCLUDE
-// is not allowed. file is only for messages; every error is a *SeedError. The
+// are dropped, and all records of an RRset get the TTL of the first. A record
+// without TTL gets that of $TTL, else the last one stated, else an hour.
+// $INCLUDE is not allowed. file is only for messages; every error is a *SeedError. The
 // records come in canonical order after the SOA.
 func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
 	o, err := newOrigin(origin)
@@ -26,6 +27,7 @@ func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
 	}
 	p := &seedParser{lines: &lineReader{r: bufio.NewReader(r)}}
 	p.parser = dns.NewZoneParser(p.lines, o.name, "")
+	p.parser.SetDefaultTTL(apexTTL)
 	s, bad, err := build(o, p.records)
 	if parseErr := p.parser.Err(); parseErr != nil {
 		return nil, syntaxError(file, p.lines.line, parseErr)

@@ -33,7 +33,7 @@ func benchmarkAuthorize(b *testing.B, rules []string, updates string) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		u.Authorize(snapshot, u)
+		p.Authorizer(id)(snapshot, u)
 	}
 }
 

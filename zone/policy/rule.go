@@ -86,54 +86,27 @@ func (r *Rule) limit(rrtype uint16) (max int, covered bool) {
 	return max, covered
 }
 
-// covers reports whether the rule's identity and name fields meet the sender
-// and the name. target is that of a PTR or SRV record, canonical, and empty
-// for all other records. For owner it leaves the question of ownership open.
-func (r *Rule) covers(s *subject, name, target string) bool {
+// means reports whether the rule's identity field fits the sender, as far as
+// that can be told without the name that is to change.
+func (r *Rule) means(s *subject) bool {
 	switch r.kind {
-	case ruleName:
-		return name == r.name && r.who.matches(s, r.deny)
-	case ruleSubdomain, ruleOwner:
-		return subdomain(name, r.name) && r.who.matches(s, r.deny)
-	case ruleZonesub:
-		return r.who.matches(s, r.deny)
-	case ruleWildcard:
-		return below(name, r.name) && r.who.matches(s, r.deny)
-	case ruleSelf:
-		return s.Kind == Static && name == s.Name && r.who.matches(s, r.deny)
-	case ruleSelfsub:
-		return s.Kind == Static && subdomain(name, s.Name) && r.who.matches(s, r.deny)
-	case ruleSelfwild:
-		return s.Kind == Static && below(name, s.Name) && r.who.matches(s, r.deny)
-	case ruleKrb5Self:
-		return s.host != "" && s.Realm == r.realm && name == s.host
-	case ruleKrb5Selfsub:
-		return s.host != "" && s.Realm == r.realm && subdomain(name, s.host)
-	case ruleKrb5Subdomain:
-		return s.host != "" && s.Realm == r.realm && subdomain(name, r.name)
-	case ruleKrb5SubdomainSelfRHS:
-		return s.host != "" && s.Realm == r.realm && subdomain(name, r.name) &&
-			(target == "" || target == s.host)
-	case ruleMSSelf:
-		return s.machine != "" && s.Realm == r.realm && name == s.machine
-	case ruleMSSelfsub:
-		return s.machine != "" && s.Realm == r.realm && subdomain(name, s.machine)
-	case ruleMSSubdomain:
-		return s.machine != "" && s.Realm == r.realm && subdomain(name, r.name)
-	case ruleMSSubdomainSelfRHS:
-		return s.machine != "" && s.Realm == r.realm && subdomain(name, r.name) &&
-			(target == "" || target == s.machine)
+	case ruleSelf, ruleSelfsub, ruleSelfwild:
+		return s.Kind == Static && r.who.matches(s, r.deny)
+	case ruleKrb5Self, ruleKrb5Selfsub, ruleKrb5Subdomain, ruleKrb5SubdomainSelfRHS:
+		return s.host != "" && s.Realm == r.realm
+	case ruleMSSelf, ruleMSSelfsub, ruleMSSubdomain, ruleMSSubdomainSelfRHS:
+		return s.machine != "" && s.Realm == r.realm
 	case ruleTCPSelf:
-		return s.reverse != "" && name == s.reverse && r.addressMatches(name)
+		return s.reverse != "" && r.meansAddress(s.reverse)
 	case rule6to4Self:
-		return s.sixto4 != "" && name == s.sixto4 && r.addressMatches(name)
+		return s.sixto4 != "" && r.meansAddress(s.sixto4)
 	}
-	return false
+	return r.who.matches(s, r.deny)
 }
 
-// addressMatches compares the identity of tcp-self and 6to4-self with the
-// name made from the client's address.
-func (r *Rule) addressMatches(name string) bool {
+// meansAddress compares the identity of tcp-self and 6to4-self with the name
+// made from the client's address.
+func (r *Rule) meansAddress(name string) bool {
 	switch {
 	case r.who.kind == anySigner || r.who.kind == noSigner:
 		return true
@@ -141,4 +114,43 @@ func (r *Rule) addressMatches(name string) bool {
 		return below(name, r.identity[len("*."):])
 	}
 	return name == r.identity
+}
+
+// reaches reports whether the rule, whose identity fits the sender, fits the
+// name. target is that of a PTR or SRV record, canonical, and empty for all
+// other records. For owner it leaves the question of ownership open.
+func (r *Rule) reaches(s *subject, name, target string) bool {
+	switch r.kind {
+	case ruleName:
+		return name == r.name
+	case ruleSubdomain, ruleOwner, ruleKrb5Subdomain, ruleMSSubdomain:
+		return subdomain(name, r.name)
+	case ruleZonesub:
+		return true
+	case ruleWildcard:
+		return below(name, r.name)
+	case ruleSelf:
+		return name == s.Name
+	case ruleSelfsub:
+		return subdomain(name, s.Name)
+	case ruleSelfwild:
+		return below(name, s.Name)
+	case ruleKrb5Self:
+		return name == s.host
+	case ruleKrb5Selfsub:
+		return subdomain(name, s.host)
+	case ruleKrb5SubdomainSelfRHS:
+		return subdomain(name, r.name) && (target == "" || target == s.host)
+	case ruleMSSelf:
+		return name == s.machine
+	case ruleMSSelfsub:
+		return subdomain(name, s.machine)
+	case ruleMSSubdomainSelfRHS:
+		return subdomain(name, r.name) && (target == "" || target == s.machine)
+	case ruleTCPSelf:
+		return name == s.reverse
+	case rule6to4Self:
+		return name == s.sixto4
+	}
+	return false
 }

@@ -16,6 +16,7 @@ type trial struct {
 	zone    *zone.Snapshot
 	updates []dns.RR
 
+	rules   []*rule // those whose identity fits the sender
 	names   []nameState
 	nameOf  []int32 // for each of updates, its name's index in names
 	next    []int32 // for each of updates, the next one of the same name, or -1
@@ -23,7 +24,8 @@ type trial struct {
 	granted *rule   // the first rule that granted a change
 	hint    hint    // of the record at hand
 
-	// What the slices begin in, for updates of ordinary size.
+	// What the slices begin in, for policies and updates of ordinary size.
+	fewRules [16]*rule
 	fewNames [4]nameState
 	fewIndex [2][16]int32
 }
@@ -149,6 +151,12 @@ func (t *trial) find(index map[string]int32, name string) int32 {
 }
 
 func (t *trial) decide() zone.Decision {
+	t.rules = t.fewRules[:0]
+	for i := range t.policy.rules {
+		if r := &t.policy.rules[i]; r.means(t.subject) {
+			t.rules = append(t.rules, r)
+		}
+	}
 	t.sort()
 	for i, rr := range t.updates {
 		n := &t.names[t.nameOf[i]]
@@ -263,16 +271,17 @@ func target(rr dns.RR) string {
 // match finds the first rule that matches. It returns that rule and what it
 // says, or nil and false.
 func (t *trial) match(n *nameState, rrtype uint16, target string) (*rule, bool) {
-	rules := t.policy.rules
-	for i := range rules {
-		r := &rules[i]
+	for _, r := range t.rules {
+		if !r.reaches(t.subject, n.name, target) {
+			continue
+		}
 		if r.kind == ruleOwner {
-			if r.covers(t.subject, n.name, target) && t.owns(r, n, rrtype) {
+			if t.owns(r, n, rrtype) {
 				return t.grant(r, n), true
 			}
 			continue
 		}
-		if _, covered := r.limit(rrtype); !covered || !r.covers(t.subject, n.name, target) {
+		if _, covered := r.limit(rrtype); !covered {
 			continue
 		}
 		if r.deny {

@@ -1,0 +1,90 @@
+package zone
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// FuzzApply sends any message to a small zone. Whatever it is, the zone stays
+// one, and a message that is not answered NOERROR changes nothing.
+func FuzzApply(f *testing.F) {
+	for _, sc := range updateScenarios {
+		wire, err := message(f, sc.script).Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(wire)
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		m := new(dns.Msg)
+		if m.Unpack(wire) != nil {
+			return
+		}
+		z := openText(t, updateZone, nil)
+		before := z.Snapshot()
+		r := z.Apply(context.Background(), &Update{Message: m})
+		after := z.Snapshot()
+		verify(t, after)
+		if r.Rcode != dns.RcodeSuccess && after != before {
+			t.Fatalf("%s changed the zone", dns.RcodeToString[r.Rcode])
+		}
+		if r.Changed != (r.Before != r.After) || r.After != after.Serial() {
+			t.Fatalf("%+v, serial %d", r, after.Serial())
+		}
+		// What the zone holds it can also say.
+		response := new(dns.Msg)
+		response.Answer = slices.Collect(after.Records())
+		if _, err := response.Pack(); err != nil {
+			t.Fatalf("cannot be packed: %v", err)
+		}
+		for _, rr := range m.Ns {
+			if rr == nil {
+				continue
+			}
+			a := after.Lookup(rr.Header().Name, rr.Header().Rrtype)
+			response.Answer, response.Ns, response.Extra = a.Answer, a.Authority, a.Additional
+			if _, err := response.Pack(); err != nil {
+				t.Fatalf("answer cannot be packed: %v", err)
+			}
+		}
+	})
+}
+
+// FuzzParseSeed reads any master file. What it takes is a zone, and comes back
+// the same.
+func FuzzParseSeed(f *testing.F) {
+	f.Add([]byte(testApex))
+	f.Add([]byte(updateZone))
+	f.Add([]byte(lookupZone))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		// One line of it can stand for 65,536 records.
+		if bytes.Contains(bytes.ToUpper(data), []byte("$GENERATE")) {
+			return
+		}
+		rrs, err := ParseSeed(bytes.NewReader(data), "example.test.", "db")
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "db:") {
+				t.Fatalf("error without file: %v", err)
+			}
+			return
+		}
+		z, err := Open(Config{Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) { return rrs, nil }})
+		if err != nil {
+			t.Fatalf("seed does not open: %v", err)
+		}
+		defer z.Close()
+		s := z.Snapshot()
+		verify(t, s)
+		if s.Len() != len(rrs) {
+			t.Fatalf("%d records of %d", s.Len(), len(rrs))
+		}
+		for _, rr := range rrs {
+			s.Lookup(rr.Header().Name, rr.Header().Rrtype)
+		}
+	})
+}

@@ -1,0 +1,672 @@
+package zone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
+)
+
+// applyAs does an update with claims, by whoever is named.
+func applyAs(t testing.TB, z *Zone, script string, claims ...Claim) Result {
+	t.Helper()
+	return z.Apply(context.Background(), &Update{
+		Message:   message(t, script),
+		Authorize: func(*Snapshot, *Update) Decision { return Decision{Allow: true, Rule: "test", Own: claims} },
+	})
+}
+
+func TestAuthorize(t *testing.T) {
+	z := openText(t, testApex, nil)
+	asked := 0
+	update := func(script string, d Decision) Result {
+		u := &Update{Message: message(t, script)}
+		u.Authorize = func(s *Snapshot, got *Update) Decision {
+			asked++
+			if s != z.Snapshot() || got != u {
+				t.Error("asked about something else")
+			}
+			return d
+		}
+		return z.Apply(t.Context(), u)
+	}
+	// Form comes before it, prerequisites after.
+	if r := update("U a.example.test. 5 ANY A", Decision{}); r.Rcode != dns.RcodeFormatError || asked != 0 {
+		t.Errorf("%+v, asked %d times", r, asked)
+	}
+	if r := update("U a.example.net. 5 IN A 192.0.2.1", Decision{}); r.Rcode != dns.RcodeNotZone || asked != 0 {
+		t.Errorf("%+v, asked %d times", r, asked)
+	}
+	d := Decision{Rule: "deny", Reason: "not yours", Notes: []string{"note"}, Own: []Claim{{"ns1.example.test.", "x"}}}
+	if r := update("P nope.example.test. 0 ANY ANY", d); r.Rcode != dns.RcodeRefused || asked != 1 || r.Decision.Rule != "deny" || r.Err == nil {
+		t.Errorf("%+v, asked %d times", r, asked)
+	}
+	if _, owned := z.Snapshot().Owner("ns1.example.test."); owned {
+		t.Error("a refused update left an owner")
+	}
+	d.Allow = true
+	if r := update("P nope.example.test. 0 ANY ANY", d); r.Rcode != dns.RcodeNameError || asked != 2 {
+		t.Errorf("%+v, asked %d times", r, asked)
+	}
+	if _, owned := z.Snapshot().Owner("ns1.example.test."); owned {
+		t.Error("an update whose prerequisites failed left an owner")
+	}
+	if r := update("", d); r.Rcode != dns.RcodeSuccess || r.Decision.Notes[0] != "note" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAuthorizePanics(t *testing.T) {
+	z := openText(t, testApex, nil)
+	r := z.Apply(t.Context(), &Update{
+		Message:   message(t, "U a.example.test. 5 IN A 192.0.2.1"),
+		Authorize: func(*Snapshot, *Update) Decision { panic("flaw") },
+	})
+	if r.Rcode != dns.RcodeServerFailure || r.Changed || r.Err == nil {
+		t.Errorf("%+v", r)
+	}
+	if r := apply(t, z, "U a.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestOwnership(t *testing.T) {
+	start := time.Date(2030, 1, 1, 0, 0, 0, 500, time.UTC)
+	second := start.Truncate(time.Second)
+	c := &clock{at: start}
+	memory := store.NewMemory(store.MemoryOptions{})
+	edit := func(config *Config) { config.Store, config.Now = memory, c.now }
+	z := openText(t, testApex, edit)
+	const name = "a.example.test."
+	steps := []struct {
+		does    string
+		script  string
+		claims  []Claim
+		after   time.Duration
+		owner   string
+		deleted time.Time
+		changed bool
+	}{
+		{"a claim without record is dropped", "", []Claim{{name, "alice"}}, 0, "", time.Time{}, false},
+		{"add then delete leaves nothing", "U a.example.test. 5 IN A 192.0.2.1\nU a.example.test. 0 ANY A", []Claim{{name, "alice"}}, 0, "", time.Time{}, false},
+		{"unowned record", "U a.example.test. 5 IN A 192.0.2.1", nil, 0, "", time.Time{}, true},
+		{"claim with a no-op", "U a.example.test. 5 IN A 192.0.2.1", []Claim{{"A.Example.test.", "alice"}}, 0, "alice", time.Time{}, false},
+		{"the same claim again", "", []Claim{{name, "alice"}}, 0, "alice", time.Time{}, false},
+		{"a change keeps the owner", "U a.example.test. 5 IN A 192.0.2.2", nil, 0, "alice", time.Time{}, true},
+		{"another claim", "U a.example.test. 5 IN A 192.0.2.3", []Claim{{name, "bob"}}, 0, "bob", time.Time{}, true},
+		{"outside the zone", "", []Claim{{"a.example.net.", "bob"}}, 0, "bob", time.Time{}, false},
+		{"last record goes", "U a.example.test. 0 ANY ANY", nil, 0, "bob", second, true},
+		{"nothing there to delete", "U a.example.test. 0 ANY ANY", nil, time.Hour, "bob", second, false},
+		{"re-claimed while deleted", "", []Claim{{name, "carol"}}, time.Hour, "carol", second, false},
+		{"comes back", "U a.example.test. 5 IN A 192.0.2.3", nil, time.Hour, "carol", time.Time{}, true},
+		{"goes by its new owner's claim", "U a.example.test. 0 ANY ANY", []Claim{{name, "dave"}}, time.Hour, "dave", second.Add(time.Hour), true},
+	}
+	for _, step := range steps {
+		c.at = start.Add(step.after)
+		r := applyAs(t, z, step.script, step.claims...)
+		if r.Rcode != dns.RcodeSuccess || r.Changed != step.changed || (r.Before != r.After) != step.changed {
+			t.Fatalf("%s: %+v", step.does, r)
+		}
+		own, owned := z.Snapshot().Owner("A.example.test.")
+		if owned != (step.owner != "") || own.Principal != step.owner || !own.Deleted.Equal(step.deleted) {
+			t.Fatalf("%s: owner %+v, %v", step.does, own, owned)
+		}
+		verify(t, z.Snapshot())
+	}
+	// A tombstone is not a name.
+	s := z.Snapshot()
+	if s.Exists(name) || s.Lookup(name, dns.TypeA).Rcode != dns.RcodeNameError {
+		t.Error("a tombstone exists")
+	}
+	if r := apply(t, z, "P a.example.test. 0 NONE ANY"); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("%+v", r)
+	}
+	// All of it is in the store.
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	memory, err := memory.Reopen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err = Open(Config{Origin: "example.test", Store: memory, Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	verify(t, z.Snapshot())
+	if own, _ := z.Snapshot().Owner(name); own.Principal != "dave" || !own.Deleted.Equal(second.Add(time.Hour)) {
+		t.Errorf("after reopening: %+v", own)
+	}
+}
+
+func TestDeletedByClaimOfUnowned(t *testing.T) {
+	z := openText(t, testApex+"a.example.test. 60 IN A 192.0.2.1\n", nil)
+	applyAs(t, z, "U a.example.test. 0 ANY ANY", Claim{"a.example.test.", "alice"})
+	if own, ok := z.Snapshot().Owner("a.example.test."); !ok || own.Principal != "alice" || own.Deleted.IsZero() {
+		t.Errorf("%+v", own)
+	}
+	verify(t, z.Snapshot())
+}
+
+// Tombstones go after their lifetime, a few with each change, none with an
+// update that changes nothing.
+func TestTombstonesExpire(t *testing.T) {
+	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	memory := store.NewMemory(store.MemoryOptions{})
+	z := openText(t, testApex, func(config *Config) {
+		config.Now, config.TombstoneLifetime, config.Store = c.now, 24*time.Hour, memory
+	})
+	const count = 3 * expireSteps
+	for i := range count {
+		name := fmt.Sprintf("h%d.example.test.", i)
+		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{name, "alice"})
+		apply(t, z, "U "+name+" 0 ANY ANY")
+	}
+	owners := func() int { return z.Snapshot().owners.Len() }
+	c.at = c.at.Add(23 * time.Hour)
+	apply(t, z, "U x.example.test. 5 IN A 192.0.2.1")
+	if owners() != count {
+		t.Errorf("%d owners before the time", owners())
+	}
+	c.at = c.at.Add(2 * time.Hour)
+	apply(t, z, "")
+	if owners() != count {
+		t.Errorf("%d owners after a no-op", owners())
+	}
+	apply(t, z, "U x.example.test. 5 IN A 192.0.2.2")
+	if owners() != count-expireSteps {
+		t.Errorf("%d owners after one change", owners())
+	}
+	// One that is taken up in the same update stays.
+	next, _, _ := z.Snapshot().tombstones.Min()
+	key, _ := splitTombstoneKey(next)
+	apply(t, z, "U "+z.origin.nameOf(key)+" 5 IN A 192.0.2.2")
+	apply(t, z, "U x.example.test. 5 IN A 192.0.2.3")
+	apply(t, z, "U x.example.test. 5 IN A 192.0.2.4")
+	if owners() != 1 {
+		t.Errorf("%d owners in the end", owners())
+	}
+	verify(t, z.Snapshot())
+	z.Close()
+	memory, err := memory.Reopen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	if _, _, err := memory.Load(t.Context(), countOwners{&kept}); err != nil || kept != 1 {
+		t.Errorf("%d owners in the store, %v", kept, err)
+	}
+}
+
+type countOwners struct{ n *int }
+
+func (countOwners) Record(store.Record) error { return nil }
+func (c countOwners) Owner(store.Owner) error { *c.n++; return nil }
+
+func TestTombstonesAreBounded(t *testing.T) {
+	z := openText(t, testApex, func(c *Config) { c.Limits.Tombstones = 5 })
+	for i := range 20 {
+		name := fmt.Sprintf("h%d.example.test.", i)
+		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{name, "alice"})
+		apply(t, z, "U "+name+" 0 ANY ANY")
+		if n := z.Snapshot().tombstones.Len(); n > 5 {
+			t.Fatalf("%d tombstones", n)
+		}
+		verify(t, z.Snapshot())
+	}
+	if _, ok := z.Snapshot().Owner("h19.example.test."); !ok {
+		t.Error("the newest went")
+	}
+}
+
+func TestLimits(t *testing.T) {
+	records := func(format string, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format+"\n", i)
+		}
+		return b.String()
+	}
+	base := testApex + records("full.example.test. 60 IN A 192.0.2.%d", 5)
+	for _, tc := range []struct {
+		name   string
+		limits Limits
+		script string
+		limit  string // "" if it is to succeed
+	}{
+		{"records of an update, at", Limits{UpdateRecords: 3}, "P ns1.example.test. 0 ANY A\n" + records("U a.example.test. 5 IN A 192.0.2.%d", 2), ""},
+		{"records of an update, over", Limits{UpdateRecords: 3}, "P ns1.example.test. 0 ANY A\n" + records("U a.example.test. 5 IN A 192.0.2.%d", 3), "UpdateRecords"},
+		{"octets of an update", Limits{UpdateOctets: 400}, records("U a.example.test. 5 IN TXT "+strings.Repeat("x", 200)+"%d", 2), "UpdateOctets"},
+		{"records of a set, at", Limits{RecordsPerSet: 3}, records("U a.example.test. 5 IN A 192.0.2.%d", 3), ""},
+		{"records of a set, over", Limits{RecordsPerSet: 3}, records("U a.example.test. 5 IN A 192.0.2.%d", 4), "RecordsPerSet"},
+		{"records of a set, over and back", Limits{RecordsPerSet: 3}, records("U a.example.test. 5 IN A 192.0.2.%d", 4) + "U a.example.test. 0 NONE A 192.0.2.1", ""},
+		{"a set that was too large may shrink", Limits{RecordsPerSet: 3}, "U full.example.test. 0 NONE A 192.0.2.1", ""},
+		{"but not grow", Limits{RecordsPerSet: 3}, "U full.example.test. 60 IN A 192.0.2.99", "RecordsPerSet"},
+		{"types of a name, at", Limits{TypesPerName: 2}, "U a.example.test. 5 IN A 192.0.2.1\nU a.example.test. 5 IN TXT x", ""},
+		{"types of a name, over", Limits{TypesPerName: 2}, "U a.example.test. 5 IN A 192.0.2.1\nU a.example.test. 5 IN TXT x\nU a.example.test. 5 IN MX 1 x.", "TypesPerName"},
+		{"records of the zone, at", Limits{ZoneRecords: 9}, "U a.example.test. 5 IN A 192.0.2.1", ""},
+		{"records of the zone, over", Limits{ZoneRecords: 9}, records("U a.example.test. 5 IN A 192.0.2.%d", 2), "ZoneRecords"},
+		{"records of the zone, replaced", Limits{ZoneRecords: 8}, "U full.example.test. 0 NONE A 192.0.2.1\nU a.example.test. 5 IN A 192.0.2.1", ""},
+		{"octets of the zone", Limits{ZoneOctets: 400}, records("U a.example.test. 5 IN TXT "+strings.Repeat("x", 200)+"%d", 2), "ZoneOctets"},
+		{"octets of the zone, shrinking", Limits{ZoneOctets: 1}, "U full.example.test. 0 NONE A 192.0.2.1", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			z := openText(t, base, func(c *Config) { c.Limits = tc.limits })
+			before := z.Snapshot()
+			r := apply(t, z, tc.script)
+			verify(t, z.Snapshot())
+			if tc.limit == "" {
+				if r.Rcode != dns.RcodeSuccess || !r.Changed {
+					t.Errorf("%+v", r)
+				}
+				return
+			}
+			var limit *LimitError
+			if r.Rcode != dns.RcodeRefused || !errors.As(r.Err, &limit) || limit.Limit != tc.limit || !strings.Contains(r.Err.Error(), tc.limit) {
+				t.Errorf("%+v", r)
+			}
+			if z.Snapshot() != before {
+				t.Error("the state changed")
+			}
+		})
+	}
+}
+
+// faulty opens a zone on a store that can be made to fail.
+func faulty(t *testing.T, edit func(*Config)) (*Zone, *storetest.Faulty) {
+	f := &storetest.Faulty{Store: memory()}
+	return openText(t, testApex, func(c *Config) {
+		c.Store = f
+		if edit != nil {
+			edit(c)
+		}
+	}), f
+}
+
+func TestCommitFails(t *testing.T) {
+	z, f := faulty(t, nil)
+	full := errors.New("no space left on device")
+	before := z.Snapshot()
+	f.Fail(full)
+	r := applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", "alice"})
+	if r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, full) || r.Changed || r.Before != r.After {
+		t.Errorf("%+v", r)
+	}
+	if z.Snapshot() != before || len(before.Lookup("ns1.example.test.", dns.TypeA).Answer) != 1 {
+		t.Error("the state changed")
+	}
+	// What changes nothing needs no store.
+	if r := apply(t, z, "P ns1.example.test. 0 NONE A"); r.Rcode != dns.RcodeYXRrset {
+		t.Errorf("%+v", r)
+	}
+	f.Fail(nil)
+	if r := apply(t, z, "U a.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess || r.After != before.Serial()+1 {
+		t.Errorf("%+v", r)
+	}
+	if _, owned := z.Snapshot().Owner("a.example.test."); owned {
+		t.Error("the owner of a failed update was kept")
+	}
+	verify(t, before)
+	verify(t, z.Snapshot())
+}
+
+// held makes the store wait in Commit with one update, and returns once it does.
+func held(t *testing.T, z *Zone, f *storetest.Faulty) (release func() Result) {
+	entered, gate := make(chan struct{}, 1), make(chan struct{})
+	f.Hold(entered, gate)
+	first := make(chan Result, 1)
+	m := message(t, "U first.example.test. 5 IN A 192.0.2.1")
+	go func() { first <- z.Apply(context.Background(), &Update{Message: m}) }()
+	<-entered
+	f.Hold(nil, nil)
+	return func() Result {
+		close(gate)
+		return <-first
+	}
+}
+
+// queued waits until that many updates are in the queue.
+func queued(t *testing.T, z *Zone, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); len(z.queue) < n; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d updates are queued", len(z.queue), n)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Updates that wait share one Commit, in their order, each on the state that
+// the one before leaves, each with its own answer.
+func TestGroupCommit(t *testing.T) {
+	z, f := faulty(t, nil)
+	release := held(t, z, f)
+	scripts := []struct {
+		script string
+		rcode  int
+	}{
+		{"P a.example.test. 0 NONE ANY\nU a.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess},
+		{"P a.example.test. 0 NONE ANY\nU a.example.test. 5 IN A 192.0.2.2", dns.RcodeYXDomain},
+		{"P a.example.test. 0 IN A 192.0.2.1\nU a.example.test. 0 ANY A\nU a.example.test. 5 IN A 192.0.2.3", dns.RcodeSuccess},
+		{"U a.example.test. 5 IN A 192.0.2.3", dns.RcodeSuccess},
+		{"U b.example.test. 5 IN A 192.0.2.3", dns.RcodeSuccess},
+	}
+	results := make([]chan Result, len(scripts))
+	for i, sc := range scripts {
+		results[i] = make(chan Result, 1)
+		m := message(t, sc.script)
+		go func() { results[i] <- z.Apply(context.Background(), &Update{Message: m}) }()
+		queued(t, z, i+1)
+	}
+	before := z.Snapshot()
+	if before.Exists("first.example.test.") {
+		t.Error("published before it was durable")
+	}
+	if r := release(); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("%+v", r)
+	}
+	for i, sc := range scripts {
+		if r := <-results[i]; r.Rcode != sc.rcode {
+			t.Errorf("update %d: %+v", i, r)
+		} else if z.Snapshot().Serial() < r.After {
+			t.Errorf("update %d was answered before it was published", i)
+		}
+	}
+	if got := f.Commits(); !slices.Equal(got, []int{1, 3}) {
+		t.Errorf("commits of %v changes", got)
+	}
+	if got := z.Snapshot().Serial(); got != 14 {
+		t.Errorf("serial %d", got)
+	}
+	verify(t, z.Snapshot())
+	verify(t, before)
+}
+
+func TestGroupCommitFails(t *testing.T) {
+	z, f := faulty(t, nil)
+	release := held(t, z, f)
+	scripts := []struct {
+		script string
+		rcode  int
+	}{
+		{"P ns1.example.test. 0 NONE ANY", dns.RcodeYXDomain}, // before the first change: certain
+		{"U a.example.test. 5 IN A 192.0.2.1", dns.RcodeServerFailure},
+		{"P a.example.test. 0 NONE ANY", dns.RcodeServerFailure}, // judged by a state that never was
+		{"U b.example.test. 5 IN A 192.0.2.1", dns.RcodeServerFailure},
+	}
+	results := make([]chan Result, len(scripts))
+	for i, sc := range scripts {
+		results[i] = make(chan Result, 1)
+		m := message(t, sc.script)
+		go func() { results[i] <- z.Apply(context.Background(), &Update{Message: m}) }()
+		queued(t, z, i+1)
+	}
+	f.Fail(errors.New("no space left on device"))
+	if r := release(); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("%+v", r) // it was past the fault
+	}
+	for i, sc := range scripts {
+		if r := <-results[i]; r.Rcode != sc.rcode || r.Changed {
+			t.Errorf("update %d: %+v", i, r)
+		}
+	}
+	s := z.Snapshot()
+	if s.Serial() != 11 || s.Exists("a.example.test.") || s.Exists("b.example.test.") {
+		t.Errorf("serial %d, %v", s.Serial(), texts(s))
+	}
+	verify(t, s)
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	z, f := faulty(t, func(c *Config) { c.Limits.Queue = 2 })
+	release := held(t, z, f)
+	var waits sync.WaitGroup
+	for i := range 2 {
+		m := message(t, fmt.Sprintf("U h%d.example.test. 5 IN A 192.0.2.1", i))
+		waits.Go(func() {
+			if r := z.Apply(context.Background(), &Update{Message: m}); r.Rcode != dns.RcodeSuccess {
+				t.Errorf("%+v", r)
+			}
+		})
+		queued(t, z, i+1)
+	}
+	var limit *LimitError
+	if r := apply(t, z, "U x.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeRefused || !errors.As(r.Err, &limit) || limit.Limit != "Queue" {
+		t.Errorf("%+v", r)
+	}
+	release()
+	waits.Wait()
+}
+
+func TestContextEndsBeforeTheWriterIsThere(t *testing.T) {
+	z, f := faulty(t, nil)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := z.Apply(ended, &Update{Message: message(t, "U a.example.test. 5 IN A 192.0.2.1")}); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, context.Canceled) {
+		t.Errorf("%+v", r)
+	}
+	release := held(t, z, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan Result, 1)
+	m := message(t, "U a.example.test. 5 IN A 192.0.2.1")
+	go func() { result <- z.Apply(ctx, &Update{Message: m}) }()
+	queued(t, z, 1)
+	cancel()
+	if r := <-result; r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, context.Canceled) {
+		t.Errorf("%+v", r)
+	}
+	release()
+	if r := apply(t, z, "P a.example.test. 0 ANY ANY"); r.Rcode != dns.RcodeNameError {
+		t.Errorf("an abandoned update was applied: %+v", r)
+	}
+}
+
+// Once the writer has it, an update is answered by what became of it.
+func TestContextEndsAfterwards(t *testing.T) {
+	z, f := faulty(t, nil)
+	entered, gate := make(chan struct{}, 1), make(chan struct{})
+	f.Hold(entered, gate)
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan Result, 1)
+	m := message(t, "U a.example.test. 5 IN A 192.0.2.1")
+	go func() { result <- z.Apply(ctx, &Update{Message: m}) }()
+	<-entered
+	cancel()
+	close(gate)
+	if r := <-result; r.Rcode != dns.RcodeSuccess || !r.Changed {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestClose(t *testing.T) {
+	z, f := faulty(t, nil)
+	s := z.Snapshot()
+	release := held(t, z, f)
+	result := make(chan Result, 1)
+	m := message(t, "U a.example.test. 5 IN A 192.0.2.1")
+	go func() { result <- z.Apply(context.Background(), &Update{Message: m}) }()
+	queued(t, z, 1)
+	closed := make(chan error, 1)
+	go func() { closed <- z.Close() }()
+	<-z.closing
+	if r := release(); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("the update under way: %+v", r)
+	}
+	// The one in the queue was applied or not, and the answer is true.
+	if r := <-result; (r.Rcode == dns.RcodeSuccess) != z.Snapshot().Exists("a.example.test.") {
+		t.Errorf("%+v", r)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if r := apply(t, z, "U b.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, ErrClosed) {
+		t.Errorf("%+v", r)
+	}
+	if len(s.Lookup("ns1.example.test.", dns.TypeA).Answer) != 1 {
+		t.Error("a snapshot does not outlive its zone")
+	}
+}
+
+// Each update moves a pair of records together. No reader may see them apart,
+// nor a serial that goes back.
+func TestReadersSeeWholeUpdates(t *testing.T) {
+	z := openText(t, testApex+"x.example.test. 5 IN A 192.0.2.0\ny.b.example.test. 5 IN A 192.0.2.0\n", nil)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			var last uint32
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					// A reader that never waits would starve the writer.
+					runtime.Gosched()
+				}
+				s := z.Snapshot()
+				x, y := s.Lookup("x.example.test.", dns.TypeA).Answer, s.Lookup("y.b.example.test.", dns.TypeA).Answer
+				if len(x) != 1 || len(y) != 1 || !x[0].(*dns.A).A.Equal(y[0].(*dns.A).A) || s.Serial() < last {
+					t.Errorf("%v and %v, serial %d after %d", x, y, s.Serial(), last)
+					return
+				}
+				if n := 0; s.Serial()%64 == 0 {
+					for range s.Records() {
+						n++
+					}
+					if n != s.Len() {
+						t.Errorf("%d records of %d", n, s.Len())
+						return
+					}
+				}
+				last = s.Serial()
+			}
+		})
+	}
+	for i := range 500 {
+		var b strings.Builder
+		for _, name := range []string{"x", "y.b"} {
+			fmt.Fprintf(&b, "U %s.example.test. 0 ANY A\nU %s.example.test. 5 IN A 192.0.2.%d\n", name, name, i%200+1)
+		}
+		if r := apply(t, z, b.String()); r.Rcode != dns.RcodeSuccess {
+			t.Fatalf("%+v", r)
+		}
+	}
+	close(stop)
+	readers.Wait()
+}
+
+// What the store keeps is what an incremental transfer needs: SOA first, and
+// exactly the difference.
+func TestChangesForTransfer(t *testing.T) {
+	z := openText(t, testApex+"a.example.test. 60 IN A 192.0.2.1\na.example.test. 60 IN A 192.0.2.2\n", nil)
+	apply(t, z, "U A.example.test. 0 NONE A 192.0.2.1\nU a.example.test. 60 IN A 192.0.2.3\nU example.test. 3600 IN MX 1 a.example.test.")
+	apply(t, z, "U a.example.test. 60 IN A 192.0.2.3")
+	apply(t, z, "U a.example.test. 0 ANY ANY")
+	var got []string
+	for c, err := range z.Changes(t.Context(), 10, 12) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, list := range [][]store.Record{c.Removed, c.Added} {
+			for _, r := range list {
+				got = append(got, fmt.Sprintf("%d-%d %s", c.From, c.To, text(newRR(r.Name, r.Type, r.TTL, r.Data))))
+			}
+		}
+	}
+	want := []string{
+		"10-11 example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 10 900 600 86400 300",
+		"10-11 a.example.test. 60 IN A 192.0.2.1",
+		"10-11 example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 11 900 600 86400 300",
+		"10-11 example.test. 3600 IN MX 1 a.example.test.",
+		"10-11 a.example.test. 60 IN A 192.0.2.3",
+		"11-12 example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 11 900 600 86400 300",
+		"11-12 a.example.test. 60 IN A 192.0.2.2",
+		"11-12 a.example.test. 60 IN A 192.0.2.3",
+		"11-12 example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. 12 900 600 86400 300",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, err := range z.Changes(t.Context(), 9, 12) {
+		if !errors.Is(err, store.ErrHistory) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	seed := func(text string) func() ([]dns.RR, error) {
+		return func() ([]dns.RR, error) {
+			var rrs []dns.RR
+			for line := range strings.Lines(text) {
+				rrs = append(rrs, parseRR(t, line))
+			}
+			return rrs, nil
+		}
+	}
+	broken := errors.New("seed is broken")
+	for name, c := range map[string]Config{
+		"origin":     {Origin: "a..b.", Store: memory()},
+		"store":      {Origin: "example.test."},
+		"no seed":    {Origin: "example.test.", Store: memory()},
+		"seed fails": {Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) { return nil, broken }},
+		"no SOA":     {Origin: "example.test.", Store: memory(), Seed: seed("example.test. NS a.")},
+		"no NS":      {Origin: "example.test.", Store: memory(), Seed: seed("example.test. SOA a. b. 1 2 3 4 5")},
+		"outside":    {Origin: "example.test.", Store: memory(), Seed: seed("example.test. SOA a. b. 1 2 3 4 5\nexample.test. NS a.\nx. A 192.0.2.1")},
+		"nil record": {Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) { return []dns.RR{nil}, nil }},
+		"empty record": {Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) {
+			return []dns.RR{&dns.MX{Hdr: dns.RR_Header{Name: "example.test.", Rrtype: dns.TypeMX, Class: 1}}}, nil
+		}},
+	} {
+		if z, err := Open(c); err == nil {
+			z.Close()
+			t.Errorf("%s: opened", name)
+		} else if !strings.HasPrefix(err.Error(), "zone") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A store that holds something else is refused, not mended.
+	m := memory()
+	if err := m.Init(t.Context(), store.Contents{Serial: 1, Records: slices.Values([]store.Record{{Name: "example.test.", Type: dns.TypeA, Class: 1, Data: []byte{1, 2, 3}}})}); err != nil {
+		t.Fatal(err)
+	}
+	if z, err := Open(Config{Origin: "example.test.", Store: m, Seed: seed("example.test. SOA a. b. 1 2 3 4 5\nexample.test. NS a.")}); err == nil {
+		z.Close()
+		t.Error("opened a store without a zone")
+	}
+}
+
+func TestReopen(t *testing.T) {
+	m := store.NewMemory(store.MemoryOptions{})
+	z := openText(t, updateZone, func(c *Config) { c.Store = m })
+	apply(t, z, "U new.example.test. 5 IN MX 10 New.example.test.\nU a.example.test. 0 NONE A 192.0.2.10")
+	before := z.Snapshot()
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := m.Reopen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err = Open(Config{Origin: "Example.test", Store: m, Seed: func() ([]dns.RR, error) { return nil, errors.New("asked again") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	verify(t, z.Snapshot())
+	if got, want := texts(z.Snapshot()), texts(before); !slices.Equal(got, want) || z.Snapshot().Serial() != before.Serial() {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
