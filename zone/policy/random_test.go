@@ -79,7 +79,7 @@ func TestNothingToChange(t *testing.T) {
 	snapshot := z.Snapshot()
 	p := newPolicy(t, policy.Config{})
 	allowed := 0
-	const rounds = 20_000
+	const rounds = 4_000
 	for range rounds {
 		var lines []string
 		for range 1 + random.IntN(5) {
@@ -115,7 +115,7 @@ func TestNothingToChange(t *testing.T) {
 		switch {
 		case d.Allow && r.Changed:
 			t.Errorf("%s: was taken for no change", text)
-		case !d.Allow && !r.Changed && !strings.Contains(text, "HTTPS") && !strings.Contains(text, "TYPE65400") && !strings.Contains(text, "TXT"):
+		case !d.Allow && !r.Changed && !strings.Contains(text, "HTTPS") && !strings.Contains(text, "TYPE65400"):
 			t.Errorf("%s: was taken for a change: %s", text, d.Reason)
 		}
 		if r.Changed {
