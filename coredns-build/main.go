@@ -18,17 +18,17 @@ func init() {
 // directives puts gsstsig into CoreDNS's order of plugins and leaves out those that this binary does not carry, so
 // that a Corefile which names one of them is told so by its line.
 //
-// gsstsig stands behind everything that filters, caches, signs or transfers, and in front of the other sources of
-// records.
+// gsstsig stands behind everything that filters, caches or signs, and in front of transfer, which takes its zones from
+// it, and of the other sources of records.
 func directives(stock []string) []string {
 	carried := caddy.ListPlugins()["others"]
 	var ours []string
 	for _, name := range stock {
-		if slices.Contains(carried, "dns."+name) {
-			ours = append(ours, name)
-		}
 		if name == "transfer" {
 			ours = append(ours, "gsstsig")
+		}
+		if slices.Contains(carried, "dns."+name) {
+			ours = append(ours, name)
 		}
 	}
 	return ours

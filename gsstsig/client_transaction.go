@@ -65,6 +65,9 @@ func SignRequest(message []byte, keyName, algorithm string, timeSigned uint64, f
 	if !ok {
 		return nil, nil, fmt.Errorf("gsstsig: algorithm %q is no domain name", algorithm)
 	}
+	if len(message) < headerSize {
+		return nil, nil, fmt.Errorf("gsstsig: %d octets are no message", len(message))
+	}
 	additional := binary.BigEndian.Uint16(message[10:])
 	if additional == 0xFFFF {
 		return nil, nil, fmt.Errorf("gsstsig: no room for a TSIG record in a message of %d records", additional)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
@@ -24,6 +25,10 @@ type Handler struct {
 	server *gsstsig.Server       // the contexts and keytab of the block
 	policy *policy.Policy
 
+	// Set when CoreDNS starts, nil where the server block does not use the transfer plugin.
+	transfers *transfer.Transfer
+	notifier  *notifier
+
 	ready atomic.Bool
 }
 
@@ -40,6 +45,10 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 	switch r.Opcode {
 	case dns.OpcodeQuery:
+		switch r.Question[0].Qtype {
+		case dns.TypeAXFR, dns.TypeIXFR:
+			return h.transferred(ctx, h.zones[origin], w, r)
+		}
 		return h.query(h.zones[origin], w, r)
 	case dns.OpcodeUpdate:
 		return h.update(ctx, h.zones[origin], w, r)

@@ -59,7 +59,7 @@ func (l *logBuffer) lines(words ...string) []string {
 func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	clog.SetOutput(&logged)
-	dnsserver.Directives = slices.Insert(dnsserver.Directives, 1+slices.Index(dnsserver.Directives, "transfer"), pluginName)
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, slices.Index(dnsserver.Directives, "transfer"), pluginName)
 	os.Exit(m.Run())
 }
 
@@ -341,9 +341,39 @@ func TestStaticKeys(t *testing.T) {
 	}
 }
 
+// transferred fetches a zone, whole or since a serial, and returns its records in short form.
+func (s *coredns) transferred(c *client.Context, serial ...uint32) []string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	defer cancel()
+	var records []string
+	for rr, err := range c.Transfer(ctx, "example.test.", serial...) {
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		text := rr.Header().Name + " " + dns.TypeToString[rr.Header().Rrtype]
+		if soa, ok := rr.(*dns.SOA); ok {
+			text = fmt.Sprintf("SOA %d", soa.Serial)
+		}
+		records = append(records, text)
+	}
+	return records
+}
+
+const transferCorefile = `example.test:{PORT} {
+	bind 127.0.0.1
+	gsstsig {
+		keytab {KEYTAB}
+	}
+	transfer {
+		to *
+	}
+}
+`
+
 // TestTransfer: the transfer plugin gets a whole zone in a signed AXFR of several messages.
 func TestTransfer(t *testing.T) {
-	s := start(t, strings.Replace(smallCorefile, "log\n", "log\n\ttransfer {\n\t\tto *\n\t}\n", 1))
+	s := start(t, transferCorefile)
 	host := s.context("host/client1.example.test")
 	for i := range 4 {
 		var lines []string
@@ -352,16 +382,45 @@ func TestTransfer(t *testing.T) {
 		}
 		want(t, "update", s.signed(host, message(t, "example.test.", lines...)), dns.RcodeSuccess)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	var records []dns.RR
-	for rr, err := range host.Transfer(ctx, "example.test.") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		records = append(records, rr)
-	}
+	records := s.transferred(host)
 	want(t, "records", len(records), 800+4) // SOA twice, NS, the address of ns1
-	want(t, "first", records[0].Header().Rrtype, dns.TypeSOA)
-	want(t, "last", records[len(records)-1].Header().Rrtype, dns.TypeSOA)
+	want(t, "first", records[0], "SOA 5")
+	want(t, "last", records[len(records)-1], "SOA 5")
+}
+
+// TestIncrementalTransfer: changes since a known serial, the SOA alone for the current one, the zone for an unknown one.
+func TestIncrementalTransfer(t *testing.T) {
+	s := start(t, transferCorefile)
+	host := s.context("host/client1.example.test")
+	want(t, "add", s.signed(host, message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	want(t, "move", s.signed(host, message(t, "example.test.", "-a.example.test. A", "+a.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
+
+	for serial, records := range map[uint32]string{
+		1:  "SOA 3, SOA 1, SOA 2, a.example.test. A, SOA 2, a.example.test. A, SOA 3, a.example.test. A, SOA 3",
+		2:  "SOA 3, SOA 2, a.example.test. A, SOA 3, a.example.test. A, SOA 3",
+		3:  "SOA 3",
+		4:  "SOA 3",
+		99: "SOA 3",
+		// Never a serial of this zone, and behind the current one in the arithmetic of RFC 1982.
+		4_000_000_000: "SOA 3, example.test. NS, a.example.test. A, ns1.example.test. A, SOA 3",
+	} {
+		want(t, fmt.Sprintf("since %d", serial), strings.Join(s.transferred(host, serial), ", "), records)
+	}
+}
+
+// TestTransferByUDP: an IXFR by UDP gets the current SOA, an AXFR nothing; without the transfer plugin neither does.
+func TestTransferByUDP(t *testing.T) {
+	for corefile, rcodes := range map[string][2]int{
+		transferCorefile: {dns.RcodeSuccess, dns.RcodeRefused},
+		smallCorefile:    {dns.RcodeRefused, dns.RcodeRefused},
+	} {
+		s := start(t, corefile)
+		ixfr := s.exchange(new(dns.Msg).SetIxfr("example.test.", 77, "ns1.example.test.", "hostmaster.example.test."))
+		want(t, "IXFR", ixfr.Rcode, rcodes[0])
+		if rcodes[0] == dns.RcodeSuccess {
+			want(t, "IXFR answer", len(ixfr.Answer), 1)
+			want(t, "IXFR serial", ixfr.Answer[0].(*dns.SOA).Serial, 1)
+		}
+		want(t, "AXFR", s.exchange(new(dns.Msg).SetAxfr("example.test.")).Rcode, rcodes[1])
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
@@ -56,6 +57,12 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error(pluginName, errors.Join(err, release(b.id, b)))
 	}
 	c.OnStartup(registerGauges)
+	c.OnStartup(func() error {
+		if t, ok := dnsserver.GetConfig(c).Handler("transfer").(*transfer.Transfer); ok {
+			handler.followedBy(t)
+		}
+		return nil
+	})
 	c.OnShutdown(func() error { return release(b.id, b) })
 	c.OnRestartFailed(func() error { return releaseStrangers(b.instance) })
 	return nil

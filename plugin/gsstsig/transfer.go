@@ -1,8 +1,17 @@
 package gsstsig
 
 import (
+	"context"
+	"errors"
+	"iter"
+	"net"
+
+	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // transferBatch is how many records go to the transfer plugin at a time.
@@ -10,37 +19,103 @@ const transferBatch = 128
 
 var _ transfer.Transferer = (*Handler)(nil)
 
-// Transfer implements transfer.Transferer: the records of one snapshot, with the SOA first and last (RFC 5936). A
-// serial that is current or newer gets the SOA alone; any other gets the whole zone, which RFC 1995 section 4 allows.
+// followedBy has secondaries follow the zones by the transfer plugin, and tells them that there may be news.
+func (h *Handler) followedBy(t *transfer.Transfer) {
+	h.transfers = t
+	h.notifier = &notifier{send: t.Notify}
+	for _, origin := range h.names {
+		h.notifier.changed(origin)
+	}
+}
+
+// transferred answers an AXFR or IXFR query. The transfer plugin behind this one decides who may have a zone, and asks
+// Transfer for it. An IXFR by UDP it would not take; the answer here is the current SOA alone, which tells a client to
+// come by TCP if it is behind (RFC 1995 section 2), and nothing that an SOA query would not tell.
+func (h *Handler) transferred(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if h.transfers == nil {
+		return dns.RcodeRefused, nil
+	}
+	if _, tcp := w.RemoteAddr().(*net.TCPAddr); tcp || r.Question[0].Qtype == dns.TypeAXFR {
+		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+	}
+	m := new(dns.Msg)
+	m.SetReply(r)
+	m.Authoritative = true
+	m.Answer = []dns.RR{z.Snapshot().SOA()}
+	if err := w.WriteMsg(m); err != nil {
+		return dns.RcodeServerFailure, err
+	}
+	return dns.RcodeSuccess, nil
+}
+
+// Transfer implements transfer.Transferer. All records are of one snapshot, which starts and ends with its SOA:
+//
+//   - for a serial that is current or newer, the SOA alone (RFC 1995 section 2);
+//   - for one that the zone's log of changes reaches back to, the changes since (IXFR, RFC 1995 section 4);
+//   - for any other, and for 0, which is how the transfer plugin asks for it, the whole zone (AXFR, RFC 5936).
 func (h *Handler) Transfer(origin string, serial uint32) (<-chan []dns.RR, error) {
 	z, ok := h.zones[dns.CanonicalName(origin)]
 	if !ok {
 		return nil, transfer.ErrNotAuthoritative
 	}
 	snapshot := z.Snapshot()
-	soa := []dns.RR{snapshot.SOA()}
 	ch := make(chan []dns.RR)
-	go func() {
-		defer close(ch)
-		ch <- soa
-		if serial != 0 && int32(snapshot.Serial()-serial) <= 0 { // RFC 1982 comparison
+	if serial != 0 && int32(snapshot.Serial()-serial) <= 0 { // RFC 1982
+		go func() {
+			defer close(ch)
+			ch <- []dns.RR{snapshot.SOA()}
+		}()
+		return ch, nil
+	}
+	if serial != 0 {
+		next, stop := iter.Pull2(z.Since(context.Background(), snapshot, serial))
+		first, err, _ := next()
+		if err == nil {
+			go func() {
+				defer stop()
+				sendChanges(ch, snapshot, first, next)
+			}()
+			return ch, nil
+		}
+		stop()
+		if !errors.Is(err, store.ErrHistory) {
+			return nil, err
+		}
+	}
+	go sendZone(ch, snapshot)
+	return ch, nil
+}
+
+// sendZone sends all records of a snapshot.
+func sendZone(ch chan<- []dns.RR, snapshot *zone.Snapshot) {
+	defer close(ch)
+	batch := make([]dns.RR, 0, transferBatch)
+	for rr := range snapshot.Records() { // the SOA comes first
+		batch = append(batch, rr)
+		if len(batch) == transferBatch {
+			ch <- batch
+			batch = make([]dns.RR, 0, transferBatch)
+		}
+	}
+	ch <- append(batch, snapshot.SOA())
+}
+
+// sendChanges sends the changes up to a snapshot. If the log lets go of them meanwhile, the closing SOA is missing, and
+// the client throws away what it has.
+func sendChanges(ch chan<- []dns.RR, snapshot *zone.Snapshot, rr dns.RR, next func() (dns.RR, error, bool)) {
+	defer close(ch)
+	batch := append(make([]dns.RR, 0, transferBatch), snapshot.SOA())
+	for more := true; more; {
+		batch = append(batch, rr)
+		if len(batch) == transferBatch {
+			ch <- batch
+			batch = make([]dns.RR, 0, transferBatch)
+		}
+		var err error
+		if rr, err, more = next(); err != nil {
+			log.Errorf("incremental transfer of %s ends early: %v", snapshot.Origin(), err)
 			return
 		}
-		batch := make([]dns.RR, 0, transferBatch)
-		for rr := range snapshot.Records() {
-			if rr.Header().Rrtype == dns.TypeSOA {
-				continue
-			}
-			batch = append(batch, rr)
-			if len(batch) == transferBatch {
-				ch <- batch
-				batch = make([]dns.RR, 0, transferBatch)
-			}
-		}
-		if len(batch) > 0 {
-			ch <- batch
-		}
-		ch <- soa
-	}()
-	return ch, nil
+	}
+	ch <- append(batch, snapshot.SOA())
 }

@@ -25,6 +25,9 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	// Authorize and change: the zone asks the policy about the very state that it is going to change, then changes it.
 	result := z.Apply(ctx, &zone.Update{Message: r, Authorize: h.policy.Authorizer(id)})
 
+	if result.Changed && h.notifier != nil {
+		h.notifier.changed(z.Origin())
+	}
 	h.audit(z, id, source(w.RemoteAddr()), r, result)
 	return h.answer(w, r, result.Rcode)
 }
