@@ -16,17 +16,20 @@ type Answer struct {
 	// Authority holds the SOA of a negative answer, its TTL as RFC 2308
 	// section 5 wants it, or the NS of a referral. It is empty otherwise.
 	Authority []dns.RR
-	// Additional holds what the zone itself has on the names in NS, MX and
-	// SRV records, and a referral's glue.
+	// Additional holds the zone's own addresses for the names in NS, MX and
+	// SRV records, or a referral's glue.
 	Additional []dns.RR
 }
 
-// maxChain bounds the names that one answer follows by CNAME and DNAME.
-const maxChain = 16
+// maxChain bounds the names that one answer passes through by CNAME and DNAME.
+// It is what BIND allows.
+const maxChain = 12
 
 // Lookup answers a query of class IN as the zone's authority (RFC 1034 section
 // 4.3.2, RFC 2308, 4592, 6672). Records at the name asked for carry it as given
-// as their owner. A name outside the zone, or that is not a name, is REFUSED.
+// as their owner. A name outside the zone, or that is not a name, is REFUSED. A
+// chain that runs in a circle, or is too long, is SERVFAIL beside what there is
+// of it.
 func (s *Snapshot) Lookup(name string, qtype uint16) Answer {
 	q := query{snapshot: s, name: name, qtype: qtype}
 	for range maxChain {
@@ -34,14 +37,18 @@ func (s *Snapshot) Lookup(name string, qtype uint16) Answer {
 			if len(q.answer.Answer) == 0 {
 				return Answer{Rcode: dns.RcodeRefused}
 			}
-			break // the chain left the zone
+			return q.answer // the chain left the zone
 		}
 		target := q.step()
-		if target == "" || q.visited(target) {
+		if target == "" {
+			return q.answer
+		}
+		if q.visited(target) {
 			break
 		}
 		q.name = target
 	}
+	q.answer.Rcode = dns.RcodeServerFailure
 	return q.answer
 }
 
@@ -199,6 +206,9 @@ func (q *query) redirect(cut string, n *node) (target string) {
 		Hdr:    dns.RR_Header{Name: q.name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: set.ttl, Rdlength: uint16(len(wire))},
 		Target: target,
 	})
+	if q.qtype == dns.TypeCNAME || q.qtype == dns.TypeANY {
+		return "" // the synthesized record is the answer
+	}
 	return target
 }
 
@@ -221,21 +231,26 @@ func (q *query) nameAbove(cut string) string {
 	return presentation(q.wire.octets[q.wire.n-q.ancestorLen(cut) : q.wire.n])
 }
 
-// negative adds the SOA with the time that the denial may be cached.
+// negative adds the SOA with the time that the denial may be cached. Whoever
+// asks for the SOA of a name is looking for the zone to add it to, so that its
+// absence is not to be cached at all, as in BIND.
 func (q *query) negative() {
 	soa := q.snapshot.SOA()
 	soa.Hdr.Ttl = min(soa.Hdr.Ttl, soa.Minttl)
+	if q.qtype == dns.TypeSOA && q.answer.Rcode == dns.RcodeNameError {
+		soa.Hdr.Ttl = 0
+	}
 	q.answer.Authority = append(q.answer.Authority, soa)
 }
 
-// addresses adds the addresses that the zone has for the names in set. Glue is
-// taken from below a zone cut too (RFC 1034 section 4.2.1), other addresses
-// are not.
+// addresses adds the addresses that the zone has for the names in set. A
+// referral gets glue alone, which is what lies below a zone cut (RFC 9471
+// section 2): the rest can be asked for. An answer gets none of that, as it is
+// not the zone's to state.
 func (q *query) addresses(set rrset, glue bool) {
 	at := 0
 	switch set.rrtype {
 	case dns.TypeNS:
-		glue = true
 	case dns.TypeMX:
 		at = 2
 	case dns.TypeSRV:
@@ -260,10 +275,8 @@ func (q *query) addresses(set rrset, glue bool) {
 		if v4.empty() && v6.empty() {
 			continue
 		}
-		if !glue {
-			if _, _, occluded := s.above(key, dns.TypeA); occluded {
-				continue
-			}
+		if _, _, below := s.above(key, dns.TypeA); below != glue {
+			continue
 		}
 		owner := presentation(target)
 		if contains(q.answer.Additional, owner) {

@@ -91,7 +91,7 @@ var lookups = []struct {
 	{name: "example.test.", qtype: dns.TypeSOA, answer: strings.Replace(soaLine, " 300 IN", " 3600 IN", 1)},
 	{name: "example.test.", qtype: dns.TypeNS,
 		answer:     "example.test. 3600 IN NS ns1.example.test.\nexample.test. 3600 IN NS ns.Sub.example.test.",
-		additional: "ns1.example.test. 3600 IN A 192.0.2.1\nns1.example.test. 3600 IN AAAA 2001:db8::1\nns.Sub.example.test. 3600 IN A 192.0.2.2"},
+		additional: "ns1.example.test. 3600 IN A 192.0.2.1\nns1.example.test. 3600 IN AAAA 2001:db8::1"},
 	{name: "example.test.", qtype: dns.TypeDS, authority: soaLine},
 	{name: "example.test.", qtype: dns.TypeA, authority: soaLine},
 	{name: "example.net.", qtype: dns.TypeA, rcode: dns.RcodeRefused, notAuthoritative: true},
@@ -113,6 +113,8 @@ var lookups = []struct {
 	{name: "_telnet._tcp.host1.example.test.", qtype: dns.TypeSRV, rcode: dns.RcodeNameError, authority: soaLine},
 	{name: "host.subdel.example.test.", qtype: dns.TypeA, notAuthoritative: true,
 		authority: "subdel.example.test. 3600 IN NS ns.example.com.\nsubdel.example.test. 3600 IN NS ns.example.net."},
+	{name: "_telnet._tcp.host1.example.test.", qtype: dns.TypeSOA, rcode: dns.RcodeNameError, authority: strings.Replace(soaLine, " 300 IN", " 0 IN", 1)},
+	{name: "host1.example.test.", qtype: dns.TypeSOA, authority: soaLine},
 	{name: "ghost.*.example.test.", qtype: dns.TypeMX, rcode: dns.RcodeNameError, authority: soaLine},
 	{name: "*.example.test.", qtype: dns.TypeTXT, answer: `*.example.test. 3600 IN TXT "this is a wildcard"`},
 	{name: "host3.example.test.", qtype: dns.TypeANY, answer: "host3.example.test. 3600 IN TXT \"this is a wildcard\"\nhost3.example.test. 3600 IN MX 10 host1.example.test."},
@@ -135,13 +137,13 @@ var lookups = []struct {
 	// Delegation.
 	{name: "sub.example.test.", qtype: dns.TypeA, notAuthoritative: true,
 		authority:  "sub.example.test. 3600 IN NS ns.sub.example.test.\nsub.example.test. 3600 IN NS ns1.example.test.",
-		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2\nns1.example.test. 3600 IN A 192.0.2.1\nns1.example.test. 3600 IN AAAA 2001:db8::1"},
+		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2"},
 	{name: "WWW.Sub.example.test.", qtype: dns.TypeA, notAuthoritative: true,
 		authority:  "Sub.example.test. 3600 IN NS ns.sub.example.test.\nSub.example.test. 3600 IN NS ns1.example.test.",
-		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2\nns1.example.test. 3600 IN A 192.0.2.1\nns1.example.test. 3600 IN AAAA 2001:db8::1"},
+		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2"},
 	{name: "x.deep.a.sub.example.test.", qtype: dns.TypeDS, notAuthoritative: true,
 		authority:  "sub.example.test. 3600 IN NS ns.sub.example.test.\nsub.example.test. 3600 IN NS ns1.example.test.",
-		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2\nns1.example.test. 3600 IN A 192.0.2.1\nns1.example.test. 3600 IN AAAA 2001:db8::1"},
+		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2"},
 	{name: "sub.example.test.", qtype: dns.TypeDS, answer: "sub.example.test. 3600 IN DS 1 13 2 " + strings.Repeat("0", 64)},
 	{name: "subdel.example.test.", qtype: dns.TypeDS, authority: soaLine},
 	{name: "subdel.example.test.", qtype: dns.TypeNS, notAuthoritative: true,
@@ -151,7 +153,7 @@ var lookups = []struct {
 	{name: "intosub.example.test.", qtype: dns.TypeA,
 		answer:     "intosub.example.test. 3600 IN CNAME www.sub.example.test.",
 		authority:  "sub.example.test. 3600 IN NS ns.sub.example.test.\nsub.example.test. 3600 IN NS ns1.example.test.",
-		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2\nns1.example.test. 3600 IN A 192.0.2.1\nns1.example.test. 3600 IN AAAA 2001:db8::1"},
+		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2"},
 
 	// CNAME.
 	{name: "c1.example.test.", qtype: dns.TypeA, answer: "c1.example.test. 3600 IN CNAME C2.example.test.\nC2.example.test. 3600 IN CNAME host1.example.test.\n" + host1},
@@ -162,14 +164,18 @@ var lookups = []struct {
 	{name: "out.example.test.", qtype: dns.TypeA, answer: "out.example.test. 3600 IN CNAME www.example.net."},
 	{name: "dead.example.test.", qtype: dns.TypeA, rcode: dns.RcodeNameError, answer: "dead.example.test. 3600 IN CNAME gone.host1.example.test.", authority: soaLine},
 	{name: "intoent.example.test.", qtype: dns.TypeA, answer: "intoent.example.test. 3600 IN CNAME _tcp.host1.example.test.", authority: soaLine},
-	{name: "loop1.example.test.", qtype: dns.TypeA, answer: "loop1.example.test. 3600 IN CNAME loop2.example.test.\nloop2.example.test. 3600 IN CNAME loop1.example.test."},
-	{name: "self.example.test.", qtype: dns.TypeA, answer: "self.example.test. 3600 IN CNAME self.example.test."},
+	{name: "loop1.example.test.", qtype: dns.TypeA, rcode: dns.RcodeServerFailure, answer: "loop1.example.test. 3600 IN CNAME loop2.example.test.\nloop2.example.test. 3600 IN CNAME loop1.example.test."},
+	{name: "self.example.test.", qtype: dns.TypeA, rcode: dns.RcodeServerFailure, answer: "self.example.test. 3600 IN CNAME self.example.test."},
 
 	// DNAME.
 	{name: "name.dn.example.test.", qtype: dns.TypeA,
 		answer: "dn.example.test. 3600 IN DNAME target.host1.example.test.\nname.dn.example.test. 3600 IN CNAME name.target.host1.example.test.\nname.target.host1.example.test. 3600 IN A 192.0.2.4"},
 	{name: "below.dn.example.test.", qtype: dns.TypeA, rcode: dns.RcodeNameError, authority: soaLine,
 		answer: "dn.example.test. 3600 IN DNAME target.host1.example.test.\nbelow.dn.example.test. 3600 IN CNAME below.target.host1.example.test."},
+	{name: "name.dn.example.test.", qtype: dns.TypeCNAME,
+		answer: "dn.example.test. 3600 IN DNAME target.host1.example.test.\nname.dn.example.test. 3600 IN CNAME name.target.host1.example.test."},
+	{name: "name.dn.example.test.", qtype: dns.TypeANY,
+		answer: "dn.example.test. 3600 IN DNAME target.host1.example.test.\nname.dn.example.test. 3600 IN CNAME name.target.host1.example.test."},
 	{name: "dn.example.test.", qtype: dns.TypeDNAME, answer: "dn.example.test. 3600 IN DNAME target.host1.example.test."},
 	{name: "dn.example.test.", qtype: dns.TypeTXT, answer: `dn.example.test. 3600 IN TXT "at the owner"`},
 	{name: "dn.example.test.", qtype: dns.TypeA, authority: soaLine},
@@ -255,9 +261,16 @@ func TestLongChain(t *testing.T) {
 	for i := range 3 * maxChain {
 		fmt.Fprintf(&b, "c%d.example.test. 60 IN CNAME c%d.example.test.\n", i, i+1)
 	}
-	a := openText(t, b.String(), nil).Snapshot().Lookup("c0.example.test.", dns.TypeA)
-	if len(a.Answer) != maxChain || a.Rcode != dns.RcodeSuccess {
-		t.Errorf("%d records, %s", len(a.Answer), dns.RcodeToString[a.Rcode])
+	s := openText(t, b.String(), nil).Snapshot()
+	for from, rcode := range map[int]int{
+		0:                         dns.RcodeServerFailure,
+		3*maxChain - maxChain:     dns.RcodeServerFailure,
+		3*maxChain - maxChain + 1: dns.RcodeNameError, // comes to its end
+	} {
+		a := s.Lookup(fmt.Sprintf("c%d.example.test.", from), dns.TypeA)
+		if want := min(maxChain, 3*maxChain-from); len(a.Answer) != want || a.Rcode != rcode {
+			t.Errorf("from %d: %d records, %s", from, len(a.Answer), dns.RcodeToString[a.Rcode])
+		}
 	}
 }
 
