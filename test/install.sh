@@ -12,13 +12,18 @@ PATH=$PATH:/usr/sbin:/sbin
 # missing PROGRAM-OR-FILE PACKAGE... adds the packages unless the program or file is there.
 packages=
 missing() {
-	local wanted=$1
+	local wanted=$1 package
 	shift
 	case $wanted in
 	/*) [ -e "$wanted" ] && return ;;
 	*) command -v "$wanted" >/dev/null && return ;;
 	esac
-	packages="$packages $*"
+	for package; do
+		case " $packages " in
+		*" $package "*) ;;
+		*) packages="$packages $package" ;;
+		esac
+	done
 }
 
 missing krb5kdc krb5-kdc

@@ -16,7 +16,8 @@ import (
 // Update is one run of nsupdate.
 type Update struct {
 	Server   netip.AddrPort
-	Auth     string   // "-g" GSS-TSIG; "-o" the same as old Windows speaks it; "" unsigned
+	Auth     string   // "-g" GSS-TSIG; "-o" the same as old Windows speaks it; "" unsigned, unless there is a Key
+	Key      string   // ALGORITHM:NAME:SECRET of a key that both sides hold (RFC 8945)
 	Env      []string // as from realm.Env; nil is this process's environment
 	Zone     string   // "" lets nsupdate find it by SOA queries
 	Commands []string // "update add …", "prereq …"; "send" is added
@@ -44,6 +45,9 @@ func (u Update) Run(ctx context.Context) (Outcome, error) {
 	args := []string{"-d"}
 	if u.Auth != "" {
 		args = append(args, u.Auth)
+	}
+	if u.Key != "" {
+		args = append(args, "-y", u.Key)
 	}
 	var script strings.Builder
 	fmt.Fprintf(&script, "server %s %d\n", u.Server.Addr(), u.Server.Port())

@@ -3,12 +3,14 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
 	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/test/server"
 )
 
 // TestHostRegistersItself is the main job: a real client adds its addresses and its reverse name, and dig shows them.
@@ -157,5 +159,63 @@ func TestModes(t *testing.T) {
 				expect(t, address, "signed.example.test", dns.TypeA, "192.0.2.31")
 			}
 		})
+	}
+}
+
+// TestMachineAccount has a client whose principal is a machine account, as in Active Directory.
+func TestMachineAccount(t *testing.T) {
+	t.Parallel()
+	address := startSecure(t)
+	const account = "WORKSTATION1$"
+	if err := shared.realm.AddPrincipal(account); err != nil {
+		t.Fatal(err)
+	}
+	first := negotiated(t, logIn(t, host1), gssclient.Config{Server: address}, "udp")
+	reply, err := first.Exchange("udp", add(t, forwardZone, "workstation1.example.test. 300 A 192.0.2.91"), gssclient.Misbehaviour{})
+	if err != nil || reply.Message.Rcode != dns.RcodeSuccess {
+		t.Fatalf("%+v, %v", reply, err)
+	}
+	// It is the machine's own name, whoever came first.
+	outcome := nsupdate(testContext(t), t, address, "-g", logIn(t, account).env,
+		"update delete workstation1.example.test A", "update add workstation1.example.test 1200 A 192.0.2.92")
+	if outcome.Rcode != "NOERROR" || !outcome.Signed {
+		t.Errorf("rcode %q, signed %v:\n%s", outcome.Rcode, outcome.Signed, outcome.Output)
+	}
+	expect(t, address, "workstation1.example.test", dns.TypeA, "192.0.2.92")
+}
+
+// TestSharedKeys has a key of the tsig plugin beside the tickets: what it signs is answered signed by it.
+func TestSharedKeys(t *testing.T) {
+	t.Parallel()
+	const key = "hmac-sha256:shared.example.test.:bm90IGEgc2VjcmV0LCBvbmx5IGEgdGVzdCdzIGtleQ=="
+	const other = "hmac-sha256:shared.example.test.:YW5vdGhlciBvbmU="
+	tsig := "    tsig {\n        secret shared.example.test. bm90IGEgc2VjcmV0LCBvbmx5IGEgdGVzdCdzIGtleQ==\n    }\n    log\n"
+	address := startCoreDNS(t, server.Config{
+		Corefile: strings.Replace(secureBlock("grant shared.example.test. zonesub ANY"), "    log\n", tsig, 1), Probe: forwardZone,
+	}).Address
+	run := func(key string) dnsutils.Outcome {
+		outcome, err := dnsutils.Update{
+			Server: address, Key: key, Commands: []string{"update add keyed.example.test 300 A 192.0.2.95"},
+		}.Run(testContext(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outcome
+	}
+	if outcome := run(key); outcome.Rcode != "NOERROR" || !outcome.Signed {
+		t.Errorf("rcode %q, signed %v:\n%s", outcome.Rcode, outcome.Signed, outcome.Output)
+	}
+	expect(t, address, "keyed.example.test", dns.TypeA, "192.0.2.95")
+	if outcome := run(other); outcome.Rcode != "NOTAUTH" || outcome.Signed {
+		t.Errorf("another secret: rcode %q, signed %v:\n%s", outcome.Rcode, outcome.Signed, outcome.Output)
+	}
+	// Tickets work beside it, and the rule is not for them.
+	client := negotiated(t, logIn(t, host1), gssclient.Config{Server: address}, "tcp")
+	reply, err := client.Exchange("udp", add(t, forwardZone, "keyed.example.test. 300 A 192.0.2.96"), gssclient.Misbehaviour{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply.Message.Rcode != dns.RcodeRefused || reply.MIC != gssclient.MICOK {
+		t.Errorf("%s, signature %s", dns.RcodeToString[reply.Message.Rcode], reply.MIC)
 	}
 }
