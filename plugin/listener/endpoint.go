@@ -26,6 +26,9 @@ type endpoint struct {
 
 	current atomic.Pointer[server] // nil before the first server and after the last
 	busy    atomic.Int64           // UDP requests in flight
+	idle    atomic.Int64           // goroutines waiting for work
+	work    chan packet
+	quit    chan struct{} // closed by quiesce
 
 	// Guarded by the registry.
 	next    *server // has claimed the endpoint
@@ -47,7 +50,13 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 	if err != nil {
 		return nil, errors.Join(err, streams.Close())
 	}
-	e := &endpoint{packets: packets, streams: streams, connections: make(map[*connection]bool)}
+	e := &endpoint{
+		packets:     packets,
+		streams:     streams,
+		work:        make(chan packet),
+		quit:        make(chan struct{}),
+		connections: make(map[*connection]bool),
+	}
 	if udp, ok := packets.(*net.UDPConn); ok {
 		e.udp = udp
 		if local, ok := udp.LocalAddr().(*net.UDPAddr); ok && local.IP.IsUnspecified() {
@@ -86,6 +95,7 @@ func (e *endpoint) quiesce() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closing = true
+	close(e.quit)
 	e.streams.Close()
 	e.packets.SetReadDeadline(longAgo)
 	for c := range e.connections {

@@ -11,7 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
 
 func TestConnectionTable(t *testing.T) {
@@ -224,4 +228,32 @@ func TestPluginsHold(t *testing.T) {
 		t.Errorf("not closed: %v", err)
 	}
 	answersAll(t, port, "a unsigned")
+}
+
+// brokenPath panics instead of sending.
+type brokenPath struct{ memory }
+
+func (*brokenPath) send([]byte) error { panic("broken") }
+
+// A panic costs one request, wherever it happens.
+func TestPanicAnywhere(t *testing.T) {
+	config := &dnsserver.Config{Zone: ".", Transport: "dns", Debug: true} // CoreDNS does not recover, so that this package must
+	config.AddPlugin(func(plugin.Handler) plugin.Handler { return &probe{} })
+	stock, err := dnsserver.NewServer("dns://:53", []*dnsserver.Config{config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire, err := query("panic.example.org.", dns.TypeTXT).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{Server: stock, observer: nobody{}, verifier: gsstsig.NewVerifier(nil)}
+	back := &memory{}
+	s.serve(&responseWriter{back: back, server: s}, wire, func() {})
+	r := new(dns.Msg)
+	if len(back.sent) != 1 || r.Unpack(back.sent[0]) != nil || r.Rcode != dns.RcodeServerFailure {
+		t.Errorf("%d answers: %v", len(back.sent), r)
+	}
+	broken := &brokenPath{}
+	s.serve(&responseWriter{back: broken, server: s}, wire, func() {}) // and so does answering
 }

@@ -24,7 +24,7 @@ func (s *server) serve(w *responseWriter, wire []byte, done func()) {
 		if failure := recover(); failure != nil {
 			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
 			vars.Panic.Inc()
-			w.reject(dns.RcodeServerFailure)
+			s.fail(w)
 		}
 	}()
 	request := s.inspect(w, wire)
@@ -37,6 +37,16 @@ func (s *server) serve(w *responseWriter, wire []byte, done func()) {
 		return
 	}
 	s.ServeDNS(&requestContext{Context: context.Background(), server: s.Server, transaction: w.transaction}, w, request)
+}
+
+// fail answers after a panic. What panicked may have been the packing or signing of an answer, and do it again.
+func (s *server) fail(w *responseWriter) {
+	defer func() {
+		if failure := recover(); failure != nil {
+			log.Errorf("Recovered from panic in listener: %q %v, no answer sent", s.Addr, failure)
+		}
+	}()
+	w.reject(dns.RcodeServerFailure)
 }
 
 // inspect turns octets into a verified request. If there is none it has answered, or decided not to, and returns nil.

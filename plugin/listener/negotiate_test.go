@@ -21,7 +21,7 @@ import (
 const realm = "EXAMPLE.TEST"
 
 // kerberosServer makes a server that holds the key of DNS/host, and what makes tickets for it.
-func kerberosServer(t *testing.T, host string) (*gsstsig.Server, *keytab.Keytab) {
+func kerberosServer(t testing.TB, host string, now func() time.Time) (*gsstsig.Server, *keytab.Keytab) {
 	t.Helper()
 	keys := keytab.New()
 	if err := keys.AddEntry("DNS/"+host, realm, "password of "+host, time.Now(), 1, 18); err != nil {
@@ -39,11 +39,11 @@ func kerberosServer(t *testing.T, host string) (*gsstsig.Server, *keytab.Keytab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{Keytabs: keytabs, Replays: krb5.NewReplayCache(100)})
+	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{Keytabs: keytabs, Replays: krb5.NewReplayCache(100), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: gsstsig.NewTable(gsstsig.TableConfig{})})
+	server, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: gsstsig.NewTable(gsstsig.TableConfig{Now: now}), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestNegotiation(t *testing.T) {
 	hosts := map[string]*keytab.Keytab{}
 	for _, label := range []string{"one", "two"} {
 		host := label + ".example.org"
-		server, keys := kerberosServer(t, host)
+		server, keys := kerberosServer(t, host, time.Now)
 		hosts[host] = keys
 		probeServers.Store(label, server)
 		t.Cleanup(func() { probeServers.Delete(label) })
@@ -174,7 +174,7 @@ func TestNegotiation(t *testing.T) {
 // A TKEY query that nobody claims goes to the first server, which says what is wrong with it.
 func TestTKEYGarbage(t *testing.T) {
 	port := freePort(t)
-	server, _ := kerberosServer(t, "one.example.org")
+	server, _ := kerberosServer(t, "one.example.org", time.Now)
 	probeServers.Store("one", server)
 	t.Cleanup(func() { probeServers.Delete("one") })
 	start(t, fmt.Sprintf("one.org:%s {\nbind 127.0.0.1\nprobe one\n%s}", port, tsigBlock))

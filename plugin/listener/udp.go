@@ -17,6 +17,9 @@ const (
 
 	// maxInFlight bounds the UDP requests that are worked on at a time on one socket. Further ones are dropped.
 	maxInFlight = 10000
+
+	// maxIdle is the number of goroutines per socket that wait for the next UDP request.
+	maxIdle = 64
 )
 
 // buffers holds *[]byte of maxMessage octets, for reading and for packing.
@@ -56,19 +59,50 @@ func (e *endpoint) readPackets() {
 			buffers.Put(buffer)
 			continue
 		}
-		go e.servePacket(s, x, buffer, n)
+		p := packet{s, x, buffer, n}
+		select {
+		case e.work <- p:
+		default: // nobody is idle
+			go e.servePackets(p)
+		}
 	}
 }
 
-// servePacket answers one message from UDP.
-func (e *endpoint) servePacket(s *server, x *packetExchange, buffer *[]byte, n int) {
+// packet is a message that was read and the server that it goes to.
+type packet struct {
+	server   *server
+	exchange *packetExchange
+	buffer   *[]byte
+	length   int
+}
+
+// servePackets answers one packet after the other. Handing packets to a goroutine that has done it before saves growing
+// a new stack to what the plugins need, a quarter of the work of a short query.
+func (e *endpoint) servePackets(p packet) {
+	for {
+		e.servePacket(p)
+		if e.idle.Add(1) > maxIdle {
+			e.idle.Add(-1)
+			return
+		}
+		select {
+		case p = <-e.work:
+			e.idle.Add(-1)
+		case <-e.quit:
+			return
+		}
+	}
+}
+
+func (e *endpoint) servePacket(p packet) {
+	s, x := p.server, p.exchange
 	defer func() {
 		e.busy.Add(-1)
 		s.requests.leave()
 	}()
 	x.responseWriter.back = x
 	x.responseWriter.server = s
-	s.serve(&x.responseWriter, (*buffer)[:n], func() { buffers.Put(buffer) })
+	s.serve(&x.responseWriter, (*p.buffer)[:p.length], func() { buffers.Put(p.buffer) })
 }
 
 // readPacket reads one message and who sent it.
