@@ -13,6 +13,11 @@
 // and type fit a record grants or denies its change, and no rule is a refusal.
 // The deletion of everything at a name asks for each type that is there.
 //
+// In nonsecure-and-secure mode unsigned updates have the identity anonymous,
+// which no other identity includes, and may do what grant anonymous owner .
+// lets them. Where any rule names anonymous, or has the type tcp-self or
+// 6to4-self, the rules alone decide on them.
+//
 // The rule owner is this server's own, and without rules the default. It is
 // what Active Directory does with an access list on each name:
 //

@@ -49,9 +49,9 @@ func (e *effect) exceeds(index, max int) bool {
 }
 
 // maxComparisons bounds the comparisons of records in one trial, and so what
-// an update of thousands of records to one name can cost. A sensible update
-// makes a few dozen.
-const maxComparisons = 50_000
+// an update of thousands of records can cost. A sensible update makes a few
+// dozen.
+const maxComparisons = 10_000
 
 // A set is an RRset as the update leaves it so far.
 type set struct {

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -171,6 +172,37 @@ func everyRule(t *testing.T, m *dns.Msg) {
 		p := newPolicy(t, policy.Config{Mode: policy.NonsecureAndSecure, Rules: parseRules(t, policies[i].Rules)})
 		for _, id := range []policy.Identity{stranger, {}, {Kind: policy.Static, Name: "key1."}} {
 			p.Authorizer(id)(z.Snapshot(), &zone.Update{Message: m})
+		}
+	}
+}
+
+// TestCostIsBounded puts the longest updates that the zone takes to sets of
+// records far larger than updates can make them. If every record of the one
+// were compared with every record of the other, it would take minutes.
+func TestCostIsBounded(t *testing.T) {
+	const origin = "example.test."
+	seed := mustRecords(t, origin)
+	var large []string
+	for i := range 5_000 {
+		large = append(large, fmt.Sprintf("add large PTR h%d; add large TXT %d", i, i))
+	}
+	seed = append(seed, changes(t, strings.Join(large, ";"))...)
+	z := openZone(t, origin, seed, zone.Config{})
+	p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{
+		"grant key1. name large.example.test PTR A TXT(1)",
+		"grant EXAMPLE.TEST owner .",
+	})})
+	for _, change := range []string{
+		"delete large PTR", "delete large PTR none", "delete large", "add large PTR x%d", "delete large TXT x%d",
+		"add large TXT x%d", "add name%d.x.y A 192.0.2.1", "add a A 192.0.2.1", "delete a",
+	} {
+		var lines []string
+		for i := range 2_000 {
+			lines = append(lines, strings.ReplaceAll(change, "%d", fmt.Sprint(i)))
+		}
+		u := &zone.Update{Message: &dns.Msg{Ns: changes(t, strings.Join(lines, ";"))}}
+		for _, id := range []policy.Identity{stranger, {Kind: policy.Static, Name: "key1."}} {
+			p.Authorizer(id)(z.Snapshot(), u)
 		}
 	}
 }

@@ -50,6 +50,31 @@ type nameState struct {
 
 	worked bool // effect is set
 	effect effect
+
+	pointers [2]pointerSet // the name's PTR and SRV records
+}
+
+// pointerSet is an RRset whose records are judged one by one. It is fetched and
+// judged once, however often an update speaks of it.
+type pointerSet struct {
+	fetched bool
+	records []dns.RR
+	judged  bool
+	rule    *rule
+	ok      bool
+}
+
+// pointerSet returns what is known of the name's PTR or SRV records.
+func (t *trial) pointerSet(n *nameState, rrtype uint16) *pointerSet {
+	p := &n.pointers[0]
+	if rrtype == dns.TypeSRV {
+		p = &n.pointers[1]
+	}
+	if !p.fetched {
+		p.fetched = true
+		p.records = t.zone.RRset(n.name, rrtype)
+	}
+	return p
 }
 
 // A hint is why a rule that seemed to fit did not.
@@ -188,7 +213,7 @@ func (t *trial) judge(i int, n *nameState, rr dns.RR) (*rule, bool) {
 	case h.Class == dns.ClassANY && hasTarget:
 		return t.judgeSet(n, h.Rrtype)
 	case h.Class == dns.ClassNONE && hasTarget:
-		if !t.present(n.name, rr) {
+		if !t.present(n, rr) {
 			return nil, true
 		}
 		return t.match(n, h.Rrtype, target(rr))
@@ -234,18 +259,25 @@ func (t *trial) judgeAll(n *nameState) (*rule, bool) {
 // judgeSet decides on the deletion of an RRset whose records name a target:
 // each record that is there must be granted.
 func (t *trial) judgeSet(n *nameState, rrtype uint16) (*rule, bool) {
-	for _, rr := range t.zone.RRset(n.name, rrtype) {
+	p := t.pointerSet(n, rrtype)
+	if p.judged {
+		return p.rule, p.ok
+	}
+	p.judged, p.ok = true, true
+	for _, rr := range p.records {
 		if r, ok := t.match(n, rrtype, target(rr)); !ok {
-			return r, false
+			p.rule, p.ok = r, false
+			break
 		}
 	}
-	return nil, true
+	return p.rule, p.ok
 }
 
 // present reports whether the record, of class NONE, may be in the zone.
-func (t *trial) present(name string, rr dns.RR) bool {
-	for _, held := range t.zone.RRset(name, rr.Header().Rrtype) {
-		if same, certain := sameRecord(held, rr, false); same || !certain {
+func (t *trial) present(n *nameState, rr dns.RR) bool {
+	for _, held := range t.pointerSet(n, rr.Header().Rrtype).records {
+		t.spent++
+		if same, certain := sameRecord(held, rr, false); same || !certain || t.spent > maxComparisons {
 			return true
 		}
 	}
