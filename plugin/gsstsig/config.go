@@ -16,19 +16,20 @@ import (
 
 // config is one gsstsig block as written in the Corefile, checked for form but with no file opened.
 type config struct {
-	position   string            // of the block: Corefile and line
-	origins    []string          // the server block's zones, canonical
-	keytabs    []string          // files
-	realms     []string          // client realms; empty: the keytabs' own
-	principals []krb5.Principal  // service principals; empty: every DNS/host of the keytabs
-	seeds      map[string]string // origin to master file
-	mode       policy.Mode
+	position   string                 // of the block: Corefile and line
+	origins    []string               // the server block's zones, canonical
+	keytabs    []string               // files
+	realms     []string               // client realms; empty: the keytabs' own
+	principals []krb5.Principal       // service principals; empty: every DNS/host of the keytabs
+	seeds      map[string]string      // origin to master file
+	mode       policy.Mode            // of the zones that modes does not name
+	modes      map[string]policy.Mode // by origin
 	rules      []policy.Rule
 }
 
 // parse reads the gsstsig block. Errors name the Corefile line.
 func parse(c *caddy.Controller) (*config, error) {
-	conf := &config{mode: policy.Secure, seeds: make(map[string]string)}
+	conf := &config{mode: policy.Secure, modes: make(map[string]policy.Mode), seeds: make(map[string]string)}
 	for _, origin := range plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys) {
 		conf.origins = append(conf.origins, dns.CanonicalName(origin))
 	}
@@ -83,18 +84,30 @@ func parse(c *caddy.Controller) (*config, error) {
 			}
 			conf.seeds[origin] = below(root, args[0])
 		case "updates":
-			if len(args) != 1 {
-				return nil, c.Errf("updates wants one of none, secure, nonsecure-and-secure")
+			if len(args) == 0 {
+				return nil, c.Errf("updates wants one of none, secure, nonsecure-and-secure, and zones if it is not for all: updates MODE [ZONE...]")
 			}
-			if modeGiven {
-				return nil, c.Errf("updates is given twice")
-			}
-			modeGiven = true
 			mode, err := policy.ParseMode(args[0])
 			if err != nil {
 				return nil, c.Errf("updates: %v", err)
 			}
-			conf.mode = mode
+			if len(args) == 1 {
+				if modeGiven {
+					return nil, c.Errf("updates is given twice for all zones")
+				}
+				modeGiven = true
+				conf.mode = mode
+			}
+			for _, arg := range args[1:] {
+				origin, err := conf.origin(arg)
+				if err != nil {
+					return nil, c.Errf("updates %s: %v", args[0], err)
+				}
+				if _, ok := conf.modes[origin]; ok {
+					return nil, c.Errf("updates is given twice for zone %s", origin)
+				}
+				conf.modes[origin] = mode
+			}
 		case "grant", "deny":
 			rule, err := policy.ParseRule(args, line, property == "deny")
 			if err != nil {
@@ -126,9 +139,14 @@ func (conf *config) seedOrigin(args []string) (string, error) {
 		}
 		return conf.origins[0], nil
 	}
-	hosts := plugin.Host(args[0]).NormalizeExact()
+	return conf.origin(args[0])
+}
+
+// origin finds the zone of the server block that a word of the Corefile names.
+func (conf *config) origin(word string) (string, error) {
+	hosts := plugin.Host(word).NormalizeExact()
 	if len(hosts) != 1 {
-		return "", fmt.Errorf("%q is not a zone", args[0])
+		return "", fmt.Errorf("%q is not a zone", word)
 	}
 	want := dns.CanonicalName(hosts[0])
 	for _, origin := range conf.origins {
@@ -137,6 +155,14 @@ func (conf *config) seedOrigin(args []string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("%s is not a zone of this server block (%s)", want, strings.Join(conf.origins, " "))
+}
+
+// modeOf is the mode of updates in a zone.
+func (conf *config) modeOf(origin string) policy.Mode {
+	if mode, ok := conf.modes[origin]; ok {
+		return mode
+	}
+	return conf.mode
 }
 
 // position tells where in the Corefile the current word stands.

@@ -20,10 +20,10 @@ const pluginName = "gsstsig"
 type Handler struct {
 	Next plugin.Handler
 
-	zones  map[string]*zone.Zone // by origin
-	names  plugin.Zones          // the origins, for the longest match
-	server *gsstsig.Server       // the contexts and keytab of the block
-	policy *policy.Policy
+	zones    map[string]*zone.Zone     // by origin
+	policies map[string]*policy.Policy // by origin
+	names    plugin.Zones              // the origins, for the longest match
+	server   *gsstsig.Server           // the contexts and keytab of the block
 
 	// Set when CoreDNS starts, nil where the server block does not use the transfer plugin.
 	transfers *transfer.Transfer

@@ -256,6 +256,13 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// TestModePerZone: a zone may have a mode of its own, as in Active Directory.
+func TestModePerZone(t *testing.T) {
+	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nupdates nonsecure-and-secure 2.0.192.in-addr.arpa", 1))
+	want(t, "the secure zone", s.exchange(message(t, "example.test.", "+printer.example.test. 300 A 192.0.2.7")).Rcode, dns.RcodeRefused)
+	want(t, "the other one", s.exchange(message(t, "2.0.192.in-addr.arpa.", "+7.2.0.192.in-addr.arpa. 300 PTR printer.example.test.")).Rcode, dns.RcodeSuccess)
+}
+
 // TestReload: what clients hold and what they wrote outlives a reload, and a bad Corefile changes nothing.
 func TestReload(t *testing.T) {
 	s := start(t, smallCorefile)

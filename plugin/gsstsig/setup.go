@@ -113,7 +113,7 @@ func (b *block) open(conf *config, addresses []net.IP) (*Handler, error) {
 	for _, line := range describeKeys(keys) {
 		log.Info(line)
 	}
-	handler := &Handler{zones: make(map[string]*zone.Zone), server: server}
+	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server}
 	protected := slices.Clone(hosts)
 	for _, origin := range conf.origins {
 		z, err := b.openZone(conf, origin, primaryFor(origin, hosts), addresses)
@@ -127,9 +127,13 @@ func (b *block) open(conf *config, addresses []net.IP) (*Handler, error) {
 			log.Warning(line)
 		}
 	}
-	handler.policy, err = policy.New(policy.Config{Mode: conf.mode, Rules: conf.rules, Realms: realms, Protected: protected})
-	if err != nil {
-		return nil, err
+	for _, origin := range conf.origins {
+		handler.policies[origin], err = policy.New(policy.Config{
+			Mode: conf.modeOf(origin), Rules: conf.rules, Realms: realms, Protected: protected,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	handler.ready.Store(true)
 	return handler, nil
@@ -181,7 +185,7 @@ func (b *block) openZone(conf *config, origin, mname string, addresses []net.IP)
 		log.Infof("zone %s: kept over the reload, serial %d", origin, soa.Serial)
 	} else {
 		log.Infof("zone %s: serial %d, primary server %s, from %s, in memory, updates %s",
-			origin, soa.Serial, soa.Ns, source, conf.mode)
+			origin, soa.Serial, soa.Ns, source, conf.modeOf(origin))
 	}
 	return z, nil
 }
