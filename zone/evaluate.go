@@ -231,8 +231,10 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 
 // claim adds to the effect what becomes of ownership: the claims that came
 // with the decision, tombstones for owned names that lost their records, and
-// their end for those that got some again. now is in seconds of Unix time.
-func (e *effect) claim(s *Snapshot, claims []Claim, now int64) {
+// their end for those that got some again. A tombstone from before expired
+// binds nobody: records that come to its name unclaimed are nobody's. Times are
+// in seconds of Unix time.
+func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 	principals := make(map[string]string, len(claims))
 	for _, c := range claims {
 		if key, ok := s.origin.key(c.Name); ok && c.Principal != "" {
@@ -254,6 +256,9 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now int64) {
 		if principal, claimed := principals[key]; claimed {
 			is.principal = principal
 		} else if !owned {
+			return
+		} else if old.deleted != 0 && old.deleted < expired && !after.empty() {
+			e.owners = append(e.owners, ownerEffect{key: key})
 			return
 		}
 		switch {

@@ -281,7 +281,7 @@ func TestAgainstModel(t *testing.T) {
 	for rr := range start.Records() {
 		replica[text(rr)] = true
 	}
-	for c, err := range z.Changes(t.Context(), first, m.serial) {
+	for c, err := range z.store.Changes(t.Context(), first, m.serial) {
 		if err != nil {
 			t.Fatal(err)
 		}

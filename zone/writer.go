@@ -202,9 +202,10 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 		return failed(s, d, err), nil
 	}
 	now := z.now()
-	e.claim(s, d.Own, now.Unix())
+	expired := now.Add(-z.lifetime).Unix()
+	e.claim(s, d.Own, now.Unix(), expired)
 	if !e.empty() {
-		e.expire(s, now.Add(-z.lifetime).Unix(), z.limits.Tombstones)
+		e.expire(s, expired, z.limits.Tombstones)
 	}
 	return Result{
 		Rcode:    dns.RcodeSuccess,

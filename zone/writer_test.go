@@ -191,7 +191,8 @@ func TestTombstonesExpire(t *testing.T) {
 	// One that is taken up in the same update stays.
 	next, _, _ := z.Snapshot().tombstones.Min()
 	key, _ := splitTombstoneKey(next)
-	apply(t, z, "U "+z.origin.nameOf(key)+" 5 IN A 192.0.2.2")
+	name := z.origin.nameOf(key)
+	applyAs(t, z, "U "+name+" 5 IN A 192.0.2.2", Claim{name, "bob"})
 	apply(t, z, "U x.example.test. 5 IN A 192.0.2.3")
 	apply(t, z, "U x.example.test. 5 IN A 192.0.2.4")
 	if owners() != 1 {
@@ -207,6 +208,20 @@ func TestTombstonesExpire(t *testing.T) {
 	if _, _, err := memory.Load(t.Context(), countOwners{&kept}); err != nil || kept != 1 {
 		t.Errorf("%d owners in the store, %v", kept, err)
 	}
+}
+
+// An owner whose time is over gets nothing that comes to the name later, though the entry was still there.
+func TestExpiredOwnerDoesNotComeBack(t *testing.T) {
+	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	z := openText(t, testApex, func(config *Config) { config.Now, config.TombstoneLifetime = c.now, 24*time.Hour })
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", "alice"})
+	apply(t, z, "U a.example.test. 0 ANY ANY")
+	c.at = c.at.Add(25 * time.Hour)
+	apply(t, z, "U a.example.test. 5 IN A 192.0.2.2")
+	if own, owned := z.Snapshot().Owner("a.example.test."); owned {
+		t.Errorf("owned by %+v", own)
+	}
+	verify(t, z.Snapshot())
 }
 
 type countOwners struct{ n *int }
@@ -575,7 +590,7 @@ func TestChangesForTransfer(t *testing.T) {
 	apply(t, z, "U a.example.test. 60 IN A 192.0.2.3")
 	apply(t, z, "U a.example.test. 0 ANY ANY")
 	var got []string
-	for c, err := range z.Changes(t.Context(), 10, 12) {
+	for c, err := range z.store.Changes(t.Context(), 10, 12) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -599,7 +614,7 @@ func TestChangesForTransfer(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	for _, err := range z.Changes(t.Context(), 9, 12) {
+	for _, err := range z.store.Changes(t.Context(), 9, 12) {
 		if !errors.Is(err, store.ErrHistory) {
 			t.Error(err)
 		}

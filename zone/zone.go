@@ -1,10 +1,8 @@
 package zone
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -208,13 +206,6 @@ func (z *Zone) Origin() string { return z.origin.name }
 
 // Snapshot returns the zone's present state. It never blocks.
 func (z *Zone) Snapshot() *Snapshot { return z.current.Load() }
-
-// Changes yields the changes that lead from one serial to another, both of
-// which the zone has had, oldest first, for an incremental transfer. The error
-// is store.ErrHistory if they are not kept any more.
-func (z *Zone) Changes(ctx context.Context, from, to uint32) iter.Seq2[store.Change, error] {
-	return z.store.Changes(ctx, from, to)
-}
 
 // Close ends the writer after the batch it is at, and closes the store.
 // Snapshots stay usable; updates get SERVFAIL. It may be called again.
