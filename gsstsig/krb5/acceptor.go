@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"golang.org/x/crypto/cryptobyte"
 )
@@ -133,6 +134,7 @@ type AcceptorContext struct {
 	peer     Principal
 	service  Principal
 	expires  time.Time
+	groups   []unique.Handle[string] // shared by all contexts: clients have groups in common
 	session  *session
 }
 
@@ -170,7 +172,7 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 	if err != nil {
 		return nil, &Error{Code: codeGeneric, Reason: "the AP-REP cannot be made", Service: req.ticket.service.shown(), err: err}
 	}
-	c.peer, c.service, c.expires, c.session = h.ticket.client, h.service, h.ticket.end, session
+	c.peer, c.service, c.expires, c.groups, c.session = h.ticket.client, h.service, h.ticket.end, h.groups, session
 	return reply, nil
 }
 
@@ -233,6 +235,8 @@ type handshake struct {
 	req      apReq
 
 	service       Principal
+	key           *serviceKey // that decrypted the ticket
+	groups        []unique.Handle[string]
 	plain         [][]byte // decrypted, to be wiped
 	ticket        encTicketPart
 	authenticator authenticator
@@ -256,7 +260,7 @@ func (h *handshake) verify() *Error {
 		return &Error{Code: codeNoKey, Reason: "the client asks for user-to-user authentication, which a service with a keytab does not do", err: ErrNotAccepted}
 	}
 	for _, step := range []func() *Error{
-		h.openTicket, h.openAuthenticator, h.checkTimes, h.checkClient, h.checkGSS, h.checkReplay,
+		h.openTicket, h.openAuthenticator, h.checkTimes, h.checkClient, h.checkGSS, h.checkPAC, h.checkReplay,
 	} {
 		if err := step(); err != nil {
 			return err
@@ -296,7 +300,7 @@ func (h *handshake) openTicket() *Error {
 		if !ok {
 			return &Error{Code: codeModified, Reason: "the decrypted ticket is malformed", err: ErrMalformed}
 		}
-		h.service, h.ticket = k.principal, part
+		h.key, h.service, h.ticket = k, k.principal, part
 		return h.takeSessionKey()
 	}
 	return h.noKey(keys, try)

@@ -122,6 +122,20 @@ func (c *cipherKeys) integrity(data []byte) []byte {
 	return mac.Sum(nil)[:c.encryption.macSize]
 }
 
+// checksumKey is the key of the type's required checksum: Kc of RFC 3961,
+// section 5.3.
+func (k key) checksumKey(usage uint32) []byte {
+	return k.encryption.derive(k.value, usage, forChecksum)
+}
+
+// checksum is the type's required checksum with a key of checksumKey (RFC
+// 3962, section 7; RFC 8009, section 6).
+func (e *encryption) checksum(key []byte, message []byte) []byte {
+	mac := hmac.New(e.hash, key)
+	mac.Write(message)
+	return mac.Sum(nil)[:e.macSize]
+}
+
 // cts calls gokrb5's AES with cipher text stealing. Lengths were checked
 // before; should it panic nevertheless, that is a message which does not
 // decrypt, not the end of the server.

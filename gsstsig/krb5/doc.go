@@ -34,6 +34,12 @@
 // authenticator repeats is only compared with it. A replay cache remembers
 // each authenticator for as long as its time lets it be accepted again, and
 // each context remembers the sequence numbers of the MICs it has verified.
+//
+// Tickets of Active Directory carry the client's groups in a PAC (package
+// pac). It is verified with the service's key before anything in it counts; a
+// ticket with one that is not right is refused, a ticket without one is that
+// of a client without groups.
+//
 // Addresses in tickets are not looked at, as in other GSS acceptors: tickets
 // rarely have any, and clients sit behind address translation.
 //

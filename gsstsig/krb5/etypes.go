@@ -26,20 +26,21 @@ const (
 // encryption is one encryption type: its sizes in octets, its hash and its
 // cipher.
 type encryption struct {
-	id      int32
-	keySize int // of a key, and of a derived encryption key
-	macSize int // of the truncated HMAC
-	subSize int // of a derived integrity or checksum key
-	hash    func() hash.Hash
-	sha2    bool // RFC 8009: its own derivation, and MAC over the cipher text
-	cipher  etype.EType
+	id           int32
+	checksumType int32 // its required checksum
+	keySize      int   // of a key, and of a derived encryption key
+	macSize      int   // of the truncated HMAC
+	subSize      int   // of a derived integrity or checksum key
+	hash         func() hash.Hash
+	sha2         bool // RFC 8009: its own derivation, and MAC over the cipher text
+	cipher       etype.EType
 }
 
 var encryptions = map[int32]*encryption{
-	aes128SHA1: {id: aes128SHA1, keySize: 16, macSize: 12, subSize: 16, hash: sha1.New, cipher: crypto.Aes128CtsHmacSha96{}},
-	aes256SHA1: {id: aes256SHA1, keySize: 32, macSize: 12, subSize: 32, hash: sha1.New, cipher: crypto.Aes256CtsHmacSha96{}},
-	aes128SHA2: {id: aes128SHA2, keySize: 16, macSize: 16, subSize: 16, hash: sha256.New, sha2: true, cipher: crypto.Aes128CtsHmacSha256128{}},
-	aes256SHA2: {id: aes256SHA2, keySize: 32, macSize: 24, subSize: 24, hash: sha512.New384, sha2: true, cipher: crypto.Aes256CtsHmacSha384192{}},
+	aes128SHA1: {id: aes128SHA1, checksumType: 15, keySize: 16, macSize: 12, subSize: 16, hash: sha1.New, cipher: crypto.Aes128CtsHmacSha96{}},
+	aes256SHA1: {id: aes256SHA1, checksumType: 16, keySize: 32, macSize: 12, subSize: 32, hash: sha1.New, cipher: crypto.Aes256CtsHmacSha96{}},
+	aes128SHA2: {id: aes128SHA2, checksumType: 19, keySize: 16, macSize: 16, subSize: 16, hash: sha256.New, sha2: true, cipher: crypto.Aes128CtsHmacSha256128{}},
+	aes256SHA2: {id: aes256SHA2, checksumType: 20, keySize: 32, macSize: 24, subSize: 24, hash: sha512.New384, sha2: true, cipher: crypto.Aes256CtsHmacSha384192{}},
 }
 
 // defaultEncryptionTypes are those let in when the configuration names none.
@@ -77,6 +78,7 @@ const (
 	usageTicket        = 2
 	usageAuthenticator = 11
 	usageAPRep         = 12
+	usagePAC           = 17 // for other than Kerberos' own checksums (MS-PAC, section 2.8)
 	usageAcceptorSign  = 23
 	usageInitiatorSign = 25
 )
@@ -105,7 +107,7 @@ var foldedConstants = foldConstants()
 
 func foldConstants() map[derivation][]byte {
 	m := make(map[derivation][]byte)
-	for _, usage := range []uint32{usageTicket, usageAuthenticator, usageAPRep, usageAcceptorSign, usageInitiatorSign} {
+	for _, usage := range []uint32{usageTicket, usageAuthenticator, usageAPRep, usagePAC, usageAcceptorSign, usageInitiatorSign} {
 		for _, purpose := range []byte{forChecksum, forIntegrity, forEncryption} {
 			d := derivation{usage, purpose}
 			m[d] = rfc3961.Nfold(d.constant(), aes.BlockSize*8)

@@ -38,6 +38,7 @@ type serviceKey struct {
 	principal Principal
 	version   uint32
 	ticket    cipherKeys
+	pac       []byte // that signs PACs
 }
 
 // OpenKeytabs reads the files. If one is missing, unreadable, not a keytab, or
@@ -108,6 +109,7 @@ func newKeySet(files []keytabFile) *keySet {
 				principal: e.info.Principal,
 				version:   e.info.Version,
 				ticket:    e.key.cipherKeys(usageTicket),
+				pac:       e.key.checksumKey(usagePAC),
 			})
 		}
 	}

@@ -75,9 +75,8 @@ func appendAPReq(b *cryptobyte.Builder, options bitFlags, ticket []byte, authent
 	})
 }
 
-// encTicketPart is what the KDC tells the service. Addresses and authorization
-// data (where Active Directory puts its PAC) are checked for their outermost
-// shape only.
+// encTicketPart is what the KDC tells the service. Addresses are checked for
+// their outermost shape only.
 type encTicketPart struct {
 	flags         bitFlags
 	keyType       int32
@@ -85,24 +84,30 @@ type encTicketPart struct {
 	client        Principal
 	transitedType int32
 	transited     []byte // realms passed on the way, compressed; empty for one hop
+	authTime      time.Time
 	start, end    time.Time
+	authorization []byte // an encoded AuthorizationData; nil when absent
 }
 
 func parseEncTicketPart(b []byte) (encTicketPart, bool) {
 	var p encTicketPart
 	var renew time.Time
+	var authorization cryptobyte.String
 	s, ok := readMessage(b, tagEncTicketPart)
 	ok = ok && readFlags(&s, 0, &p.flags) &&
 		readTypedOctets(&s, 1, &p.keyType, &p.keyValue) &&
 		readName(&s, 2, &p.client.Realm) && p.client.Realm != "" &&
 		readPrincipalName(&s, 3, &p.client.Components) &&
 		readTypedOctets(&s, 4, &p.transitedType, &p.transited) &&
-		readTime(&s, 5, &p.start) && // authtime, which counts where starttime is missing
+		readTime(&s, 5, &p.authTime)
+	p.start = p.authTime // where starttime is missing
+	ok = ok &&
 		(!s.PeekASN1Tag(field(6)) || readTime(&s, 6, &p.start)) &&
 		readTime(&s, 7, &p.end) &&
 		(!s.PeekASN1Tag(field(8)) || readTime(&s, 8, &renew)) &&
 		s.SkipOptionalASN1(field(9)) &&
-		s.SkipOptionalASN1(field(10)) && s.Empty()
+		(!s.PeekASN1Tag(field(10)) || s.ReadASN1(&authorization, field(10))) && s.Empty()
+	p.authorization = authorization
 	return p, ok
 }
 

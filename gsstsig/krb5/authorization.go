@@ -1,0 +1,178 @@
+package krb5
+
+import (
+	"crypto/hmac"
+	"errors"
+	"strings"
+	"time"
+	"unique"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/pac"
+)
+
+// Types of authorization data (RFC 4120, section 5.2.6, and section 7.5.4).
+const (
+	adIfRelevant = 1
+	adPAC        = 128
+)
+
+// Bounds on authorization data. The PAC of a real ticket is the first element
+// of the only AD-IF-RELEVANT.
+const (
+	maxAuthorizationDepth    = 4
+	maxAuthorizationElements = 64
+)
+
+// authorizationElement is one element of AuthorizationData.
+type authorizationElement struct {
+	kind int32
+	data []byte
+}
+
+// readAuthorizationData takes an AuthorizationData apart, which may be empty,
+// even of octets.
+func readAuthorizationData(b []byte, room int) ([]authorizationElement, bool) {
+	s := cryptobyte.String(b)
+	if s.Empty() {
+		return nil, true
+	}
+	var seq cryptobyte.String
+	if !s.ReadASN1(&seq, asn1.SEQUENCE) || !s.Empty() {
+		return nil, false
+	}
+	var list []authorizationElement
+	for !seq.Empty() {
+		var element cryptobyte.String
+		var e authorizationElement
+		if len(list) == room || !seq.ReadASN1(&element, asn1.SEQUENCE) ||
+			!readInt32(&element, 0, &e.kind) || !readOctets(&element, 1, &e.data) || !element.Empty() {
+			return nil, false
+		}
+		list = append(list, e)
+	}
+	return list, true
+}
+
+// findPAC looks for the PAC in a ticket's authorization data: at the top, or
+// in AD-IF-RELEVANT within bounds. Other elements are passed over, as they
+// are by other acceptors; kinds that restrict what a ticket is good for are
+// not in use. found is nil if there is none. What cannot be read, or has two
+// PACs, is an error: nobody could say then which groups the client is in.
+func findPAC(b []byte) (found []byte, err error) {
+	level := [][]byte{b}
+	elements := 0
+	for depth := 0; len(level) > 0; depth++ {
+		if depth == maxAuthorizationDepth {
+			return nil, errors.New("is nested too deeply")
+		}
+		var inner [][]byte
+		for _, data := range level {
+			list, ok := readAuthorizationData(data, maxAuthorizationElements-elements)
+			if !ok {
+				return nil, errors.New("is malformed or too much")
+			}
+			elements += len(list)
+			for _, e := range list {
+				switch {
+				case e.kind == adIfRelevant:
+					inner = append(inner, e.data)
+				case e.kind == adPAC && found != nil:
+					return nil, errors.New("has two PACs")
+				case e.kind == adPAC:
+					found = e.data
+					if found == nil {
+						found = []byte{}
+					}
+				}
+			}
+		}
+		level = inner
+	}
+	return found, nil
+}
+
+// checkPAC verifies the PAC, if the ticket has one, and takes the client's
+// groups from it. A ticket without a PAC is one of a client without groups.
+//
+// A ticket whose PAC is not right is refused as a whole, as Windows and Samba
+// do: the KDC does not make such, so something is amiss that may reach beyond
+// the groups. MIT Kerberos would go on without groups; but then a rule that
+// denies something to a group could be escaped.
+func (h *handshake) checkPAC() *Error {
+	b, err := findPAC(h.ticket.authorization)
+	if err != nil {
+		return &Error{Code: codeModified, Reason: "the authorization data in the ticket of " + h.ticket.client.shown() + " " + err.Error(), err: ErrMalformed}
+	}
+	if b == nil {
+		return nil
+	}
+	p, err := pac.Open(b, h.key.verifyPAC)
+	switch {
+	case errors.Is(err, pac.ErrSignature):
+		return &Error{
+			Code:   codeModified,
+			Reason: "the PAC in the ticket of " + h.ticket.client.shown() + " is not signed with the key of " + h.service.shown(),
+			Advice: "find out who made it: a PAC was changed, or a KDC passes on PACs of another realm without signing them anew",
+			err:    ErrIntegrity,
+		}
+	case err != nil:
+		return &Error{Code: codeModified, Reason: "the ticket of " + h.ticket.client.shown() + " has a " + err.Error(), err: ErrMalformed}
+	case !p.AuthTime.Equal(h.ticket.authTime) || !isClientOfPAC(p.Client, h.ticket.client):
+		return &Error{
+			Code:   codeBadMatch,
+			Reason: "the PAC in the ticket of " + h.ticket.client.shown() + " is of " + shown(p.Client) + ", authenticated at " + p.AuthTime.Format(time.RFC3339) + "; the ticket says " + h.ticket.authTime.Format(time.RFC3339),
+			err:    ErrMismatch,
+		}
+	}
+	if p.User != "" {
+		h.groups = append(h.groups, unique.Make(p.User))
+	}
+	for _, g := range p.Groups {
+		if g != p.User {
+			h.groups = append(h.groups, unique.Make(g))
+		}
+	}
+	return nil
+}
+
+// isClientOfPAC compares the name in a PAC with that in the ticket. Most KDCs
+// write it without realm; some escape what is special in it, others do not;
+// and for clients that come through S4U2Self from another realm it has one.
+func isClientOfPAC(name string, client Principal) bool {
+	plain := strings.Join(client.Components, "/")
+	return name == plain || name == client.Name() ||
+		name == plain+"@"+client.Realm || name == client.String()
+}
+
+// verifyPAC is the pac.Verifier with this key.
+func (k *serviceKey) verifyPAC(checksumType int32, message, checksum []byte) bool {
+	e := k.ticket.encryption
+	return checksumType == e.checksumType && hmac.Equal(e.checksum(k.pac, message), checksum)
+}
+
+// Groups are the security identifiers (SIDs) of the client, for example
+// "S-1-5-21-3623811015-3361044348-30300820-1103": its own, that of its primary
+// group, and those of the groups that its domain controller found it to be a
+// member of. They come from the PAC of the ticket, which was verified with the
+// service's key. A ticket without a PAC, or one from a KDC that knows no
+// groups, has none: rules should therefore grant to groups, not deny.
+//
+// For a client of a trusted domain these are the groups that its own domain's
+// controller claims, and those of our domain that our KDC added. It is our KDC
+// that must drop what the other has no right to claim (SID filtering; MS-PAC,
+// section 4.1.2): it signs what is left, and nothing is left to tell them
+// apart by. Where a trust is set up without SID filtering, its realm can put
+// its clients into any of our groups; do not list it then.
+func (c *AcceptorContext) Groups() []string {
+	if len(c.groups) == 0 {
+		return nil
+	}
+	list := make([]string, len(c.groups))
+	for i, g := range c.groups {
+		list[i] = g.Value()
+	}
+	return list
+}
