@@ -40,7 +40,7 @@ const (
 // ends before the writer has taken the update it is not applied and the answer
 // is SERVFAIL; after that ctx has no effect.
 func (z *Zone) Apply(ctx context.Context, u *Update) Result {
-	request, err := parse(z.origin, u.Message, &z.limits)
+	request, err := parse(z.origin, u.Message, &z.settings.Load().limits)
 	if err != nil {
 		return z.failure(err)
 	}
@@ -56,7 +56,7 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	select {
 	case z.queue <- p:
 	default:
-		return z.failure(&LimitError{Limit: "Queue", Max: z.limits.Queue})
+		return z.failure(&LimitError{Limit: "Queue", Max: cap(z.queue)})
 	}
 	select {
 	case r := <-p.done:
@@ -93,7 +93,7 @@ func failed(s *Snapshot, d Decision, err error) Result {
 // write is the zone's one writer.
 func (z *Zone) write() {
 	defer close(z.stopped)
-	batch := make([]*pending, 0, z.limits.Batch)
+	batch := make([]*pending, 0, z.settings.Load().limits.Batch)
 	for {
 		select {
 		case <-z.closing:
@@ -197,15 +197,16 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 		r.Rcode = rcode
 		return r, nil
 	}
-	e, err := p.request.evaluate(s, &z.limits)
+	set := z.settings.Load()
+	e, err := p.request.evaluate(s, &set.limits)
 	if err != nil {
 		return failed(s, d, err), nil
 	}
 	now := z.now()
-	expired := now.Add(-z.lifetime).Unix()
+	expired := now.Add(-set.lifetime).Unix()
 	e.claim(s, d.Own, now.Unix(), expired)
 	if !e.empty() {
-		e.expire(s, expired, z.limits.Tombstones)
+		e.expire(s, expired, set.limits.Tombstones)
 	}
 	return Result{
 		Rcode:    dns.RcodeSuccess,

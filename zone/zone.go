@@ -125,8 +125,7 @@ type Result struct {
 type Zone struct {
 	origin   *origin
 	store    store.Store
-	limits   Limits
-	lifetime time.Duration
+	settings atomic.Pointer[settings]
 	now      func() time.Time
 
 	// current is what readers see. Only the writer stores to it.
@@ -137,6 +136,12 @@ type Zone struct {
 	stopped  chan struct{} // closed when the writer has ended
 	close    sync.Once
 	closeErr error
+}
+
+// settings are what Configure may change while the zone is served.
+type settings struct {
+	limits   Limits
+	lifetime time.Duration // of tombstones
 }
 
 // Open loads the zone from its store, or fills an empty store with the seed.
@@ -150,21 +155,17 @@ func Open(config Config) (*Zone, error) {
 		return nil, fmt.Errorf("zone %s: no store", o.name)
 	}
 	z := &Zone{
-		origin:   o,
-		store:    config.Store,
-		limits:   config.Limits.withDefaults(),
-		lifetime: config.TombstoneLifetime,
-		now:      config.Now,
-		closing:  make(chan struct{}),
-		stopped:  make(chan struct{}),
+		origin:  o,
+		store:   config.Store,
+		now:     config.Now,
+		closing: make(chan struct{}),
+		stopped: make(chan struct{}),
 	}
-	if z.lifetime <= 0 {
-		z.lifetime = 7 * 24 * time.Hour
-	}
+	z.Configure(config.Limits, config.TombstoneLifetime)
 	if z.now == nil {
 		z.now = time.Now
 	}
-	z.queue = make(chan *pending, z.limits.Queue)
+	z.queue = make(chan *pending, z.settings.Load().limits.Queue)
 	s, err := load(o, config.Store)
 	if err == nil && s == nil {
 		s, err = plant(o, config.Store, config.Seed)
@@ -199,6 +200,20 @@ func (l Limits) withDefaults() Limits {
 	// A set's size is counted in 16 bits.
 	l.RecordsPerSet = min(l.RecordsPerSet, maxSet)
 	return l
+}
+
+// Configure changes the limits and the lifetime of tombstones for the updates
+// that come from now on, with the defaults of Config. Queue and Batch stay what
+// they were at Open.
+func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration) {
+	if tombstoneLifetime <= 0 {
+		tombstoneLifetime = 7 * 24 * time.Hour
+	}
+	limits = limits.withDefaults()
+	if before := z.settings.Load(); before != nil {
+		limits.Queue, limits.Batch = before.limits.Queue, before.limits.Batch
+	}
+	z.settings.Store(&settings{limits: limits, lifetime: tombstoneLifetime})
 }
 
 // Origin returns the zone's name, in lower case and absolute.

@@ -68,6 +68,12 @@ func TestCorefile(t *testing.T) {
 		"seed of another zone":   {two, "keytab " + dnsKeytab + "\nfile " + seed + " other.test", "not a zone of this server block"},
 		"seed twice":             {one, "keytab " + dnsKeytab + "\nfile " + seed + "\nfile " + seed, "has a file already"},
 		"rule malformed":         {one, "keytab " + dnsKeytab + "\ngrant EXAMPLE.TEST no-such-rule . A", "no-such-rule"},
+		"limits":                 {one, "keytab " + dnsKeytab + "\nlimit rrset-records 10\nlimit zone-records 1000", ""},
+		"limit unknown":          {one, "keytab " + dnsKeytab + "\nlimit everything 10", `unknown limit "everything"`},
+		"limit of nothing":       {one, "keytab " + dnsKeytab + "\nlimit zone-records 0", "at least 1"},
+		"limit twice":            {one, "keytab " + dnsKeytab + "\nlimit queue 10\nlimit queue 20", "limit queue is given twice"},
+		"tombstones":             {one, "keytab " + dnsKeytab + "\ntombstones 24h", ""},
+		"tombstones of nothing":  {one, "keytab " + dnsKeytab + "\ntombstones 0s", "at least 1s"},
 		"property unknown":       {one, "keytab " + dnsKeytab + "\nallow all", `unknown property "allow"`},
 		"arguments":              {one, "", "takes no arguments"},
 	}

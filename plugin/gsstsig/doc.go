@@ -12,7 +12,7 @@
 //     identity may do all of it (update.go);
 //   - change: package zone applies it whole or not at all (update.go).
 //
-// The files: config.go reads the block, setup.go puts it together, state.go keeps what outlives a reload, startup.go
+// Package corefile reads the block. The files here: setup.go puts it together, state.go keeps what outlives a reload, startup.go
 // holds the words said to the administrator at start-up, lookup.go answers queries, transfer.go feeds the transfer
 // plugin, audit.go writes the log and metrics.go counts.
 package gsstsig

@@ -431,3 +431,22 @@ func TestTransferByUDP(t *testing.T) {
 		want(t, "AXFR", s.exchange(new(dns.Msg).SetAxfr("example.test.")).Rcode, rcodes[1])
 	}
 }
+
+// TestReloadTakesNewLimits: a zone that is kept over a reload goes by the limits of the new Corefile.
+func TestReloadTakesNewLimits(t *testing.T) {
+	s := start(t, smallCorefile)
+	host := s.context("host/client1.example.test")
+	add := func(n int) *dns.Msg {
+		return message(t, "example.test.", fmt.Sprintf("+client1.example.test. 300 A 192.0.2.%d", n))
+	}
+	want(t, "the first", s.signed(host, add(1)), dns.RcodeSuccess)
+	reloaded, err := s.instance.Restart(s.input(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nlimit rrset-records 1", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.instance = reloaded
+	want(t, "one too many", s.signed(host, add(2)), dns.RcodeRefused)
+	if lines := logged.lines("rcode=REFUSED", "RecordsPerSet"); len(lines) == 0 {
+		t.Error("the log does not name the limit")
+	}
+}

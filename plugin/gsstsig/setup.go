@@ -16,6 +16,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
@@ -36,7 +37,7 @@ type block struct {
 
 // setup reads a gsstsig block, opens what it names, and joins the server block's plugins and listeners.
 func setup(c *caddy.Controller) error {
-	conf, err := parse(c)
+	conf, err := corefile.Parse(c, dnsserver.GetConfig(c).Root)
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
@@ -44,7 +45,7 @@ func setup(c *caddy.Controller) error {
 	b.state = acquire(b.id, b)
 	handler, err := b.open(conf, listenAddresses(dnsserver.GetConfig(c).ListenHosts))
 	if err != nil {
-		return plugin.Error(pluginName, fmt.Errorf("%s: %w", conf.position, errors.Join(err, release(b.id, b))))
+		return plugin.Error(pluginName, fmt.Errorf("%s: %w", conf.Position, errors.Join(err, release(b.id, b))))
 	}
 
 	site := dnsserver.GetConfig(c)
@@ -69,23 +70,23 @@ func setup(c *caddy.Controller) error {
 }
 
 // open reads the block's keytabs and zones and says at start-up what the administrator should know.
-func (b *block) open(conf *config, addresses []net.IP) (*Handler, error) {
-	keytabs, err := krb5.OpenKeytabs(conf.keytabs...)
+func (b *block) open(conf *corefile.Block, addresses []net.IP) (*Handler, error) {
+	keytabs, err := krb5.OpenKeytabs(conf.Keytabs...)
 	if err != nil {
 		return nil, err
 	}
 	b.keytabs.Store(keytabs)
 	keys := keytabs.Keys()
-	services, err := resolveServices(conf.principals, keys)
+	services, err := resolveServices(conf.Principals, keys)
 	if err != nil {
 		return nil, err
 	}
 	hosts := serviceHosts(keys, services)
 	if len(hosts) == 0 {
 		return nil, fmt.Errorf("no DNS/<host> principal in %v, which holds %v: "+
-			"clients ask their KDC for DNS/<the server's host name>, so the keytab needs that key", conf.keytabs, principalNames(keys))
+			"clients ask their KDC for DNS/<the server's host name>, so the keytab needs that key", conf.Keytabs, principalNames(keys))
 	}
-	realms := conf.realms
+	realms := conf.Realms
 	if len(realms) == 0 {
 		realms = keytabs.Realms()
 	}
@@ -115,7 +116,7 @@ func (b *block) open(conf *config, addresses []net.IP) (*Handler, error) {
 	}
 	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server}
 	protected := slices.Clone(hosts)
-	for _, origin := range conf.origins {
+	for _, origin := range conf.Origins {
 		z, err := b.openZone(conf, origin, primaryFor(origin, hosts), addresses)
 		if err != nil {
 			return nil, err
@@ -127,9 +128,10 @@ func (b *block) open(conf *config, addresses []net.IP) (*Handler, error) {
 			log.Warning(line)
 		}
 	}
-	for _, origin := range conf.origins {
+	for _, origin := range conf.Origins {
 		handler.policies[origin], err = policy.New(policy.Config{
-			Mode: conf.modeOf(origin), Rules: conf.rules, Realms: realms, Protected: protected,
+			Mode: conf.Mode(origin), Rules: conf.Rules, Realms: realms, Protected: protected,
+			TombstoneLifetime: conf.Tombstones,
 		})
 		if err != nil {
 			return nil, err
@@ -160,10 +162,10 @@ func (b *block) reloadKeytabs() {
 
 // openZone gives the zone of that origin: the one that is being served already, or a new one from its seed file or the
 // generated apex.
-func (b *block) openZone(conf *config, origin, mname string, addresses []net.IP) (*zone.Zone, error) {
+func (b *block) openZone(conf *corefile.Block, origin, mname string, addresses []net.IP) (*zone.Zone, error) {
 	source := "the generated apex"
 	seed := func() ([]dns.RR, error) { return generatedApex(origin, mname, addresses), nil }
-	if file, ok := conf.seeds[origin]; ok {
+	if file, ok := conf.Seeds[origin]; ok {
 		source = file
 		seed = func() ([]dns.RR, error) {
 			f, err := os.Open(file)
@@ -175,17 +177,21 @@ func (b *block) openZone(conf *config, origin, mname string, addresses []net.IP)
 		}
 	}
 	z, kept, err := b.state.zone(origin, func() (*zone.Zone, error) {
-		return zone.Open(zone.Config{Origin: origin, Store: store.NewMemory(store.MemoryOptions{}), Seed: seed})
+		return zone.Open(zone.Config{
+			Origin: origin, Store: store.NewMemory(store.MemoryOptions{}), Seed: seed,
+			Limits: conf.Limits, TombstoneLifetime: conf.Tombstones,
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	soa := z.Snapshot().SOA()
 	if kept {
+		z.Configure(conf.Limits, conf.Tombstones)
 		log.Infof("zone %s: kept over the reload, serial %d", origin, soa.Serial)
 	} else {
 		log.Infof("zone %s: serial %d, primary server %s, from %s, in memory, updates %s",
-			origin, soa.Serial, soa.Ns, source, conf.modeOf(origin))
+			origin, soa.Serial, soa.Ns, source, conf.Mode(origin))
 	}
 	return z, nil
 }

@@ -1,0 +1,295 @@
+package corefile
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+// Block is one gsstsig block as written in the Corefile, checked for form but with no file opened.
+type Block struct {
+	Position   string            // of the block: Corefile and line
+	Origins    []string          // the server block's zones, canonical
+	Keytabs    []string          // files
+	Realms     []string          // client realms; empty: the keytabs' own
+	Principals []krb5.Principal  // service principals; empty: every DNS/host of the keytabs
+	Seeds      map[string]string // origin to master file
+	Database   string            // directory of the zones' databases; empty: zones live in memory
+	Rules      []policy.Rule     // of grant and deny, in their order
+	Limits     zone.Limits       // zero where the default holds
+	Tombstones time.Duration     // how long a name without records keeps its owner; zero: the default
+
+	mode  policy.Mode            // of the zones that modes does not name
+	modes map[string]policy.Mode // by origin
+	given map[string]bool        // properties that may be given once
+}
+
+// Mode is the mode of updates in one of the block's zones.
+func (b *Block) Mode(origin string) policy.Mode {
+	if mode, ok := b.modes[origin]; ok {
+		return mode
+	}
+	return b.mode
+}
+
+// DatabaseOf is the directory of one zone's database, below Database.
+func (b *Block) DatabaseOf(origin string) string { return DatabaseDirectory(b.Database, origin) }
+
+// DatabaseDirectory is where below dir the database of a zone lies. Names may hold what a path may not, such as the
+// slash of a classless reverse zone (RFC 2317).
+func DatabaseDirectory(dir, origin string) string {
+	name := strings.TrimSuffix(dns.CanonicalName(origin), ".")
+	if name == "" {
+		name = "@"
+	}
+	return filepath.Join(dir, url.PathEscape(name))
+}
+
+// limits are the words of the limit property.
+var limits = map[string]func(*zone.Limits) *int{
+	"update-records": func(l *zone.Limits) *int { return &l.UpdateRecords },
+	"update-octets":  func(l *zone.Limits) *int { return &l.UpdateOctets },
+	"rrset-records":  func(l *zone.Limits) *int { return &l.RecordsPerSet },
+	"name-types":     func(l *zone.Limits) *int { return &l.TypesPerName },
+	"zone-records":   func(l *zone.Limits) *int { return &l.ZoneRecords },
+	"zone-octets":    func(l *zone.Limits) *int { return &l.ZoneOctets },
+	"tombstones":     func(l *zone.Limits) *int { return &l.Tombstones },
+	"queue":          func(l *zone.Limits) *int { return &l.Queue },
+}
+
+// properties are the words that a block may hold.
+var properties = map[string]func(b *Block, c *caddy.Controller, root string, args []string) error{
+	"keytab":     (*Block).keytab,
+	"realm":      (*Block).realm,
+	"principal":  (*Block).principal,
+	"file":       (*Block).file,
+	"database":   (*Block).database,
+	"updates":    (*Block).updates,
+	"grant":      (*Block).grant,
+	"deny":       (*Block).deny,
+	"limit":      (*Block).limit,
+	"tombstones": (*Block).tombstones,
+}
+
+// Parse reads the gsstsig block that c stands before. Relative paths are below root. Errors name the Corefile line.
+func Parse(c *caddy.Controller, root string) (*Block, error) {
+	b := &Block{
+		Seeds: make(map[string]string),
+		mode:  policy.Secure,
+		modes: make(map[string]policy.Mode),
+		given: make(map[string]bool),
+	}
+	for _, origin := range plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys) {
+		b.Origins = append(b.Origins, dns.CanonicalName(origin))
+	}
+	if !c.Next() {
+		return nil, c.ArgErr()
+	}
+	b.Position = position(c)
+	if len(c.RemainingArgs()) > 0 {
+		return nil, c.Errf("gsstsig takes no arguments: its zones are those of the server block")
+	}
+	for c.NextBlock() {
+		property := c.Val()
+		read, ok := properties[property]
+		if !ok {
+			return nil, c.Errf("unknown property %q; gsstsig knows %s", property, strings.Join(slices.Sorted(maps.Keys(properties)), ", "))
+		}
+		if err := read(b, c, root, c.RemainingArgs()); err != nil {
+			return nil, err
+		}
+	}
+	if c.Next() {
+		return nil, plugin.ErrOnce
+	}
+	if len(b.Keytabs) == 0 {
+		return nil, c.Errf("keytab is missing: gsstsig needs the key of DNS/<this server's host name>; " +
+			"`kadmin ktadd`, `samba-tool domain exportkeytab` or `ktpass` make the file")
+	}
+	if len(b.Origins) == 0 {
+		return nil, c.Errf("the server block has no zone")
+	}
+	return b, nil
+}
+
+// once notes a property that may be given once.
+func (b *Block) once(c *caddy.Controller, property string) error {
+	if b.given[property] {
+		return c.Errf("%s is given twice", property)
+	}
+	b.given[property] = true
+	return nil
+}
+
+func (b *Block) keytab(c *caddy.Controller, root string, args []string) error {
+	if len(args) == 0 {
+		return c.Errf("keytab wants one or more files")
+	}
+	for _, file := range args {
+		b.Keytabs = append(b.Keytabs, below(root, file))
+	}
+	return nil
+}
+
+func (b *Block) realm(c *caddy.Controller, _ string, args []string) error {
+	if len(args) == 0 {
+		return c.Errf("realm wants one or more Kerberos realms")
+	}
+	b.Realms = append(b.Realms, args...)
+	return nil
+}
+
+func (b *Block) principal(c *caddy.Controller, _ string, args []string) error {
+	if len(args) == 0 {
+		return c.Errf("principal wants one or more service principals, such as DNS/ns1.example.com@EXAMPLE.COM")
+	}
+	for _, arg := range args {
+		p, err := krb5.ParsePrincipal(arg)
+		if err != nil {
+			return c.Errf("principal %q: %v", arg, err)
+		}
+		b.Principals = append(b.Principals, p)
+	}
+	return nil
+}
+
+func (b *Block) file(c *caddy.Controller, root string, args []string) error {
+	if len(args) < 1 || len(args) > 2 {
+		return c.Errf("file wants a master file and, in a block of several zones, its zone: file FILE [ZONE]")
+	}
+	if len(args) == 1 && len(b.Origins) != 1 {
+		return c.Errf("file %s: the server block has %d zones: say which one the file is for, file FILE ZONE", args[0], len(b.Origins))
+	}
+	origin := b.Origins[0]
+	if len(args) == 2 {
+		var err error
+		if origin, err = b.origin(args[1]); err != nil {
+			return c.Errf("file %s: %v", args[0], err)
+		}
+	}
+	if _, ok := b.Seeds[origin]; ok {
+		return c.Errf("file %s: zone %s has a file already", args[0], origin)
+	}
+	b.Seeds[origin] = below(root, args[0])
+	return nil
+}
+
+func (b *Block) database(c *caddy.Controller, root string, args []string) error {
+	if len(args) != 1 {
+		return c.Errf("database wants one directory")
+	}
+	b.Database = below(root, args[0])
+	return b.once(c, "database")
+}
+
+func (b *Block) updates(c *caddy.Controller, _ string, args []string) error {
+	if len(args) == 0 {
+		return c.Errf("updates wants one of none, secure, nonsecure-and-secure, and zones if it is not for all: updates MODE [ZONE...]")
+	}
+	mode, err := policy.ParseMode(args[0])
+	if err != nil {
+		return c.Errf("updates: %v", err)
+	}
+	if len(args) == 1 {
+		b.mode = mode
+		return b.once(c, "updates for all zones")
+	}
+	for _, arg := range args[1:] {
+		origin, err := b.origin(arg)
+		if err != nil {
+			return c.Errf("updates %s: %v", args[0], err)
+		}
+		if _, ok := b.modes[origin]; ok {
+			return c.Errf("updates is given twice for zone %s", origin)
+		}
+		b.modes[origin] = mode
+	}
+	return nil
+}
+
+func (b *Block) grant(c *caddy.Controller, _ string, args []string) error {
+	return b.rule(c, "grant", args)
+}
+
+func (b *Block) deny(c *caddy.Controller, _ string, args []string) error {
+	return b.rule(c, "deny", args)
+}
+
+func (b *Block) rule(c *caddy.Controller, property string, args []string) error {
+	rule, err := policy.ParseRule(args, position(c), property == "deny")
+	if err != nil {
+		return c.Errf("%s: %v", property, err)
+	}
+	b.Rules = append(b.Rules, rule)
+	return nil
+}
+
+func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
+	names := strings.Join(slices.Sorted(maps.Keys(limits)), ", ")
+	if len(args) != 2 {
+		return c.Errf("limit wants a name and a number; the names are %s", names)
+	}
+	field, ok := limits[args[0]]
+	if !ok {
+		return c.Errf("unknown limit %q; the names are %s", args[0], names)
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil || n < 1 {
+		return c.Errf("limit %s wants a number of at least 1, not %q", args[0], args[1])
+	}
+	*field(&b.Limits) = n
+	return b.once(c, "limit "+args[0])
+}
+
+func (b *Block) tombstones(c *caddy.Controller, _ string, args []string) error {
+	if len(args) != 1 {
+		return c.Errf("tombstones wants the time that a name without records keeps its owner, such as 168h")
+	}
+	d, err := time.ParseDuration(args[0])
+	if err != nil || d < time.Second {
+		return c.Errf("tombstones wants a time of at least 1s, such as 168h, not %q", args[0])
+	}
+	b.Tombstones = d
+	return b.once(c, "tombstones")
+}
+
+// origin finds the zone of the server block that a word of the Corefile names.
+func (b *Block) origin(word string) (string, error) {
+	hosts := plugin.Host(word).NormalizeExact()
+	if len(hosts) != 1 {
+		return "", fmt.Errorf("%q is not a zone", word)
+	}
+	want := dns.CanonicalName(hosts[0])
+	for _, origin := range b.Origins {
+		if origin == want {
+			return origin, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not a zone of this server block (%s)", want, strings.Join(b.Origins, " "))
+}
+
+// position tells where in the Corefile the current word stands.
+func position(c *caddy.Controller) string {
+	return fmt.Sprintf("%s:%d", c.File(), c.Line())
+}
+
+// below makes a relative path one below the root directive's directory.
+func below(root, path string) string {
+	if filepath.IsAbs(path) || root == "" {
+		return path
+	}
+	return filepath.Join(root, path)
+}
