@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,20 +25,30 @@ const (
 	startTimeout  = 30 * time.Second
 	startAttempts = 5
 	stopGrace     = 10 * time.Second
+
+	memoryDir = "/dev/shm" // Linux
 )
 
 // Zone is a zone that named serves.
 type Zone struct {
-	Name   string
-	Text   string // RFC 1035
-	Policy string // lines of update-policy; "" refuses updates
+	Name      string
+	Text      string         // RFC 1035; of a primary
+	Policy    string         // lines of update-policy; "" refuses updates
+	Primary   netip.AddrPort // makes it a secondary of that server
+	Statement string         // more lines of the zone statement
 }
 
-// Config describes a named. Keytab, Krb5Config and Zones are needed.
+// Config describes a named. Zones are needed, and for GSS-TSIG Keytab and Krb5Config.
 type Config struct {
 	Keytab     string
 	Krb5Config string
 	Zones      []Zone
+	Keys       map[string]string // HMAC-SHA256 keys: name to secret in base64
+	Options    string            // more lines of the options statement
+	Port       uint16            // default a free one; whoever gives one got it from package loopback
+	IPv6       bool              // listens on ::1 too
+	Memory     bool              // keeps its files in memory where the system can: a sync costs nothing then
+	Debug      int               // level of debugging in the log
 }
 
 // Server is a running named.
@@ -56,7 +67,11 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	if len(config.Zones) == 0 {
 		return nil, errors.New("named: no zones")
 	}
-	dir, err := os.MkdirTemp("", "named-")
+	parent := ""
+	if _, err := os.Stat(memoryDir); err == nil && config.Memory {
+		parent = memoryDir
+	}
+	dir, err := os.MkdirTemp(parent, "named-")
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +90,12 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context, config Config) error {
-	port, err := loopback.Port()
-	if err != nil {
-		return err
+	port := config.Port
+	if port == 0 {
+		var err error
+		if port, err = loopback.Port(); err != nil {
+			return err
+		}
 	}
 	s.Address = loopback.Address(port)
 	if err := s.write(config); err != nil {
@@ -87,7 +105,7 @@ func (s *Server) start(ctx context.Context, config Config) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(path, "-g", "-c", filepath.Join(s.dir, "named.conf"))
+	cmd := exec.Command(path, "-g", "-d", strconv.Itoa(config.Debug), "-c", filepath.Join(s.dir, "named.conf"))
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "KRB5_CONFIG="+config.Krb5Config, "KRB5RCACHEDIR="+s.dir)
 	s.process, err = process.Start(cmd)
@@ -118,6 +136,13 @@ func (s *Server) start(ctx context.Context, config Config) error {
 
 func (s *Server) write(config Config) error {
 	var b strings.Builder
+	for name, secret := range config.Keys {
+		fmt.Fprintf(&b, "key %q { algorithm hmac-sha256; secret %q; };\n", name, secret)
+	}
+	v6 := "none"
+	if config.IPv6 {
+		v6 = "::1"
+	}
 	fmt.Fprintf(&b, `options {
   directory %[1]q;
   pid-file %[2]q;
@@ -125,20 +150,28 @@ func (s *Server) write(config Config) error {
   lock-file none;
   managed-keys-directory %[1]q;
   listen-on port %[4]d { 127.0.0.1; };
-  listen-on-v6 { none; };
+  listen-on-v6 port %[4]d { %[5]s; };
   recursion no;
   dnssec-validation no;
   notify no;
-  tkey-gssapi-keytab %[5]q;
-};
-controls { };
-`, s.dir, filepath.Join(s.dir, "named.pid"), filepath.Join(s.dir, "session.key"), s.Address.Port(), config.Keytab)
+  %[6]s
+`, s.dir, filepath.Join(s.dir, "named.pid"), filepath.Join(s.dir, "session.key"), s.Address.Port(), v6, config.Options)
+	if config.Keytab != "" {
+		fmt.Fprintf(&b, "  tkey-gssapi-keytab %q;\n", config.Keytab)
+	}
+	b.WriteString("};\ncontrols { };\n")
 	for i, zone := range config.Zones {
 		file := filepath.Join(s.dir, fmt.Sprintf("zone%d", i))
-		if err := os.WriteFile(file, []byte(zone.Text), 0o600); err != nil {
-			return err
+		if zone.Primary.IsValid() {
+			fmt.Fprintf(&b, "zone %q { type secondary; masterfile-format text; file %q; primaries { %s port %d; };",
+				zone.Name, file, zone.Primary.Addr(), zone.Primary.Port())
+		} else {
+			if err := os.WriteFile(file, []byte(zone.Text), 0o600); err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, "zone %q { type primary; file %q;", zone.Name, file)
 		}
-		fmt.Fprintf(&b, "zone %q { type primary; file %q;", zone.Name, file)
+		b.WriteString(zone.Statement)
 		if zone.Policy != "" {
 			fmt.Fprintf(&b, " update-policy { %s };", zone.Policy)
 		}
