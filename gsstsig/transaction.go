@@ -42,6 +42,15 @@ func (t *Transaction) anew() *Transaction {
 // Identity returns who signed the request.
 func (t *Transaction) Identity() Identity { return *t.identity }
 
+// Groups returns the SIDs of the signer's groups, from the PAC of its ticket; see
+// krb5.AcceptorContext.Groups. A static key has none.
+func (t *Transaction) Groups() []string {
+	if c, ok := t.key.(*securityContext); ok {
+		return c.mechanism.Groups()
+	}
+	return nil
+}
+
 // Server returns the server whose context signed the request, nil for a static
 // key.
 func (t *Transaction) Server() *Server { return t.server }

@@ -26,6 +26,7 @@ func identity(transaction *gsstsig.Transaction, remote net.Addr) policy.Identity
 	id.Name = who.Principal.String()
 	id.Components = who.Principal.Components
 	id.Realm = who.Principal.Realm
+	id.Groups = transaction.Groups()
 	return id
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"sync/atomic"
 
@@ -71,30 +70,19 @@ func setup(c *caddy.Controller) error {
 
 // open reads the block's keytabs and zones and says at start-up what the administrator should know.
 func (b *block) open(conf *corefile.Block, addresses []net.IP) (*Handler, error) {
-	keytabs, err := krb5.OpenKeytabs(conf.Keytabs...)
+	service, err := OpenService(conf)
 	if err != nil {
 		return nil, err
 	}
-	b.keytabs.Store(keytabs)
-	keys := keytabs.Keys()
-	services, err := resolveServices(conf.Principals, keys)
-	if err != nil {
-		return nil, err
-	}
-	hosts := serviceHosts(keys, services)
-	if len(hosts) == 0 {
-		return nil, fmt.Errorf("no DNS/<host> principal in %v, which holds %v: "+
-			"clients ask their KDC for DNS/<the server's host name>, so the keytab needs that key", conf.Keytabs, principalNames(keys))
-	}
-	realms := conf.Realms
-	if len(realms) == 0 {
-		realms = keytabs.Realms()
+	b.keytabs.Store(service.Keytabs)
+	for _, line := range describeKeys(service.Keytabs.Keys()) {
+		log.Info(line)
 	}
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
-		Keytabs:  keytabs,
+		Keytabs:  service.Keytabs,
 		Replays:  b.state.replays,
-		Services: services,
-		Realms:   realms,
+		Services: service.Principals,
+		Realms:   service.Realms,
 	})
 	if err != nil {
 		return nil, err
@@ -102,38 +90,33 @@ func (b *block) open(conf *corefile.Block, addresses []net.IP) (*Handler, error)
 	server, err := gsstsig.NewServer(gsstsig.Config{
 		Acceptor:   acceptor,
 		Contexts:   b.state.contexts,
-		ServerName: hosts[0],
+		ServerName: service.Hosts[0],
 		Observe:    auditHandshake,
 	})
 	if err != nil {
 		return nil, err
 	}
 	// A context that the new configuration would not have let in ends with the reload.
-	b.state.contexts.Retain(func(id gsstsig.Identity) bool { return slices.Contains(realms, id.Principal.Realm) })
+	b.state.contexts.Retain(func(id gsstsig.Identity) bool {
+		return slices.Contains(service.Realms, id.Principal.Realm)
+	})
 
-	for _, line := range describeKeys(keys) {
-		log.Info(line)
-	}
 	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server}
-	protected := slices.Clone(hosts)
+	var primaries []string
 	for _, origin := range conf.Origins {
-		z, err := b.openZone(conf, origin, primaryFor(origin, hosts), addresses)
+		z, err := b.openZone(service, origin, addresses)
 		if err != nil {
 			return nil, err
 		}
 		handler.zones[origin] = z
 		handler.names = append(handler.names, origin)
-		protected = append(protected, z.Snapshot().SOA().Ns)
-		for _, line := range warnAboutNames(z, hosts, realms) {
+		primaries = append(primaries, z.Snapshot().SOA().Ns)
+		for _, line := range warnAboutNames(z, service.Hosts, service.Realms) {
 			log.Warning(line)
 		}
 	}
 	for _, origin := range conf.Origins {
-		handler.policies[origin], err = policy.New(policy.Config{
-			Mode: conf.Mode(origin), Rules: conf.Rules, Realms: realms, Protected: protected,
-			TombstoneLifetime: conf.Tombstones,
-		})
-		if err != nil {
+		if handler.policies[origin], err = service.Policy(origin, primaries); err != nil {
 			return nil, err
 		}
 	}
@@ -160,26 +143,13 @@ func (b *block) reloadKeytabs() {
 	}
 }
 
-// openZone gives the zone of that origin: the one that is being served already, or a new one from its seed file or the
-// generated apex.
-func (b *block) openZone(conf *corefile.Block, origin, mname string, addresses []net.IP) (*zone.Zone, error) {
-	source := "the generated apex"
-	seed := func() ([]dns.RR, error) { return generatedApex(origin, mname, addresses), nil }
-	if file, ok := conf.Seeds[origin]; ok {
-		source = file
-		seed = func() ([]dns.RR, error) {
-			f, err := os.Open(file)
-			if err != nil {
-				return nil, fmt.Errorf("seed of zone %s: %w", origin, err)
-			}
-			defer f.Close()
-			return zone.ParseSeed(f, origin, file)
-		}
-	}
+// openZone gives the zone of that origin: the one that is being served already, or a new one from its seed.
+func (b *block) openZone(service *Service, origin string, addresses []net.IP) (*zone.Zone, error) {
+	source, seed := service.Seed(origin, addresses)
 	z, kept, err := b.state.zone(origin, func() (*zone.Zone, error) {
 		return zone.Open(zone.Config{
 			Origin: origin, Store: store.NewMemory(store.MemoryOptions{}), Seed: seed,
-			Limits: conf.Limits, TombstoneLifetime: conf.Tombstones,
+			Limits: service.Limits, TombstoneLifetime: service.Tombstones,
 		})
 	})
 	if err != nil {
@@ -187,74 +157,13 @@ func (b *block) openZone(conf *corefile.Block, origin, mname string, addresses [
 	}
 	soa := z.Snapshot().SOA()
 	if kept {
-		z.Configure(conf.Limits, conf.Tombstones)
+		z.Configure(service.Limits, service.Tombstones)
 		log.Infof("zone %s: kept over the reload, serial %d", origin, soa.Serial)
 	} else {
 		log.Infof("zone %s: serial %d, primary server %s, from %s, in memory, updates %s",
-			origin, soa.Serial, soa.Ns, source, conf.Mode(origin))
+			origin, soa.Serial, soa.Ns, source, service.Mode(origin))
 	}
 	return z, nil
-}
-
-// resolveServices finds the principals that the principal property names in the keytab, filling in the realm where
-// the Corefile leaves it out.
-func resolveServices(wanted []krb5.Principal, keys []krb5.KeyInfo) ([]krb5.Principal, error) {
-	var found []krb5.Principal
-	for _, w := range wanted {
-		n := len(found)
-		for _, k := range keys {
-			if slices.Equal(k.Principal.Components, w.Components) && (w.Realm == "" || w.Realm == k.Principal.Realm) &&
-				!slices.ContainsFunc(found, k.Principal.Equal) {
-				found = append(found, k.Principal)
-			}
-		}
-		if len(found) == n {
-			return nil, fmt.Errorf("principal %s is not in the keytab, which holds %v", w, principalNames(keys))
-		}
-	}
-	return found, nil
-}
-
-// principalNames lists the principals of a keytab once each, for messages.
-func principalNames(keys []krb5.KeyInfo) []string {
-	var names []string
-	for _, k := range keys {
-		if name := k.Principal.String(); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// primaryFor picks the host that a generated SOA names as primary server: one inside the zone if there is one.
-func primaryFor(origin string, hosts []string) string {
-	for _, host := range hosts {
-		if dns.IsSubDomain(origin, host) {
-			return host
-		}
-	}
-	return hosts[0]
-}
-
-// generatedApex makes the records of a zone that has no seed file. A primary server inside the zone needs an address
-// there, or nobody finds it.
-func generatedApex(origin, mname string, addresses []net.IP) []dns.RR {
-	records := zone.GeneratedApex(origin, mname)
-	if !dns.IsSubDomain(origin, mname) {
-		return records
-	}
-	ttl := records[0].Header().Ttl
-	for _, ip := range addresses {
-		header := dns.RR_Header{Name: mname, Class: dns.ClassINET, Ttl: ttl}
-		if v4 := ip.To4(); v4 != nil {
-			header.Rrtype = dns.TypeA
-			records = append(records, &dns.A{Hdr: header, A: v4})
-		} else {
-			header.Rrtype = dns.TypeAAAA
-			records = append(records, &dns.AAAA{Hdr: header, AAAA: ip})
-		}
-	}
-	return records
 }
 
 // listenAddresses are the addresses that the block answers on: those of the bind directive or, on the wildcard
