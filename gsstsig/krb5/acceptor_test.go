@@ -476,14 +476,6 @@ func TestForeignRealmIsRefusedUnlessListed(t *testing.T) {
 	refuse(t, newTestAcceptor(t, list("OTHER.TEST")), requestSpec{}.token(), ErrForeignRealm, codePolicy)
 }
 
-func TestTransitedRealmsNeedTheKDCsWord(t *testing.T) {
-	s := requestSpec{ticketSpec: ticketSpec{client: mustPrincipal("a@FAR.TEST"), transited: []byte("MIDDLE.TEST")}}
-	list := func(c *AcceptorConfig) { c.Realms = []string{"FAR.TEST"} }
-	refuse(t, newTestAcceptor(t, list), s.token(), ErrNotAccepted, codePathRefused)
-	s.flags = []byte{0, 0x00, 0x08, 0, 0}
-	accept(t, newTestAcceptor(t, list), s.token())
-}
-
 func TestAnonymousTicketIsRefused(t *testing.T) {
 	s := requestSpec{ticketSpec: ticketSpec{client: mustPrincipal("WELLKNOWN/ANONYMOUS@EXAMPLE.TEST")}}
 	refuse(t, newTestAcceptor(t), s.token(), ErrNotAccepted, codePolicy)

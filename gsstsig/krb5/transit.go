@@ -1,0 +1,90 @@
+package krb5
+
+import (
+	"slices"
+	"strings"
+)
+
+// TransitPolicy says through which realms a ticket may have come. Every realm
+// on the way could have made the client up, so each must be one that is
+// trusted to speak for the client's.
+//
+// For a pair of client's and service's realm that the section [capaths] of a
+// krb5.conf names, the realms between them are those listed there. For all
+// other pairs they are those of the hierarchy (RFC 4120, section 1.2): the
+// realms above the client's and above the service's, up to the first that is
+// above both. As with MIT Kerberos the list is a set: neither must all be on
+// the way, nor in order. Tickets that came straight from the client's realm
+// are not concerned.
+//
+// The zero value knows only the hierarchy. A TransitPolicy must not be changed
+// while in use.
+type TransitPolicy struct {
+	// TrustKDC lets pass what the service's KDC has marked as checked
+	// (TRANSITED-POLICY-CHECKED; RFC 4120, section 2.7). The KDC's own list of
+	// paths then decides, and these only where it did not check.
+	TrustKDC bool
+
+	paths map[realmPair][]string
+}
+
+type realmPair struct{ client, service string }
+
+// between are the realms that may lie between two, these included.
+func (p *TransitPolicy) between(client, service string) []string {
+	list := []string{client, service}
+	if listed, ok := p.paths[realmPair{client, service}]; ok {
+		return append(list, listed...)
+	}
+	var common string
+	for r := client; r != ""; r = superior(r) {
+		if r == service || isAbove(r, service) {
+			common = r
+			break
+		}
+	}
+	for _, from := range []string{client, service} {
+		for r := from; r != common && r != ""; r = superior(r) {
+			list = append(list, r)
+		}
+	}
+	if common != "" {
+		list = append(list, common)
+	}
+	return list
+}
+
+// checkTransit is the check of RFC 4120, section 2.7.
+func (h *handshake) checkTransit() *Error {
+	p := h.acceptor.transit
+	if len(h.ticket.transited) == 0 || (p.TrustKDC && h.ticket.flags.has(ticketTransitChecked)) {
+		return nil
+	}
+	client, service := h.ticket.client.Realm, h.service.Realm
+	refuse := func(reason, advice string) *Error {
+		return &Error{
+			Code:   codePathRefused,
+			Reason: "the ticket of " + h.ticket.client.shown() + " came through other realms: " + reason,
+			Advice: advice,
+			err:    ErrNotAccepted,
+		}
+	}
+	if h.ticket.transitedType != transitedCompressed {
+		return refuse("they are listed in an encoding that is not known", "")
+	}
+	through, err := decodeTransited(h.ticket.transited, client, service)
+	if err != nil {
+		return refuse(err.Error(), "")
+	}
+	allowed := p.between(client, service)
+	for _, hop := range through {
+		if slices.Contains(allowed, hop) {
+			continue
+		}
+		path := strings.Join(append(append([]string{client}, through...), service), " > ")
+		return refuse(shown(path)+", of which "+shown(hop)+" is not let in",
+			"if it may speak for clients of "+shown(client)+", say so in [capaths] of krb5.conf: "+
+				shown(client)+" = { "+shown(service)+" = "+shown(hop)+" }")
+	}
+	return nil
+}
