@@ -1,13 +1,16 @@
 // Command coredns is CoreDNS with the gsstsig plugin and the plugins that the operator of an internal DNS server uses.
+// "coredns gsstsig" has commands for the administrator.
 package main
 
 import (
+	"os"
 	"slices"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 
+	"github.com/gsstsig/coredns-gsstsig/coredns-build/command"
 	_ "github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
 )
 
@@ -35,5 +38,8 @@ func directives(stock []string) []string {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "gsstsig" {
+		os.Exit(command.Run(command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[2:]))
+	}
 	coremain.Run()
 }

@@ -1,0 +1,103 @@
+package command
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+)
+
+func TestMain(m *testing.M) {
+	dnsserver.Directives = append(dnsserver.Directives, "gsstsig")
+	os.Exit(m.Run())
+}
+
+// write puts a Corefile into the test's directory, with a keytab for the server and, if there is one, a seed.
+func write(t *testing.T, block string) string {
+	t.Helper()
+	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()
+	file := filepath.Join(t.TempDir(), "Corefile")
+	content := fmt.Sprintf("example.test 2.0.192.in-addr.arpa {\n\troot %s\n\tgsstsig {\n\t\tkeytab %s\n%s\n\t}\n}\n. {\n\twhoami\n}\n", filepath.Dir(file), keytab, block)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func run(t *testing.T, args ...string) (status int, out, err string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	status = Run(Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr}, args)
+	return status, stdout.String(), stderr.String()
+}
+
+func TestMay(t *testing.T) {
+	byDefault := write(t, "")
+	byRule := write(t, "\t\tgrant EXAMPLE.TEST ms-self . A AAAA\n\t\tgrant sid:S-1-5-21-1-2-3-1101 zonesub ANY\n\t\tgrant * tcp-self . PTR")
+	open := write(t, "\t\tupdates nonsecure-and-secure 2.0.192.in-addr.arpa")
+	tests := map[string]struct {
+		args   []string
+		status int
+		says   []string
+	}{
+		"own name":          {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may add a.example.test.", "default: grant EXAMPLE.TEST owner ."}},
+		"the server's name": {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "ns1.example.test", "A"}, ExitNo, []string{"may not", "the server's own"}},
+		"another realm":     {[]string{"-conf", byDefault, "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "no rule"}},
+		"anonymous":         {[]string{"-conf", byDefault, "anonymous", "a.example.test", "A"}, ExitNo, []string{"not signed"}},
+		"anonymous, open":   {[]string{"-conf", open, "anonymous", "7.2.0.192.in-addr.arpa", "PTR", "a.example.test."}, ExitOK, []string{"may add"}},
+		"machine":           {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{":5: grant EXAMPLE.TEST ms-self"}},
+		"machine, other":    {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "b.example.test", "A"}, ExitNo, nil},
+		"no member":         {[]string{"-conf", byRule, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, nil},
+		"member":            {[]string{"-conf", byRule, "-group", "S-1-5-21-1-2-3-1101", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitOK, []string{":6: grant sid:S-1-5-21-1-2-3-1101"}},
+		"deletion":          {[]string{"-conf", byRule, "-delete", "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may delete a.example.test. A"}},
+		"no zone of ours":   {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST", "a.example.org", "A"}, ExitNo, []string{"in no zone"}},
+		"no Corefile":       {[]string{"-conf", "/nonexistent", "host/a@EXAMPLE.TEST", "a.example.org", "A"}, ExitNo, []string{"/nonexistent"}},
+		"too few words":     {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST"}, ExitUsage, []string{"usage:"}},
+		"no realm":          {[]string{"-conf", byDefault, "host/a", "a.example.test", "A"}, ExitUsage, []string{"needs its realm"}},
+		"no type":           {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST", "a.example.test", "ADDRESS"}, ExitUsage, []string{"not a record type"}},
+		"no data":           {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST", "a.example.test", "SRV"}, ExitUsage, []string{"wants its data"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			status, out, err := run(t, append([]string{"may"}, test.args...)...)
+			if status != test.status {
+				t.Errorf("exit status %d, want %d", status, test.status)
+			}
+			for _, words := range test.says {
+				if !strings.Contains(out+err, words) {
+					t.Errorf("%q is not in:\n%s%s", words, out, err)
+				}
+			}
+		})
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for name, test := range map[string]struct {
+		args   []string
+		status int
+	}{
+		"nothing": {nil, ExitUsage},
+		"help":    {[]string{"help"}, ExitOK},
+		"unknown": {[]string{"frobnicate"}, ExitUsage},
+	} {
+		status, out, err := run(t, test.args...)
+		if status != test.status || !strings.Contains(out+err, "usage: coredns gsstsig COMMAND") {
+			t.Errorf("%s: exit status %d, output:\n%s%s", name, status, out, err)
+		}
+	}
+	for _, name := range order {
+		if status, out, _ := run(t, name, "-h"); status != ExitOK || !strings.Contains(out, "usage: coredns gsstsig "+name) {
+			t.Errorf("%s -h: exit status %d, output:\n%s", name, status, out)
+		}
+	}
+	if len(order) != len(commands) {
+		t.Errorf("the usage lists %d of %d commands", len(order), len(commands))
+	}
+}
