@@ -49,7 +49,12 @@ func TestMain(m *testing.M) {
 		if shared.realm != nil {
 			shared.realm.Stop()
 		}
-		_ = os.RemoveAll(shared.dir)
+		// Programs that are just being killed may still write there.
+		again := time.NewTicker(20 * time.Millisecond)
+		defer again.Stop()
+		for attempts := 100; os.RemoveAll(shared.dir) != nil && attempts > 0; attempts-- {
+			<-again.C
+		}
 	})
 	finished := make(chan struct{})
 	go func() {
@@ -81,6 +86,10 @@ func prepare(ctx context.Context) error {
 		return err
 	}
 	shared.ctx, shared.dir = ctx, dir
+	// Everything that a test, a realm or a server puts into a temporary directory goes with this one.
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		return err
+	}
 	shared.coredns = sync.OnceValues(func() (string, error) { return server.Build(ctx, dir) })
 	if shared.client, err = gssclient.Build(ctx, dir); err != nil {
 		return err
