@@ -268,6 +268,10 @@ func (q *query) addresses(set rrset, glue bool) {
 		}
 		key := string(k)
 		n, ok := s.names.Get(key)
+		if !ok && !glue {
+			// As a question for the target would, so does this find what a wildcard stands for.
+			n, ok = s.names.Get(s.closestEncloser(key) + wildcardKey)
+		}
 		if !ok {
 			continue
 		}

@@ -65,6 +65,8 @@ mail			MX	10 mail
 mail			A	192.0.2.8
 mxsub			MX	10 www.sub
 mxout			MX	10 mail.example.net.
+mxwild			MX	10 any.went
+mxdn			MX	10 any.dn
 short		60	A	192.0.2.9
 `
 
@@ -192,6 +194,9 @@ var lookups = []struct {
 	{name: "x" + longName, qtype: dns.TypeA, rcode: dns.RcodeRefused, notAuthoritative: true},
 
 	// Additional.
+	{name: "mxwild.example.test.", qtype: dns.TypeMX, answer: "mxwild.example.test. 3600 IN MX 10 any.went.example.test.",
+		additional: "any.went.example.test. 3600 IN A 192.0.2.9"},
+	{name: "mxdn.example.test.", qtype: dns.TypeMX, answer: "mxdn.example.test. 3600 IN MX 10 any.dn.example.test."},
 	{name: "mail.example.test.", qtype: dns.TypeMX, answer: "mail.example.test. 3600 IN MX 10 mail.example.test.", additional: "mail.example.test. 3600 IN A 192.0.2.8"},
 	{name: "mxsub.example.test.", qtype: dns.TypeMX, answer: "mxsub.example.test. 3600 IN MX 10 www.sub.example.test."},
 	{name: "mxout.example.test.", qtype: dns.TypeMX, answer: "mxout.example.test. 3600 IN MX 10 mail.example.net."},
