@@ -4,8 +4,11 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +27,32 @@ const (
 	peerKey    = "peer.example.test."
 	peerSecret = "bm90IGEgc2VjcmV0LCBvbmx5IGEgdGVzdCdzIGtleQ=="
 )
+
+// The environment may ask for more than "make test" does: another seed of what is random, and more of it.
+const (
+	seedVariable    = "PEER_SEED"
+	updatesVariable = "PEER_UPDATES"
+)
+
+// setting is an integer from the environment.
+func setting(t *testing.T, variable string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	value, err := strconv.Atoi(text)
+	if err != nil || value < 1 {
+		t.Fatalf("%s=%s is not a number above zero", variable, text)
+	}
+	return value
+}
+
+// randomness is the same in every run, unless the environment asks for other. Streams of one test differ.
+func randomness(t *testing.T, stream int) *rand.Rand {
+	t.Helper()
+	return rand.New(rand.NewPCG(uint64(setting(t, seedVariable, 1)), uint64(stream)))
+}
 
 // startNamed starts BIND. At the end of a test that failed, its last words are shown.
 func startNamed(t *testing.T, config named.Config) *named.Server {
