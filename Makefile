@@ -1,15 +1,19 @@
-# Targets: run, test, coredns, bench, lint, fuzz, clean. The README says what they are for.
+# Targets: run, test, coredns, bench, bench-go, bench-peers, lint, fuzz, clean. The README says what they are for.
 
 SHELL       := /bin/bash
 BINARY      ?= coredns
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
-BENCHTIME   ?= 1s
+BENCHTIME   ?= 200ms
+COUNT       ?= 1
+# "quick" for shorter rounds, and more arguments for the comparison with other servers, such as -only=queries.
+BENCH       ?=
+BENCHFLAGS  ?= -memory
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
-.PHONY: all run test coredns bench lint fuzz clean
+.PHONY: all run test coredns bench bench-go bench-peers lint fuzz clean
 
 all: coredns
 
@@ -31,9 +35,19 @@ test:
 	go test -race $(TESTFLAGS) ./...
 	go test -race -tags e2e -timeout 20m $(TESTFLAGS) ./test/...
 
-bench:
+bench: bench-go bench-peers
+
+# The parts by themselves. For benchstat: make bench-go COUNT=10 BENCHTIME=1s.
+bench-go:
 	@test/install.sh
-	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) -benchmem ./...
+
+# The whole, beside BIND and CoreDNS's file plugin.
+bench-peers:
+	@test/install.sh bench
+	@$(MAKE) --silent coredns BINARY=.cache/coredns
+	@go build -buildvcs=false -o .cache/peers ./test/bench
+	@.cache/peers -binary .cache/coredns $(if $(filter quick,$(BENCH)),-quick) $(BENCHFLAGS)
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }

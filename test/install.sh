@@ -1,8 +1,9 @@
 #!/bin/bash
-# Installs what `make run` and `make test` need, as far as it is missing: on Debian by apt, as root.
+# Installs what `make run`, `make test` and `make bench` need, as far as it is missing: on Debian by apt, as root.
 #
 #   test/install.sh        all of it
 #   test/install.sh run    what `make run` needs: a KDC, nsupdate, dig
+#   test/install.sh bench  what `make bench` needs: all of it, and dnsperf
 #
 # It says nothing when nothing is missing, and starts no service. Without root it only says what is missing.
 set -eu
@@ -40,6 +41,9 @@ if [ "${1:-}" != run ]; then
 	missing file file
 	missing git git
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates
+fi
+if [ "${1:-}" = bench ]; then
+	missing dnsperf dnsperf
 fi
 [ -n "$packages" ] || exit 0
 

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+)
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(c.values); got != c.want {
+			t.Errorf("median of %v: %v, want %v", c.values, got, c.want)
+		}
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for value, want := range map[float64]string{0.1234: "0.123", 12: "12", 99.96: "100", 345.6: "346", 1266: "1,270", 86_249: "86,200", 1_234_567: "1,230,000"} {
+		if got := number(value); got != want {
+			t.Errorf("%v is written %s, want %s", value, got, want)
+		}
+	}
+}
+
+// TestDriveCounts tells what is counted: what completes in time, and every failure.
+func TestDriveCounts(t *testing.T) {
+	var done int
+	enough := make(chan struct{})
+	works := func(context.Context) error {
+		if done++; done == 1000 {
+			close(enough)
+		}
+		return nil
+	}
+	timesOut := func(context.Context) error { <-enough; return os.ErrDeadlineExceeded }
+	c := drive(t.Context(), []operation{works, timesOut}, 0, func() { <-enough })
+	if c.completed == 0 || c.completed > done {
+		t.Errorf("%d counted of %d", c.completed, done)
+	}
+	if c.failed == 0 || c.unanswered != c.failed || !errors.Is(c.failure, os.ErrDeadlineExceeded) {
+		t.Errorf("%+v, want every failure to be one without answer", c)
+	}
+}
+
+// TestUpdatersKeepApart makes sure that no two updaters change one host, or they would not know what to expect there.
+func TestUpdatersKeepApart(t *testing.T) {
+	for _, hosts := range []int{100, 10_000} {
+		const clients = 16
+		seen := make(map[int]int)
+		for i := range clients {
+			u := &updaterClient{zone: zoneSpec{hosts: hosts}, next: i, step: clients}
+			for range 2 * hosts {
+				host := u.pick()
+				if other, ok := seen[host]; ok && other != i {
+					t.Fatalf("%d hosts: updaters %d and %d both have host %d", hosts, other, i, host)
+				}
+				seen[host] = i
+			}
+		}
+		if len(seen) < hosts-clients {
+			t.Errorf("%d hosts: only %d are ever updated", hosts, len(seen))
+		}
+	}
+}
+
+func TestFileSystemOf(t *testing.T) {
+	if got, err := fileSystemOf("/proc"); err != nil || got != "proc" {
+		t.Errorf("/proc is on %q, %v", got, err)
+	}
+}
