@@ -1,0 +1,222 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// Commit implements store.Store. It syncs once.
+//
+// After a failure of the disk the same or the next Commit opens the directory
+// again. If the process ends before that works, the changes of the Commit that
+// failed may be found done at the next Open, as those of one under way may.
+func (d *Disk) Commit(ctx context.Context, changes []store.Change) error {
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	switch {
+	case d.closed:
+		return store.ErrClosed
+	case len(changes) == 0:
+		return nil
+	case !d.found:
+		return store.ErrEmpty
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("store: commit: %w", err)
+	}
+	at := d.state.serial
+	for _, c := range changes {
+		if c.From != at {
+			return fmt.Errorf("%w: at serial %d, change starts at %d", store.ErrOrder, at, c.From)
+		}
+		at = c.To
+	}
+	if err := d.recover(); err != nil {
+		return fmt.Errorf("store: commit: %w", err)
+	}
+	if err := d.commit(changes); err != nil {
+		// Better now than when the next update comes.
+		_ = d.recover()
+		return fmt.Errorf("store: commit: %w", err)
+	}
+	return nil
+}
+
+// commit writes the changes, and notes how to take them back if that fails.
+func (d *Disk) commit(changes []store.Change) error {
+	b := d.engine.db.NewBatch()
+	defer b.Close()
+	next, entries, err := d.batch(b, changes)
+	if err != nil {
+		return err
+	}
+	before := d.engine.db.NewSnapshot()
+	defer before.Close()
+	// The engine takes a large batch's octets for itself.
+	octets := b.Repr()
+	if err := d.engine.apply(b, true); err != nil {
+		undo, unknown := d.engine.inverse(octets, before)
+		if unknown != nil {
+			d.ruined = fmt.Errorf("a failed commit cannot be taken back, as what was there before cannot be read: %w", unknown)
+		}
+		d.undo = undo
+		return err
+	}
+	// It is only a witness. If it cannot be written, less is known.
+	_ = d.acknowledged.write(next.commits)
+	d.mu.Lock()
+	d.state = next
+	for _, entry := range entries {
+		d.history.add(entry)
+	}
+	d.history.trim(&d.options)
+	d.mu.Unlock()
+	d.trim(d.engine)
+	return nil
+}
+
+// batch fills b with changes, and returns the state after them and what the
+// history gets.
+func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entries []logged, err error) {
+	next = d.state
+	next.commits++
+	now := d.options.Now()
+	var key, value []byte
+	for _, c := range changes {
+		for _, r := range c.Removed {
+			if key, _, err = d.names.appendRecord(key[:0], value[:0], r); err != nil {
+				return next, nil, err
+			}
+			if err := b.Delete(key, nil); err != nil {
+				return next, nil, err
+			}
+		}
+		for _, r := range c.Added {
+			if key, value, err = d.names.appendRecord(key[:0], value[:0], r); err != nil {
+				return next, nil, err
+			}
+			if err := b.Set(key, value, nil); err != nil {
+				return next, nil, err
+			}
+		}
+		if err := d.ownership(b, c); err != nil {
+			return next, nil, err
+		}
+		if c.From == c.To {
+			continue
+		}
+		if value, err = appendChange(value[:0], c, now); err != nil {
+			return next, nil, err
+		}
+		if err := b.Set(appendChangeKey(key[:0], next.logged), value, nil); err != nil {
+			return next, nil, err
+		}
+		entries = append(entries, logged{from: c.From, to: c.To, octets: uint32(len(value)), at: hours(now)})
+		next.logged++
+		next.serial = c.To
+	}
+	return next, entries, b.Set([]byte{keyState}, next.append(value[:0]), nil)
+}
+
+func (d *Disk) ownership(b *pebble.Batch, c store.Change) error {
+	for _, o := range c.Owners {
+		key, err := d.names.append([]byte{keyOwner}, o.Name)
+		if err != nil {
+			return err
+		}
+		if err := b.Set(key, appendOwner(nil, o), nil); err != nil {
+			return err
+		}
+	}
+	for _, name := range c.Disowned {
+		key, err := d.names.append([]byte{keyOwner}, name)
+		if err != nil {
+			return err
+		}
+		if err := b.Delete(key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recover makes the engine usable and its contents those last acknowledged, if
+// they are not.
+func (d *Disk) recover() error {
+	if d.ruined != nil {
+		return d.ruined
+	}
+	cause := d.engine.fence.failure()
+	if cause == nil && d.undo == nil {
+		return nil
+	}
+	if rot := d.engine.corruption(); rot != nil {
+		d.ruined = fmt.Errorf("%s: %w: %w; the zone in memory is whole: transfer it to a file while the server runs, then %s", d.dir, ErrDamaged, rot, advice)
+		return d.ruined
+	}
+	now := d.options.Now()
+	if d.failure != nil && now.Sub(d.retried) < d.options.Retry {
+		return d.failure
+	}
+	d.retried = now
+	if d.failure = d.reopen(); d.failure != nil {
+		d.failure = fmt.Errorf("%s cannot be written: %w", d.dir, d.failure)
+		return d.failure
+	}
+	return nil
+}
+
+// reopen puts a new engine in the place of the one whose fence is shut.
+func (d *Disk) reopen() error {
+	e, err := openEngine(d.options.fs, d.data(), false)
+	if err != nil {
+		return err
+	}
+	if err := d.takeBack(e); err != nil {
+		_ = e.close()
+		return err
+	}
+	d.undo = nil
+	d.replace(e)
+	return nil
+}
+
+// takeBack sees to it that e is at what was acknowledged.
+func (d *Disk) takeBack(e *engine) error {
+	for range 2 {
+		s, found, err := e.state()
+		switch {
+		case err != nil:
+			return err
+		case found && s == d.state:
+			return nil
+		case !found || s.commits != d.state.commits+1 || d.undo == nil:
+			return fmt.Errorf("found commit %d, expected %d", s.commits, d.state.commits)
+		}
+		b := e.db.NewBatch()
+		defer b.Close()
+		if err := b.SetRepr(d.undo); err != nil {
+			return err
+		}
+		if err := e.apply(b, true); err != nil {
+			return err
+		}
+	}
+	return errors.New("a failed commit could not be taken back")
+}
+
+// replace puts e, or nil, in the place of the engine and closes that.
+func (d *Disk) replace(e *engine) {
+	old := d.engine
+	d.mu.Lock()
+	d.engine = e
+	d.mu.Unlock()
+	if old != nil {
+		_ = old.close()
+	}
+}

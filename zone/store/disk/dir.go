@@ -1,0 +1,237 @@
+package disk
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+const (
+	dirMode  = 0o700
+	fileMode = 0o600
+
+	lockFile         = "LOCK"
+	identityFile     = "ZONE"
+	acknowledgedFile = "ACKNOWLEDGED"
+	dataDir          = "data"
+)
+
+// magic is the first line of an identity.
+const magic = "gsstsig zone database"
+
+// formatVersion is that of everything in the directory but the engine's files,
+// whose versions it keeps itself: the files' and the keys' layout.
+const formatVersion = 1
+
+// Path returns where below dir the database of a zone belongs: in a directory
+// named like the zone, with what is not a letter, digit, hyphen, underscore or
+// dot as percent and two hexadecimal digits.
+func Path(dir, origin string) string {
+	const most = 200 // file systems have 255 at most
+	name := strings.TrimSuffix(strings.ToLower(origin), ".")
+	if name == "" {
+		return filepath.Join(dir, "@")
+	}
+	var b strings.Builder
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.' && i > 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	safe := b.String()
+	if len(safe) > most {
+		safe = fmt.Sprintf("%s%%%08x", safe[:most], crc32.ChecksumIEEE([]byte(name)))
+	}
+	return filepath.Join(dir, safe)
+}
+
+// identity says what a directory is.
+type identity struct {
+	origin string
+	id     string // of this database among all others, in hexadecimal
+}
+
+// text is the contents of the identity file, and kept by the engine too, so
+// that one directory's engine is not taken for another's.
+func (i identity) text() string {
+	return fmt.Sprintf("%s\nformat %d\nzone %s\nid %s\n", magic, formatVersion, i.origin, i.id)
+}
+
+func parseIdentity(text string) (i identity, err error) {
+	lines := strings.Split(text, "\n")
+	if lines[0] != magic || len(lines) < 2 {
+		return i, ErrForeign
+	}
+	format, ok := strings.CutPrefix(lines[1], "format ")
+	version, err := strconv.Atoi(format)
+	if !ok || err != nil {
+		return i, ErrForeign
+	}
+	if version != formatVersion {
+		return i, fmt.Errorf("%w %d, this release knows %d", ErrFormat, version, formatVersion)
+	}
+	for _, line := range lines[2:] {
+		key, value, _ := strings.Cut(line, " ")
+		switch key {
+		case "zone":
+			i.origin = value
+		case "id":
+			i.id = value
+		}
+	}
+	if i.origin == "" || i.id == "" {
+		return i, ErrForeign
+	}
+	return i, nil
+}
+
+// readIdentity returns the identity of a directory. found is false if there is
+// no such directory or nothing but a lock in it.
+func readIdentity(dir string) (i identity, found bool, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, identityFile))
+	if err == nil {
+		i, err = parseIdentity(string(text))
+		switch {
+		case errors.Is(err, ErrForeign):
+			err = fmt.Errorf("store: %s: %w: its file %s is not what was written there; %s", dir, ErrForeign, identityFile, advice)
+		case err != nil:
+			err = fmt.Errorf("store: %s: %w; use the release that wrote it, or restore a dump that was made with it", dir, err)
+		}
+		return i, true, err
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return i, false, fmt.Errorf("store: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return i, false, nil
+	}
+	if err != nil {
+		return i, false, fmt.Errorf("store: %w", err)
+	}
+	for _, e := range entries {
+		// These come before the identity.
+		if name := e.Name(); name != lockFile && name != acknowledgedFile && name != identityFile+".new" {
+			return i, false, fmt.Errorf("store: %s: %w: it holds %s, but no file %s; give another directory, or move this one away", dir, ErrForeign, name, identityFile)
+		}
+	}
+	return i, false, nil
+}
+
+// writeIdentity makes a directory a zone's. The acknowledged file must be there.
+func writeIdentity(dir string, i identity) error {
+	path := filepath.Join(dir, identityFile)
+	if err := writeFile(path+".new", []byte(i.text())); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func writeFile(path string, contents []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(contents)
+	return errors.Join(err, f.Chmod(fileMode), f.Sync(), f.Close())
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func newID() string {
+	var id [8]byte
+	// crypto/rand does not fail.
+	_, _ = rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+// lockDir takes the directory for this process and this Disk.
+func lockDir(dir string) (io.Closer, error) {
+	path := filepath.Join(dir, lockFile)
+	lock, err := vfs.Default.Lock(path)
+	if err != nil {
+		holder, others := lockHolder(path, err)
+		if others {
+			return nil, fmt.Errorf("store: %s: %w by %s; a directory serves one process, and one zone in it, at a time", dir, ErrLocked, holder)
+		}
+		return nil, fmt.Errorf("store: %s: cannot lock: %w", dir, err)
+	}
+	if err := os.Chmod(path, fileMode); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return lock, nil
+}
+
+// acknowledged is the file that holds the number of the last acknowledged
+// commit: the number (8), its checksum (4).
+type acknowledged struct {
+	file *os.File
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var errNotAcknowledged = errors.New("its file " + acknowledgedFile + " cannot be read")
+
+func openAcknowledged(dir string) (*acknowledged, error) {
+	f, err := os.OpenFile(filepath.Join(dir, acknowledgedFile), os.O_RDWR|os.O_CREATE, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(fileMode); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &acknowledged{file: f}, nil
+}
+
+func encodeAcknowledged(commits uint64) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 12), commits)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+// decodeAcknowledged returns errNotAcknowledged for what was not encoded.
+func decodeAcknowledged(b []byte) (uint64, error) {
+	if len(b) != 12 || !bytes.Equal(b, encodeAcknowledged(binary.BigEndian.Uint64(b))) {
+		return 0, errNotAcknowledged
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+func (a *acknowledged) read() (uint64, error) {
+	var b [13]byte
+	n, err := a.file.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, err
+	}
+	return decodeAcknowledged(b[:n])
+}
+
+func (a *acknowledged) write(commits uint64) error {
+	_, err := a.file.WriteAt(encodeAcknowledged(commits), 0)
+	return err
+}

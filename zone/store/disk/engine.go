@@ -1,0 +1,288 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/batchrepr"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// What the engine may take. The zone is served from memory, so that it needs
+// little for reading; the table in memory bounds how often tables are written.
+const (
+	cacheSize    = 1 << 20
+	memTableSize = 4 << 20
+	openFiles    = 64
+)
+
+// engineFormat is the engine's own version of its files. The log's chunks carry
+// how far it was synced, which tells a flipped log from a torn one.
+const engineFormat = pebble.FormatTableFormatV6
+
+// An engine is one opening of Pebble, with its fence. Once the fence is shut it
+// can only be read.
+type engine struct {
+	db    *pebble.DB
+	fence *fence
+
+	// use is held for reading by readers that may run beside close.
+	use    sync.RWMutex
+	closed bool
+
+	mu   sync.Mutex // guards rest
+	rest error      // the first corruption found in the background
+}
+
+var errEngineClosed = errors.New("engine closed")
+
+// openEngine opens, or creates, the engine's directory. Nothing else may have
+// it open, except for an engine whose fence is shut.
+func openEngine(fs vfs.FS, dir string, create bool) (*engine, error) {
+	e := &engine{fence: newFence(fs)}
+	options := e.options(e.fence)
+	options.ErrorIfNotExists = !create
+	err := guard(func() (err error) {
+		e.db, err = pebble.Open(dir, options)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := e.fence.failure(); err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// openEngineReadOnly opens what is in fs, which must not change.
+func openEngineReadOnly(fs vfs.FS, dir string) (*engine, error) {
+	e := &engine{fence: newFence(fs)}
+	options := e.options(e.fence)
+	options.ReadOnly = true
+	options.ErrorIfNotExists = true
+	err := guard(func() (err error) {
+		e.db, err = pebble.Open(dir, options)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *engine) options(fs vfs.FS) *pebble.Options {
+	o := &pebble.Options{
+		FS:                          fs,
+		CacheSize:                   cacheSize,
+		MemTableSize:                memTableSize,
+		MemTableStopWritesThreshold: 3,
+		MaxOpenFiles:                openFiles,
+		FormatMajorVersion:          engineFormat,
+		Logger:                      logger{e},
+		EventListener: &pebble.EventListener{
+			BackgroundError: e.background,
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { e.corrupt(fmt.Errorf("%s: %w", i.Path, i.Details)) },
+		},
+		// A compaction that fails is tried again at once. Behind a shut
+		// fence there must be none.
+		CompactionConcurrencyRange: func() (int, int) {
+			if e.fence.failure() != nil {
+				return 0, 0
+			}
+			return 1, 1
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	}
+	o.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	o.Experimental.FileCacheShards = 1
+	// Everything is read once at the start and hardly ever after.
+	o.Experimental.ReadSamplingMultiplier = -1
+	return o
+}
+
+// background is told of failed flushes and compactions.
+func (e *engine) background(err error) {
+	if pebble.IsCorruptionError(err) {
+		e.corrupt(err)
+		return
+	}
+	e.fence.close(err)
+}
+
+// corrupt notes that tables turned out not to be what was written.
+func (e *engine) corrupt(err error) {
+	e.mu.Lock()
+	if e.rest == nil {
+		e.rest = err
+	}
+	e.mu.Unlock()
+	e.fence.close(err)
+}
+
+// corruption returns what corrupt was told first.
+func (e *engine) corruption() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.rest
+}
+
+// logger hears what Pebble would end the process for.
+type logger struct{ e *engine }
+
+func (logger) Infof(string, ...any)  {}
+func (logger) Errorf(string, ...any) {}
+func (l logger) Fatalf(format string, args ...any) {
+	l.e.fence.close(fmt.Errorf(format, args...))
+}
+
+// guard turns a panic into an error. Pebble panics at some of what it finds in
+// damaged files.
+func guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if cause, ok := r.(error); ok {
+				err = fmt.Errorf("the engine panicked: %w", cause)
+			} else {
+				err = fmt.Errorf("the engine panicked: %v", r)
+			}
+		}
+	}()
+	return f()
+}
+
+// apply writes a batch. nil means that it is applied and, with sync, durable.
+// After an error the engine can only be read, and whether the batch reached
+// the disk is open.
+func (e *engine) apply(b *pebble.Batch, sync bool) error {
+	if err := e.fence.failure(); err != nil {
+		return err
+	}
+	options := pebble.NoSync
+	if sync {
+		options = pebble.Sync
+	}
+	if err := guard(func() error { return e.db.Apply(b, options) }); err != nil {
+		e.fence.close(err)
+	}
+	return e.fence.failure()
+}
+
+// get calls use with a key's value, which is valid during the call only, and
+// returns whether there is the key. It may be called beside close.
+func (e *engine) get(key []byte, use func(value []byte) error) (found bool, err error) {
+	e.use.RLock()
+	defer e.use.RUnlock()
+	if e.closed {
+		return false, errEngineClosed
+	}
+	err = guard(func() error { return get(e.db, key, &found, use) })
+	return found, err
+}
+
+func get(r pebble.Reader, key []byte, found *bool, use func([]byte) error) error {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	*found = true
+	err = use(value)
+	return errors.Join(err, closer.Close())
+}
+
+// scan calls visit with every key that begins with prefix, in order. It must
+// not run beside close.
+func (e *engine) scan(prefix byte, visit func(key, value []byte) error) error {
+	return guard(func() (err error) {
+		i, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, i.Close()) }()
+		for ok := i.First(); ok; ok = i.Next() {
+			value, err := i.ValueAndErr()
+			if err != nil {
+				return err
+			}
+			if err := visit(i.Key(), value); err != nil {
+				return err
+			}
+		}
+		return i.Error()
+	})
+}
+
+// state reads the state key.
+func (e *engine) state() (s state, found bool, err error) {
+	found, err = e.get([]byte{keyState}, func(value []byte) (err error) {
+		s, err = decodeState(value)
+		return err
+	})
+	return s, found, err
+}
+
+// empty reports whether there is no key at all.
+func (e *engine) empty() (empty bool, err error) {
+	err = guard(func() error {
+		i, err := e.db.NewIter(nil)
+		if err != nil {
+			return err
+		}
+		empty = !i.First()
+		return i.Close()
+	})
+	return empty, err
+}
+
+// inverse returns the batch that restores what a batch, given as its octets,
+// changes to what before has, which must be from before it was applied.
+func (e *engine) inverse(batch []byte, before *pebble.Snapshot) (undo []byte, err error) {
+	err = guard(func() error {
+		u := e.db.NewBatch()
+		defer u.Close()
+		for r := batchrepr.Read(batch); ; {
+			_, key, _, ok, err := r.Next()
+			if err != nil {
+				return err
+			}
+			if !ok {
+				break
+			}
+			found := false
+			err = get(before, key, &found, func(value []byte) error { return u.Set(key, value, nil) })
+			if err == nil && !found {
+				err = u.Delete(key, nil)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		undo = append(undo, u.Repr()...)
+		return nil
+	})
+	return undo, err
+}
+
+// close ends the engine once nothing uses it any more. Its error tells whether
+// what was not synced yet is.
+func (e *engine) close() error {
+	e.use.Lock()
+	defer e.use.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	if err := guard(e.db.Close); err != nil {
+		return err
+	}
+	return e.fence.failure()
+}

@@ -1,0 +1,189 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// A logged change is what is remembered of a change in the log, to find one by
+// its serials and to know when it is to go.
+type logged struct {
+	from, to uint32
+	octets   uint32
+	at       uint32 // hours of Unix time
+}
+
+// history is an index of the log: the changes from number first on.
+type history struct {
+	first   uint64
+	changes []logged
+	octets  int64
+}
+
+func (h *history) add(c logged) {
+	h.changes = append(h.changes, c)
+	h.octets += int64(c.octets)
+}
+
+func hours(t time.Time) uint32 { return uint32(t.Unix() / 3600) }
+
+// trim forgets what the options do not let it keep. The last change stays.
+func (h *history) trim(o *Options) {
+	drop := 0
+	oldest := hours(o.Now().Add(-o.MaxAge))
+	for n := len(h.changes); drop < n-1; drop++ {
+		c := h.changes[drop]
+		if n-drop <= o.MaxChanges && h.octets <= o.MaxOctets && c.at >= oldest {
+			break
+		}
+		h.octets -= int64(c.octets)
+	}
+	h.first += uint64(drop)
+	h.changes = h.changes[drop:]
+}
+
+// between returns the numbers of the changes that lead from one serial to
+// another, from start up to but without end.
+func (h *history) between(from, to uint32) (start, end uint64, ok bool) {
+	// A serial may occur again after the space of serials has wrapped round:
+	// the latest stretch is the one meant.
+	for i := len(h.changes) - 1; i >= 0; i-- {
+		if end == 0 && h.changes[i].to == to {
+			end = h.first + uint64(i) + 1
+		}
+		if end != 0 && h.changes[i].from == from {
+			return h.first + uint64(i), end, true
+		}
+	}
+	return 0, 0, false
+}
+
+// loadHistory reads the log, which must be a chain that ends at s.
+func (d *Disk) loadHistory(e *engine, s state) (history, error) {
+	h := history{first: s.logged}
+	next := uint64(0)
+	err := e.scan(keyChange, func(key, value []byte) error {
+		c, err := decodeChange(value)
+		if err != nil {
+			return err
+		}
+		if len(h.changes) == 0 {
+			if h.first, err = changeNumber(key); err != nil {
+				return err
+			}
+			next = h.first
+		} else if last := h.changes[len(h.changes)-1].to; last != c.From {
+			return fmt.Errorf("the log has a change from serial %d after one to %d", c.From, last)
+		}
+		if number, err := changeNumber(key); err != nil || number != next {
+			return fmt.Errorf("the log has change %d where %d belongs", number, next)
+		}
+		next++
+		h.add(logged{from: c.From, to: c.To, octets: uint32(len(value)), at: changeHours(value)})
+		return nil
+	})
+	if err != nil {
+		return h, err
+	}
+	if len(h.changes) > 0 {
+		if last := h.changes[len(h.changes)-1].to; next != s.logged || last != s.serial {
+			return h, fmt.Errorf("the log ends with change %d at serial %d, the zone is at %d and %d", next, last, s.logged, s.serial)
+		}
+	}
+	return h, nil
+}
+
+// Changes implements store.Store.
+func (d *Disk) Changes(ctx context.Context, from, to uint32) iter.Seq2[store.Change, error] {
+	return func(yield func(store.Change, error) bool) {
+		start, end, err := d.between(from, to)
+		if err != nil {
+			yield(store.Change{}, err)
+			return
+		}
+		for number := start; number < end; number++ {
+			if err := ctx.Err(); err != nil {
+				yield(store.Change{}, fmt.Errorf("store: changes: %w", err))
+				return
+			}
+			c, err := d.change(number)
+			if err != nil {
+				yield(store.Change{}, err)
+				return
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *Disk) between(from, to uint32) (start, end uint64, err error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return 0, 0, store.ErrClosed
+	}
+	if from == to {
+		return 0, 0, nil
+	}
+	start, end, ok := d.history.between(from, to)
+	if !ok {
+		return 0, 0, fmt.Errorf("%w: from %d to %d", store.ErrHistory, from, to)
+	}
+	return start, end, nil
+}
+
+// change reads one change of the log.
+func (d *Disk) change(number uint64) (c store.Change, err error) {
+	key := appendChangeKey(nil, number)
+	for {
+		d.mu.RLock()
+		e, closed := d.engine, d.closed
+		d.mu.RUnlock()
+		if closed {
+			return c, store.ErrClosed
+		}
+		found, err := e.get(key, func(value []byte) (err error) {
+			c, err = decodeChange(value)
+			return err
+		})
+		switch {
+		case errors.Is(err, errEngineClosed):
+			// Another has taken its place.
+			continue
+		case err != nil:
+			return c, fmt.Errorf("store: changes: %w", err)
+		case !found:
+			return c, fmt.Errorf("%w: dropped meanwhile", store.ErrHistory)
+		}
+		return c, nil
+	}
+}
+
+// trimEvery is how many changes are removed from the log at once.
+const trimEvery = 256
+
+// trim removes from the log what the history has forgotten. What a crash
+// leaves of it is removed later.
+func (d *Disk) trim(e *engine) {
+	if d.history.first < d.kept+trimEvery {
+		return
+	}
+	b := e.db.NewBatch()
+	defer b.Close()
+	err := guard(func() error {
+		return b.DeleteRange(appendChangeKey(nil, d.kept), appendChangeKey(nil, d.history.first), nil)
+	})
+	if err == nil {
+		err = e.apply(b, false)
+	}
+	if err == nil {
+		d.kept = d.history.first
+	}
+}
