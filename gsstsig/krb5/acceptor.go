@@ -41,9 +41,15 @@ type AcceptorConfig struct {
 	Transit *TransitPolicy
 
 	// EncryptionTypes are those let in for tickets, session keys and subkeys.
-	// If empty: 17, 18, 19 and 20, the AES types, which are all that are
-	// supported. DES never will be.
+	// If empty: 17, 18, 19 and 20, the AES types. DES is not supported and
+	// never will be.
 	EncryptionTypes []int32
+
+	// AllowRC4 lets RC4 (23) in as well, for domains that know nothing better.
+	// Its keys can be guessed from a ticket where passwords are weak, and its
+	// MICs do not protect the order of messages. With a client that knows AES
+	// the context's MICs are made with AES even then.
+	AllowRC4 bool
 
 	// ClockSkew is how far a client's clock may be off; 0 means
 	// DefaultClockSkew.
@@ -98,7 +104,13 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 	if len(a.encryptionTypes) == 0 {
 		a.encryptionTypes = defaultEncryptionTypes
 	}
+	if c.AllowRC4 && !slices.Contains(a.encryptionTypes, rc4HMAC) {
+		a.encryptionTypes = append(slices.Clip(a.encryptionTypes), rc4HMAC)
+	}
 	for _, id := range a.encryptionTypes {
+		if id == rc4HMAC && !c.AllowRC4 {
+			return nil, errors.New("kerberos: " + EncryptionTypeName(id) + " must be allowed explicitly")
+		}
 		if encryptions[id] == nil {
 			return nil, fmt.Errorf("kerberos: %s is not supported", EncryptionTypeName(id))
 		}
@@ -293,7 +305,7 @@ func (h *handshake) openTicket() *Error {
 		return &Error{
 			Code:   codeEtypeNoSupport,
 			Reason: "the ticket for " + service.shown() + " is encrypted in " + EncryptionTypeName(enc.encryptionType) + ", which is not let in",
-			Advice: "give the service principal AES keys and export it again",
+			Advice: "give the service principal AES keys and export it again" + h.acceptor.orAllowRC4(enc.encryptionType),
 			err:    ErrEncryptionType,
 		}
 	}
@@ -320,7 +332,7 @@ func (h *handshake) takeSessionKey() *Error {
 		return &Error{
 			Code:   codeEtypeNoSupport,
 			Reason: "the session key is of type " + EncryptionTypeName(h.ticket.keyType) + ", which is not let in",
-			Advice: "let KDC and client use AES for session keys",
+			Advice: "let KDC and client use AES for session keys" + h.acceptor.orAllowRC4(h.ticket.keyType),
 			err:    ErrEncryptionType,
 		}
 	}
@@ -330,6 +342,14 @@ func (h *handshake) takeSessionKey() *Error {
 	}
 	h.session = k
 	return nil
+}
+
+// orAllowRC4 is the last resort for a ticket of the type.
+func (a *Acceptor) orAllowRC4(id int32) string {
+	if id == rc4HMAC {
+		return ", or allow RC4 if the domain has nothing better"
+	}
+	return ""
 }
 
 // noKey puts into words why no key decrypted the ticket.
@@ -517,20 +537,21 @@ func (h *handshake) establish(mechanism []byte) (reply []byte, s *session, err e
 	if h.flags&flagMutual == 0 {
 		// Nothing tells the initiator a first number of ours, so it expects its
 		// own, as MIT Kerberos does.
-		return nil, newSession(base, true, false, h.authenticator.sequence, h.authenticator.sequence), nil
+		return nil, h.newSession(mechanism, base, false, h.authenticator.sequence), nil
 	}
-	subkey := randomKey(base.encryption)
+	subkey := h.acceptorSubkey(base)
 	defer subkey.wipe()
 	var own [4]byte
 	rand.Read(own[:])
 	part := encAPRepPart{
 		time:         h.authenticator.time,
 		microseconds: h.authenticator.microseconds,
-		subkeyType:   subkey.encryption.id,
-		subkey:       subkey.value,
 		// Below 2^30: old peers read the number as signed, and later ones
 		// should not wrap.
 		sequence: binary.BigEndian.Uint32(own[:]) >> 2,
+	}
+	if subkey.valid() {
+		base, part.subkeyType, part.subkey = subkey, subkey.encryption.id, subkey.value
 	}
 	plain, err := part.marshal()
 	if err != nil {
@@ -549,7 +570,30 @@ func (h *handshake) establish(mechanism []byte) (reply []byte, s *session, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	return reply, newSession(subkey, true, true, part.sequence, h.authenticator.sequence), nil
+	return reply, h.newSession(mechanism, base, subkey.valid(), part.sequence), nil
+}
+
+func (h *handshake) newSession(mechanism []byte, k key, acceptorSubkey bool, own uint32) *session {
+	s := newSession(k, true, acceptorSubkey, own, h.authenticator.sequence)
+	s.mechanism = mechanism
+	return s
+}
+
+// acceptorSubkey is a fresh key of the best type that both sides know: the
+// first of those the client offers that is let in (RFC 4537), else the type of
+// the key that there is. So MICs are made with AES where the ticket is not.
+// There is no subkey of type RC4: in contexts of that type it would not be
+// used (RFC 4121, section 2, is for newer types).
+func (h *handshake) acceptorSubkey(base key) key {
+	for _, id := range h.authenticator.encryptions {
+		if id != rc4HMAC && slices.Contains(h.acceptor.encryptionTypes, id) {
+			return randomKey(encryptions[id])
+		}
+	}
+	if base.encryption.rc4 {
+		return key{}
+	}
+	return randomKey(base.encryption)
 }
 
 // refusal is the KRB-ERROR for a failure. It tells our time, from which a

@@ -17,6 +17,7 @@ import (
 const (
 	adIfRelevant = 1
 	adPAC        = 128
+	adTypes      = 129 // a client's encryption types (RFC 4537)
 )
 
 // Bounds on authorization data. The PAC of a real ticket is the first element
@@ -56,12 +57,12 @@ func readAuthorizationData(b []byte, room int) ([]authorizationElement, bool) {
 	return list, true
 }
 
-// findPAC looks for the PAC in a ticket's authorization data: at the top, or
-// in AD-IF-RELEVANT within bounds. Other elements are passed over, as they
-// are by other acceptors; kinds that restrict what a ticket is good for are
-// not in use. found is nil if there is none. What cannot be read, or has two
-// PACs, is an error: nobody could say then which groups the client is in.
-func findPAC(b []byte) (found []byte, err error) {
+// findAuthorization looks for the element of a kind in authorization data: at
+// the top, or in AD-IF-RELEVANT within bounds. Other elements are passed over,
+// as they are by other acceptors; kinds that restrict what a ticket is good for
+// are not in use. found is nil if there is none. Data that cannot be read, or
+// has two of the kind, is an error: nobody could say then what it means.
+func findAuthorization(b []byte, kind int32) (found []byte, err error) {
 	level := [][]byte{b}
 	elements := 0
 	for depth := 0; len(level) > 0; depth++ {
@@ -79,10 +80,10 @@ func findPAC(b []byte) (found []byte, err error) {
 				switch {
 				case e.kind == adIfRelevant:
 					inner = append(inner, e.data)
-				case e.kind == adPAC && found != nil:
-					return nil, errors.New("has two PACs")
-				case e.kind == adPAC:
-					found = e.data
+				case e.kind == kind && found != nil:
+					return nil, errors.New("has two elements where there may be one")
+				case e.kind == kind:
+					found = e.data[:len(e.data):len(e.data)]
 					if found == nil {
 						found = []byte{}
 					}
@@ -102,7 +103,7 @@ func findPAC(b []byte) (found []byte, err error) {
 // the groups. MIT Kerberos would go on without groups; but then a rule that
 // denies something to a group could be escaped.
 func (h *handshake) checkPAC() *Error {
-	b, err := findPAC(h.ticket.authorization)
+	b, err := findAuthorization(h.ticket.authorization, adPAC)
 	if err != nil {
 		return &Error{Code: codeModified, Reason: "the authorization data in the ticket of " + h.ticket.client.shown() + " " + err.Error(), err: ErrMalformed}
 	}
@@ -150,7 +151,7 @@ func isClientOfPAC(name string, client Principal) bool {
 // verifyPAC is the pac.Verifier with this key.
 func (k *serviceKey) verifyPAC(checksumType int32, message, checksum []byte) bool {
 	e := k.ticket.encryption
-	return checksumType == e.checksumType && hmac.Equal(e.checksum(k.pac, message), checksum)
+	return checksumType == e.checksumType && hmac.Equal(e.checksum(k.pac, usagePAC, message), checksum)
 }
 
 // Groups are the security identifiers (SIDs) of the client, for example

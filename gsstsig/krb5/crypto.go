@@ -51,6 +51,9 @@ type cipherKeys struct {
 }
 
 func (k key) cipherKeys(usage uint32) cipherKeys {
+	if k.encryption.rc4 {
+		return cipherKeys{encryption: k.encryption, ke: rc4Usage(k.value, usage)}
+	}
 	return cipherKeys{
 		encryption: k.encryption,
 		ke:         k.encryption.derive(k.value, usage, forEncryption),
@@ -71,6 +74,9 @@ var errCipher = errors.New("the message does not decrypt")
 // 3962, or RFC 8009, section 5.
 func (c *cipherKeys) decrypt(message []byte) ([]byte, error) {
 	e := c.encryption
+	if e.rc4 {
+		return rc4Decrypt(c.ke, message)
+	}
 	// One block of confounder at least; gokrb5 slices without this check.
 	if len(message) < aes.BlockSize+e.macSize {
 		return nil, errCipher
@@ -93,6 +99,9 @@ func (c *cipherKeys) decrypt(message []byte) ([]byte, error) {
 // encrypt seals plain behind a random confounder.
 func (c *cipherKeys) encrypt(plain []byte) ([]byte, error) {
 	e := c.encryption
+	if e.rc4 {
+		return rc4Encrypt(c.ke, plain), nil
+	}
 	in := make([]byte, aes.BlockSize+len(plain))
 	rand.Read(in[:aes.BlockSize])
 	copy(in[aes.BlockSize:], plain)
@@ -123,14 +132,21 @@ func (c *cipherKeys) integrity(data []byte) []byte {
 }
 
 // checksumKey is the key of the type's required checksum: Kc of RFC 3961,
-// section 5.3.
+// section 5.3, or Ksign of RFC 4757, section 4.
 func (k key) checksumKey(usage uint32) []byte {
+	if k.encryption.rc4 {
+		return rc4Sign(k.value)
+	}
 	return k.encryption.derive(k.value, usage, forChecksum)
 }
 
 // checksum is the type's required checksum with a key of checksumKey (RFC
-// 3962, section 7; RFC 8009, section 6).
-func (e *encryption) checksum(key []byte, message []byte) []byte {
+// 3962, section 7; RFC 8009, section 6; RFC 4757, section 4). Only RC4 needs
+// the usage again.
+func (e *encryption) checksum(key []byte, usage uint32, message []byte) []byte {
+	if e.rc4 {
+		return rc4Checksum(key, usage, message)
+	}
 	mac := hmac.New(e.hash, key)
 	mac.Write(message)
 	return mac.Sum(nil)[:e.macSize]

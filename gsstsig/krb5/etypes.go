@@ -3,6 +3,7 @@ package krb5
 import (
 	"crypto/aes"
 	"crypto/hmac"
+	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -15,12 +16,13 @@ import (
 	"github.com/jcmturner/gokrb5/v8/crypto/rfc3961"
 )
 
-// Encryption type numbers (RFC 3962, RFC 8009).
+// Encryption type numbers (RFC 3962, RFC 8009, RFC 4757).
 const (
 	aes128SHA1 = 17
 	aes256SHA1 = 18
 	aes128SHA2 = 19
 	aes256SHA2 = 20
+	rc4HMAC    = 23
 )
 
 // encryption is one encryption type: its sizes in octets, its hash and its
@@ -34,16 +36,19 @@ type encryption struct {
 	hash         func() hash.Hash
 	sha2         bool // RFC 8009: its own derivation, and MAC over the cipher text
 	cipher       etype.EType
+	rc4          bool // RFC 4757: its own in everything; see rc4.go
 }
 
 var encryptions = map[int32]*encryption{
 	aes128SHA1: {id: aes128SHA1, checksumType: 15, keySize: 16, macSize: 12, subSize: 16, hash: sha1.New, cipher: crypto.Aes128CtsHmacSha96{}},
 	aes256SHA1: {id: aes256SHA1, checksumType: 16, keySize: 32, macSize: 12, subSize: 32, hash: sha1.New, cipher: crypto.Aes256CtsHmacSha96{}},
 	aes128SHA2: {id: aes128SHA2, checksumType: 19, keySize: 16, macSize: 16, subSize: 16, hash: sha256.New, sha2: true, cipher: crypto.Aes128CtsHmacSha256128{}},
+	rc4HMAC:    {id: rc4HMAC, checksumType: checksumHMACMD5, keySize: 16, macSize: 16, hash: md5.New, rc4: true},
 	aes256SHA2: {id: aes256SHA2, checksumType: 20, keySize: 32, macSize: 24, subSize: 24, hash: sha512.New384, sha2: true, cipher: crypto.Aes256CtsHmacSha384192{}},
 }
 
 // defaultEncryptionTypes are those let in when the configuration names none.
+// RC4 is let in only by AllowRC4.
 var defaultEncryptionTypes = []int32{aes128SHA1, aes256SHA1, aes128SHA2, aes256SHA2}
 
 // encryptionTypeNames are the names of the IANA registry in the spelling that
@@ -57,7 +62,7 @@ var encryptionTypeNames = map[int32]string{
 	aes256SHA1: "aes256-cts-hmac-sha1-96",
 	aes128SHA2: "aes128-cts-hmac-sha256-128",
 	aes256SHA2: "aes256-cts-hmac-sha384-192",
-	23:         "arcfour-hmac",
+	rc4HMAC:    "arcfour-hmac",
 	24:         "arcfour-hmac-exp",
 	25:         "camellia128-cts-cmac",
 	26:         "camellia256-cts-cmac",

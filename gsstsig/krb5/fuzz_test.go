@@ -16,9 +16,10 @@ import (
 // each other.
 func fuzzAcceptor(keytabs *Keytabs) *Acceptor {
 	return must(NewAcceptor(AcceptorConfig{
-		Keytabs: keytabs,
-		Replays: NewReplayCache(1),
-		Now:     func() time.Time { return testNow },
+		Keytabs:  keytabs,
+		Replays:  NewReplayCache(1),
+		AllowRC4: true,
+		Now:      func() time.Time { return testNow },
 	}))
 }
 

@@ -21,7 +21,12 @@ type InitiatorConfig struct {
 	Expires    time.Time           // end of the ticket; only reported
 	Mutual     bool                // ask the acceptor to authenticate itself
 	Subkey     bool                // bring a subkey
-	Now        func() time.Time    // nil means time.Now
+	AllowRC4   bool                // let a session key or acceptor's subkey be of type 23
+
+	// EncryptionTypes are offered to the acceptor for its subkey, best first
+	// (RFC 4537); none are if it is empty.
+	EncryptionTypes []int32
+	Now             func() time.Time // nil means time.Now
 }
 
 // InitiatorContext is the client's side of one context. Init must not be
@@ -45,6 +50,10 @@ func NewInitiator(c InitiatorConfig) (*InitiatorContext, error) {
 	k, err := newKey(c.SessionKey.KeyType, c.SessionKey.KeyValue)
 	if err != nil {
 		return nil, fmt.Errorf("kerberos: session key: %w", err)
+	}
+	if k.encryption.rc4 && !c.AllowRC4 {
+		k.wipe()
+		return nil, errors.New("kerberos: session key: " + EncryptionTypeName(rc4HMAC) + " must be allowed explicitly")
 	}
 	c.Ticket.DecryptedEncPart = messages.EncTicketPart{} // gokrb5 would encode it
 	ticket, err := c.Ticket.Marshal()
@@ -93,6 +102,7 @@ func (c *InitiatorContext) begin() ([]byte, error) {
 		time:         now.Truncate(time.Second),
 		microseconds: now.Nanosecond() / 1000,
 		sequence:     binary.BigEndian.Uint32(random[:]) >> 2,
+		encryptions:  c.config.EncryptionTypes,
 	}
 	if c.config.Subkey {
 		c.subkey = randomKey(c.session.encryption)
@@ -168,6 +178,14 @@ func (c *InitiatorContext) finish(token []byte) error {
 		return &Error{Code: codeMutualFailed, Reason: "the AP-REP answers another authenticator", err: ErrMismatch}
 	}
 	k := c.base()
+	if part.subkeyType == rc4HMAC && (k.encryption.rc4 || !c.config.AllowRC4) {
+		// In a context of RC4 such a key is not used, though old acceptors send
+		// one; in any other it would be a step down.
+		if !k.encryption.rc4 {
+			return &Error{Code: codeMutualFailed, Reason: "the acceptor's subkey is of type " + EncryptionTypeName(rc4HMAC), err: ErrEncryptionType}
+		}
+		part.subkey = nil
+	}
 	if part.subkey != nil {
 		if k, err = newKey(part.subkeyType, part.subkey); err != nil {
 			return &Error{Code: codeMutualFailed, Reason: "the acceptor's subkey cannot be used: " + err.Error(), err: ErrEncryptionType}

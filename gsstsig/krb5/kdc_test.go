@@ -31,7 +31,7 @@ var (
 	testService    = Principal{Components: []string{"DNS", "ns1.example.test"}, Realm: testRealm}
 	testClient     = Principal{Components: []string{"host", "a.example.test"}, Realm: testRealm}
 	testTypes      = []int32{17, 18, 19, 20}
-	testKeySizes   = map[int32]int{17: 16, 18: 32, 19: 16, 20: 32}
+	testKeySizes   = map[int32]int{17: 16, 18: 32, 19: 16, 20: 32, 23: 16}
 	testChecksum   = gssBytes(flagMutual | flagReplay | flagIntegrity)
 	testNotMutual  = gssBytes(flagReplay | flagIntegrity)
 	testServiceKey = func(id int32) types.EncryptionKey { return testKey(id, "service") }
@@ -253,7 +253,7 @@ func writeFile(t testing.TB, name string, b []byte) string {
 // serviceKeytab has the test service's key of every type.
 func serviceKeytab() []byte {
 	var entries []keytabSpec
-	for _, id := range testTypes {
+	for _, id := range append([]int32{rc4HMAC}, testTypes...) {
 		entries = append(entries, keytabSpec{testService, testVersion, testServiceKey(id)})
 	}
 	return keytabBytes(entries...)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // The messages of an authentication exchange (RFC 4120, sections 5.3, 5.5 and
@@ -119,8 +120,9 @@ type authenticator struct {
 	time         time.Time
 	microseconds int
 	subkeyType   int32
-	subkey       []byte // nil when absent
-	sequence     uint32 // 0 when absent
+	subkey       []byte  // nil when absent
+	sequence     uint32  // 0 when absent
+	encryptions  []int32 // that the client would rather use, best first (RFC 4537); nil when absent
 }
 
 // at is the client's time.
@@ -130,6 +132,7 @@ func (a *authenticator) at() time.Time {
 
 func parseAuthenticator(b []byte) (authenticator, bool) {
 	var a authenticator
+	var authorization cryptobyte.String
 	s, ok := readMessage(b, tagAuthenticator)
 	ok = ok && readVersion(&s, 0, protocolVersion) &&
 		readName(&s, 1, &a.client.Realm) &&
@@ -139,8 +142,59 @@ func parseAuthenticator(b []byte) (authenticator, bool) {
 		readTime(&s, 5, &a.time) &&
 		(!s.PeekASN1Tag(field(6)) || readTypedOctets(&s, 6, &a.subkeyType, &a.subkey)) &&
 		(!s.PeekASN1Tag(field(7)) || readUint32(&s, 7, &a.sequence)) &&
-		s.SkipOptionalASN1(field(8)) && s.Empty()
+		(!s.PeekASN1Tag(field(8)) || s.ReadASN1(&authorization, field(8))) && s.Empty()
+	if ok {
+		a.encryptions = parseEncryptionTypes(authorization)
+	}
 	return a, ok
+}
+
+// maxEncryptionTypes bounds a client's list; there are not that many.
+const maxEncryptionTypes = 32
+
+// parseEncryptionTypes reads AD-ETYPE-NEGOTIATION (RFC 4537, section 3), if an
+// authenticator's authorization data has it. It is an offer: one that cannot
+// be read is none.
+func parseEncryptionTypes(authorization []byte) []int32 {
+	b, err := findAuthorization(authorization, adTypes)
+	if err != nil || b == nil {
+		return nil
+	}
+	var list []int32
+	var seq cryptobyte.String
+	s := cryptobyte.String(b)
+	if !s.ReadASN1(&seq, asn1.SEQUENCE) || !s.Empty() {
+		return nil
+	}
+	for !seq.Empty() {
+		var v int32
+		if len(list) == maxEncryptionTypes || !seq.ReadASN1Integer(&v) {
+			return nil
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// addEncryptionTypes writes the field [8] with a list of encryption types.
+func addEncryptionTypes(b *cryptobyte.Builder, types []int32) {
+	element := func(kind int64, data func(*cryptobyte.Builder)) func(*cryptobyte.Builder) {
+		return func(b *cryptobyte.Builder) {
+			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+					addInteger(b, 0, kind)
+					b.AddASN1(field(1), func(b *cryptobyte.Builder) { b.AddASN1(asn1.OCTET_STRING, data) })
+				})
+			})
+		}
+	}
+	b.AddASN1(field(8), element(adIfRelevant, element(adTypes, func(b *cryptobyte.Builder) {
+		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
+			for _, t := range types {
+				b.AddASN1Int64(int64(t))
+			}
+		})
+	})))
 }
 
 func (a *authenticator) marshal() ([]byte, error) {
@@ -158,6 +212,9 @@ func (a *authenticator) marshal() ([]byte, error) {
 			addTypedOctets(b, 6, a.subkeyType, a.subkey)
 		}
 		addInteger(b, 7, int64(a.sequence))
+		if len(a.encryptions) > 0 {
+			addEncryptionTypes(b, a.encryptions)
+		}
 	})
 	return b.Bytes()
 }

@@ -31,12 +31,16 @@ type session struct {
 	mu     sync.RWMutex // guards the keys against wipe
 	sign   []byte       // Kc of our usage; nil once wiped
 	verify []byte       // Kc of the peer's usage
+	rc4    *rc4Keys     // instead of both, of a key of that type
+
+	mechanism  []byte // named by RC4's tokens: that of the handshake
+	remembered rc4Memory
 }
 
 // newSession derives the keys from the context's key. own and peer are the
 // first sequence numbers of each side.
 func newSession(k key, acceptor, acceptorSubkey bool, own, peer uint32) *session {
-	s := &session{encryption: k.encryption}
+	s := &session{encryption: k.encryption, mechanism: mechanismKRB5}
 	signUsage, verifyUsage := uint32(usageInitiatorSign), uint32(usageAcceptorSign)
 	if acceptor {
 		signUsage, verifyUsage = verifyUsage, signUsage
@@ -48,10 +52,15 @@ func newSession(k key, acceptor, acceptorSubkey bool, own, peer uint32) *session
 		s.flags |= micAcceptorSubkey
 		s.peerFlags |= micAcceptorSubkey
 	}
-	s.sign = k.encryption.derive(k.value, signUsage, forChecksum)
-	s.verify = k.encryption.derive(k.value, verifyUsage, forChecksum)
 	s.sequence.Store(uint64(own))
 	s.window.first = uint64(peer)
+	if k.encryption.rc4 {
+		keys := newRC4Keys(k)
+		s.rc4, s.window.short = &keys, true
+		return s
+	}
+	s.sign = k.encryption.derive(k.value, signUsage, forChecksum)
+	s.verify = k.encryption.derive(k.value, verifyUsage, forChecksum)
 	return s
 }
 
@@ -59,6 +68,9 @@ func newSession(k key, acceptor, acceptorSubkey bool, own, peer uint32) *session
 func (s *session) getMIC(message []byte) ([]byte, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.rc4 != nil {
+		return s.rc4.token(s.mechanism, message, uint32(s.sequence.Add(1)-1), s.flags&micByAcceptor != 0), nil
+	}
 	if s.sign == nil {
 		return nil, ErrNotEstablished
 	}
@@ -79,6 +91,16 @@ func (s *session) getMIC(message []byte) ([]byte, error) {
 func (s *session) verifyMIC(message, token []byte) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if s.rc4 != nil {
+		number, sum, err := s.rc4.verify(message, token, s.peerFlags&micByAcceptor != 0)
+		if err != nil {
+			return err
+		}
+		if !s.remembered.add(sum) || !s.window.add(uint64(number)) {
+			return ErrReplay
+		}
+		return nil
+	}
 	if s.verify == nil {
 		return ErrNotEstablished
 	}
@@ -111,11 +133,14 @@ func (s *session) wipe() {
 	defer s.mu.Unlock()
 	clear(s.sign)
 	clear(s.verify)
-	s.sign, s.verify = nil, nil
+	if s.rc4 != nil {
+		s.rc4.wipe()
+	}
+	s.sign, s.verify, s.rc4 = nil, nil, nil
 }
 
 func (s *session) alive() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.sign != nil
+	return s.sign != nil || s.rc4 != nil
 }

@@ -144,7 +144,7 @@ func pacSpec(key types.EncryptionKey) pactest.Spec {
 			Groups: []pactest.Group{{RID: 513, Attributes: 7}, {RID: 1105, Attributes: 7}},
 		},
 		ChecksumType: k.encryption.checksumType,
-		Sign:         func(message []byte) []byte { return k.encryption.checksum(sum, message) },
+		Sign:         func(message []byte) []byte { return k.encryption.checksum(sum, usagePAC, message) },
 	}
 }
 

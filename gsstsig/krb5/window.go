@@ -13,6 +13,7 @@ type window struct {
 	mu    sync.Mutex
 	first uint64 // the peer's first number
 	next  uint64 // one above the highest number seen, counted from first
+	short bool   // the numbers have 32 bits and wrap, as in RFC 1964
 	seen  [windowSize / 64]uint64
 }
 
@@ -24,6 +25,10 @@ func (w *window) add(number uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := number - w.first
+	if w.short {
+		// The one of these 32 bits that is nearest to what is expected.
+		n = w.next + uint64(int64(int32(uint32(n)-uint32(w.next))))
+	}
 	if n >= 1<<63 {
 		return false
 	}

@@ -1,0 +1,334 @@
+package krb5
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/crypto"
+	"github.com/jcmturner/gokrb5/v8/crypto/rfc4757"
+	"github.com/jcmturner/gokrb5/v8/types"
+)
+
+func allowRC4(c *AcceptorConfig) { c.AllowRC4 = true }
+
+func TestRC4AgreesWithGokrb5(t *testing.T) {
+	foreign := testKey(rc4HMAC, "cipher")
+	own := must(newKey(rc4HMAC, foreign.KeyValue))
+	for _, usage := range []uint32{usageTicket, usageAuthenticator, usageAPRep} {
+		keys := own.cipherKeys(usage)
+		for _, n := range []int{1, 7, 8, 9, 1000} {
+			plain := bytes.Repeat([]byte{byte(n)}, n)
+			if got, err := crypto.DecryptMessage(must(keys.encrypt(plain)), foreign, usage); err != nil || !bytes.Equal(got, plain) {
+				t.Fatalf("gokrb5 reads %x, %v", got, err)
+			}
+			sealed := must(crypto.GetEncryptedData(plain, foreign, usage, 0))
+			if got, err := keys.decrypt(sealed.Cipher); err != nil || !bytes.Equal(got, plain) {
+				t.Fatalf("gokrb5's is read as %x, %v", got, err)
+			}
+			sealed.Cipher[len(sealed.Cipher)-1] ^= 1
+			if _, err := keys.decrypt(sealed.Cipher); err == nil {
+				t.Fatal("a changed message decrypts")
+			}
+		}
+		for n := range md5AndConfounder {
+			if _, err := keys.decrypt(make([]byte, n)); err == nil {
+				t.Fatalf("%d octets decrypt", n)
+			}
+		}
+	}
+	message := []byte("signed")
+	want := must(rfc4757.Checksum(foreign.KeyValue, usagePAC, message))
+	if got := own.encryption.checksum(own.checksumKey(usagePAC), usagePAC, message); !bytes.Equal(got, want) {
+		t.Errorf("checksum %x, want %x", got, want)
+	}
+}
+
+const md5AndConfounder = 24
+
+func TestRC4IsOffUnlessAllowed(t *testing.T) {
+	service := ticketSpec{key: testServiceKey(rc4HMAC)}
+	session := ticketSpec{session: testKey(rc4HMAC, "session")}
+	for _, s := range []ticketSpec{service, session} {
+		e, _ := refuse(t, newTestAcceptor(t), requestSpec{ticketSpec: s}.token(), ErrEncryptionType, codeEtypeNoSupport)
+		if !strings.Contains(e.Error(), "arcfour-hmac") || !strings.Contains(e.Advice, "allow RC4") {
+			t.Errorf("%v", e)
+		}
+		accept(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: s}.token())
+	}
+	refuse(t, newTestAcceptor(t), requestSpec{subkey: testKey(rc4HMAC, "subkey")}.token(), ErrEncryptionType, codeEtypeNoSupport)
+	accept(t, newTestAcceptor(t, allowRC4), requestSpec{subkey: testKey(rc4HMAC, "subkey")}.token())
+	// Nothing else is let in with it, and a list goes on being the list.
+	refuse(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: ticketSpec{session: types.EncryptionKey{KeyType: 3, KeyValue: make([]byte, 8)}}, authKey: testKey(18, "session")}.token(), ErrEncryptionType, codeEtypeNoSupport)
+	only := func(c *AcceptorConfig) { c.AllowRC4, c.EncryptionTypes = true, []int32{20} }
+	accept(t, newTestAcceptor(t, only), requestSpec{ticketSpec: ticketSpec{key: testServiceKey(rc4HMAC), session: testKey(20, "session")}}.token())
+	refuse(t, newTestAcceptor(t, only), requestSpec{}.token(), ErrEncryptionType, codeEtypeNoSupport)
+	c := AcceptorConfig{Keytabs: openKeytab(t, serviceKeytab()), Replays: NewReplayCache(1), EncryptionTypes: []int32{18, rc4HMAC}}
+	if _, err := NewAcceptor(c); err == nil {
+		t.Error("RC4 is let in by the list alone")
+	}
+	i := InitiatorConfig{Ticket: ticketSpec{}.ticket(), SessionKey: testKey(rc4HMAC, "session"), Client: testClient}
+	if _, err := NewInitiator(i); err == nil {
+		t.Error("the initiator takes RC4 unasked")
+	}
+}
+
+// MICs are made with RC4 only where neither a subkey nor an offer of the client
+// allows AES.
+func TestRC4Handshakes(t *testing.T) {
+	for _, service := range []int32{18, rc4HMAC} {
+		for _, session := range []int32{17, rc4HMAC} {
+			for _, mutual := range []bool{false, true} {
+				for _, subkey := range []bool{false, true} {
+					for _, offer := range [][]int32{nil, {rc4HMAC}, {3, 99, 20, 18, rc4HMAC}} {
+						t.Run(fmt.Sprintf("service %d, session %d, mutual %v, subkey %v, offer %v", service, session, mutual, subkey, offer), func(t *testing.T) {
+							key := testKey(session, "session")
+							c, i := handshakeWith(t, newTestAcceptor(t, allowRC4), InitiatorConfig{
+								Ticket:          ticketSpec{key: testServiceKey(service), session: key}.ticket(),
+								SessionKey:      key,
+								Client:          testClient,
+								Mutual:          mutual,
+								Subkey:          subkey,
+								AllowRC4:        true,
+								EncryptionTypes: offer,
+								Now:             func() time.Time { return testNow },
+							})
+							want := session
+							if mutual && len(offer) > 1 {
+								want = 20
+							}
+							if c.SessionEncryptionType() != want || i.SessionEncryptionType() != want {
+								t.Errorf("MICs with %d and %d, want %d", c.SessionEncryptionType(), i.SessionEncryptionType(), want)
+							}
+							exchange(t, c, i)
+							size := map[int32]int{17: 28, 20: 40, rc4HMAC: 37}[want]
+							if n := len(must(c.GetMIC([]byte("m")))); n != size {
+								t.Errorf("MICs of %d octets", n)
+							}
+							c.Wipe()
+							if _, err := c.GetMIC(nil); !errors.Is(err, ErrNotEstablished) || c.Established() {
+								t.Errorf("after Wipe: %v", err)
+							}
+							if err := c.VerifyMIC(nil, nil); !errors.Is(err, ErrNotEstablished) {
+								t.Errorf("after Wipe: %v", err)
+							}
+						})
+					}
+				}
+			}
+		}
+	}
+}
+
+// The acceptor takes the first type that both know, and its own where the offer
+// is none.
+func TestOfferedEncryptionTypes(t *testing.T) {
+	for _, c := range []struct {
+		offer []int32
+		want  int32
+	}{
+		{nil, 17}, {[]int32{18, 17}, 18}, {[]int32{17, 18}, 17}, {[]int32{20, 18}, 20}, {[]int32{-1, 3, 23}, 17},
+		{slices.Repeat([]int32{18}, maxEncryptionTypes+1), 17},
+	} {
+		key := testKey(17, "session")
+		a, _ := handshakeWith(t, newTestAcceptor(t), InitiatorConfig{
+			Ticket: ticketSpec{session: key}.ticket(), SessionKey: key, Client: testClient,
+			Mutual: true, EncryptionTypes: c.offer, Now: func() time.Time { return testNow },
+		})
+		if a.SessionEncryptionType() != c.want {
+			t.Errorf("%v: %d", c.offer, a.SessionEncryptionType())
+		}
+	}
+	for name, b := range map[string]string{
+		"nothing":    "",
+		"no list":    "3000",
+		"garbage":    "300c300aa003020101a1030401ff",
+		"other kind": "3011300fa003020101a1080406300430020500",
+	} {
+		if list := parseEncryptionTypes(must(hex.DecodeString(b))); list != nil {
+			t.Errorf("%s: %v", name, list)
+		}
+	}
+}
+
+func TestPACSignedWithRC4(t *testing.T) {
+	key := testServiceKey(rc4HMAC)
+	good := pacSpec(key)
+	c, _ := accept(t, newTestAcceptor(t, allowRC4), pacToken(key, good.Encode()))
+	if len(c.Groups()) != 3 {
+		t.Errorf("groups %q", c.Groups())
+	}
+	refuse(t, newTestAcceptor(t, allowRC4), pacToken(key, pacSpec(testKey(rc4HMAC, "another")).Encode()), ErrIntegrity, codeModified)
+}
+
+// Ticket, session key, PAC and MICs of type RC4, made by Samba AD and MIT
+// Kerberos.
+func TestRecordedRC4TokenOfMITClient(t *testing.T) {
+	r := readRecordedToken(t, "samba/bob-ns2.json")
+	a := recordedAcceptor(t, "samba", time.Unix(r.Time, 0), allowRC4)
+	c, reply := accept(t, a, r.Token)
+	if reply != nil || c.SessionEncryptionType() != rc4HMAC || !slices.Contains(c.Groups(), sambaDomain+"-1111") {
+		t.Errorf("reply %x, type %d, groups %q", reply, c.SessionEncryptionType(), c.Groups())
+	}
+	for _, n := range []int{2, 0, 1} { // in any order
+		message := fmt.Appendf(nil, "message %d", n)
+		if err := c.VerifyMIC(message, r.MICs[n]); err != nil {
+			t.Errorf("MIC %d: %v", n, err)
+		}
+		if err := c.VerifyMIC(message, r.MICs[n]); !errors.Is(err, ErrReplay) {
+			t.Errorf("MIC %d again: %v", n, err)
+		}
+	}
+	refuse(t, recordedAcceptor(t, "samba", time.Unix(r.Time, 0)), r.Token, ErrEncryptionType, codeEtypeNoSupport)
+	// A ticket encrypted in RC4 with a session key of AES, from MIT's KDC.
+	config, now := recordedTicket(t, "mit/client1", "DNS/arcfour-hmac.example.test")
+	m, i := handshakeWith(t, recordedAcceptor(t, "mit", now, allowRC4), config)
+	exchange(t, m, i)
+}
+
+func TestBadRC4MICs(t *testing.T) {
+	message := []byte("message")
+	pair := func() (acceptor, initiator *session) {
+		return testSession(rc4HMAC, true, false, 1, 7), testSession(rc4HMAC, false, false, 7, 1)
+	}
+	_, i := pair()
+	good := must(i.getMIC(message))
+	for at := range good {
+		for bit := range 8 {
+			a, _ := pair()
+			b := bytes.Clone(good)
+			b[at] ^= 1 << bit
+			if bytes.Equal(b[2:13], mechanismMSKRB5) {
+				continue // the other name of the mechanism
+			}
+			err := a.verifyMIC(message, b)
+			// The sequence number is not protected, but neither is it much of use.
+			if sequence := at >= 21 && at < 25; sequence {
+				if err != nil && !errors.Is(err, ErrReplay) {
+					t.Fatalf("octet %d, bit %d: %v", at, bit, err)
+				}
+			} else if !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrIntegrity) {
+				t.Fatalf("octet %d, bit %d: %v", at, bit, err)
+			}
+		}
+	}
+	for n := range good {
+		a, _ := pair()
+		if err := a.verifyMIC(message, good[:n]); !errors.Is(err, ErrMalformed) {
+			t.Fatalf("%d octets: %v", n, err)
+		}
+	}
+	a, _ := pair()
+	if err := a.verifyMIC([]byte("another"), good); !errors.Is(err, ErrIntegrity) {
+		t.Error(err)
+	}
+	if err := i.verifyMIC(message, good); !errors.Is(err, ErrIntegrity) {
+		t.Errorf("reflected: %v", err)
+	}
+	if err := a.verifyMIC(message, foreignMIC(testKey(18, "mic"), message, 25, 0, 7)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("of RFC 4121: %v", err)
+	}
+	if err := a.verifyMIC(message, good); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nothing in such a MIC protects its sequence number.
+func TestRC4MICWithAnotherNumberIsAReplay(t *testing.T) {
+	message := []byte("message")
+	a, i := testSession(rc4HMAC, true, false, 0, 0), testSession(rc4HMAC, false, false, 0, 0)
+	mic := must(i.getMIC(message))
+	if err := a.verifyMIC(message, mic); err != nil {
+		t.Fatal(err)
+	}
+	for bit := range 32 {
+		b := bytes.Clone(mic)
+		b[21+bit/8] ^= 1 << (bit % 8)
+		if err := a.verifyMIC(message, b); !errors.Is(err, ErrReplay) {
+			t.Fatalf("with bit %d of its number changed: %v", bit, err)
+		}
+	}
+	// The memory is bounded.
+	for n := range 2 * rc4Remembered {
+		m := fmt.Appendf(nil, "%d", n)
+		if err := a.verifyMIC(m, must(i.getMIC(m))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(a.remembered.sums); n != rc4Remembered {
+		t.Errorf("%d remembered", n)
+	}
+}
+
+// Numbers have 32 bits, and pass their end.
+func TestRC4SequenceWraps(t *testing.T) {
+	const first = 1<<32 - 3
+	a, i := testSession(rc4HMAC, true, false, 0, first), testSession(rc4HMAC, false, false, first, 0)
+	var messages, mics [][]byte
+	for n := range 8 {
+		messages = append(messages, fmt.Appendf(nil, "%d", n))
+		mics = append(mics, must(i.getMIC(messages[n])))
+	}
+	for _, n := range []int{1, 0, 4, 2, 3, 7, 5, 6} {
+		if err := a.verifyMIC(messages[n], mics[n]); err != nil {
+			t.Errorf("MIC %d: %v", n, err)
+		}
+	}
+	b, early := testSession(rc4HMAC, true, false, 0, first), testSession(rc4HMAC, false, false, first-1, 0)
+	if err := b.verifyMIC(nil, must(early.getMIC(nil))); !errors.Is(err, ErrReplay) {
+		t.Errorf("a number before the first: %v", err)
+	}
+}
+
+// In a context of RC4 an acceptor's RC4 subkey is not used, and in one of AES
+// it is refused.
+func TestAcceptorsRC4Subkey(t *testing.T) {
+	for session, want := range map[int32]error{rc4HMAC: nil, 18: ErrEncryptionType} {
+		key := testKey(session, "session")
+		i := newTestInitiator(t, func(c *InitiatorConfig) { c.SessionKey, c.AllowRC4 = key, session == rc4HMAC })
+		must(i.Init(nil))
+		part := encAPRepPart{time: i.sent.time, microseconds: i.sent.microseconds, sequence: 5, subkeyType: rc4HMAC, subkey: testKey(rc4HMAC, "acceptor").KeyValue}
+		if _, err := i.Init(answer(key, part)); !errors.Is(err, want) {
+			t.Errorf("session key of type %d: %v", session, err)
+		}
+		if want == nil {
+			peer := newSession(must(newKey(rc4HMAC, key.KeyValue)), true, false, 5, 0)
+			if err := i.VerifyMIC([]byte("m"), must(peer.getMIC([]byte("m")))); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestRC4MICNamesTheMechanismOfTheHandshake(t *testing.T) {
+	s := requestSpec{ticketSpec: ticketSpec{session: testKey(rc4HMAC, "session")}, mechanism: mechanismMSKRB5, checksum: testNotMutual}
+	c, _ := accept(t, newTestAcceptor(t, allowRC4), s.token())
+	if mic := must(c.GetMIC(nil)); !bytes.Contains(mic, mechanismMSKRB5) {
+		t.Errorf("MIC %x", mic)
+	}
+}
+
+func FuzzVerifyRC4MIC(f *testing.F) {
+	f.Fuzz(func(t *testing.T, message, mic []byte) {
+		s := testSession(rc4HMAC, true, false, 0, 0)
+		if err := s.verifyMIC(message, mic); err != nil {
+			if s.window.next != 0 && !errors.Is(err, ErrReplay) {
+				t.Fatal("the window moved for a MIC that did not verify")
+			}
+			return
+		}
+		own := testSession(rc4HMAC, false, false, uint32(s.window.next-1), 0)
+		own.mechanism = mic[2:13]
+		if !bytes.Equal(must(own.getMIC(message)), mic) {
+			t.Fatalf("verified %x", mic)
+		}
+		if err := s.verifyMIC(message, mic); !errors.Is(err, ErrReplay) {
+			t.Fatalf("again: %v", err)
+		}
+	})
+}
