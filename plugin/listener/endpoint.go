@@ -8,12 +8,18 @@ import (
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/log"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 )
 
 // longAgo unblocks reads as a deadline.
 var longAgo = time.Unix(1, 0)
+
+// receiveBuffer is what the kernel is asked to keep of UDP messages not read yet. Machines that come up together all
+// send at once, and what the usual 200 KiB do not hold, some 160 signed updates, is lost until their clients give up
+// waiting. Linux gives up to net.core.rmem_max.
+const receiveBuffer = 4 << 20
 
 // endpoint is the pair of sockets of an address, and the goroutines that read them. Every message goes to the server
 // that is current when it arrives.
@@ -59,6 +65,9 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 	}
 	if udp, ok := packets.(*net.UDPConn); ok {
 		e.udp = udp
+		if err := udp.SetReadBuffer(receiveBuffer); err != nil {
+			log.Warningf("%s: the receive buffer stays as it is: %v", s.Addr, err)
+		}
 		if local, ok := udp.LocalAddr().(*net.UDPAddr); ok && local.IP.IsUnspecified() {
 			// The address that a query was sent to has to be the one that the answer comes from.
 			err6 := ipv6.NewPacketConn(udp).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
