@@ -186,7 +186,7 @@ func (b *bench) ask(ctx context.Context, what string, s *subject, meanwhile []op
 // profile takes a CPU profile of our server for about as long as a measurement takes, once for each kind. The function
 // returned waits for its end.
 func (b *bench) profile(ctx context.Context, what string, s *subject) (stop func()) {
-	file := filepath.Join(b.profiles, strings.ReplaceAll(what, " ", "-")+".pb.gz")
+	file := filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "").Replace(what)+".pb.gz")
 	if _, err := os.Stat(file); err == nil || b.profiles == "" || !s.pprof.IsValid() {
 		return func() {}
 	}

@@ -64,8 +64,13 @@ func run(ctx context.Context, s settings) (err error) {
 	if s.binary, err = filepath.Abs(s.binary); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return err
+	for _, dir := range []string{s.dir, s.profiles} {
+		if dir == "" {
+			continue
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
 	}
 	dir, err := os.MkdirTemp(s.dir, "run-")
 	if err != nil {
