@@ -99,15 +99,15 @@ func TestCorefile(t *testing.T) {
 	}
 }
 
-// releaseAll drops every state of the process, as stopping CoreDNS does.
+// releaseAll drops all that the process keeps, as stopping CoreDNS does.
 func releaseAll(t *testing.T) {
 	t.Helper()
 	if err := releaseStrangers(nil); err != nil {
 		t.Error(err)
 	}
-	states.mu.Lock()
-	defer states.mu.Unlock()
-	if len(states.m) != 0 {
-		t.Errorf("%d states are left", len(states.m))
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	if len(kept.sessions) != 0 || len(kept.zones) != 0 {
+		t.Errorf("%d sessions and %d zones are left", len(kept.sessions), len(kept.zones))
 	}
 }

@@ -68,20 +68,19 @@ func (gauges) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (gauges) Collect(ch chan<- prometheus.Metric) {
-	states.mu.Lock()
-	defer states.mu.Unlock()
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
 	var live, halfOpen int
-	serials := make(map[string]uint32)
-	for _, s := range states.m {
-		l, h := s.contexts.Len()
+	for _, h := range kept.sessions {
+		l, half := h.value.contexts.Len()
 		live += l
-		halfOpen += h
-		s.mu.Lock()
-		for origin, z := range s.zones {
-			// Views may hold several zones of one name; the series has one label, so the newest serial stands for them.
-			serials[origin] = max(serials[origin], z.Snapshot().Serial())
-		}
-		s.mu.Unlock()
+		halfOpen += half
+	}
+	serials := make(map[string]uint32)
+	for _, h := range kept.zones {
+		// Views may hold several zones of one name; the series has one label, so the newest serial stands for them.
+		origin := h.value.Origin()
+		serials[origin] = max(serials[origin], h.value.Snapshot().Serial())
 	}
 	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(live), "live")
 	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(halfOpen), "half_open")

@@ -65,31 +65,67 @@ func TestMain(m *testing.M) {
 
 // coredns is CoreDNS running in this process.
 type coredns struct {
-	t        *testing.T
-	realm    *krb5test.Realm
-	address  string
-	instance *caddy.Instance
+	t         *testing.T
+	realm     *krb5test.Realm
+	keytab    string
+	address   string
+	directory string // for databases
+	instance  *caddy.Instance
 }
 
-// start runs CoreDNS with a Corefile in which {KEYTAB} is the realm's keytab. Every server block is to listen on {PORT}
+// start runs CoreDNS with a Corefile in which {KEYTAB} is the realm's keytab and {DIR} a directory. Every server block is to listen on {PORT}
 // of 127.0.0.1.
 func start(t *testing.T, corefile string) *coredns {
 	t.Helper()
-	s := &coredns{t: t, realm: krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test"), address: freeAddress(t)}
+	s := &coredns{t: t, realm: krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test"), address: freeAddress(t), directory: t.TempDir()}
+	s.keytab = s.realm.Keytab()
 	instance, err := caddy.Start(s.input(corefile))
 	if err != nil {
 		t.Fatalf("starting CoreDNS: %v", err)
 	}
 	s.instance = instance
-	t.Cleanup(func() {
-		for _, err := range s.instance.ShutdownCallbacks() {
-			t.Error(err)
-		}
-		if err := s.instance.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(s.stop)
 	return s
+}
+
+// stop ends CoreDNS as a signal does. It may be called again.
+func (s *coredns) stop() {
+	s.t.Helper()
+	if s.instance == nil {
+		return
+	}
+	for _, err := range s.instance.ShutdownCallbacks() {
+		s.t.Error(err)
+	}
+	if err := s.instance.Stop(); err != nil {
+		s.t.Error(err)
+	}
+	s.instance = nil
+}
+
+// restart starts it again after stop.
+func (s *coredns) restart(corefile string) {
+	s.t.Helper()
+	if err := s.tryRestart(corefile); err != nil {
+		s.t.Fatalf("starting CoreDNS again: %v", err)
+	}
+}
+
+func (s *coredns) tryRestart(corefile string) error {
+	instance, err := caddy.Start(s.input(corefile))
+	if err == nil {
+		s.instance = instance
+	}
+	return err
+}
+
+// reload reads a Corefile anew.
+func (s *coredns) reload(corefile string) error {
+	reloaded, err := s.instance.Restart(s.input(corefile))
+	if err == nil {
+		s.instance = reloaded
+	}
+	return err
 }
 
 func (s *coredns) input(corefile string) caddy.Input {
@@ -97,7 +133,7 @@ func (s *coredns) input(corefile string) caddy.Input {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	corefile = strings.NewReplacer("{KEYTAB}", s.realm.Keytab(), "{PORT}", port).Replace(corefile)
+	corefile = strings.NewReplacer("{KEYTAB}", s.keytab, "{DIR}", s.directory, "{PORT}", port).Replace(corefile)
 	return caddy.CaddyfileInput{Filepath: "Corefile", Contents: []byte(corefile), ServerTypeName: "dns"}
 }
 
@@ -270,29 +306,25 @@ func TestReload(t *testing.T) {
 	want(t, "before", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
 
 	bad := strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab /nonexistent", 1)
-	if _, err := s.instance.Restart(s.input(bad)); err == nil {
+	if err := s.reload(bad); err == nil {
 		t.Fatal("a Corefile without keytab was taken")
 	}
 	want(t, "after a bad Corefile", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
 
 	for i := range 3 {
-		reloaded, err := s.instance.Restart(s.input(smallCorefile + fmt.Sprintf("# %d\n", i)))
-		if err != nil {
+		if err := s.reload(smallCorefile + fmt.Sprintf("# %d\n", i)); err != nil {
 			t.Fatal(err)
 		}
-		s.instance = reloaded
 		update := message(t, "example.test.", fmt.Sprintf("+client1.example.test. 300 A 192.0.2.%d", 10+i))
 		want(t, "after a reload", s.signed(host, update), dns.RcodeSuccess)
 	}
 	want(t, "records", strings.Count(s.lookup("client1.example.test.", dns.TypeA), " A "), 5)
 
 	// A realm that is let in no longer takes its contexts along.
-	other, err := s.instance.Restart(s.input(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nrealm OTHER.TEST", 1)))
-	if err != nil {
+	if err := s.reload(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nrealm OTHER.TEST", 1)); err != nil {
 		t.Fatal(err)
 	}
-	s.instance = other
-	_, err = host.Update(t.Context(), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.99"))
+	_, err := host.Update(t.Context(), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.99"))
 	var refused *client.TSIGError
 	if !errors.As(err, &refused) {
 		t.Errorf("a context of a realm that is let in no longer: got %v, want a TSIG error", err)
@@ -440,11 +472,9 @@ func TestReloadTakesNewLimits(t *testing.T) {
 		return message(t, "example.test.", fmt.Sprintf("+client1.example.test. 300 A 192.0.2.%d", n))
 	}
 	want(t, "the first", s.signed(host, add(1)), dns.RcodeSuccess)
-	reloaded, err := s.instance.Restart(s.input(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nlimit rrset-records 1", 1)))
-	if err != nil {
+	if err := s.reload(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nlimit rrset-records 1", 1)); err != nil {
 		t.Fatal(err)
 	}
-	s.instance = reloaded
 	want(t, "one too many", s.signed(host, add(2)), dns.RcodeRefused)
 	if lines := logged.lines("rcode=REFUSED", "RecordsPerSet"); len(lines) == 0 {
 		t.Error("the log does not name the limit")

@@ -19,16 +19,13 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
-	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 func init() { plugin.Register(pluginName, setup) }
 
 // block is one gsstsig block of a running configuration.
 type block struct {
-	id       string        // names the server block over reloads
 	instance caddy.Context // the configuration that the block is part of
-	state    *state
 
 	keytabs       atomic.Pointer[krb5.Keytabs] // nil until they are open
 	keytabFailure failure                      // of the last attempt to read them again
@@ -40,11 +37,10 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
-	b := &block{id: identify(c), instance: c.Context()}
-	b.state = acquire(b.id, b)
-	handler, err := b.open(conf, listenAddresses(dnsserver.GetConfig(c).ListenHosts))
+	b := &block{instance: c.Context()}
+	handler, err := b.open(c, conf)
 	if err != nil {
-		return plugin.Error(pluginName, fmt.Errorf("%s: %w", conf.Position, errors.Join(err, release(b.id, b))))
+		return plugin.Error(pluginName, fmt.Errorf("%s: %w", conf.Position, errors.Join(err, b.release())))
 	}
 
 	site := dnsserver.GetConfig(c)
@@ -54,7 +50,7 @@ func setup(c *caddy.Controller) error {
 		return handler
 	})
 	if err := listener.Register(c, listener.Block{Server: handler.server, Observer: observer{}}); err != nil {
-		return plugin.Error(pluginName, errors.Join(err, release(b.id, b)))
+		return plugin.Error(pluginName, errors.Join(err, b.release()))
 	}
 	c.OnStartup(registerGauges)
 	c.OnStartup(func() error {
@@ -63,13 +59,13 @@ func setup(c *caddy.Controller) error {
 		}
 		return nil
 	})
-	c.OnShutdown(func() error { return release(b.id, b) })
+	c.OnShutdown(b.release)
 	c.OnRestartFailed(func() error { return releaseStrangers(b.instance) })
 	return nil
 }
 
 // open reads the block's keytabs and zones and says at start-up what the administrator should know.
-func (b *block) open(conf *corefile.Block, addresses []net.IP) (*Handler, error) {
+func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error) {
 	service, err := OpenService(conf)
 	if err != nil {
 		return nil, err
@@ -78,9 +74,10 @@ func (b *block) open(conf *corefile.Block, addresses []net.IP) (*Handler, error)
 	for _, line := range describeKeys(service.Keytabs.Keys()) {
 		log.Info(line)
 	}
+	session := b.holdSessions(numbered(c, conf.Keytabs...))
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
 		Keytabs:  service.Keytabs,
-		Replays:  b.state.replays,
+		Replays:  session.replays,
 		Services: service.Principals,
 		Realms:   service.Realms,
 	})
@@ -89,7 +86,7 @@ func (b *block) open(conf *corefile.Block, addresses []net.IP) (*Handler, error)
 	}
 	server, err := gsstsig.NewServer(gsstsig.Config{
 		Acceptor:   acceptor,
-		Contexts:   b.state.contexts,
+		Contexts:   session.contexts,
 		ServerName: service.Hosts[0],
 		Observe:    auditHandshake,
 	})
@@ -97,14 +94,15 @@ func (b *block) open(conf *corefile.Block, addresses []net.IP) (*Handler, error)
 		return nil, err
 	}
 	// A context that the new configuration would not have let in ends with the reload.
-	b.state.contexts.Retain(func(id gsstsig.Identity) bool {
+	session.contexts.Retain(func(id gsstsig.Identity) bool {
 		return slices.Contains(service.Realms, id.Principal.Realm)
 	})
 
 	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server}
 	var primaries []string
+	addresses := listenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	for _, origin := range conf.Origins {
-		z, err := b.openZone(service, origin, addresses)
+		z, err := b.openZone(service, origin, numbered(c, "zone", origin), addresses)
 		if err != nil {
 			return nil, err
 		}
@@ -141,29 +139,6 @@ func (b *block) reloadKeytabs() {
 			log.Info("changed " + line)
 		}
 	}
-}
-
-// openZone gives the zone of that origin: the one that is being served already, or a new one from its seed.
-func (b *block) openZone(service *Service, origin string, addresses []net.IP) (*zone.Zone, error) {
-	source, seed := service.Seed(origin, addresses)
-	z, kept, err := b.state.zone(origin, func() (*zone.Zone, error) {
-		return zone.Open(zone.Config{
-			Origin: origin, Store: store.NewMemory(store.MemoryOptions{}), Seed: seed,
-			Limits: service.Limits, TombstoneLifetime: service.Tombstones,
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	soa := z.Snapshot().SOA()
-	if kept {
-		z.Configure(service.Limits, service.Tombstones)
-		log.Infof("zone %s: kept over the reload, serial %d", origin, soa.Serial)
-	} else {
-		log.Infof("zone %s: serial %d, primary server %s, from %s, in memory, updates %s",
-			origin, soa.Serial, soa.Ns, source, service.Mode(origin))
-	}
-	return z, nil
 }
 
 // listenAddresses are the addresses that the block answers on: those of the bind directive or, on the wildcard

@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,104 +15,132 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
+// What outlives a reload of the Corefile: the contexts that clients hold, with the authenticators seen, and the zones.
+// Everything else is made anew. Blocks of the old and of the new configuration hold the same things for a moment; who
+// lets go last closes them.
+
 // replayEntries bounds a block's replay cache: at the design rate of 4,000 handshakes a second a five-minute window on
 // both sides of the clock holds 2.4 million entries, at the rate of a large site a hundredth of that.
 const replayEntries = 1 << 20
 
-// state is what one server block keeps when CoreDNS reloads: the contexts that clients hold, the authenticators seen,
-// and the zones. Everything else is made anew from the Corefile.
-type state struct {
+// sessions are the contexts made with a set of keytabs.
+type sessions struct {
 	contexts *gsstsig.Table
 	replays  *krb5.ReplayCache
-
-	mu    sync.Mutex            // guards zones
-	zones map[string]*zone.Zone // by origin
-
-	holders map[*block]bool // guarded by states.mu
 }
 
-// states holds the state of every server block of the process by the block's identity.
-var states = struct {
-	mu sync.Mutex
-	m  map[string]*state
-}{m: make(map[string]*state)}
+// servedZone is a zone and where it is kept: the directory of its database, or "memory".
+type servedZone struct {
+	*zone.Zone
+	place string
+}
 
-// acquire finds or makes the state of the server block named id and notes b as one that needs it.
-func acquire(id string, b *block) *state {
-	states.mu.Lock()
-	defer states.mu.Unlock()
-	s, ok := states.m[id]
+// held is something that blocks hold.
+type held[T any] struct {
+	value   T
+	holders map[*block]bool
+}
+
+// kept is what the process keeps. Opening a zone happens under the lock, since two blocks must not open one database;
+// what is on the way of a request never takes it.
+var kept = struct {
+	mu       sync.Mutex
+	sessions map[string]*held[sessions]   // by keytabs
+	zones    map[string]*held[servedZone] // by directory or, in memory, by origin
+}{
+	sessions: make(map[string]*held[sessions]),
+	zones:    make(map[string]*held[servedZone]),
+}
+
+// holdSessions finds the sessions of a set of keytabs, or begins them.
+func (b *block) holdSessions(key string) sessions {
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	h, ok := kept.sessions[key]
 	if !ok {
-		s = &state{
-			contexts: gsstsig.NewTable(gsstsig.TableConfig{}),
-			replays:  krb5.NewReplayCache(replayEntries),
-			zones:    make(map[string]*zone.Zone),
-			holders:  make(map[*block]bool),
+		h = &held[sessions]{
+			value: sessions{
+				contexts: gsstsig.NewTable(gsstsig.TableConfig{}),
+				replays:  krb5.NewReplayCache(replayEntries),
+			},
+			holders: make(map[*block]bool),
 		}
-		states.m[id] = s
+		kept.sessions[key] = h
 	}
-	s.holders[b] = true
+	h.holders[b] = true
 	watching.Do(func() { go watchKeytabs(time.NewTicker(keytabInterval).C) })
-	return s
+	return h.value
 }
 
-// release ends b's need of its state and closes what nobody needs any more.
-func release(id string, b *block) error {
-	states.mu.Lock()
-	defer states.mu.Unlock()
-	s, ok := states.m[id]
-	if !ok {
-		return nil
+// holdZone finds the zone that is kept in that place, or opens it. A zone that is being served stays where it is: moving
+// what clients write to at that moment is more than a reload can do.
+func (b *block) holdZone(key, origin, place string, open func() (*zone.Zone, error)) (z *zone.Zone, found bool, err error) {
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	if h, ok := kept.zones[key]; ok {
+		h.holders[b] = true
+		return h.value.Zone, true, nil
 	}
-	delete(s.holders, b)
-	return closeUnheld(id, s)
-}
-
-// releaseStrangers drops the needs of every instance but the running one. The running instance calls it when a reload
-// failed: the instance that did not come up gets no callback of its own to let go.
-func releaseStrangers(instance caddy.Context) error {
-	states.mu.Lock()
-	defer states.mu.Unlock()
-	var errs []error
-	for id, s := range states.m {
-		for b := range s.holders {
-			if b.instance != instance {
-				delete(s.holders, b)
-			}
+	for _, h := range kept.zones {
+		if moved := h.value.Origin() == origin && (h.value.place == inMemory) != (place == inMemory); moved && !h.heldBy(b.instance) {
+			return nil, false, fmt.Errorf("it is kept in %s, and in %s by the new Corefile: this takes a restart", h.value.place, place)
 		}
-		errs = append(errs, closeUnheld(id, s))
 	}
-	return errors.Join(errs...)
-}
-
-// closeUnheld closes the state's zones when nobody holds it. The caller holds states.mu.
-func closeUnheld(id string, s *state) error {
-	if len(s.holders) > 0 {
-		return nil
-	}
-	delete(states.m, id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for _, z := range s.zones {
-		errs = append(errs, z.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// zone gives the state's zone of that origin, opened by open when it is not there yet.
-func (s *state) zone(origin string, open func() (*zone.Zone, error)) (z *zone.Zone, kept bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if z, ok := s.zones[origin]; ok {
-		return z, true, nil
-	}
-	z, err = open()
-	if err != nil {
+	if z, err = open(); err != nil {
 		return nil, false, err
 	}
-	s.zones[origin] = z
+	kept.zones[key] = &held[servedZone]{value: servedZone{z, place}, holders: map[*block]bool{b: true}}
 	return z, false, nil
+}
+
+// heldBy tells whether a block of that instance holds it.
+func (h *held[T]) heldBy(instance caddy.Context) bool {
+	for b := range h.holders {
+		if b.instance == instance {
+			return true
+		}
+	}
+	return false
+}
+
+// release ends all that the block holds.
+func (b *block) release() error {
+	return releaseIf(func(holder *block) bool { return holder == b })
+}
+
+// releaseStrangers ends what blocks of every instance but the running one hold. The running instance calls it when a
+// reload failed: the instance that did not come up gets no callback of its own to let go.
+func releaseStrangers(running caddy.Context) error {
+	return releaseIf(func(holder *block) bool { return holder.instance != running })
+}
+
+// releaseIf lets go for the blocks that match, and closes what nobody holds any more.
+func releaseIf(match func(*block) bool) error {
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	for key, h := range kept.sessions {
+		if h.drop(match) {
+			delete(kept.sessions, key)
+		}
+	}
+	var errs []error
+	for key, h := range kept.zones {
+		if h.drop(match) {
+			delete(kept.zones, key)
+			errs = append(errs, h.value.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// drop takes the blocks that match off the holders, and tells whether none is left.
+func (h *held[T]) drop(match func(*block) bool) bool {
+	for b := range h.holders {
+		if match(b) {
+			delete(h.holders, b)
+		}
+	}
+	return len(h.holders) == 0
 }
 
 // keytabInterval is how often the keytabs are looked at for changes.
@@ -129,32 +158,31 @@ func watchKeytabs(tick <-chan time.Time) {
 	}
 }
 
-// holders lists the blocks that hold a state.
+// holders lists the blocks that are in use.
 func holders() []*block {
-	states.mu.Lock()
-	defer states.mu.Unlock()
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
 	var blocks []*block
-	for _, s := range states.m {
-		for b := range s.holders {
+	for _, h := range kept.sessions {
+		for b := range h.holders {
 			blocks = append(blocks, b)
 		}
 	}
 	return blocks
 }
 
-// ordinalsKey finds the count of gsstsig blocks by their keys in an instance's storage.
+// ordinalsKey finds the counts of an instance in its storage.
 type ordinalsKey struct{}
 
-// identify names a server block so that the same block is found again after a reload: by its keys and, where several
-// blocks have the same ones (views), by which of them it is. The place in the file would change with every block that
-// is put before it.
-func identify(c *caddy.Controller) string {
+// numbered makes a key that is the same after a reload: words and, where several blocks have the same ones, which of
+// them it is. The place in the file would change with every block that is put before it.
+func numbered(c *caddy.Controller, words ...string) string {
 	counts, ok := c.Get(ordinalsKey{}).(map[string]int)
 	if !ok {
 		counts = make(map[string]int)
 		c.Set(ordinalsKey{}, counts)
 	}
-	keys := strings.Join(c.ServerBlockKeys, " ")
-	counts[keys]++
-	return keys + "#" + strconv.Itoa(counts[keys])
+	key := strings.Join(words, " ")
+	counts[key]++
+	return key + "#" + strconv.Itoa(counts[key])
 }
