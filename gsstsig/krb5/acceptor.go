@@ -128,7 +128,11 @@ func (a *Acceptor) Holds(token []byte) bool {
 		return false
 	}
 	service, ok := peekService(t.body)
-	return ok && len(a.keytabs.set.Load().services[service.folded()]) > 0 && a.serves(service)
+	if !ok || !a.serves(service) {
+		return false
+	}
+	now := a.now()
+	return slices.ContainsFunc(a.keytabs.set.Load().services[service.folded()], func(k *serviceKey) bool { return k.usable(now) })
 }
 
 // NewContext begins a handshake.
@@ -310,7 +314,7 @@ func (h *handshake) openTicket() *Error {
 		}
 	}
 	keys := h.acceptor.keytabs.set.Load().services[service.folded()]
-	try := candidates(keys, enc.encryptionType, enc.version)
+	try := candidates(keys, enc.encryptionType, enc.version, h.now)
 	for _, k := range try {
 		plain, err := k.ticket.decrypt(enc.cipher)
 		if err != nil {

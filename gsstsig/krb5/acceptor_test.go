@@ -325,7 +325,7 @@ func TestCandidatesStartWithTheExactVersion(t *testing.T) {
 		want    string
 	}{{1, "[1 3 2]"}, {2, "[2 3 1]"}, {3, "[3 2 1]"}, {9, "[3 2 1]"}, {0, "[3 2 1]"}} {
 		var got []uint32
-		for _, s := range candidates(k.set.Load().services[testService.folded()], 18, c.version) {
+		for _, s := range candidates(k.set.Load().services[testService.folded()], 18, c.version, testNow) {
 			got = append(got, s.version)
 		}
 		if fmt.Sprint(got) != c.want {

@@ -138,7 +138,7 @@ func FuzzKeytab(f *testing.F) {
 				t.Fatalf("key of entry %+v", e.info)
 			}
 		}
-		newKeySet([]keytabFile{{entries: entries}})
+		newKeySet([]keytabFile{{entries: entries}}, nil)
 	})
 }
 
