@@ -9,7 +9,7 @@ BENCHTIME   ?= 200ms
 COUNT       ?= 1
 # "quick" for shorter rounds, and more arguments for the comparison with other servers, such as -only=queries.
 BENCH       ?=
-BENCHFLAGS  ?= -memory
+BENCHFLAGS  ?=
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
