@@ -19,6 +19,7 @@ var (
 	errNoSOA  = errors.New("no SOA record at the zone's name")
 	errNoNS   = errors.New("no NS record at the zone's name")
 	errNoSeed = errors.New("the store is empty and there is no seed")
+	errEmpty  = errors.New("the store is empty")
 )
 
 // builder fills a Snapshot record by record. Records of one name need not come
@@ -138,8 +139,30 @@ func build(o *origin, rrs iter.Seq[dns.RR]) (s *Snapshot, bad int, err error) {
 	return s, -1, err
 }
 
+// A Source is what a zone can be read from: a store.Store, or one at rest.
+type Source interface {
+	Load(context.Context, store.Visitor) (serial uint32, found bool, err error)
+}
+
+// Read returns what a source holds of the zone, without serving it. A source
+// that holds nothing is an error.
+func Read(name string, from Source) (*Snapshot, error) {
+	o, err := newOrigin(name)
+	if err != nil {
+		return nil, fmt.Errorf("zone: origin %q: %w", name, err)
+	}
+	s, err := load(o, from)
+	if err == nil && s == nil {
+		err = errEmpty
+	}
+	if err != nil {
+		return nil, fmt.Errorf("zone %s: %w", o.name, err)
+	}
+	return s, nil
+}
+
 // load returns what the store holds, nil if it is empty.
-func load(o *origin, from store.Store) (*Snapshot, error) {
+func load(o *origin, from Source) (*Snapshot, error) {
 	b := newBuilder(o)
 	serial, found, err := from.Load(context.Background(), visitor{b})
 	if err != nil {
@@ -167,8 +190,11 @@ func (v visitor) Record(r store.Record) error {
 	return v.b.add(r.Name, r.Type, r.Class, r.TTL, slices.Clone(r.Data))
 }
 
-func (v visitor) Owner(o store.Owner) error {
-	key, ok := v.b.snapshot.origin.key(o.Name)
+func (v visitor) Owner(o store.Owner) error { return v.b.own(o) }
+
+// own puts one ownership in.
+func (b *builder) own(o store.Owner) error {
+	key, ok := b.snapshot.origin.key(o.Name)
 	if !ok {
 		return fmt.Errorf("owned name %s is not in the zone", o.Name)
 	}
@@ -176,12 +202,12 @@ func (v visitor) Owner(o store.Owner) error {
 	if !o.Deleted.IsZero() {
 		own.deleted = o.Deleted.Unix()
 	}
-	v.b.snapshot.setOwner(key, &own)
+	b.snapshot.setOwner(key, &own)
 	return nil
 }
 
 // plant fills the store with the seed.
-func plant(o *origin, into store.Store, seed func() ([]dns.RR, error)) (*Snapshot, error) {
+func plant(o *origin, into store.Store, seed func() ([]dns.RR, error), owners []store.Owner) (*Snapshot, error) {
 	if seed == nil {
 		return nil, errNoSeed
 	}
@@ -193,7 +219,14 @@ func plant(o *origin, into store.Store, seed func() ([]dns.RR, error)) (*Snapsho
 	if err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
-	if err := into.Init(context.Background(), store.Contents{Serial: s.serial, Records: s.stored}); err != nil {
+	b := builder{snapshot: s}
+	for _, owner := range owners {
+		if err := b.own(owner); err != nil {
+			return nil, fmt.Errorf("seed: %w", err)
+		}
+	}
+	contents := store.Contents{Serial: s.serial, Records: s.stored, Owners: s.Owners()}
+	if err := into.Init(context.Background(), contents); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
 	return s, nil

@@ -7,6 +7,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/tidwall/btree"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // A Snapshot is the zone at one moment. It never changes, and takes memory of
@@ -127,6 +129,16 @@ func (s *Snapshot) Owner(name string) (Ownership, bool) {
 	}
 	own, ok := s.owners.Get(key)
 	return own.export(), ok
+}
+
+// Owners yields every owned name, with records or without, in canonical order.
+func (s *Snapshot) Owners() iter.Seq[store.Owner] {
+	return func(yield func(store.Owner) bool) {
+		s.owners.Scan(func(key string, own ownership) bool {
+			e := own.export()
+			return yield(store.Owner{Name: s.origin.nameOf(key), Principal: e.Principal, Deleted: e.Deleted})
+		})
+	}
 }
 
 func (o ownership) export() Ownership {

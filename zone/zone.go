@@ -23,6 +23,8 @@ type Config struct {
 	// do. It is called only if the store is empty; nil makes an empty store an
 	// error.
 	Seed func() ([]dns.RR, error)
+	// Owners go with the seed: to whom its names belong.
+	Owners []store.Owner
 	// Limits bound what updates may do. The zero value is the defaults.
 	Limits Limits
 	// TombstoneLifetime is how long a name whose records went keeps its owner.
@@ -168,7 +170,7 @@ func Open(config Config) (*Zone, error) {
 	z.queue = make(chan *pending, z.settings.Load().limits.Queue)
 	s, err := load(o, config.Store)
 	if err == nil && s == nil {
-		s, err = plant(o, config.Store, config.Seed)
+		s, err = plant(o, config.Store, config.Seed, config.Owners)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", o.name, err)

@@ -28,12 +28,16 @@ type command struct {
 }
 
 var commands = map[string]command{
+	"dump": {"[-conf FILE | -database DIR] ZONE",
+		"prints the zone of a database as a master file, while the server runs or not", dump},
+	"load": {"[-conf FILE | -database DIR] ZONE FILE",
+		"fills the empty database of a zone from a master file, - for standard input; the server must not run", load},
 	"may": {"[-conf FILE] [-delete] [-client ADDRESS] [-group SID]... PRINCIPAL NAME TYPE [RDATA...]",
 		"says whether an update would be permitted, and by which rule", may},
 }
 
 // order is that of the usage.
-var order = []string{"may"}
+var order = []string{"dump", "load", "may"}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ reason string }

@@ -75,7 +75,7 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	if result.Decision.Reason != "" {
 		fmt.Fprintf(&line, " reason=%q", result.Decision.Reason)
 	}
-	if result.Err != nil {
+	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
 		fmt.Fprintf(&line, " error=%q", result.Err)
 	}
 	for _, n := range result.Decision.Notes {

@@ -1,0 +1,155 @@
+package command
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
+)
+
+const master = `$TTL 300
+@ SOA ns1.example.test. hostmaster.example.test. 41 900 600 86400 300
+@ NS ns1
+ns1 A 192.0.2.53
+*.wild TXT "a \"quoted\" string; with a semicolon"
+a\.b A 192.0.2.7
+unknown TYPE65280 \# 4 c0000201
+`
+
+func writeFile(t *testing.T, content string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "db")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// body is a dump without its first line.
+func body(dump string) string {
+	_, rest, _ := strings.Cut(dump, "\n")
+	return rest
+}
+
+// TestDumpAndLoad: what a running zone's database is dumped as loads into an empty one, ownership and all.
+func TestDumpAndLoad(t *testing.T) {
+	directory := t.TempDir()
+	if status, out, err := run(t, "load", "-database", directory, "example.test", writeFile(t, master)); status != ExitOK || !strings.Contains(out, "serial 41") {
+		t.Fatalf("load: exit status %d: %s%s", status, out, err)
+	}
+
+	// The server runs, and takes updates.
+	database, err := disk.Open(corefile.DatabaseDirectory(directory, "example.test"), disk.Options{Origin: "example.test."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	update := func(line string, class uint16) {
+		rr, err := dns.NewRR(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rr.Header().Class = class
+		if class == dns.ClassANY {
+			rr = &dns.ANY{Hdr: dns.RR_Header{Name: rr.Header().Name, Rrtype: dns.TypeANY, Class: dns.ClassANY}}
+		}
+		m := new(dns.Msg)
+		m.SetUpdate("example.test.")
+		m.Ns = []dns.RR{rr}
+		result := z.Apply(t.Context(), &zone.Update{Message: m, Authorize: func(*zone.Snapshot, *zone.Update) zone.Decision {
+			return zone.Decision{Allow: true, Own: []zone.Claim{{Name: rr.Header().Name, Principal: `host/a"b@EXAMPLE.TEST`}}}
+		}})
+		if result.Rcode != dns.RcodeSuccess {
+			t.Fatal(result.Err)
+		}
+	}
+	update("host.example.test. 300 IN A 192.0.2.1", dns.ClassINET)
+	update("gone.example.test. 300 IN A 192.0.2.2", dns.ClassINET)
+	update("gone.example.test. 300 IN A 192.0.2.2", dns.ClassANY)
+
+	status, first, errText := run(t, "dump", "-database", directory, "example.test.")
+	if status != ExitOK {
+		t.Fatalf("dump beside the server: exit status %d: %s", status, errText)
+	}
+	for _, line := range []string{"host.example.test.\t300\tIN\tA\t192.0.2.1\n", `;owner host.example.test. "host/a\"b@EXAMPLE.TEST"` + "\n", `;owner gone.example.test. "host/a\"b@EXAMPLE.TEST" deleted 20`} {
+		if !strings.Contains(first, line) {
+			t.Errorf("%q is not in the dump:\n%s", line, first)
+		}
+	}
+
+	// What one server wrote another one loads.
+	elsewhere := t.TempDir()
+	if status, out, err := run(t, "load", "-database", elsewhere, "example.test", writeFile(t, first)); status != ExitOK {
+		t.Fatalf("load: exit status %d: %s%s", status, out, err)
+	}
+	if _, second, _ := run(t, "dump", "-database", elsewhere, "example.test"); body(second) != body(first) {
+		t.Errorf("loaded and dumped again:\n%s\nfirst:\n%s", second, first)
+	}
+
+	// The running server's database is neither empty nor free.
+	if status, _, err := run(t, "load", "-database", directory, "example.test", writeFile(t, first)); status != ExitNo || !strings.Contains(err, "in use") {
+		t.Errorf("load beside the server: exit status %d: %s", status, err)
+	}
+	if status, _, err := run(t, "load", "-database", elsewhere, "example.test", writeFile(t, first)); status != ExitNo || !strings.Contains(err, "holds the zone already") {
+		t.Errorf("load over a zone: exit status %d: %s", status, err)
+	}
+}
+
+func TestLoadRefuses(t *testing.T) {
+	for name, test := range map[string]struct{ content, says string }{
+		"no zone":            {"a.example.test. 300 A 192.0.2.1\n", "SOA"},
+		"syntax":             {master + "x A not-an-address\n", ":8"},
+		"owner without name": {master + ";owner example.test.\n", ":8: no quoted principal"},
+		"owner elsewhere":    {master + ";owner a.example.org. \"a@B\"\n", "a.example.org."},
+		"owner with junk":    {master + ";owner a.example.test. \"a@B\" since ever\n", ":8:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			directory := t.TempDir()
+			status, _, err := run(t, "load", "-database", directory, "example.test", writeFile(t, test.content))
+			if status != ExitNo || !strings.Contains(err, test.says) {
+				t.Errorf("exit status %d: %s", status, err)
+			}
+			// It can be mended and tried again.
+			if status, _, err := run(t, "load", "-database", directory, "example.test", writeFile(t, master)); status != ExitOK {
+				t.Errorf("after mending: exit status %d: %s", status, err)
+			}
+		})
+	}
+}
+
+// TestDatabaseByCorefile: the Corefile tells where the database is, and may reads the zone's state from it.
+func TestDatabaseByCorefile(t *testing.T) {
+	conf := write(t, "\t\tdatabase zones")
+	contents := master + "taken A 192.0.2.9\n" + fmt.Sprintf(";owner taken.example.test. %q\n", "host/first.example.test@EXAMPLE.TEST")
+	if status, _, err := run(t, "load", "-conf", conf, "example.test", writeFile(t, contents)); status != ExitOK {
+		t.Fatalf("load: exit status %d: %s", status, err)
+	}
+	if status, out, err := run(t, "dump", "-conf", conf, "example.test"); status != ExitOK || !strings.Contains(out, "taken.example.test.") {
+		t.Errorf("dump: exit status %d: %s%s", status, out, err)
+	}
+	for principal, want := range map[string]int{"host/first.example.test@EXAMPLE.TEST": ExitOK, "host/second.example.test@EXAMPLE.TEST": ExitNo} {
+		if status, out, err := run(t, "may", "-conf", conf, principal, "taken.example.test", "A"); status != want {
+			t.Errorf("%s: exit status %d: %s%s", principal, status, out, err)
+		}
+	}
+	for name, args := range map[string][]string{
+		"a zone of nobody":        {"dump", "-conf", conf, "example.org"},
+		"a zone without database": {"dump", "-conf", write(t, ""), "example.test"},
+		"a database to come":      {"dump", "-conf", conf, "2.0.192.in-addr.arpa"},
+	} {
+		if status, out, err := run(t, args...); status != ExitNo || err == "" {
+			t.Errorf("%s: exit status %d: %s%s", name, status, out, err)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// ownerMark begins the comment that says to whom a name belongs, which a master file has no other place for:
+//
+//	;owner NAME "PRINCIPAL" [deleted TIME]
+const ownerMark = ";owner "
+
+// writeMaster writes a zone as an RFC 1035 master file, ownership in comments.
+func writeMaster(w io.Writer, s *zone.Snapshot) error {
+	out := bufio.NewWriterSize(w, 1<<16)
+	fmt.Fprintf(out, "; zone %s, serial %d, %d records\n", s.Origin(), s.Serial(), s.Len())
+	for rr := range s.Records() {
+		out.WriteString(rr.String())
+		out.WriteByte('\n')
+	}
+	for owner := range s.Owners() {
+		fmt.Fprintf(out, "%s%s %q", ownerMark, owner.Name, owner.Principal)
+		if !owner.Deleted.IsZero() {
+			fmt.Fprintf(out, " deleted %s", owner.Deleted.UTC().Format(time.RFC3339))
+		}
+		out.WriteByte('\n')
+	}
+	return out.Flush() // has the first error of all
+}
+
+// readMaster reads a master file, from here or from anywhere.
+func readMaster(r io.Reader, origin, file string) ([]dns.RR, []store.Owner, error) {
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, err := zone.ParseSeed(bytes.NewReader(content), origin, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	var owners []store.Owner
+	number := 0
+	for line := range bytes.Lines(content) {
+		number++
+		text, ok := strings.CutPrefix(string(line), ownerMark)
+		if !ok {
+			continue
+		}
+		owner, err := parseOwner(strings.TrimSpace(text))
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s:%d: %w", file, number, err)
+		}
+		owners = append(owners, owner)
+	}
+	return records, owners, nil
+}
+
+// parseOwner reads what follows ownerMark.
+func parseOwner(text string) (store.Owner, error) {
+	name, rest, _ := strings.Cut(text, " ")
+	quoted, err := strconv.QuotedPrefix(rest)
+	if err != nil {
+		return store.Owner{}, fmt.Errorf("no quoted principal after %q", ownerMark+name)
+	}
+	principal, err := strconv.Unquote(quoted)
+	if err != nil {
+		return store.Owner{}, fmt.Errorf("principal %s: %w", quoted, err)
+	}
+	owner := store.Owner{Name: dns.CanonicalName(name), Principal: principal}
+	rest = strings.TrimSpace(rest[len(quoted):])
+	if rest == "" {
+		return owner, nil
+	}
+	at, ok := strings.CutPrefix(rest, "deleted ")
+	if !ok {
+		return store.Owner{}, fmt.Errorf("%q after the principal", rest)
+	}
+	if owner.Deleted, err = time.Parse(time.RFC3339, at); err != nil {
+		return store.Owner{}, fmt.Errorf("time %q: %w", at, err)
+	}
+	return owner, nil
+}
