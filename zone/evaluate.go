@@ -3,6 +3,7 @@ package zone
 import (
 	"bytes"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -158,7 +159,7 @@ func atApex(rrtype uint16) bool { return rrtype == dns.TypeSOA || rrtype == dns.
 
 // doAdd follows section 3.4.2.2.
 func (d *draft) doAdd(in *instruction, apex bool) {
-	if d.conflictsWith(in.rrtype) {
+	if d.conflictsWith(in.rrtype) || misplaced(in.rrtype, in.key) {
 		return
 	}
 	if in.rrtype == dns.TypeSOA {
@@ -168,6 +169,20 @@ func (d *draft) doAdd(in *instruction, apex bool) {
 		}
 	}
 	d.add(in.rrtype, in.ttl, in.data)
+}
+
+// misplaced reports whether a record of that type means nothing at that name:
+// what an NS or DNAME at a wildcard would do is not defined (RFC 4592 sections
+// 4.2 and 4.4), and the DS of the apex is in the parent zone (RFC 4035 section
+// 2.4). BIND passes over such additions too, and would not load them.
+func misplaced(rrtype uint16, key string) bool {
+	switch rrtype {
+	case dns.TypeNS, dns.TypeDNAME:
+		return key == wildcardKey || strings.HasSuffix(key, "\x00"+wildcardKey)
+	case dns.TypeDS:
+		return key == ""
+	}
+	return false
 }
 
 // advance moves the serial on by one, unless the update itself has set it

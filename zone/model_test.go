@@ -141,6 +141,9 @@ func (m *model) instruction(rr dns.RR) {
 		if h.Rrtype == dns.TypeCNAME && m.inUse(name) && !alias || h.Rrtype != dns.TypeCNAME && alias {
 			return
 		}
+		if h.Rrtype == dns.TypeNS && strings.HasPrefix(name, "*.") {
+			return
+		}
 		m.put(rr)
 	case h.Class == dns.ClassANY && h.Rrtype == dns.TypeANY:
 		for k := range m.sets {

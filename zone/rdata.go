@@ -12,11 +12,11 @@ import (
 // maxRdata is the most that RDLENGTH can say.
 const maxRdata = 65535
 
-// layouts describe the rdata of types that hold names or are of fixed size:
+// layouts describe the rdata of types that hold names or texts or are of fixed size:
 // 'n' is a name compared without case (RFC 4034 section 6.2, as RFC 6840
 // section 5.1 amends it), 'N' one compared octet by octet, 's' a character
-// string, a digit or '#' (20), '%' (18), '=' (16) that many octets, '*' the
-// rest.
+// string, 'S' one or more of them to the end, a digit or '#' (20), '%' (18), '='
+// (16) that many octets, '*' the rest.
 var layouts = map[uint16]string{
 	dns.TypeA:       "4",
 	dns.TypeNS:      "n",
@@ -32,6 +32,7 @@ var layouts = map[uint16]string{
 	dns.TypeHINFO:   "ss",
 	dns.TypeMINFO:   "nn",
 	dns.TypeMX:      "2n",
+	dns.TypeTXT:     "S",
 	dns.TypeRP:      "nn",
 	dns.TypeAFSDB:   "2n",
 	dns.TypeRT:      "2n",
@@ -47,6 +48,9 @@ var layouts = map[uint16]string{
 	dns.TypeRRSIG:   "%n*",
 	dns.TypeNSEC:    "N*",
 	dns.TypeTALINK:  "nn",
+	dns.TypeSPF:     "S",
+	dns.TypeAVC:     "S",
+	dns.TypeNINFO:   "S",
 	dns.TypeSVCB:    "2N*",
 	dns.TypeHTTPS:   "2N*",
 	dns.TypeLP:      "2N",
@@ -75,6 +79,13 @@ func fields(rrtype uint16, data []byte, visit func(start, end int, exact bool)) 
 				return false
 			}
 			at += 1 + int(data[at])
+		case 'S':
+			if at >= len(data) {
+				return false
+			}
+			for at < len(data) {
+				at += 1 + int(data[at])
+			}
 		case 'n', 'N':
 			if at > len(data) {
 				return false

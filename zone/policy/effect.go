@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -141,6 +142,9 @@ func (w *worker) add(index int, rr dns.RR) {
 		}
 		return
 	}
+	if misplaced(rrtype, w.name, w.apex) {
+		return
+	}
 	if !besideCNAME(rrtype) {
 		w.getAll()
 		for i := range w.sets {
@@ -254,6 +258,18 @@ func besideCNAME(rrtype uint16) bool {
 	switch rrtype {
 	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeKEY:
 		return true
+	}
+	return false
+}
+
+// misplaced reports whether the zone passes over the addition of such a record
+// (RFC 4592 sections 4.2 and 4.4, RFC 4035 section 2.4).
+func misplaced(rrtype uint16, name string, apex bool) bool {
+	switch rrtype {
+	case dns.TypeNS, dns.TypeDNAME:
+		return strings.HasPrefix(name, "*.")
+	case dns.TypeDS:
+		return apex
 	}
 	return false
 }
