@@ -3,6 +3,7 @@ package krb5
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"sync"
 	"time"
 )
@@ -25,9 +26,11 @@ const (
 // safe for concurrent use and bounded; entries cost no goroutine.
 //
 // An authenticator is remembered until its time is further back than the
-// largest clock skew of any acceptor that uses the cache. Those not younger
-// than one that has been forgotten are refused, so that neither a clock that
-// is set back nor a larger skew in a new configuration opens a gap.
+// largest clock skew of any acceptor that uses the cache, by the wall clock and
+// by one that is never set: a wall clock that jumps ahead makes the cache forget
+// nothing before its time. Those not younger than one that has been forgotten
+// are refused, so that neither a clock that is set back nor a larger skew in a
+// new configuration opens a gap.
 type ReplayCache struct {
 	shards []replayShard
 }
@@ -36,11 +39,21 @@ type replayShard struct {
 	mu        sync.Mutex
 	limit     int
 	count     int
-	skew      int64                            // seconds
-	buckets   map[int64]map[replayKey]struct{} // by authenticator time / bucketSeconds
-	swept     int64                            // what forget looked for last
-	forgotten int64                            // the last bucket that was dropped
+	skew      int64                   // seconds
+	buckets   map[int64]*replayBucket // by authenticator time / bucketSeconds
+	swept     int64                   // what forget looked for last
+	forgotten int64                   // the last bucket that was dropped
 }
+
+// replayBucket is the authenticators of one span of time.
+type replayBucket struct {
+	seen  map[replayKey]struct{}
+	until time.Duration // since started, when the last one is too old
+}
+
+// started is what the clock that is never set counts from. (Times of a clock
+// in a test have no such reading, and count by the wall clock throughout.)
+var started = time.Now()
 
 // replayKey is a part of a SHA-256 digest, long enough that nobody meets
 // another's.
@@ -61,7 +74,7 @@ func NewReplayCache(max int) *ReplayCache {
 	for i := range c.shards {
 		c.shards[i] = replayShard{
 			limit:     max / n,
-			buckets:   make(map[int64]map[replayKey]struct{}),
+			buckets:   make(map[int64]*replayBucket),
 			swept:     -1 << 62,
 			forgotten: -1 << 62,
 		}
@@ -120,44 +133,54 @@ func appendCounted(b []byte, s string) []byte {
 // it. It returns ErrReplay if it was there or may have been, and
 // ErrReplayCacheFull if it cannot be remembered.
 func (c *ReplayCache) add(k replayKey, at, now time.Time) error {
+	return c.addAt(k, at, now, now.Sub(started))
+}
+
+// addAt is add with the time by the wall clock and by the one that is never
+// set.
+func (c *ReplayCache) addAt(k replayKey, at, now time.Time, elapsed time.Duration) error {
 	s := &c.shards[int(k[0])%len(c.shards)]
 	bucket := floorDiv(at.Unix(), bucketSeconds)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.forget(now)
+	s.forget(now, elapsed)
 	if bucket <= s.forgotten {
 		return ErrReplay
 	}
-	seen := s.buckets[bucket]
-	if _, ok := seen[k]; ok {
-		return ErrReplay
+	b := s.buckets[bucket]
+	if b != nil {
+		if _, ok := b.seen[k]; ok {
+			return ErrReplay
+		}
 	}
 	if s.count >= s.limit {
 		return ErrReplayCacheFull
 	}
-	if seen == nil {
-		seen = make(map[replayKey]struct{})
-		s.buckets[bucket] = seen
+	if b == nil {
+		b = &replayBucket{seen: make(map[replayKey]struct{}), until: math.MinInt64}
+		s.buckets[bucket] = b
 	}
-	seen[k] = struct{}{}
+	b.seen[k] = struct{}{}
+	b.until = max(b.until, elapsed+at.Sub(now)+time.Duration(s.skew)*time.Second)
 	s.count++
 	return nil
 }
 
-// forget drops the buckets that lie wholly before now - skew. There are never
-// more buckets than the skew spans twice, so this is cheap; most calls find
-// that it has been done.
-func (s *replayShard) forget(now time.Time) {
+// forget drops the buckets that lie wholly before now - skew, unless only the
+// wall clock says so: then it was set ahead, and may be set back. There are
+// hardly more buckets than the skew spans twice, so this is cheap; most calls
+// find that it has been done.
+func (s *replayShard) forget(now time.Time, elapsed time.Duration) {
 	last := floorDiv(now.Unix()-s.skew, bucketSeconds) - 1
 	if last == s.swept {
 		return
 	}
 	s.swept = last
-	for b, seen := range s.buckets {
-		if b <= last {
-			s.forgotten = max(s.forgotten, b)
-			s.count -= len(seen)
-			delete(s.buckets, b)
+	for n, b := range s.buckets {
+		if n <= last && b.until < elapsed {
+			s.forgotten = max(s.forgotten, n)
+			s.count -= len(b.seen)
+			delete(s.buckets, n)
 		}
 	}
 }

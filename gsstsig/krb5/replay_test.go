@@ -199,6 +199,35 @@ func TestReplayCacheAfterAClockJump(t *testing.T) {
 	}
 }
 
+// A wall clock that is set ahead and back again: nothing is let in twice, and
+// those who come afterwards are not locked out.
+func TestReplayCacheCountsByAClockThatIsNeverSet(t *testing.T) {
+	hour, back, later := testNow.Add(time.Hour), testNow.Add(2*time.Second), testNow.Add(6*time.Minute)
+	c := NewReplayCache(64) // one shard
+	c.keepFor(5 * time.Minute)
+	for _, step := range []struct {
+		key     int
+		at, now time.Time
+		elapsed time.Duration
+		want    error
+	}{
+		{1, testNow, testNow, 0, nil},
+		{2, hour, hour, time.Second, nil}, // of a client whose clock was as wrong
+		{1, testNow, back, 2 * time.Second, ErrReplay},
+		{3, back, back, 2 * time.Second, nil},
+		{2, hour, back, 2 * time.Second, ErrReplay},
+		{4, later, later, 6 * time.Minute, nil}, // both clocks agree that 1 and 3 are over
+		{2, hour, hour, time.Hour, ErrReplay},
+	} {
+		if err := c.addAt(replayKeyN(step.key), step.at, step.now, step.elapsed); !errors.Is(err, step.want) {
+			t.Errorf("%+v: %v", step, err)
+		}
+	}
+	if c.Len() != 1 {
+		t.Errorf("%d remembered", c.Len())
+	}
+}
+
 func TestReplayCacheBeforeTheEpoch(t *testing.T) {
 	c := NewReplayCache(0)
 	c.keepFor(time.Minute)
