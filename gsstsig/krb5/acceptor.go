@@ -236,11 +236,16 @@ func (c *AcceptorContext) GetMIC(message []byte) ([]byte, error) {
 }
 
 // VerifyMIC checks the client's MIC over message. MICs may come out of order,
-// within limits, but none twice: that is ErrReplay. Other errors are
+// within limits, but none twice: that is ErrReplay. Once the ticket and the
+// clock skew beyond its end are over there is ErrExpired, though GetMIC goes on:
+// replies to what came in time are still to be signed. Other errors are
 // ErrMalformed, ErrIntegrity and ErrNotEstablished.
 func (c *AcceptorContext) VerifyMIC(message, mic []byte) error {
 	if c.session == nil {
 		return ErrNotEstablished
+	}
+	if c.acceptor.now().Sub(c.expires) > c.acceptor.skew {
+		return ErrExpired
 	}
 	return c.session.verifyMIC(message, mic)
 }

@@ -20,8 +20,12 @@ import (
 const DefaultKeep = 24*time.Hour + DefaultClockSkew
 
 // maxRemoved bounds the keys that are gone and still usable; the oldest give
-// way. Each is tried for a ticket that no other key decrypts.
+// way.
 const maxRemoved = 256
+
+// maxTries bounds the keys that one ticket is tried with: garbage costs no more
+// than that. The version that it names comes first, then the newest.
+const maxTries = 32
 
 // racy is how long after its last modification a file may have changed again
 // without looking different: the coarsest clock of a usual file system.
@@ -310,5 +314,6 @@ func candidates(keys []*serviceKey, encryptionType int32, version uint32, now ti
 			restRemoved = append(restRemoved, k)
 		}
 	}
-	return slices.Concat(exact, exactRemoved, rest, restRemoved)
+	list := slices.Concat(exact, exactRemoved, rest, restRemoved)
+	return list[:min(len(list), maxTries)]
 }
