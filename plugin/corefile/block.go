@@ -26,6 +26,12 @@ type Block struct {
 	Keytabs    []string          // files
 	Realms     []string          // client realms; empty: the keytabs' own
 	Principals []krb5.Principal  // service principals; empty: every DNS/host of the keytabs
+	Krb5conf   string            // file with the [capaths] of trusts; empty: the hierarchy of realms
+	TrustKDC   bool              // where the KDC says that it has checked the way of a ticket, that will do
+	Encryption []int32           // encryption types let in; empty: AES
+	AllowRC4   bool              // besides those
+	ClockSkew  time.Duration     // how far a client's clock may be off; zero: the default
+	Lifetime   time.Duration     // of contexts; zero: the default
 	Seeds      map[string]string // origin to master file
 	Database   string            // directory of the zones' databases; empty: zones live in memory
 	Rules      []policy.Rule     // of grant and deny, in their order
@@ -82,6 +88,12 @@ var properties = map[string]func(b *Block, c *caddy.Controller, root string, arg
 	"deny":       (*Block).deny,
 	"limit":      (*Block).limit,
 	"tombstones": (*Block).tombstones,
+	"krb5conf":   (*Block).krb5conf,
+	"transit":    (*Block).transit,
+	"enctypes":   (*Block).enctypes,
+	"allow_rc4":  (*Block).allowRC4,
+	"clockskew":  (*Block).clockskew,
+	"lifetime":   (*Block).lifetime,
 }
 
 // Parse reads the gsstsig block that c stands before. Relative paths are below root. Errors name the Corefile line.
@@ -255,15 +267,87 @@ func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
 }
 
 func (b *Block) tombstones(c *caddy.Controller, _ string, args []string) error {
+	return b.duration(c, "tombstones", "168h", &b.Tombstones, args)
+}
+
+func (b *Block) clockskew(c *caddy.Controller, _ string, args []string) error {
+	return b.duration(c, "clockskew", "300s", &b.ClockSkew, args)
+}
+
+func (b *Block) lifetime(c *caddy.Controller, _ string, args []string) error {
+	return b.duration(c, "lifetime", "1h", &b.Lifetime, args)
+}
+
+// duration reads a property that is a time.
+func (b *Block) duration(c *caddy.Controller, property, example string, field *time.Duration, args []string) error {
 	if len(args) != 1 {
-		return c.Errf("tombstones wants the time that a name without records keeps its owner, such as 168h")
+		return c.Errf("%s wants a time, such as %s", property, example)
 	}
 	d, err := time.ParseDuration(args[0])
 	if err != nil || d < time.Second {
-		return c.Errf("tombstones wants a time of at least 1s, such as 168h, not %q", args[0])
+		return c.Errf("%s wants a time of at least 1s, such as %s, not %q", property, example, args[0])
 	}
-	b.Tombstones = d
-	return b.once(c, "tombstones")
+	*field = d
+	return b.once(c, property)
+}
+
+func (b *Block) krb5conf(c *caddy.Controller, root string, args []string) error {
+	if len(args) != 1 {
+		return c.Errf("krb5conf wants one file, whose section [capaths] says which realms tickets may come through")
+	}
+	b.Krb5conf = below(root, args[0])
+	return b.once(c, "krb5conf")
+}
+
+func (b *Block) transit(c *caddy.Controller, _ string, args []string) error {
+	switch {
+	case len(args) == 1 && args[0] == "trust-kdc":
+		b.TrustKDC = true
+	case len(args) == 1 && args[0] == "check":
+	default:
+		return c.Errf("transit wants check, which is the default, or trust-kdc: whether the realms that a ticket came through " +
+			"are compared with krb5conf even if the KDC says that it did")
+	}
+	return b.once(c, "transit")
+}
+
+func (b *Block) enctypes(c *caddy.Controller, _ string, args []string) error {
+	if len(args) == 0 {
+		return c.Errf("enctypes wants encryption types, such as aes256-cts-hmac-sha384-192 aes256-cts-hmac-sha1-96")
+	}
+	for _, arg := range args {
+		id, ok := encryptionTypes[strings.ToLower(arg)]
+		if !ok {
+			return c.Errf("enctypes does not know %q; it knows %s, and RC4 is let in by allow_rc4",
+				arg, strings.Join(slices.Sorted(maps.Keys(encryptionTypes)), ", "))
+		}
+		if !slices.Contains(b.Encryption, id) {
+			b.Encryption = append(b.Encryption, id)
+		}
+	}
+	return b.once(c, "enctypes")
+}
+
+// encryptionTypes are the names that krb5.conf has for the types, the short ones included.
+var encryptionTypes = map[string]int32{
+	"aes128-cts-hmac-sha1-96":    17,
+	"aes128-cts":                 17,
+	"aes128-sha1":                17,
+	"aes256-cts-hmac-sha1-96":    18,
+	"aes256-cts":                 18,
+	"aes256-sha1":                18,
+	"aes128-cts-hmac-sha256-128": 19,
+	"aes128-sha2":                19,
+	"aes256-cts-hmac-sha384-192": 20,
+	"aes256-sha2":                20,
+}
+
+func (b *Block) allowRC4(c *caddy.Controller, _ string, args []string) error {
+	if len(args) > 0 {
+		return c.Errf("allow_rc4 takes no arguments")
+	}
+	b.AllowRC4 = true
+	return b.once(c, "allow_rc4")
 }
 
 // origin finds the zone of the server block that a word of the Corefile names.

@@ -35,6 +35,7 @@ func TestCorefile(t *testing.T) {
 	garbage := write(t, "garbage.keytab", "this is not a keytab")
 	seed := write(t, "db.example.test", exampleZone)
 	noSOA := write(t, "db.nosoa", "$TTL 300\n@ NS ns1.example.test.\n")
+	capaths := write(t, "krb5.conf", "[capaths]\n\tPARTNER.TEST = {\n\t\tEXAMPLE.TEST = MIDDLE.TEST\n\t}\n")
 	broken := write(t, "db.broken", exampleZone+"bad A not-an-address\n")
 
 	one := []string{"example.test.:53"}
@@ -74,6 +75,13 @@ func TestCorefile(t *testing.T) {
 		"limit twice":            {one, "keytab " + dnsKeytab + "\nlimit queue 10\nlimit queue 20", "limit queue is given twice"},
 		"tombstones":             {one, "keytab " + dnsKeytab + "\ntombstones 24h", ""},
 		"tombstones of nothing":  {one, "keytab " + dnsKeytab + "\ntombstones 0s", "at least 1s"},
+		"field options":          {one, "keytab " + dnsKeytab + "\nkrb5conf " + capaths + "\ntransit trust-kdc\nenctypes aes256-sha1 aes128-cts-hmac-sha256-128\nallow_rc4\nclockskew 60s\nlifetime 30m", ""},
+		"krb5conf missing":       {one, "keytab " + dnsKeytab + "\nkrb5conf /nonexistent/krb5.conf", "/nonexistent/krb5.conf"},
+		"transit unknown":        {one, "keytab " + dnsKeytab + "\ntransit never", "trust-kdc"},
+		"enctype DES":            {one, "keytab " + dnsKeytab + "\nenctypes des-cbc-crc", "does not know"},
+		"enctype RC4":            {one, "keytab " + dnsKeytab + "\nenctypes arcfour-hmac", "allow_rc4"},
+		"allow_rc4 with a word":  {one, "keytab " + dnsKeytab + "\nallow_rc4 yes", "takes no arguments"},
+		"clockskew of nothing":   {one, "keytab " + dnsKeytab + "\nclockskew 0", "at least 1s"},
 		"property unknown":       {one, "keytab " + dnsKeytab + "\nallow all", `unknown property "allow"`},
 		"arguments":              {one, "", "takes no arguments"},
 	}

@@ -22,6 +22,7 @@ type Service struct {
 	Principals []krb5.Principal // service principals of the principal property, with realm; empty: every DNS/host
 	Hosts      []string         // of the service principals that tickets are taken for, canonical, never empty
 	Realms     []string         // client realms that are let in
+	Transit    *krb5.TransitPolicy
 }
 
 // OpenService reads the block's keytabs and resolves what depends on them.
@@ -43,6 +44,13 @@ func OpenService(b *corefile.Block) (*Service, error) {
 	if len(s.Realms) == 0 {
 		s.Realms = keytabs.Realms()
 	}
+	s.Transit = new(krb5.TransitPolicy)
+	if b.Krb5conf != "" {
+		if s.Transit, err = krb5.ReadTransitPolicy(b.Krb5conf); err != nil {
+			return nil, err
+		}
+	}
+	s.Transit.TrustKDC = b.TrustKDC
 	return s, nil
 }
 

@@ -70,16 +70,23 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	if err != nil {
 		return nil, err
 	}
-	b.keytabs.Store(service.Keytabs)
 	for _, line := range describeKeys(service.Keytabs.Keys()) {
 		log.Info(line)
 	}
-	session := b.holdSessions(numbered(c, conf.Keytabs...))
+	for _, line := range service.Keytabs.Warnings() {
+		log.Warning(line)
+	}
+	session := b.holdSessions(numbered(c, conf.Keytabs...), service.Keytabs)
+	b.keytabs.Store(service.Keytabs)
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
-		Keytabs:  service.Keytabs,
-		Replays:  session.replays,
-		Services: service.Principals,
-		Realms:   service.Realms,
+		Keytabs:         service.Keytabs,
+		Replays:         replays,
+		Services:        service.Principals,
+		Realms:          service.Realms,
+		Transit:         service.Transit,
+		EncryptionTypes: conf.Encryption,
+		AllowRC4:        conf.AllowRC4,
+		ClockSkew:       conf.ClockSkew,
 	})
 	if err != nil {
 		return nil, err
@@ -87,6 +94,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	server, err := gsstsig.NewServer(gsstsig.Config{
 		Acceptor:   acceptor,
 		Contexts:   session.contexts,
+		Lifetime:   conf.Lifetime,
 		ServerName: service.Hosts[0],
 		Observe:    auditHandshake,
 	})

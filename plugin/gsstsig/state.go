@@ -19,14 +19,18 @@ import (
 // Everything else is made anew. Blocks of the old and of the new configuration hold the same things for a moment; who
 // lets go last closes them.
 
-// replayEntries bounds a block's replay cache: at the design rate of 4,000 handshakes a second a five-minute window on
+// replayEntries bounds the replay cache: at the design rate of 4,000 handshakes a second a five-minute window on
 // both sides of the clock holds 2.4 million entries, at the rate of a large site a hundredth of that.
 const replayEntries = 1 << 20
 
-// sessions are the contexts made with a set of keytabs.
+// replays are the authenticators that were seen, by all blocks and for as long as the process lives.
+var replays = krb5.NewReplayCache(replayEntries)
+
+// sessions are what was made with a set of keytabs: contexts, and the keytabs as they were last read, since tickets
+// outlive the keys that a file has lost.
 type sessions struct {
 	contexts *gsstsig.Table
-	replays  *krb5.ReplayCache
+	keytabs  *krb5.Keytabs
 }
 
 // servedZone is a zone and where it is kept: the directory of its database, or "memory".
@@ -52,21 +56,23 @@ var kept = struct {
 	zones:    make(map[string]*held[servedZone]),
 }
 
-// holdSessions finds the sessions of a set of keytabs, or begins them.
-func (b *block) holdSessions(key string) sessions {
+// holdSessions finds the sessions of a set of keytabs, or begins them. What tickets are still alive for is carried over
+// into the keytabs of the new configuration.
+func (b *block) holdSessions(key string, keytabs *krb5.Keytabs) sessions {
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
 	h, ok := kept.sessions[key]
 	if !ok {
 		h = &held[sessions]{
-			value: sessions{
-				contexts: gsstsig.NewTable(gsstsig.TableConfig{}),
-				replays:  krb5.NewReplayCache(replayEntries),
-			},
+			value:   sessions{contexts: gsstsig.NewTable(gsstsig.TableConfig{})},
 			holders: make(map[*block]bool),
 		}
 		kept.sessions[key] = h
 	}
+	if h.value.keytabs != nil {
+		keytabs.Inherit(h.value.keytabs)
+	}
+	h.value.keytabs = keytabs
 	h.holders[b] = true
 	watching.Do(func() { go watchKeytabs(time.NewTicker(keytabInterval).C) })
 	return h.value

@@ -109,7 +109,7 @@ func start(ctx context.Context) (d *demo, err error) {
 	}
 	d.server, err = server.Start(ctx, server.Config{
 		Binary:   binary,
-		Corefile: fmt.Sprintf("%s %s {\n    bind 127.0.0.1\n    gsstsig {\n        keytab %s\n    }\n    errors\n}\n", zone, reverseZone, d.keytab),
+		Corefile: fmt.Sprintf("%s %s {\n    bind 127.0.0.1\n    gsstsig {\n        keytab %s\n        database zones\n    }\n    errors\n}\n", zone, reverseZone, d.keytab),
 		Probe:    zone,
 	})
 	if err != nil {
