@@ -84,3 +84,24 @@ func BenchmarkReplayCache(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkAcceptPAC is a handshake with a real ticket of Active Directory.
+func BenchmarkAcceptPAC(b *testing.B) {
+	config, now := recordedTicket(b, "samba/administrator", "DNS/ns1.corp.test")
+	config.Mutual = false
+	a := recordedAcceptor(b, "samba", now, func(c *AcceptorConfig) { c.Replays = NewReplayCache(0) })
+	tokens := make([][]byte, 64)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%len(tokens) == 0 {
+			b.StopTimer()
+			for i := range tokens {
+				tokens[i] = must(must(NewInitiator(config)).Init(nil))
+			}
+			b.StartTimer()
+		}
+		if _, err := a.NewContext().Accept(tokens[n%len(tokens)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

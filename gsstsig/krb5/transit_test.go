@@ -253,3 +253,28 @@ func FuzzTransited(f *testing.F) {
 		new(TransitPolicy).between(client, service)
 	})
 }
+
+// A ticket that MIT Kerberos gave to a client of A.TEST for a service of
+// C.TEST, with B.OTHER between them.
+func TestRecordedTicketThroughAMiddleRealm(t *testing.T) {
+	config, now := recordedTicket(t, "transit/a", "DNS/ns1.c.test")
+	acceptor := func(p *TransitPolicy) *Acceptor {
+		return recordedAcceptor(t, "transit", now, func(c *AcceptorConfig) { c.Realms, c.Transit = []string{"A.TEST", "C.TEST"}, p })
+	}
+	token := func() []byte { return must(must(NewInitiator(config)).Init(nil)) }
+	e, _ := refuse(t, acceptor(nil), token(), ErrNotAccepted, codePathRefused)
+	if !strings.Contains(e.Reason, "A.TEST > B.OTHER > C.TEST") || !strings.Contains(e.Reason, "B.OTHER is not let in") {
+		t.Errorf("reason %q", e.Reason)
+	}
+	file := writeCapaths(t, "[capaths]\nA.TEST = {\n C.TEST = B.OTHER\n}\n")
+	c, i := handshakeWith(t, acceptor(file), config)
+	exchange(t, c, i)
+	if c.Peer().String() != "host/a.a.test@A.TEST" {
+		t.Errorf("peer %v", c.Peer())
+	}
+	other := writeCapaths(t, "[capaths]\nC.TEST = {\n A.TEST = B.OTHER\n}\n") // the other way round
+	refuse(t, acceptor(other), token(), ErrNotAccepted, codePathRefused)
+	// The KDC of C.TEST had checked the path.
+	accept(t, acceptor(&TransitPolicy{TrustKDC: true}), token())
+	refuse(t, recordedAcceptor(t, "transit", now, func(c *AcceptorConfig) { c.Transit = file }), token(), ErrForeignRealm, codePolicy)
+}
