@@ -142,10 +142,16 @@ func (h *handshake) checkPAC() *Error {
 // isClientOfPAC compares the name in a PAC with that in the ticket. Most KDCs
 // write it without realm; some escape what is special in it, others do not;
 // and for clients that come through S4U2Self from another realm it has one.
+// Names of accounts have no case in Active Directory, and a client may write
+// its own as it likes.
 func isClientOfPAC(name string, client Principal) bool {
 	plain := strings.Join(client.Components, "/")
-	return name == plain || name == client.Name() ||
-		name == plain+"@"+client.Realm || name == client.String()
+	for _, want := range []string{plain, client.Name(), plain + "@" + client.Realm, client.String()} {
+		if strings.EqualFold(name, want) {
+			return true
+		}
+	}
+	return false
 }
 
 // verifyPAC is the pac.Verifier with this key.

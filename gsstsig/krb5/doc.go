@@ -43,6 +43,24 @@
 // Addresses in tickets are not looked at, as in other GSS acceptors: tickets
 // rarely have any, and clients sit behind address translation.
 //
+// A ticket of a client from another realm lists the realms between (RFC 4120,
+// section 2.7). Each could have made the client up; [TransitPolicy] says which
+// are trusted not to.
+//
+// # Keys that change
+//
+// A ticket names the version of the key that it is encrypted in, and lives for
+// hours. [Keytabs] follows its files, tries the version named before the
+// others, and keeps what a file no longer holds until the tickets are over.
+//
+// # RC4
+//
+// Old domains have services whose only keys are of type RC4 (RFC 4757). Where
+// AllowRC4 says so they are let in. What the contexts' MICs are made with is
+// another matter: a client that knows AES says so in its authenticator (RFC
+// 4537), and gets a subkey of that type. Only with one that does not are the
+// MICs those of RFC 1964.
+//
 // # What comes from where
 //
 // Messages are decoded by bounded readers in this package (messages.go). Of
