@@ -23,6 +23,16 @@ type Process struct {
 // Start runs the command. Standard output and standard error are collected, unless the caller has set them. Where the
 // system can do so, the program is killed when this process ends, however that happens.
 func Start(cmd *exec.Cmd) (*Process, error) {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	dieWithParent(cmd.SysProcAttr)
+	return StartGuarded(cmd)
+}
+
+// StartGuarded is Start for a program that something else ends together with this process, such as a PID namespace (in
+// which a program cannot see that this process is its parent).
+func StartGuarded(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, output: NewOutput(), done: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = p.output
@@ -30,10 +40,6 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	if cmd.Stderr == nil {
 		cmd.Stderr = p.output
 	}
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	dieWithParent(cmd.SysProcAttr)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}

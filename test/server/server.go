@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -33,6 +34,14 @@ type Config struct {
 	Ports    []string          // names of environment variables that get a free port each
 	Env      []string          // more environment variables
 	Probe    string            // a zone whose SOA record is asked for until it is answered; "" waits for any answer
+	Place    *Place            // nil is this machine
+}
+
+// Place is where a server runs that is not to use this machine's network.
+type Place struct {
+	Address netip.AddrPort // that it shall listen on
+	Start   func(*exec.Cmd) (*process.Process, error)
+	Dial    func(network, address string) (net.Conn, error)
 }
 
 // Server is a running CoreDNS.
@@ -72,11 +81,16 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context) error {
-	port, err := loopback.Port()
-	if err != nil {
-		return err
+	start := process.Start
+	if place := s.config.Place; place != nil {
+		s.Address, start = place.Address, place.Start
+	} else {
+		port, err := loopback.Port()
+		if err != nil {
+			return err
+		}
+		s.Address = loopback.Address(port)
 	}
-	s.Address = loopback.Address(port)
 	env := append(os.Environ(), s.config.Env...)
 	for _, name := range s.config.Ports {
 		p, err := loopback.Port()
@@ -94,12 +108,12 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.writeCorefile(s.config.Corefile); err != nil {
 		return err
 	}
-	cmd := exec.Command(s.config.Binary, "-conf", s.corefile(), "-dns.port", fmt.Sprint(port))
+	cmd := exec.Command(s.config.Binary, "-conf", s.corefile(), "-dns.port", fmt.Sprint(s.Address.Port()))
 	cmd.Dir = s.dir
 	cmd.Env = env
 	began := time.Now()
-	s.process, err = process.Start(cmd)
-	if err != nil {
+	var err error
+	if s.process, err = start(cmd); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -117,11 +131,10 @@ func (s *Server) start(ctx context.Context) error {
 // await asks until there is an answer.
 func (s *Server) await(ctx context.Context, network string) error {
 	query := new(dns.Msg).SetQuestion(dns.Fqdn(s.config.Probe), dns.TypeSOA)
-	client := &dns.Client{Net: network, Timeout: 500 * time.Millisecond}
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		reply, _, err := client.ExchangeContext(ctx, query, s.Address.String())
+		reply, err := s.ask(network, query)
 		if err == nil && (s.config.Probe == "" || reply.Rcode == dns.RcodeSuccess) {
 			return nil
 		}
@@ -133,6 +146,23 @@ func (s *Server) await(ctx context.Context, network string) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// ask sends a query as it would be sent from where the server runs.
+func (s *Server) ask(network string, query *dns.Msg) (*dns.Msg, error) {
+	const timeout = 500 * time.Millisecond
+	dial := func(network, address string) (net.Conn, error) { return net.DialTimeout(network, address, timeout) }
+	if s.config.Place != nil {
+		dial = s.config.Place.Dial
+	}
+	conn, err := dial(network, s.Address.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	client := &dns.Client{Net: network, Timeout: timeout}
+	reply, _, err := client.ExchangeWithConn(query, &dns.Conn{Conn: conn})
+	return reply, err
 }
 
 func (s *Server) corefile() string { return filepath.Join(s.dir, "Corefile") }
