@@ -32,9 +32,8 @@ type endpoint struct {
 
 	current atomic.Pointer[server] // nil before the first server and after the last
 	busy    atomic.Int64           // UDP requests in flight
-	idle    atomic.Int64           // goroutines waiting for work
-	work    chan packet
-	quit    chan struct{} // closed by quiesce
+	readers atomic.Int64           // goroutines that read packets, or wait for their turn to
+	reading sync.Mutex             // held to read packets if they are wrapped: CoreDNS's wrapper expects one reader
 
 	// Guarded by the registry.
 	next    *server // has claimed the endpoint
@@ -59,8 +58,6 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 	e := &endpoint{
 		packets:     packets,
 		streams:     streams,
-		work:        make(chan packet),
-		quit:        make(chan struct{}),
 		connections: make(map[*connection]bool),
 	}
 	if udp, ok := packets.(*net.UDPConn); ok {
@@ -84,7 +81,8 @@ func (e *endpoint) start() {
 		return
 	}
 	e.started = true
-	go e.readPackets()
+	e.readers.Store(1)
+	go e.servePackets()
 	go e.acceptConnections()
 }
 
@@ -104,7 +102,6 @@ func (e *endpoint) quiesce() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closing = true
-	close(e.quit)
 	e.streams.Close()
 	e.packets.SetReadDeadline(longAgo)
 	for c := range e.connections {

@@ -18,8 +18,8 @@ const (
 	// maxInFlight bounds the UDP requests that are worked on at a time on one socket. Further ones are dropped.
 	maxInFlight = 10000
 
-	// maxIdle is the number of goroutines per socket that wait for the next UDP request.
-	maxIdle = 64
+	// maxReaders is the number of goroutines per socket that wait for the next UDP request.
+	maxReaders = 64
 )
 
 // buffers holds *[]byte of maxMessage octets, for reading and for packing.
@@ -28,8 +28,13 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// readPackets reads the UDP socket until the endpoint is closed.
-func (e *endpoint) readPackets() {
+// servePackets reads messages from the UDP socket and answers them, one after the other, until the endpoint is closed.
+// Several goroutines do so, and take turns at the socket: whoever got a message sees to it that somebody else is there,
+// then works on the message itself. So a request that takes its time holds up nobody, and one that does not costs no
+// hand-over to another goroutine, whose stack would have to grow first.
+//
+// The caller counts the goroutine in readers.
+func (e *endpoint) servePackets() {
 	var oob []byte
 	if e.anyHost {
 		oob = make([]byte, controlSize)
@@ -59,50 +64,26 @@ func (e *endpoint) readPackets() {
 			buffers.Put(buffer)
 			continue
 		}
-		p := packet{s, x, buffer, n}
-		select {
-		case e.work <- p:
-		default: // nobody is idle
-			go e.servePackets(p)
+		if e.readers.Add(-1) == 0 {
+			e.readers.Add(1)
+			go e.servePackets()
 		}
-	}
-}
-
-// packet is a message that was read and the server that it goes to.
-type packet struct {
-	server   *server
-	exchange *packetExchange
-	buffer   *[]byte
-	length   int
-}
-
-// servePackets answers one packet after the other. Handing packets to a goroutine that has done it before saves growing
-// a new stack to what the plugins need, a quarter of the work of a short query.
-func (e *endpoint) servePackets(p packet) {
-	for {
-		e.servePacket(p)
-		if e.idle.Add(1) > maxIdle {
-			e.idle.Add(-1)
-			return
-		}
-		select {
-		case p = <-e.work:
-			e.idle.Add(-1)
-		case <-e.quit:
+		e.servePacket(s, x, buffer, n)
+		if e.readers.Add(1) > maxReaders {
+			e.readers.Add(-1)
 			return
 		}
 	}
 }
 
-func (e *endpoint) servePacket(p packet) {
-	s, x := p.server, p.exchange
+func (e *endpoint) servePacket(s *server, x *packetExchange, buffer *[]byte, length int) {
 	defer func() {
 		e.busy.Add(-1)
 		s.requests.leave()
 	}()
 	x.responseWriter.back = x
 	x.responseWriter.server = s
-	s.serve(&x.responseWriter, (*p.buffer)[:p.length], func() { buffers.Put(p.buffer) })
+	s.serve(&x.responseWriter, (*buffer)[:length], func() { buffers.Put(buffer) })
 }
 
 // readPacket reads one message and who sent it.
@@ -112,7 +93,9 @@ func (e *endpoint) readPacket(b, oob []byte) (int, *packetExchange, error) {
 	var err error
 	switch {
 	case e.udp == nil:
+		e.reading.Lock()
 		n, x.remote, err = e.packets.ReadFrom(b)
+		e.reading.Unlock()
 		return n, x, err
 	case oob == nil:
 		n, x.peer, err = e.udp.ReadFromUDPAddrPort(b)
