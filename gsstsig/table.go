@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
 )
 
@@ -16,15 +17,33 @@ const (
 	DefaultHalfOpenLifetime = time.Minute
 )
 
+// A principal has a tenth of the table unless told otherwise, and a source an
+// eighth of the unfinished negotiations, but never less than leastShare: in a
+// small table a fair share would be too small to work with.
+const (
+	principalShare = 10
+	sourceShare    = 8
+	leastShare     = 16
+)
+
 // TableConfig bounds a Table.
 type TableConfig struct {
 	// MaxContexts is how many established contexts are kept; 0 is
 	// DefaultMaxContexts. One more makes the longest unused one go.
 	MaxContexts int
+	// MaxPerPrincipal is how many of them one principal may have; 0 is a tenth
+	// of MaxContexts, and 16 at least. One more makes the principal's own
+	// longest unused one go, so that whoever has a ticket cannot push out
+	// everybody else.
+	MaxPerPrincipal int
 	// MaxHalfOpen is how many unfinished negotiations are kept; 0 is
 	// DefaultMaxHalfOpen. One more makes the oldest go. They are counted apart
 	// from established contexts, so that strangers push out only each other.
 	MaxHalfOpen int
+	// MaxHalfOpenPerSource is how many of them one source may have (see package
+	// source); 0 is an eighth of MaxHalfOpen, and 16 at least. One more makes
+	// the source's own oldest go.
+	MaxHalfOpenPerSource int
 	// HalfOpenLifetime is how long a client may take to finish; 0 is
 	// DefaultHalfOpenLifetime.
 	HalfOpenLifetime time.Duration
@@ -40,11 +59,14 @@ type Table struct {
 	now    func() time.Time
 	seed   maphash.Seed
 	shards []shard
+	owners owners
 
 	halfOpenMu       sync.Mutex // guards what follows
 	halfOpen         map[string]*halfOpen
-	oldest, newest   *halfOpen // ends of the list by deadline
+	halfOpenOf       map[source.Key]int // how many a source has
+	oldest, newest   *halfOpen          // ends of the list by deadline
 	maxHalfOpen      int
+	maxPerSource     int
 	halfOpenLifetime time.Duration
 }
 
@@ -57,6 +79,8 @@ const (
 )
 
 type shard struct {
+	owners *owners // of the table; it has a lock of its own, taken after this one
+
 	mu           sync.Mutex // guards the rest, and the links of the contexts in it
 	max          int
 	contexts     map[string]*securityContext
@@ -72,7 +96,8 @@ type securityContext struct {
 	mechanism *krb5.AcceptorContext
 	expires   time.Time
 
-	idler, busier *securityContext
+	idler, busier *securityContext // in its shard
+	ownership
 }
 
 func (c *securityContext) sign(message []byte) ([]byte, error) { return c.mechanism.GetMIC(message) }
@@ -101,6 +126,7 @@ type halfOpen struct {
 	server    *Server // the one that handles the round under way
 	spnego    *spnego.AcceptorContext
 	kerberos  *krb5.AcceptorContext // nil until a Kerberos token came
+	source    source.Key
 	rounds    int
 	deadline  time.Time
 
@@ -115,35 +141,63 @@ func (h *halfOpen) drop() {
 
 // NewTable returns an empty table.
 func NewTable(config TableConfig) *Table {
+	n := shardCount
+	if withDefaults(config).MaxContexts < shardCount*shardAtLeast {
+		n = 1
+	}
+	t := &Table{
+		now:        config.Now,
+		seed:       maphash.MakeSeed(),
+		shards:     make([]shard, n),
+		halfOpen:   make(map[string]*halfOpen),
+		halfOpenOf: make(map[source.Key]int),
+	}
+	if t.now == nil {
+		t.now = time.Now
+	}
+	t.owners.of = make(map[string]*owner)
+	for i := range t.shards {
+		t.shards[i].contexts = make(map[string]*securityContext)
+		t.shards[i].owners = &t.owners
+	}
+	t.Limit(config)
+	return t
+}
+
+func withDefaults(config TableConfig) TableConfig {
 	if config.MaxContexts <= 0 {
 		config.MaxContexts = DefaultMaxContexts
+	}
+	if config.MaxPerPrincipal <= 0 {
+		config.MaxPerPrincipal = max(leastShare, config.MaxContexts/principalShare)
 	}
 	if config.MaxHalfOpen <= 0 {
 		config.MaxHalfOpen = DefaultMaxHalfOpen
 	}
+	if config.MaxHalfOpenPerSource <= 0 {
+		config.MaxHalfOpenPerSource = max(leastShare, config.MaxHalfOpen/sourceShare)
+	}
 	if config.HalfOpenLifetime <= 0 {
 		config.HalfOpenLifetime = DefaultHalfOpenLifetime
 	}
-	if config.Now == nil {
-		config.Now = time.Now
-	}
-	n := shardCount
-	if config.MaxContexts < shardCount*shardAtLeast {
-		n = 1
-	}
-	t := &Table{
-		now:              config.Now,
-		seed:             maphash.MakeSeed(),
-		shards:           make([]shard, n),
-		halfOpen:         make(map[string]*halfOpen),
-		maxHalfOpen:      config.MaxHalfOpen,
-		halfOpenLifetime: config.HalfOpenLifetime,
-	}
+	return config
+}
+
+// Limit gives the table other bounds, as after a reload of the configuration;
+// the clock stays. Where there is more than fits now, newcomers push it out.
+func (t *Table) Limit(config TableConfig) {
+	config = withDefaults(config)
 	for i := range t.shards {
-		t.shards[i].contexts = make(map[string]*securityContext)
-		t.shards[i].max = (config.MaxContexts + i) / n // sums up to MaxContexts
+		s := &t.shards[i]
+		s.mu.Lock()
+		s.max = max(1, (config.MaxContexts+i)/len(t.shards)) // sums up to MaxContexts
+		s.mu.Unlock()
 	}
-	return t
+	t.owners.limit(config.MaxPerPrincipal)
+	t.halfOpenMu.Lock()
+	defer t.halfOpenMu.Unlock()
+	t.maxHalfOpen, t.maxPerSource = config.MaxHalfOpen, config.MaxHalfOpenPerSource
+	t.halfOpenLifetime = config.HalfOpenLifetime
 }
 
 func (t *Table) shard(name []byte) *shard {
@@ -161,11 +215,26 @@ func (t *Table) lookup(name []byte) *securityContext {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.live(name, now)
-	if c != nil && c != s.used {
+	if c == nil {
+		return nil
+	}
+	c.touch()
+	if c != s.used {
 		s.unlink(c)
 		s.link(c)
 	}
 	return c
+}
+
+// holds reports whether a live context has that name and algorithm. It is no
+// use of it.
+func (t *Table) holds(name, algorithm []byte) bool {
+	now := t.now()
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.live(name, now)
+	return c != nil && c.algorithm == string(algorithm)
 }
 
 // taken reports whether a live context has that name.
@@ -180,12 +249,22 @@ func (t *Table) taken(name string) bool {
 // insert files c under its name and makes room for it. It reports false when a
 // live context has the name.
 func (t *Table) insert(c *securityContext) bool {
+	surplus, ok := t.file(c)
+	for _, old := range surplus {
+		t.delete(old)
+	}
+	return ok
+}
+
+// file is insert but for the contexts of the same principal that have to go;
+// they may be in any shard.
+func (t *Table) file(c *securityContext) (surplus []*securityContext, ok bool) {
 	now := t.now()
 	s := t.shard([]byte(c.name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live([]byte(c.name), now) != nil {
-		return false
+		return nil, false
 	}
 	// Two expired ones go for each that comes, so that a busy table forgets
 	// faster than it learns, and no insertion takes long.
@@ -199,7 +278,7 @@ func (t *Table) insert(c *securityContext) bool {
 	}
 	s.contexts[c.name] = c
 	s.link(c)
-	return true
+	return t.owners.add(c), true
 }
 
 // delete takes c out. It reports false when c is not there, which is what all
@@ -274,6 +353,7 @@ func (s *shard) live(name []byte, now time.Time) *securityContext {
 func (s *shard) remove(c *securityContext) {
 	delete(s.contexts, c.name)
 	s.unlink(c)
+	s.owners.remove(c)
 }
 
 // link puts c at the busy end.
@@ -316,12 +396,22 @@ func (t *Table) keepHalfOpen(h *halfOpen) {
 		t.removeHalfOpen(old)
 		old.drop()
 	}
+	// The walk to the source's oldest is no longer than the list, which is short.
+	for old := t.oldest; old != nil && t.halfOpenOf[h.source] >= t.maxPerSource; {
+		next := old.newer
+		if old.source == h.source {
+			t.removeHalfOpen(old)
+			old.drop()
+		}
+		old = next
+	}
 	for len(t.halfOpen) >= t.maxHalfOpen {
 		old := t.oldest
 		t.removeHalfOpen(old)
 		old.drop()
 	}
 	t.halfOpen[h.name] = h
+	t.halfOpenOf[h.source]++
 	// The list is in order of deadlines. A new negotiation goes to its end at
 	// once; one that came back for another round finds its old place.
 	before := t.newest
@@ -378,6 +468,9 @@ func (t *Table) expireHalfOpen(now time.Time) {
 
 func (t *Table) removeHalfOpen(h *halfOpen) {
 	delete(t.halfOpen, h.name)
+	if t.halfOpenOf[h.source]--; t.halfOpenOf[h.source] == 0 {
+		delete(t.halfOpenOf, h.source)
+	}
 	if h.older != nil {
 		h.older.newer = h.newer
 	} else {

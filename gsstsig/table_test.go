@@ -13,13 +13,17 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
 )
 
-// entry is a context without a mechanism, for tests of the table alone.
-func entry(name string, expires time.Time) *securityContext {
+// entry is a context without a mechanism, for tests of the table alone. Each
+// has a principal of its own.
+func entry(name string, expires time.Time) *securityContext { return entryOf(name, name, expires) }
+
+func entryOf(principal, name string, expires time.Time) *securityContext {
 	wire, ok := nameFromText(name)
 	if !ok {
 		panic(name)
 	}
-	return &securityContext{name: wire, identity: Identity{KeyName: name}, expires: expires}
+	identity := Identity{Principal: krb5.Principal{Components: []string{principal}, Realm: testRealm}, KeyName: name}
+	return &securityContext{name: wire, identity: identity, expires: expires}
 }
 
 func (t *Table) has(name string) bool {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
 	"github.com/miekg/dns"
 )
@@ -211,7 +212,7 @@ func (n *negotiation) negotiate(algorithm string) {
 		n.refuse(dns.RcodeBadAlg, ResultBadAlg, "the algorithm changed during the negotiation", "")
 		return
 	}
-	h.server = s
+	h.server, h.source = s, source.Of(n.event.Client.Addr())
 	done := false
 	defer func() {
 		if !done {

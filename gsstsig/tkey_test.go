@@ -245,6 +245,12 @@ func TestNegotiateEventExplains(t *testing.T) {
 	if e := r.lastEvent(); !strings.Contains(e.Advice, "NTLM") {
 		t.Errorf("event %+v", e)
 	}
+
+	var stale Event
+	stale.explain(fmt.Errorf("wrapped: %w", &krb5.Error{Reason: "no such version", EncryptionType: 18, WantedVersion: 4, HeldVersions: []int{2, 3}}))
+	if stale.EncryptionType != krb5.EncryptionTypeName(18) || stale.WantedVersion != 4 || len(stale.HeldVersions) != 2 {
+		t.Errorf("event %+v", stale)
+	}
 }
 
 // ntlmOnly is the first SPNEGO token of a client without Kerberos.

@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -58,6 +59,8 @@ type VerifyError struct {
 	Err       error
 
 	header          [headerSize]byte
+	question        []byte // the only one of the message, on the wire; nil if there is none or several
+	opt             bool   // the message has an OPT record
 	name, algorithm string // on the wire
 	timeSigned      uint64
 	now             time.Time
@@ -79,45 +82,73 @@ func (e *VerifyError) Error() string {
 // Unwrap returns the cause.
 func (e *VerifyError) Unwrap() error { return e.Err }
 
+// NeedsRequest reports whether Reply wants the request parsed, as it does where
+// the answer is signed.
+func (e *VerifyError) NeedsRequest() bool { return e.transaction != nil }
+
 // Reply makes the answer that RFC 8945 section 5.2 wants for this error, ready
-// for the wire. request supplies ID, opcode and question; it may be nil when
-// the message did not parse, and then only ID and opcode are returned.
+// for the wire. Where the answer is signed, the request, parsed, supplies ID,
+// opcode and question. Otherwise, and when it is nil, they are taken from the
+// octets that were verified, as far as there was a way through them.
 func (e *VerifyError) Reply(request *dns.Msg) (wire []byte, err error) {
+	switch {
+	case e.Kind == Malformed:
+		return e.appendReply(nil, dns.RcodeFormatError), nil
+	case e.transaction == nil:
+		tsigError := uint16(dns.RcodeBadKey)
+		if e.Kind == BadSig {
+			tsigError = dns.RcodeBadSig
+		}
+		wire = make([]byte, 0, headerSize+len(e.question)+bareOPTSize+tsigSize(e.name, e.algorithm, 0, 0))
+		wire = e.appendReply(wire, dns.RcodeNotAuth)
+		wire = appendTSIG(wire, []byte(e.name), []byte(e.algorithm), unixTime(e.now), defaultFudge, nil,
+			binary.BigEndian.Uint16(wire), tsigError, nil)
+		binary.BigEndian.PutUint16(wire[10:], binary.BigEndian.Uint16(wire[10:])+1)
+		return wire, nil
+	}
 	reply := new(dns.Msg)
 	if request != nil {
 		reply.SetReply(request)
-		if request.IsEdns0() != nil {
-			reply.SetEdns0(dns.DefaultMsgSize, false)
-		}
 	} else {
 		reply.Id = binary.BigEndian.Uint16(e.header[:])
 		reply.Response = true
 		reply.Opcode = int(e.header[2]>>3) & 0xF
 	}
-	if e.Kind == Malformed {
-		reply.Rcode = dns.RcodeFormatError
-		return reply.Pack()
+	if e.opt {
+		reply.SetEdns0(dns.DefaultMsgSize, false)
 	}
-
 	reply.Rcode = dns.RcodeNotAuth
-	switch e.Kind {
-	case BadTime:
-		// RFC 8945 section 5.2.3: the client's time where the time signed goes,
-		// so that the client accepts the answer, and ours in Other Data.
-		return e.transaction.anew().signError(reply, dns.RcodeBadTime, e.timeSigned, appendUint48(nil, unixTime(e.now)))
-	case BadTrunc:
+	if e.Kind == BadTrunc {
 		return e.transaction.anew().signError(reply, dns.RcodeBadTrunc, unixTime(e.now), nil)
 	}
-	tsigError := uint16(dns.RcodeBadKey)
-	if e.Kind == BadSig {
-		tsigError = dns.RcodeBadSig
+	// RFC 8945 section 5.2.3: the client's time where the time signed goes, so
+	// that the client accepts the answer, and ours in Other Data.
+	return e.transaction.anew().signError(reply, dns.RcodeBadTime, e.timeSigned, appendUint48(nil, unixTime(e.now)))
+}
+
+// bareOPTSize is that of an OPT record without options, RFC 6891 section 6.1.2.
+const bareOPTSize = 11
+
+// appendReply appends header, question and OPT record of an answer, made from
+// those of the request. Anybody can cause these answers, so that they have to
+// be cheap.
+func (e *VerifyError) appendReply(wire []byte, rcode byte) []byte {
+	const response, recursionDesired, checkingDisabled, opcodeBits = 0x80, 0x01, 0x10, 0x78
+	high, low := response|e.header[2]&opcodeBits, rcode
+	if e.header[2]&opcodeBits == 0 { // a query's
+		high |= e.header[2] & recursionDesired
+		low |= e.header[3] & checkingDisabled
 	}
-	if wire, err = reply.Pack(); err != nil {
-		return nil, fmt.Errorf("gsstsig: pack the answer to a failed TSIG: %w", err)
+	wire = append(wire, e.header[0], e.header[1], high, low, 0, 0, 0, 0, 0, 0, 0, 0)
+	if e.question != nil {
+		wire[5] = 1
+		wire = append(wire, e.question...)
 	}
-	wire = appendTSIG(wire, []byte(e.name), []byte(e.algorithm), unixTime(e.now), defaultFudge, nil, reply.Id, tsigError, nil)
-	binary.BigEndian.PutUint16(wire[10:], binary.BigEndian.Uint16(wire[10:])+1)
-	return wire, nil
+	if e.opt {
+		wire[11] = 1
+		wire = append(wire, 0, 0, byte(dns.TypeOPT), dns.DefaultMsgSize>>8, dns.DefaultMsgSize&0xFF, 0, 0, 0, 0, 0, 0)
+	}
+	return wire
 }
 
 // Verifier checks the signatures of requests. It is safe for concurrent use.
@@ -286,14 +317,26 @@ func (v *Verifier) refuse(kind VerifyErrorKind, wire []byte, sig *tsigRecord, t 
 		now:         now,
 		transaction: t,
 	}
-	copy(e.header[:], wire)
+	e.outline(wire)
 	return e
 }
 
 func malformed(wire []byte, cause error) *VerifyError {
 	e := &VerifyError{Kind: Malformed, Err: cause}
-	copy(e.header[:], wire)
+	e.outline(wire)
 	return e
+}
+
+// outline keeps what the answer repeats of the message.
+func (e *VerifyError) outline(wire []byte) {
+	copy(e.header[:], wire)
+	if len(wire) < headerSize {
+		return
+	}
+	if binary.BigEndian.Uint16(wire[4:]) == 1 {
+		e.question = bytes.Clone(firstQuestion(wire))
+	}
+	e.opt = hasOPT(wire)
 }
 
 // unixTime is t as TSIG counts it; before 1970 there is no time.

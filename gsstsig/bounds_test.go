@@ -1,0 +1,284 @@
+package gsstsig
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Whoever has a ticket can fill their own share of the table and no more.
+func TestPrincipalHasAShare(t *testing.T) {
+	c := &clock{at: time.Now()}
+	table := NewTable(TableConfig{MaxContexts: 5000, MaxPerPrincipal: 3, Now: c.now})
+	later := c.now().Add(time.Hour)
+	table.insert(entry("other.", later)) // the longest unused of all
+	add := func(name string) {
+		t.Helper()
+		if !table.insert(entryOf("greedy", name, later)) {
+			t.Fatal(name)
+		}
+	}
+	expect := func(when string, want ...string) {
+		t.Helper()
+		there := map[string]bool{"other.": true}
+		for _, name := range want {
+			there[name] = true
+		}
+		for _, name := range []string{"other.", "a.", "b.", "c.", "d.", "e.", "f.", "g."} {
+			if table.has(name) != there[name] {
+				t.Errorf("%s, %s: %t", when, name, !there[name])
+			}
+		}
+		if live, _ := table.Len(); live != len(there) {
+			t.Errorf("%s: %d live", when, live)
+		}
+	}
+	for _, name := range []string{"a.", "b.", "c."} {
+		add(name)
+	}
+	table.lookup([]byte("\x01a\x00"))
+	add("d.")
+	expect("the first was used", "a.", "c.", "d.")
+	add("e.")
+	expect("and not again", "a.", "d.", "e.")
+	for _, name := range []string{"a.", "d.", "e."} {
+		table.lookup([]byte{1, name[0], 0})
+	}
+	add("f.")
+	if live, _ := table.Len(); live != 4 || !table.has("f.") {
+		t.Errorf("all were used: %d live", live)
+	}
+	// What leaves by another way makes room.
+	for _, name := range []string{"a.", "d.", "e.", "f."} {
+		if c := table.lookup([]byte{1, name[0], 0}); c != nil {
+			table.delete(c)
+		}
+	}
+	for _, name := range []string{"a.", "b.", "c."} {
+		add(name)
+	}
+	expect("begun anew", "a.", "b.", "c.")
+	table.Retain(func(id Identity) bool { return id.KeyName == "other." })
+	if len(table.owners.of) != 1 {
+		t.Errorf("%d principals are counted", len(table.owners.of))
+	}
+	for range 2 {
+		for i := range 10 {
+			table.insert(entryOf("greedy", fmt.Sprintf("%d.", i), later))
+		}
+	}
+	if live, _ := table.Len(); live != 4 || len(table.owners.of) != 2 || table.owners.of["greedy@"+testRealm].count != 3 {
+		t.Errorf("%d live, %d principals", live, len(table.owners.of))
+	}
+	// Expiry is a way out as well.
+	c.advance(2 * time.Hour)
+	if table.Len(); len(table.owners.of) != 0 {
+		t.Errorf("%d principals are counted when all has expired", len(table.owners.of))
+	}
+}
+
+func TestSharesOfATable(t *testing.T) {
+	for _, test := range []struct {
+		given, want TableConfig
+	}{
+		{TableConfig{}, TableConfig{MaxContexts: 10000, MaxPerPrincipal: 1000, MaxHalfOpen: 256, MaxHalfOpenPerSource: 32}},
+		{TableConfig{MaxContexts: 100, MaxHalfOpen: 20}, TableConfig{MaxContexts: 100, MaxPerPrincipal: 16, MaxHalfOpen: 20, MaxHalfOpenPerSource: 16}},
+		{TableConfig{MaxPerPrincipal: 5, MaxHalfOpenPerSource: 6}, TableConfig{MaxContexts: 10000, MaxPerPrincipal: 5, MaxHalfOpen: 256, MaxHalfOpenPerSource: 6}},
+	} {
+		test.want.HalfOpenLifetime = DefaultHalfOpenLifetime
+		got := withDefaults(test.given)
+		if got.Now = nil; got.MaxContexts != test.want.MaxContexts || got.MaxPerPrincipal != test.want.MaxPerPrincipal ||
+			got.MaxHalfOpen != test.want.MaxHalfOpen || got.MaxHalfOpenPerSource != test.want.MaxHalfOpenPerSource {
+			t.Errorf("%+v: %+v", test.given, got)
+		}
+	}
+}
+
+// A table that lives on over a reload takes the new bounds.
+func TestLimit(t *testing.T) {
+	table := NewTable(TableConfig{MaxContexts: 2000})
+	later := time.Now().Add(time.Hour)
+	fill := func() int {
+		for i := range 3000 {
+			table.insert(entry(fmt.Sprintf("%d.", i), later))
+		}
+		live, _ := table.Len()
+		return live
+	}
+	if n := fill(); n > 2000 || n < 1800 {
+		t.Errorf("%d", n)
+	}
+	table.Limit(TableConfig{MaxContexts: 160})
+	for i := range 1000 {
+		table.insert(entry(fmt.Sprintf("new%d.", i), later))
+	}
+	if live, _ := table.Len(); live > 160 {
+		t.Errorf("%d live after there may be 160", live)
+	}
+	table.Limit(TableConfig{MaxContexts: 4000})
+	if n := fill(); n < 2500 {
+		t.Errorf("%d", n)
+	}
+}
+
+// One source cannot push out the negotiations that others have begun.
+func TestSourceHasAShareOfHalfOpen(t *testing.T) {
+	r := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxHalfOpen, c.MaxHalfOpenPerSource = 8, 3 })
+	token := r.newPeer("x.", login{noOptimistic: true}).first()
+	ask := func(name, client string) {
+		r.server.Negotiate(tkeyMessage(name, AlgorithmGSS, modeGSS, token), netip.AddrPortFrom(netip.MustParseAddr(client), 53), nil)
+	}
+	ask("good.", "192.0.2.1")
+	ask("six.", "2001:db8::1")
+	for i := range 100 {
+		ask(fmt.Sprintf("%d.", i), "192.0.2.66")
+		ask(fmt.Sprintf("six%d.", i), fmt.Sprintf("2001:db8:1::%x", i)) // one network
+	}
+	if _, halfOpen := r.table.Len(); halfOpen != 8 {
+		t.Errorf("%d unfinished", halfOpen)
+	}
+	for name, want := range map[string]bool{"good.": true, "six.": true, "97.": true, "96.": false, "99.": true, "six97.": true, "six96.": false} {
+		wire, _ := nameFromText(name)
+		if r.table.hasHalfOpen(wire) != want {
+			t.Errorf("%s: %t", name, !want)
+		}
+	}
+	r.clock.advance(2 * time.Minute)
+	if _, halfOpen := r.table.Len(); halfOpen != 0 || len(r.table.halfOpenOf) != 0 {
+		t.Errorf("%d unfinished, %d sources", halfOpen, len(r.table.halfOpenOf))
+	}
+}
+
+// Glance agrees with Verify without looking at a MAC, and is no use of a context.
+func TestGlance(t *testing.T) {
+	r := newRealm(t, nil)
+	p := r.login("k.example.test.", login{})
+	v := NewVerifier(staticKeys, r.server)
+	signedBy := func(name, algorithm string) []byte {
+		wire, _ := p.signAs(updateMessage(), name, algorithm, r.clock.now())
+		return wire
+	}
+	static, _ := signStatic(t, updateMessage(), staticName, dns.HmacSHA256, r.clock.now())
+	_, plain := overTheWire(t, updateMessage())
+	_, tkey := overTheWire(t, tkeyMessage("new.example.test.", AlgorithmGSS, modeGSS, []byte{1, 2, 3}))
+	wrongMAC := bytes.Clone(static)
+	wrongMAC[len(wrongMAC)-10] ^= 1
+	trailing := append(bytes.Clone(plain), 0)
+	for name, test := range map[string]struct {
+		wire   []byte
+		want   Glance
+		key    string
+		failed VerifyErrorKind
+	}{
+		"signed":            {signedBy(p.name, p.algorithm), Glance{Signed: true, Known: true, Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, "\x01k\x07example\x04test\x00", 0},
+		"static":            {static, Glance{Signed: true, Known: true, Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, mustName(staticName), 0},
+		"wrong MAC":         {wrongMAC, Glance{Signed: true, Known: true, Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, mustName(staticName), BadSig},
+		"unknown key":       {signedBy("other.example.test.", p.algorithm), Glance{Signed: true, Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, "\x05other\x07example\x04test\x00", BadKey},
+		"another algorithm": {signedBy(p.name, AlgorithmGSSMicrosoft), Glance{Signed: true, Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, "\x01k\x07example\x04test\x00", BadKey},
+		"no algorithm":      {signedBy(staticName, "none."), Glance{Signed: true, Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, mustName(staticName), BadKey},
+		"unsigned":          {plain, Glance{Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, "", 0},
+		"TKEY":              {tkey, Glance{QuestionType: dns.TypeTKEY}, "", 0},
+		"trailing octets":   {trailing, Glance{Malformed: true, Opcode: dns.OpcodeUpdate, QuestionType: dns.TypeSOA}, "", Malformed},
+		"cut":               {plain[:20], Glance{Malformed: true, Opcode: dns.OpcodeUpdate}, "", Malformed},
+		"no header":         {plain[:11], Glance{Malformed: true}, "", Malformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var g Glance
+			v.Glance(signedBy(p.name, p.algorithm), &g) // what is left of another must not shine through
+			v.Glance(test.wire, &g)
+			if g.Malformed != test.want.Malformed || g.Signed != test.want.Signed || g.Known != test.want.Known ||
+				g.Opcode != test.want.Opcode || g.QuestionType != test.want.QuestionType || string(g.KeyName()) != test.key {
+				t.Errorf("%+v, key %q", g, g.KeyName())
+			}
+			_, err := v.Verify(test.wire, nil)
+			var kind VerifyErrorKind
+			if err != nil {
+				kind = err.(*VerifyError).Kind
+			}
+			if kind != test.failed {
+				t.Errorf("Verify: %v", err)
+			}
+		})
+	}
+	var g Glance
+	wire := signedBy(p.name, p.algorithm)
+	if n := testing.AllocsPerRun(100, func() { v.Glance(wire, &g) }); n != 0 {
+		t.Errorf("a glance allocates %v times", n)
+	}
+	// A flood with the name of an idle context does not keep it from giving way.
+	small := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxContexts = 2 })
+	idle := small.login("idle.example.test.", login{})
+	small.login("busy.example.test.", login{client: "host/b.example.test"})
+	wire, _ = idle.sign(updateMessage())
+	NewVerifier(nil, small.server).Glance(wire, &g)
+	small.login("new.example.test.", login{client: "host/c.example.test"})
+	if small.table.has("idle.example.test.") {
+		t.Error("a glance counts as use")
+	}
+}
+
+// The answers that anybody can cause are made from the octets, and are what parsing would have made of them.
+func TestRepliesWithoutParsing(t *testing.T) {
+	v := NewVerifier(nil)
+	query := new(dns.Msg).SetQuestion("WWW.example.test.", dns.TypeA)
+	query.CheckingDisabled = true
+	withOPT := query.Copy().SetEdns0(1232, true)
+	odd := updateMessage()
+	odd.Question[0].Name = "a\\000b\\.c." + odd.Question[0].Name
+	for name, m := range map[string]*dns.Msg{"query": query, "OPT": withOPT, "update": updateMessage(), "odd name": odd} {
+		wire, _ := signStatic(t, m, "unknown.test.", dns.HmacSHA256, time.Now())
+		_, err := v.Verify(wire, nil)
+		if err == nil || err.(*VerifyError).NeedsRequest() {
+			t.Fatalf("%s: %v", name, err)
+		}
+		request := new(dns.Msg)
+		if err := request.Unpack(wire); err != nil {
+			t.Fatal(err)
+		}
+		want := new(dns.Msg).SetReply(request)
+		want.Rcode = dns.RcodeNotAuth
+		if request.IsEdns0() != nil {
+			want.SetEdns0(dns.DefaultMsgSize, false)
+		}
+		octets := replyWire(t, err, nil)
+		if len(octets) > len(wire) {
+			t.Errorf("%s: %d octets for %d", name, len(octets), len(wire))
+		}
+		got := new(dns.Msg)
+		if err := got.Unpack(octets); err != nil {
+			t.Fatal(err)
+		}
+		tsig := got.IsTsig()
+		if tsig == nil || tsig.Error != dns.RcodeBadKey || tsig.Hdr.Name != "unknown.test." || tsig.MACSize != 0 || tsig.OrigId != m.Id {
+			t.Fatalf("%s: %v", name, tsig)
+		}
+		got.Extra = got.Extra[:len(got.Extra)-1]
+		if got.String() != want.String() {
+			t.Errorf("%s:\n%v\nwant:\n%v", name, got, want)
+		}
+	}
+	// Where there is no one question to repeat, the header has to do.
+	wire, _ := signStatic(t, query, "unknown.test.", dns.HmacSHA256, time.Now())
+	binary.BigEndian.PutUint16(wire[4:], 2)
+	_, err := v.Verify(wire, nil)
+	if got := replyTo(t, err, nil); got.Rcode != dns.RcodeFormatError || len(got.Question) != 0 || got.Id != query.Id {
+		t.Errorf("two questions counted:\n%v", got)
+	}
+}
+
+func BenchmarkGlance(b *testing.B) {
+	r := newRealm(b, nil)
+	p := r.login("k.example.test.", login{})
+	v := NewVerifier(nil, r.server)
+	wire, _ := p.sign(updateMessage())
+	var g Glance
+	b.ReportAllocs()
+	for b.Loop() {
+		v.Glance(wire, &g)
+	}
+}
