@@ -159,7 +159,7 @@ func find(servers []corefile.Server, name string) (*gsstsig.Service, string, err
 
 // decide opens a copy of the zone and asks the zone's policy about the update. The copy is thrown away.
 func decide(service *gsstsig.Service, origin string, id policy.Identity, update []dns.RR) (zone.Decision, error) {
-	z, err := copyOf(service, origin)
+	z, err := copyOf(service, origin, nil)
 	if err != nil {
 		return zone.Decision{}, err
 	}

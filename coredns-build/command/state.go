@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"slices"
 
@@ -14,13 +15,13 @@ import (
 )
 
 // copyOf opens a zone in memory, in the state of its database or, as long as there is none, in that of its seed. Whatever
-// becomes of the copy, the server's own zone stays as it is.
-func copyOf(service *gsstsig.Service, origin string) (*zone.Zone, error) {
+// becomes of the copy, the server's own zone stays as it is. The addresses are those that the server answers on.
+func copyOf(service *gsstsig.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
 	config := zone.Config{
 		Origin: origin, Store: store.NewMemory(store.MemoryOptions{}),
 		Limits: service.Limits, TombstoneLifetime: service.Tombstones,
 	}
-	_, config.Seed = service.Seed(origin, nil)
+	_, config.Seed = service.Seed(origin, addresses)
 	if service.Database == "" {
 		return zone.Open(config)
 	}

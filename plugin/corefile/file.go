@@ -13,6 +13,7 @@ import (
 type Server struct {
 	*Block
 	Keys []string // of the server block, as written
+	Bind []string // words of its bind directive: addresses and names of interfaces
 }
 
 // ReadFile reads the gsstsig blocks of a Corefile. It starts nothing and opens no file but the Corefile and what that
@@ -33,15 +34,15 @@ func ReadFile(path string) ([]Server, error) {
 		if !ok {
 			continue
 		}
-		root, err := rootOf(path, block)
-		if err != nil {
-			return nil, err
+		root := ""
+		if words := words(path, block, "root"); len(words) > 0 {
+			root = words[len(words)-1]
 		}
 		parsed, err := Parse(controller(path, tokens, block.Keys), root)
 		if err != nil {
 			return nil, err
 		}
-		servers = append(servers, Server{Block: parsed, Keys: block.Keys})
+		servers = append(servers, Server{Block: parsed, Keys: block.Keys, Bind: words(path, block, "bind")})
 	}
 	if len(servers) == 0 {
 		return nil, fmt.Errorf("%s: no server block has gsstsig", path)
@@ -49,21 +50,17 @@ func ReadFile(path string) ([]Server, error) {
 	return servers, nil
 }
 
-// rootOf is the directory of a server block's root directive, empty without one.
-func rootOf(path string, block caddyfile.ServerBlock) (string, error) {
-	tokens, ok := block.Tokens["root"]
+// words are the arguments of a directive of a server block, none if it is not there.
+func words(path string, block caddyfile.ServerBlock, directive string) []string {
+	tokens, ok := block.Tokens[directive]
 	if !ok {
-		return "", nil
+		return nil
 	}
-	c := controller(path, tokens, block.Keys)
-	root := ""
-	for c.Next() {
-		if !c.NextArg() {
-			return "", c.ArgErr()
-		}
-		root = c.Val()
+	var args []string
+	for c := controller(path, tokens, block.Keys); c.Next(); {
+		args = append(args, c.RemainingArgs()...)
 	}
-	return root, nil
+	return args
 }
 
 func controller(path string, tokens []caddyfile.Token, keys []string) *caddy.Controller {

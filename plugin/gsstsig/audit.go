@@ -105,15 +105,29 @@ func auditHandshake(e gsstsig.Event) {
 	if !ok {
 		return
 	}
+	log.Warning(describeFailure(e) + note)
+}
+
+// describeFailure is the line about a handshake that failed.
+func describeFailure(e gsstsig.Event) string {
 	line := fmt.Sprintf("handshake result=%s client=%s key=%q", e.Result, e.Client, e.KeyName)
 	if e.Service != "" {
 		line += fmt.Sprintf(" service=%q", e.Service)
+	}
+	if e.EncryptionType != "" {
+		line += " enctype=" + e.EncryptionType
+	}
+	if e.WantedVersion != 0 {
+		line += fmt.Sprintf(" kvno=%d", e.WantedVersion)
+	}
+	if len(e.HeldVersions) > 0 {
+		line += " held=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.HeldVersions), " ", ","), "[]")
 	}
 	line += fmt.Sprintf(" reason=%q", e.Reason)
 	if e.Advice != "" {
 		line += fmt.Sprintf(" advice=%q", e.Advice)
 	}
-	log.Warning(line + note)
+	return line
 }
 
 // identityName is how the log calls who sent an update.

@@ -108,7 +108,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 
 	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server}
 	var primaries []string
-	addresses := listenAddresses(dnsserver.GetConfig(c).ListenHosts)
+	addresses := ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	for _, origin := range conf.Origins {
 		z, err := b.openZone(service, origin, numbered(c, "zone", origin), addresses)
 		if err != nil {
@@ -117,8 +117,8 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		handler.zones[origin] = z
 		handler.names = append(handler.names, origin)
 		primaries = append(primaries, z.Snapshot().SOA().Ns)
-		for _, line := range warnAboutNames(z, service.Hosts, service.Realms) {
-			log.Warning(line)
+		for _, m := range service.Mismatches(z.Snapshot()) {
+			log.Warning(m.warning())
 		}
 	}
 	for _, origin := range conf.Origins {
@@ -149,9 +149,9 @@ func (b *block) reloadKeytabs() {
 	}
 }
 
-// listenAddresses are the addresses that the block answers on: those of the bind directive or, on the wildcard
+// ListenAddresses are the addresses that the block answers on: those of the bind directive or, on the wildcard
 // address, those of the machine's interfaces that others can reach.
-func listenAddresses(hosts []string) []net.IP {
+func ListenAddresses(hosts []string) []net.IP {
 	var addresses []net.IP
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {

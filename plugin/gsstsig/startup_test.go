@@ -30,8 +30,8 @@ func openSeed(t *testing.T, origin, text string) *zone.Zone {
 	return z
 }
 
-// TestWarnAboutNames: where a client would ask for a principal that the keytab lacks, the warning has the client's error.
-func TestWarnAboutNames(t *testing.T) {
+// TestMismatches: where a client would ask for a principal that the keytab lacks, the warning has the client's error.
+func TestMismatches(t *testing.T) {
 	seed := func(mname string, servers ...string) string {
 		text := "$TTL 300\n@ SOA " + mname + " hostmaster.example.test. 1 900 600 86400 300\n"
 		for _, s := range servers {
@@ -52,7 +52,11 @@ func TestWarnAboutNames(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := warnAboutNames(openSeed(t, "example.test.", test.seed), test.hosts, []string{"EXAMPLE.TEST"})
+			service := &Service{Hosts: test.hosts, Realms: []string{"EXAMPLE.TEST"}}
+			var got []string
+			for _, m := range service.Mismatches(openSeed(t, "example.test.", test.seed).Snapshot()) {
+				got = append(got, m.warning())
+			}
 			if len(got) != len(test.want) {
 				t.Fatalf("%d warnings, want %d: %q", len(got), len(test.want), got)
 			}

@@ -1,0 +1,140 @@
+package command
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/config"
+	"github.com/jcmturner/gokrb5/v8/iana/nametype"
+	"github.com/jcmturner/gokrb5/v8/messages"
+	"github.com/jcmturner/gokrb5/v8/types"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
+)
+
+// kdcs asks the KDCs that a krb5.conf names.
+type kdcs struct {
+	krb5conf string
+	ccache   string
+}
+
+func newKDCs(krb5conf, ccache string) *kdcs { return &kdcs{krb5conf: krb5conf, ccache: ccache} }
+
+// ticketKey says what key a ticket was made with.
+type ticketKey struct {
+	version        uint32
+	encryptionType int32
+}
+
+// ticket asks for a ticket to a service, as the server's own principal or with the credential cache.
+func (k *kdcs) ticket(ctx context.Context, s *gsstsig.Service, service krb5.Principal) (ticketKey, error) {
+	if k.ccache != "" {
+		credentials, err := client.FromCCache(k.krb5conf, k.ccache)
+		if err != nil {
+			return ticketKey{}, err
+		}
+		return ask(ctx, credentials, service)
+	}
+	var errs []error
+	asked := make(map[string]bool)
+	for _, key := range s.Keytabs.Keys() {
+		name := key.Principal.String()
+		if key.Principal.Realm != service.Realm || asked[name] {
+			continue
+		}
+		asked[name] = true
+		credentials, err := client.FromKeytab(k.krb5conf, key.File, name)
+		if err == nil {
+			var found ticketKey
+			if found, err = ask(ctx, credentials, service); err == nil {
+				return found, nil
+			}
+		}
+		errs = append(errs, fmt.Errorf("as %s: %w", name, err))
+	}
+	return ticketKey{}, errors.Join(errs...)
+}
+
+func ask(ctx context.Context, credentials *client.Credentials, service krb5.Principal) (ticketKey, error) {
+	t, err := credentials.Ticket(ctx, service.String())
+	if err != nil {
+		return ticketKey{}, err
+	}
+	return ticketKey{version: uint32(t.Ticket.EncPart.KVNO), encryptionType: t.Ticket.EncPart.EType}, nil
+}
+
+// maxReply bounds what a KDC may answer to clock.
+const maxReply = 1 << 16
+
+// clock tells how far this machine's clock is ahead of the KDC's. It asks for a principal that nobody has: the KDC's
+// refusal says what time it is there, and needs no key.
+func (k *kdcs) clock(ctx context.Context, realm string) (time.Duration, error) {
+	conf, err := config.Load(k.krb5conf)
+	if err != nil {
+		return 0, err
+	}
+	count, addresses, err := conf.GetKDCs(realm, true)
+	if err != nil {
+		return 0, err
+	}
+	nobody := types.NewPrincipalName(nametype.KRB_NT_PRINCIPAL, "nobody-asks-for-the-time")
+	request, err := messages.NewASReqForTGT(realm, conf, nobody)
+	if err != nil {
+		return 0, err
+	}
+	wire, err := request.Marshal()
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for i := 1; i <= count; i++ {
+		reply, err := exchange(ctx, addresses[i], wire)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		var refusal messages.KRBError
+		if err := refusal.Unmarshal(reply); err != nil {
+			errs = append(errs, fmt.Errorf("%s: the answer is no Kerberos error: %s", addresses[i], strings.TrimSpace(err.Error())))
+			continue
+		}
+		there := refusal.STime.Add(time.Duration(refusal.Susec) * time.Microsecond)
+		return time.Since(there), nil
+	}
+	return 0, errors.Join(errs...)
+}
+
+// exchange sends one message to a KDC by TCP (RFC 4120 section 7.2.2).
+func exchange(ctx context.Context, address string, wire []byte) ([]byte, error) {
+	dialer := net.Dialer{Timeout: 3 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(3 * time.Second)); err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(wire))), wire...)); err != nil {
+		return nil, err
+	}
+	var prefix [4]byte
+	if _, err := io.ReadFull(conn, prefix[:]); err != nil {
+		return nil, err
+	}
+	length := binary.BigEndian.Uint32(prefix[:])
+	if length > maxReply {
+		return nil, fmt.Errorf("%s: an answer of %d octets", address, length)
+	}
+	reply := make([]byte, length)
+	_, err = io.ReadFull(conn, reply)
+	return reply, err
+}

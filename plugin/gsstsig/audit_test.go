@@ -1,0 +1,47 @@
+package gsstsig
+
+import (
+	"net/netip"
+	"testing"
+
+	"golang.org/x/time/rate"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+)
+
+// Whoever reads the line about a failed handshake learns who asked for what, what is held, and what to do.
+func TestFailureLine(t *testing.T) {
+	full := gsstsig.Event{
+		Result: gsstsig.ResultBadKey, Client: netip.MustParseAddrPort("192.0.2.1:53053"), KeyName: "1.sig-ns1.example.test.",
+		Service: "DNS/ns1.example.test@EXAMPLE.TEST", EncryptionType: "aes256-cts-hmac-sha1-96", WantedVersion: 4, HeldVersions: []int{2, 3},
+		Reason: "no such version", Advice: "export the keytab again",
+	}
+	const want = `handshake result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." ` +
+		`service="DNS/ns1.example.test@EXAMPLE.TEST" enctype=aes256-cts-hmac-sha1-96 kvno=4 held=2,3 ` +
+		`reason="no such version" advice="export the keytab again"`
+	if line := describeFailure(full); line != want {
+		t.Errorf("%s\nwant\n%s", line, want)
+	}
+	bare := gsstsig.Event{Result: gsstsig.ResultFormErr, Client: full.Client, Reason: "no TKEY record"}
+	if line := describeFailure(bare); line != `handshake result=formerr client=192.0.2.1:53053 key="" reason="no TKEY record"` {
+		t.Error(line)
+	}
+}
+
+// A flood of failures makes a bounded number of lines, and the next line tells how many are missing.
+func TestFailureLinesAreBounded(t *testing.T) {
+	l := limited{limiter: rate.NewLimiter(0, 2)}
+	written := 0
+	for range 1000 {
+		if _, ok := l.allow(); ok {
+			written++
+		}
+	}
+	if written != 2 {
+		t.Errorf("%d lines", written)
+	}
+	l.limiter = rate.NewLimiter(0, 1)
+	if note, ok := l.allow(); !ok || note != " unlogged_failures=998" {
+		t.Errorf("%q, %t", note, ok)
+	}
+}

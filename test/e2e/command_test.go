@@ -1,0 +1,151 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/test/server"
+)
+
+// command runs "coredns gsstsig" and returns its output and exit status.
+func command(t *testing.T, dir string, args ...string) (string, int) {
+	t.Helper()
+	binary, err := shared.coredns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	krb5conf, err := shared.realm.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(testContext(t), binary, append([]string{"gsstsig"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "KRB5_CONFIG="+krb5conf)
+	output, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return string(output), cmd.ProcessState.ExitCode()
+}
+
+// TestCheckAgainstKDC: what check says about a server that runs, one that does not, and keytabs that the KDC has left
+// behind or never heard of.
+func TestCheckAgainstKDC(t *testing.T) {
+	t.Parallel()
+	const rotated, missing = "DNS/rotated.example.test", "DNS/missing.example.test"
+	keytab := func(principal string) string {
+		if err := shared.realm.AddPrincipal(principal); err != nil {
+			t.Fatal(err)
+		}
+		file, err := shared.realm.Keytab(filepath.Join(t.TempDir(), "dns.keytab"), principal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	old := keytab(rotated)
+	if err := shared.realm.ChangeKeys(rotated); err != nil {
+		t.Fatal(err)
+	}
+	gone := keytab(missing)
+	if err := shared.realm.DeletePrincipal(missing); err != nil {
+		t.Fatal(err)
+	}
+	cache := logIn(t, host1).cache
+
+	running := startCoreDNS(t, server.Config{Corefile: block(forwardZone, shared.keytab), Probe: forwardZone})
+	for name, test := range map[string]struct {
+		keytab string
+		more   []string
+		status int
+		says   []string
+	}{
+		"all is well": {shared.keytab, []string{"-server", running.Address.String()}, 0, []string{
+			"its KDC answers", "which the keytab has", "ok      port " + running.Address.String() + "/tcp: answers for example.test."}},
+		"a wrong port":              {shared.keytab, []string{"-server", "127.0.0.1:1"}, 0, []string{"warning port 127.0.0.1:1/udp", "no answer"}},
+		"an old keytab":             {old, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"but the keytab holds version", "TKEY is unacceptable", "export the keytab again"}},
+		"an old keytab, as itself":  {old, []string{"-server", running.Address.String()}, 1, []string{"another key than the keytab", "TKEY is unacceptable"}},
+		"a principal nobody knows":  {gone, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"does not know it", "Server not found in Kerberos database"}},
+		"no KDC":                    {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent"}, 0, []string{"warning realm EXAMPLE.TEST", "/nonexistent"}},
+		"somebody else on the port": {shared.keytab, []string{"-server", notOurs(t)}, 1, []string{"does not serve example.test."}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "Corefile"), []byte(block(forwardZone, test.keytab)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			output, status := command(t, dir, append([]string{"check"}, test.more...)...)
+			if status != test.status {
+				t.Errorf("exit status %d, want %d", status, test.status)
+			}
+			for _, words := range test.says {
+				if !strings.Contains(output, words) {
+					t.Errorf("%q is not in:\n%s", words, output)
+				}
+			}
+		})
+	}
+}
+
+// notOurs is the address of a DNS server without gsstsig.
+func notOurs(t *testing.T) string {
+	t.Helper()
+	return startCoreDNS(t, server.Config{Corefile: ". {\n    bind 127.0.0.1\n    whoami\n}\n"}).Address.String()
+}
+
+// TestBackupAndRestore: a database is dumped while the server runs, loaded into an empty one, and served from there with
+// records, owners and serial.
+func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
+	corefile := block(forwardZone, shared.keytab, "database zones")
+	first := startCoreDNS(t, server.Config{Corefile: corefile, Probe: forwardZone})
+	outcome := nsupdate(testContext(t), t, first.Address, "-g", logIn(t, host1).env, "update add www.example.test 300 A 192.0.2.80")
+	if outcome.Rcode != "NOERROR" {
+		t.Fatalf("update: %s", outcome.Output)
+	}
+	backup, status := command(t, first.Dir(), "dump", "example.test")
+	if status != 0 {
+		t.Fatalf("dump: exit status %d: %s", status, backup)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "backup"), []byte(backup), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if output, status := command(t, dir, "load", "-database", "zones", "example.test", "backup"); status != 0 {
+		t.Fatalf("load: exit status %d: %s", status, output)
+	}
+	second := startCoreDNS(t, server.Config{
+		Corefile: block(forwardZone, shared.keytab, fmt.Sprintf("database %s/zones", dir)), Probe: forwardZone,
+	})
+	expect(t, second.Address, "www.example.test", dns.TypeA, "192.0.2.80")
+	outcome = nsupdate(testContext(t), t, second.Address, "-g", logIn(t, host2).env, "update add www.example.test 300 A 192.0.2.66")
+	if outcome.Rcode != "REFUSED" {
+		t.Errorf("the owner is lost: %s", outcome.Output)
+	}
+}
+
+// TestMoveFromBIND: what named-compilezone writes loads.
+func TestMoveFromBIND(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "db"), []byte(seed("ns1.example.test")+"ns1 IN A 127.0.0.1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	compile := exec.CommandContext(testContext(t), "named-compilezone", "-o", filepath.Join(dir, "compiled"), "example.test", filepath.Join(dir, "db"))
+	if output, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("named-compilezone: %v\n%s", err, output)
+	}
+	if output, status := command(t, dir, "load", "-database", "zones", "example.test", "compiled"); status != 0 {
+		t.Fatalf("load: exit status %d: %s", status, output)
+	}
+	s := startCoreDNS(t, server.Config{Corefile: block(forwardZone, shared.keytab, fmt.Sprintf("database %s/zones", dir)), Probe: forwardZone})
+	expect(t, s.Address, "ns1.example.test", dns.TypeA, "127.0.0.1")
+}
