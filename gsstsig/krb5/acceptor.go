@@ -365,6 +365,7 @@ func (a *Acceptor) orAllowRC4(id int32) string {
 func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 	service, enc := h.req.ticket.service.shown(), h.req.ticket.enc
 	name := EncryptionTypeName(enc.encryptionType)
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k *serviceKey) bool { return !k.usable(h.now) })
 	if len(keys) == 0 {
 		return &Error{
 			Code:          codeNoKey,

@@ -142,6 +142,9 @@ func TestRemovedPrincipalStaysForItsTickets(t *testing.T) {
 	if r.a.Holds(token) {
 		t.Error("still held")
 	}
+	if e, _ := refuse(t, r.a, r.token(1, "one"), ErrNoKey, codeNoKey); !strings.Contains(e.Reason, "no key for") {
+		t.Errorf("reason %q", e.Reason)
+	}
 }
 
 func TestKeyThatComesBackIsHeld(t *testing.T) {
@@ -153,6 +156,17 @@ func TestKeyThatComesBackIsHeld(t *testing.T) {
 	}
 	r.now = testNow.Add(10 * DefaultKeep)
 	accept(t, r.a, r.token(1, "one"))
+}
+
+func TestSameKeyInTwoFilesIsTriedOnce(t *testing.T) {
+	upper := testService
+	upper.Components = []string{"dns", "NS1.example.test"}
+	k := must(OpenKeytabs(
+		writeFile(t, "one", keytabBytes(entry(1, "a"), keytabSpec{upper, 1, testKey(18, "a")})),
+		writeFile(t, "two", keytabBytes(entry(1, "a")))))
+	if n := len(k.set.Load().services[testService.folded()]); n != 1 || len(k.Keys()) != 3 {
+		t.Errorf("%d keys are tried, %d listed", n, len(k.Keys()))
+	}
 }
 
 func TestKeep(t *testing.T) {

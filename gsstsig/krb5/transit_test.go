@@ -176,7 +176,7 @@ func TestTransitedIsMalformed(t *testing.T) {
 	}
 	// Another encoding than the one there is.
 	h := handshake{acceptor: newTestAcceptor(t), ticket: encTicketPart{transitedType: 2, transited: []byte("TEST")}}
-	if err := h.checkTransit(); err == nil || err.Code != codePathRefused {
+	if err := h.checkTransit(); err == nil || err.Code != codePathRefused || !strings.Contains(err.Reason, "encoding") {
 		t.Error(err)
 	}
 }
