@@ -35,6 +35,7 @@ type Block struct {
 	Seeds      map[string]string // origin to master file
 	Database   string            // directory of the zones' databases; empty: zones live in memory
 	Rules      []policy.Rule     // of grant and deny, in their order
+	Proxies    []string          // identities that update for others
 	Limits     zone.Limits       // zero where the default holds
 	Tombstones time.Duration     // how long a name without records keeps its owner; zero: the default
 
@@ -87,6 +88,7 @@ var properties = map[string]func(b *Block, c *caddy.Controller, root string, arg
 	"grant":      (*Block).grant,
 	"deny":       (*Block).deny,
 	"limit":      (*Block).limit,
+	"proxies":    (*Block).proxies,
 	"tombstones": (*Block).tombstones,
 	"krb5conf":   (*Block).krb5conf,
 	"transit":    (*Block).transit,
@@ -246,6 +248,17 @@ func (b *Block) rule(c *caddy.Controller, property string, args []string) error 
 		return c.Errf("%s: %v", property, err)
 	}
 	b.Rules = append(b.Rules, rule)
+	return nil
+}
+
+func (b *Block) proxies(c *caddy.Controller, _ string, args []string) error {
+	if len(args) == 0 {
+		return c.Errf("proxies wants identities, such as dhcp$@EXAMPLE.COM or the sid: of DnsUpdateProxy")
+	}
+	if _, err := policy.New(policy.Config{Proxies: args}); err != nil {
+		return c.Errf("proxies: %v", err)
+	}
+	b.Proxies = append(b.Proxies, args...)
 	return nil
 }
 

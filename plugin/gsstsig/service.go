@@ -81,6 +81,7 @@ func (s *Service) Policy(origin string, primaries []string) (*policy.Policy, err
 		Rules:             s.Rules,
 		Realms:            s.Realms,
 		Protected:         slices.Concat(s.Hosts, primaries),
+		Proxies:           s.Proxies,
 		TombstoneLifetime: s.Tombstones,
 	})
 }

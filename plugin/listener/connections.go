@@ -4,53 +4,85 @@ import (
 	"container/list"
 	"net"
 	"sync"
-)
 
-// maxConnections bounds the TCP connections of all endpoints together. Beyond it the one that has been idle for longest
-// gives way to a new one.
-const maxConnections = 10000
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+)
 
 // connection is an accepted TCP connection.
 type connection struct {
 	net.Conn
+	source source.Key // zero if it is not known yet
 
 	// Guarded by the table.
 	element *list.Element // in idle, nil while a request is worked on
+	own     *list.Element // in the idle list of its source
 	evicted bool
 }
 
 // connectionTable counts connections and keeps the idle ones in the order in which they became so. A connection whose
 // message has only arrived in part is idle, too: a slow sender is the first to go.
 type connectionTable struct {
-	max  int
-	mu   sync.Mutex
-	open map[*connection]bool
+	mu      sync.Mutex
+	open    map[*connection]bool
+	idle    list.List
+	sources map[source.Key]*connectionSource
+}
+
+// connectionSource is a source with connections.
+type connectionSource struct {
+	open int
 	idle list.List
 }
 
-var connections = newConnectionTable(maxConnections)
+var connections = newConnectionTable()
 
-func newConnectionTable(max int) *connectionTable {
-	return &connectionTable{max: max, open: make(map[*connection]bool)}
+func newConnectionTable() *connectionTable {
+	return &connectionTable{open: make(map[*connection]bool), sources: make(map[source.Key]*connectionSource)}
 }
 
-// add enters a new connection, idle. If there are too many it names one for the caller to close, or, if all the others
-// are at work, refuses the new one.
-func (t *connectionTable) add(c *connection) (evicted *connection, ok bool) {
+// add enters a new connection, idle. If there are too many of its source, or altogether, it names one for the caller to
+// close, the source's or everybody's longest idle one. If none is idle it refuses the new one.
+func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *connection, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.open) >= t.max {
-		oldest := t.idle.Front()
-		if oldest == nil {
-			return nil, false
-		}
-		evicted = t.idle.Remove(oldest).(*connection)
-		evicted.element, evicted.evicted = nil, true
-		delete(t.open, evicted)
+	var oldest *list.Element
+	switch s := t.sources[c.source]; {
+	case s != nil && s.open >= maxSource && c.source != source.Key{}:
+		oldest = s.idle.Front()
+	case len(t.open) >= max:
+		oldest = t.idle.Front()
+	default:
+		t.enter(c)
+		return nil, true
 	}
-	t.open[c] = true
-	c.element = t.idle.PushBack(c)
+	if oldest == nil {
+		return nil, false
+	}
+	evicted = oldest.Value.(*connection)
+	evicted.evicted = true
+	t.leave(evicted)
+	t.enter(c)
 	return evicted, true
+}
+
+func (t *connectionTable) enter(c *connection) {
+	s := t.sources[c.source]
+	if s == nil {
+		s = new(connectionSource)
+		t.sources[c.source] = s
+	}
+	s.open++
+	t.open[c] = true
+	t.list(c)
+}
+
+func (t *connectionTable) leave(c *connection) {
+	t.unlist(c)
+	delete(t.open, c)
+	s := t.sources[c.source]
+	if s.open--; s.open == 0 {
+		delete(t.sources, c.source)
+	}
 }
 
 // work notes that a request of c is worked on. It reports false if c was evicted.
@@ -69,7 +101,7 @@ func (t *connectionTable) rest(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open[c] && c.element == nil {
-		c.element = t.idle.PushBack(c)
+		t.list(c)
 	}
 }
 
@@ -77,13 +109,20 @@ func (t *connectionTable) rest(c *connection) {
 func (t *connectionTable) remove(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.unlist(c)
-	delete(t.open, c)
+	if t.open[c] {
+		t.leave(c)
+	}
+}
+
+func (t *connectionTable) list(c *connection) {
+	c.element = t.idle.PushBack(c)
+	c.own = t.sources[c.source].idle.PushBack(c)
 }
 
 func (t *connectionTable) unlist(c *connection) {
 	if c.element != nil {
 		t.idle.Remove(c.element)
-		c.element = nil
+		t.sources[c.source].idle.Remove(c.own)
+		c.element, c.own = nil, nil
 	}
 }

@@ -15,8 +15,9 @@ import (
 
 const headerSize = 12
 
-// serve answers one message. It calls done when it no longer needs the octets, before the request goes to the plugins.
-func (s *server) serve(w *responseWriter, wire []byte, done func()) {
+// serve answers one message of that class, and reports whether the client may go on. It calls done when it no longer
+// needs the octets, before the request goes to the plugins.
+func (s *server) serve(w *responseWriter, wire []byte, as class, done func()) (ok bool) {
 	defer func() {
 		if s.debug {
 			return
@@ -27,16 +28,32 @@ func (s *server) serve(w *responseWriter, wire []byte, done func()) {
 			s.fail(w)
 		}
 	}()
+	if as == discarded {
+		done()
+		return false
+	}
 	request := s.inspect(w, wire)
 	done()
 	if request == nil {
-		return
+		return true
+	}
+	switch as {
+	case overdrawn:
+		s.postpone(w)
+		return true
+	case suspect:
+		if !s.guard.suspects.enter() {
+			s.observer.Dropped("suspects")
+			return false
+		}
+		defer s.guard.suspects.leave()
 	}
 	if request.Opcode == dns.OpcodeQuery && request.Question[0].Qtype == dns.TypeTKEY && len(s.negotiators) > 0 {
 		s.negotiate(w, request)
-		return
+		return true
 	}
 	s.ServeDNS(&requestContext{Context: context.Background(), server: s.Server, transaction: w.transaction}, w, request)
+	return true
 }
 
 // fail answers after a panic. What panicked may have been the packing or signing of an answer, and do it again.
@@ -51,21 +68,19 @@ func (s *server) fail(w *responseWriter) {
 
 // inspect turns octets into a verified request. If there is none it has answered, or decided not to, and returns nil.
 func (s *server) inspect(w *responseWriter, wire []byte) *dns.Msg {
-	if len(wire) < headerSize {
-		s.observer.Dropped("short")
-		return nil
-	}
-	w.id = binary.BigEndian.Uint16(wire)
-	flags := binary.BigEndian.Uint16(wire[2:])
-	if flags&(1<<15) != 0 {
-		s.observer.Dropped("response") // an answer to an answer might go on for ever
-		return nil
-	}
-	w.opcode = int(flags>>11) & 0xf
 	known := w.opcode == dns.OpcodeQuery || w.opcode == dns.OpcodeNotify || w.opcode == dns.OpcodeUpdate
 
+	// Who signed it comes first: it is cheaper to find out than what is in it, and whatever is answered below is signed
+	// for them.
+	transaction, err := s.verifier.Verify(wire, nil)
+	if err != nil {
+		s.refuse(w, wire, known, err)
+		return nil
+	}
+	w.transaction = transaction
+
 	request := new(dns.Msg)
-	if err := request.Unpack(wire); err != nil || !complete(request, wire) {
+	if err := request.Unpack(wire); err != nil || !complete(request, wire) || transaction == nil && hasTSIG(request) {
 		if known {
 			w.reject(dns.RcodeFormatError)
 		} else {
@@ -76,14 +91,6 @@ func (s *server) inspect(w *responseWriter, wire []byte) *dns.Msg {
 	w.request = request
 	w.limit = replyLimit(request, w.stream)
 
-	// Who signed it comes first, so that whatever is answered below is signed for them.
-	transaction, err := s.verifier.Verify(wire, request)
-	if err != nil {
-		s.refuse(w, err)
-		return nil
-	}
-	w.transaction = transaction
-
 	switch {
 	case !known:
 		w.reject(dns.RcodeNotImplemented)
@@ -93,6 +100,19 @@ func (s *server) inspect(w *responseWriter, wire []byte) *dns.Msg {
 		return request
 	}
 	return nil
+}
+
+// hasTSIG reports whether there is a TSIG record in a message. Where the verifier has seen none there is none: two
+// parsers that disagree are an attacker's opening.
+func hasTSIG(m *dns.Msg) bool {
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			if rr.Header().Rrtype == dns.TypeTSIG {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // complete reports whether the message holds all the records that its header counts. Unpack does not mind if the octets
@@ -135,25 +155,76 @@ func options(m *dns.Msg) int {
 	return n
 }
 
-// refuse answers a message whose TSIG record did not verify (RFC 8945 section 5.2).
-func (s *server) refuse(w *responseWriter, err error) {
+// refuse answers a message that did not verify (RFC 8945 section 5.2), unless its source has been told too much.
+func (s *server) refuse(w *responseWriter, wire []byte, known bool, err error) {
 	var failure *gsstsig.VerifyError
 	if !errors.As(err, &failure) {
 		w.reject(dns.RcodeServerFailure)
 		return
 	}
-	s.observer.VerificationFailed(failure.Kind.String())
+	if failure.Kind == gsstsig.Malformed && !failure.TSIG() {
+		// Not a matter of signatures.
+		if !known {
+			w.reject(dns.RcodeNotImplemented)
+			return
+		}
+	} else {
+		s.observer.VerificationFailed(failure.Kind.String())
+	}
 	log.Debugf("%s: message from %s: %v", s.Addr, w.RemoteAddr(), failure)
-	wire, err := failure.Reply(w.request)
+	if failure.Kind == gsstsig.BadSig {
+		s.guard.forged(w.source, failure.WireKeyName(), w.stream)
+		if !s.guard.mayTell(w.source, w.stream) {
+			s.observer.Dropped("errors")
+			return
+		}
+	}
+	var request *dns.Msg
+	if failure.NeedsRequest() {
+		request = new(dns.Msg)
+		if request.Unpack(wire) != nil {
+			request = nil
+		}
+	}
+	reply, err := failure.Reply(request)
 	if err != nil {
 		log.Errorf("%s: answer to a message with a bad TSIG record: %v", s.Addr, err)
 		return
 	}
-	w.sendWire(wire)
+	if !w.stream && len(reply) > len(wire) && !failure.NeedsRequest() {
+		// Names that were compressed are not any more. Nobody shall have more sent to a stranger than they send.
+		reply = headerAlone(reply)
+	}
+	w.sendWire(reply)
+}
+
+// headerAlone cuts an answer down to its header and says so.
+func headerAlone(reply []byte) []byte {
+	const truncated = 0x02
+	reply = reply[:headerSize]
+	reply[2] |= truncated
+	clear(reply[4:])
+	return reply
 }
 
 // negotiate answers a TKEY query. The key name in its question is in no zone, so CoreDNS could not route it.
 func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
+	if !s.guard.handshakes.enter() {
+		s.observer.Dropped("handshakes")
+		if w.stream {
+			w.reject(dns.RcodeServerFailure)
+		}
+		// By UDP the client asks again, when there may be fewer.
+		return
+	}
+	defer s.guard.handshakes.leave()
+	// Those that it waited with may have failed by now.
+	unsigned := w.transaction == nil
+	if unsigned && s.guard.overdrawn(w.source, w.stream) {
+		s.postpone(w)
+		return
+	}
+
 	negotiator := s.negotiators[0]
 	for _, n := range s.negotiators {
 		if n.Claims(request) {
@@ -165,7 +236,31 @@ func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
 	if signer != nil {
 		w.transaction = signer
 	}
+	if unsigned {
+		s.guard.judge(w.source, w.stream, signer != nil)
+	}
+	// The address of a UDP message may be somebody else's, who must not be sent more than was sent here. What a client
+	// gets is less than it sends: a ticket is longer than the answer to it. With a context made, whoever asked is known,
+	// and gets its signature on top.
+	if !w.stream && response.Len() > w.size {
+		response = truncated(response)
+	}
 	if err := w.WriteMsg(response); err != nil {
 		log.Debugf("%s: answer to a TKEY query: %v", s.Addr, err)
 	}
+}
+
+// postpone answers a TKEY query that is not tried because too many from its source have failed. By UDP the source may be
+// the victim of somebody who writes its address: it is told to come by TCP, where that is found out.
+func (s *server) postpone(w *responseWriter) {
+	s.observer.Dropped("handshakes")
+	if w.stream {
+		w.reject(dns.RcodeRefused)
+		return
+	}
+	m := new(dns.Msg)
+	m.SetReply(w.request)
+	m.Truncated = true
+	// The client is gone, or it asks again.
+	_ = w.WriteMsg(m)
 }

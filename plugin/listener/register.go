@@ -18,6 +18,9 @@ type Block struct {
 	// Observer is told what never reaches a plugin. Nil means nobody is. Of the blocks on one address the first one that
 	// has an observer is asked.
 	Observer Observer
+
+	// Limits bound what strangers cost. Of all blocks of a Corefile the widest hold.
+	Limits Limits
 }
 
 // Observer counts what the listener keeps from the plugins. Its methods are called by many goroutines at once, on the
@@ -29,7 +32,10 @@ type Observer interface {
 
 	// Dropped is called for a message or connection that gets no answer, with the reason: "short" (less than a DNS
 	// header), "response" (a message with the QR bit), "busy" (more requests in flight than maxInFlight), "connections"
-	// (a TCP connection closed to make room).
+	// (a TCP connection closed to make room), "handshakes" (a TKEY query not tried: too many wait, or too many from the
+	// source have failed; it may have been told to come later or by TCP), "errors" (a malformed message, or one with an
+	// unknown key or wrong MAC, from a source that was told too many errors), "forgeries" (too many wrong MACs of that
+	// key from that source), "suspects" (an unsigned update from a source that was told too many errors).
 	Dropped(reason string)
 }
 

@@ -30,6 +30,7 @@ type server struct {
 	verifier    *gsstsig.Verifier
 	negotiators []*gsstsig.Server
 	observer    Observer
+	guard       *guard
 	decorate    dns.DecorateWriter // may be nil
 
 	requests gate

@@ -28,6 +28,7 @@ type instance struct {
 	blocks     []registeredBlock
 	sites      []site
 	servers    []*server
+	guard      *guard // of all servers
 }
 
 // registeredBlock is a Block and where it stands in the Corefile.
@@ -175,6 +176,11 @@ func (in *instance) findSites() error {
 
 // makeServers is the instance's first start function. It does for the moved sites what MakeServers did for the others.
 func (in *instance) makeServers() error {
+	var limits Limits
+	for _, b := range in.blocks {
+		limits.widen(b.Limits)
+	}
+	in.guard = newGuard(limits)
 	groups := make(map[string][]site)
 	var order []string
 	for _, s := range in.sites {
@@ -226,6 +232,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		instance: in.caddy,
 		ordinal:  ordinal,
 		observer: nobody{},
+		guard:    in.guard,
 		done:     make(chan struct{}),
 	}
 	for _, member := range group {

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 )
 
 // defaultQueries is the number of messages on a connection if the configuration says zero, as in miekg/dns.
@@ -40,7 +42,10 @@ func (e *endpoint) admit(c *connection) bool {
 	if s == nil {
 		return false
 	}
-	evicted, ok := connections.add(c)
+	if !s.proxied {
+		c.source = source.Of(addressOf(c.RemoteAddr()).Addr())
+	} // else the address comes with the first octets, which must not be waited for here
+	evicted, ok := connections.add(c, s.guard.limits.Connections, s.guard.limits.SourceConnections)
 	if evicted != nil {
 		s.observer.Dropped("connections")
 		evicted.Close()
@@ -89,13 +94,18 @@ func (e *endpoint) serveConnection(c *connection) {
 		x.responseWriter.back = x
 		x.responseWriter.server = s
 		x.responseWriter.stream = true
+		x.responseWriter.source = c.source
+		if s.proxied {
+			x.responseWriter.source = source.Of(addressOf(c.RemoteAddr()).Addr())
+		}
+		goOn := false
 		func() {
 			defer s.requests.leave()
-			s.serve(&x.responseWriter, wire, func() {})
+			goOn = s.serve(&x.responseWriter, wire, s.admit(&x.responseWriter, wire), func() {})
 		}()
 		closed, taken := x.state()
 		hijacked = taken
-		if closed || taken || x.failed {
+		if closed || taken || x.failed || !goOn {
 			return
 		}
 		connections.rest(c)

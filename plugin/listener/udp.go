@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 )
 
 const (
@@ -17,6 +19,10 @@ const (
 
 	// maxInFlight bounds the UDP requests that are worked on at a time on one socket. Further ones are dropped.
 	maxInFlight = 10000
+
+	// maxUnproven is how many of them may be from those who do not even claim to hold a key. The rest of the room is for
+	// those who do.
+	maxUnproven = maxInFlight / 2
 
 	// maxReaders is the number of goroutines per socket that wait for the next UDP request.
 	maxReaders = 64
@@ -57,7 +63,16 @@ func (e *endpoint) servePackets() {
 			buffers.Put(buffer)
 			continue // between the last server's stop and the end of this loop
 		}
-		if e.busy.Add(1) > maxInFlight {
+		x.responseWriter.back = x
+		x.responseWriter.server = s
+		x.responseWriter.source = source.Of(addressOf(x.remote).Addr())
+		as := s.admit(&x.responseWriter, (*buffer)[:n])
+		if as == discarded {
+			s.requests.leave()
+			buffers.Put(buffer)
+			continue
+		}
+		if busy := e.busy.Add(1); busy > maxInFlight || busy > maxUnproven && as != established {
 			e.busy.Add(-1)
 			s.observer.Dropped("busy")
 			s.requests.leave()
@@ -68,7 +83,7 @@ func (e *endpoint) servePackets() {
 			e.readers.Add(1)
 			go e.servePackets()
 		}
-		e.servePacket(s, x, buffer, n)
+		e.servePacket(x, buffer, n, as)
 		if e.readers.Add(1) > maxReaders {
 			e.readers.Add(-1)
 			return
@@ -76,14 +91,13 @@ func (e *endpoint) servePackets() {
 	}
 }
 
-func (e *endpoint) servePacket(s *server, x *packetExchange, buffer *[]byte, length int) {
+func (e *endpoint) servePacket(x *packetExchange, buffer *[]byte, length int, as class) {
+	s := x.server
 	defer func() {
 		e.busy.Add(-1)
 		s.requests.leave()
 	}()
-	x.responseWriter.back = x
-	x.responseWriter.server = s
-	s.serve(&x.responseWriter, (*buffer)[:length], func() { buffers.Put(buffer) })
+	s.serve(&x.responseWriter, (*buffer)[:length], as, func() { buffers.Put(buffer) })
 }
 
 // readPacket reads one message and who sent it.

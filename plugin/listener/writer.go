@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 )
 
 // maxPacket is the largest UDP reply, whatever the client offers to take.
@@ -28,9 +29,11 @@ type returnPath interface {
 type responseWriter struct {
 	back        returnPath
 	server      *server
-	stream      bool // TCP
+	stream      bool // TCP, which proves the client's address
+	source      source.Key
 	id          uint16
 	opcode      int
+	size        int                  // octets of the request
 	request     *dns.Msg             // nil until it was unpacked
 	transaction *gsstsig.Transaction // nil if the request was not signed
 	limit       int                  // octets of a reply
@@ -66,6 +69,10 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 	reply := *m
 	if w.transaction != nil {
 		return w.sendSigned(&reply)
+	}
+	if w.opcode == dns.OpcodeUpdate && reply.Rcode != dns.RcodeSuccess {
+		// Sent whatever the account says: see class suspect.
+		w.server.guard.mayTell(w.source, w.stream)
 	}
 	if w.limit > 0 && reply.Len() > w.limit {
 		reply.Truncate(w.limit)
@@ -178,8 +185,10 @@ func (w *responseWriter) sendLocked(wire []byte) error {
 }
 
 // client is the address of whoever sent the request, invalid if it is not an IP address.
-func (w *responseWriter) client() netip.AddrPort {
-	addr := w.RemoteAddr()
+func (w *responseWriter) client() netip.AddrPort { return addressOf(w.RemoteAddr()) }
+
+// addressOf returns the IP address and port of addr, invalid if it has none.
+func addressOf(addr net.Addr) netip.AddrPort {
 	if wrapped, ok := addr.(interface{ Unwrap() net.Addr }); ok {
 		addr = wrapped.Unwrap()
 	}

@@ -29,6 +29,9 @@
 //   - The machine whose own name it is, in the sense of krb5-self and ms-self,
 //     may take it back from whoever came first. Active Directory would lock it
 //     out.
+//   - What a proxy makes for others, such as a DHCP server in the group
+//     DnsUpdateProxy, is open to whoever signs, and belongs to the first of
+//     them that is no proxy.
 //   - Names with records but without an owner were entered by the
 //     administrator and are closed to all but the machine of that name. In
 //     nonsecure-and-secure mode they are open, since an unsigned update might

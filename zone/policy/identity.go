@@ -53,6 +53,10 @@ func (id Identity) String() string {
 // a principal ends in its realm, a key name in a dot.
 const keyOwner = "key:"
 
+// proxyOwner is recorded for a name that a proxy has made: it is open to
+// whoever signs.
+const proxyOwner = "proxy:"
+
 // Owner is the form in which the identity is recorded as the owner of a name:
 // the principal, or "key:" and the name of an HMAC key. It is empty for
 // Anonymous, who owns nothing.

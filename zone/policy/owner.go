@@ -15,6 +15,8 @@ import (
 //   - a name with an owner, to the owner, and to the machine whose own name it
 //     is;
 //   - a name without records, to anybody, who becomes its owner;
+//   - a name that a proxy has made, to anybody, who becomes its owner unless a
+//     proxy too;
 //   - a name with records but no owner, which the administrator has entered,
 //     to the machine whose own name it is; where unsigned updates are taken
 //     to anybody, for a signature must not get less than none.
@@ -41,7 +43,7 @@ func (t *trial) owns(r *rule, n *nameState, rrtype uint16) bool {
 // open reports whether the sender may change the name, protection aside.
 func (t *trial) open(n *nameState) bool {
 	switch {
-	case n.mine:
+	case n.mine, n.owner == proxyOwner:
 		return true
 	case n.owner != "":
 		return t.subject.mayTakeBack(n.name, n.owner)
@@ -106,7 +108,7 @@ func (t *trial) claim(n *nameState, d *zone.Decision) {
 		return
 	case n.owner != "" && !n.mine:
 		takes = true
-		if !(n.deleted && n.added) && !t.subject.mayTakeBack(n.name, n.owner) {
+		if !(n.deleted && n.added) && n.owner != proxyOwner && !t.subject.mayTakeBack(n.name, n.owner) {
 			return
 		}
 	case !n.added && !n.byOwner:
@@ -124,6 +126,8 @@ func (t *trial) claim(n *nameState, d *zone.Decision) {
 	d.Own = append(d.Own, zone.Claim{Name: n.name, Principal: t.subject.owner})
 	who := t.subject.String()
 	switch {
+	case takes && n.owner == proxyOwner:
+		d.Notes = append(d.Notes, who+" became the owner of "+n.name+", which a proxy had made")
 	case takes && t.subject.mayTakeBack(n.name, n.owner):
 		d.Notes = append(d.Notes, who+" took its own name "+n.name+" back from "+n.owner)
 	case takes:

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,11 @@ type Config struct {
 	// Protected are names that the rule owner never gives away besides those
 	// that it knows by itself: the names of the server's own addresses.
 	Protected []string
+	// Proxies name senders who update for others, such as a DHCP server: in
+	// the words of an identity that rules have, most often a principal or the
+	// sid: of Active Directory's DnsUpdateProxy. What they create stays open
+	// until somebody else who signs changes it and becomes its owner.
+	Proxies []string
 	// TombstoneLifetime is how long a name without records still belongs to
 	// its owner; 0 means 7 days. It is to be that of the zone.
 	TombstoneLifetime time.Duration
@@ -42,6 +49,7 @@ type Policy struct {
 	mode      Mode
 	rules     []rule
 	protected map[string]struct{}
+	proxies   []pattern
 	lifetime  time.Duration
 	now       func() time.Time
 }
@@ -78,6 +86,16 @@ func New(config Config) (*Policy, error) {
 			return nil, fmt.Errorf("protected name %q is not a domain name", word)
 		}
 		p.protected[name] = struct{}{}
+	}
+	for _, word := range config.Proxies {
+		proxy, err := parsePattern(word, false)
+		if err == nil && proxy.kind == noSigner {
+			err = errors.New("who does not sign is nobody's proxy")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("proxy %q: %w", word, err)
+		}
+		p.proxies = append(p.proxies, proxy)
 	}
 	unsigned := false
 	for _, r := range config.Rules {
@@ -122,6 +140,9 @@ func (p *Policy) Rules() []string {
 // and called from any goroutine.
 func (p *Policy) Authorizer(id Identity) func(*zone.Snapshot, *zone.Update) zone.Decision {
 	s := newSubject(id)
+	if slices.ContainsFunc(p.proxies, func(proxy pattern) bool { return proxy.matches(s, false) }) {
+		s.owner = proxyOwner
+	}
 	return func(snapshot *zone.Snapshot, u *zone.Update) zone.Decision {
 		return p.authorize(s, snapshot, u.Message.Ns)
 	}

@@ -22,6 +22,7 @@ import (
 // written as in testdata/scenarios: a line "== TITLE" and then lines of
 //
 //	mode MODE              realms REALM...          protect NAME...
+//	proxies IDENTITY...
 //	grant ...              deny ...                 zone ORIGIN
 //	WHO [tcp|udp ADDRESS] : CHANGE [; CHANGE]... -> RCODE [same] [NOTE]
 //	wait DURATION
@@ -86,6 +87,8 @@ func (s *scenario) line(line string) error {
 		s.config.Mode, err = policy.ParseMode(rest)
 	case "realms":
 		s.config.Realms = words
+	case "proxies":
+		s.config.Proxies = words
 	case "protect":
 		s.config.Protected = words
 	case "zone":

@@ -1,0 +1,69 @@
+package listener
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+)
+
+// class is what a message is taken for by a glance at its octets, before it costs anything.
+type class int
+
+const (
+	discarded   class = iota // gets no answer, and by TCP ends the connection
+	invalid                  // is told what is wrong with it
+	overdrawn                // a handshake from a source of which too many have failed
+	suspect                  // an unsigned update from a source that has been told too many errors
+	ordinary                 // may come from anybody
+	established              // names a key that is held
+)
+
+// admit decides which way a message goes. Under a flood this is all that most of it costs, so it comes before everything
+// else: a walk over the octets, a look for the key, and the account of where it comes from. Nothing is parsed, no MAC
+// and no ticket looked at.
+func (s *server) admit(w *responseWriter, wire []byte) class {
+	if len(wire) < headerSize {
+		s.observer.Dropped("short")
+		return discarded
+	}
+	flags := binary.BigEndian.Uint16(wire[2:])
+	if flags&(1<<15) != 0 {
+		s.observer.Dropped("response") // an answer to an answer might go on for ever
+		return discarded
+	}
+	w.id = binary.BigEndian.Uint16(wire)
+	w.opcode = int(flags>>11) & 0xf
+	w.size = len(wire)
+	w.limit = dns.MinMsgSize
+
+	var glance gsstsig.Glance
+	s.verifier.Glance(wire, &glance)
+	switch {
+	case glance.Malformed, glance.Signed && !glance.Known:
+		if !s.guard.mayTell(w.source, w.stream) {
+			s.observer.Dropped("errors")
+			return discarded
+		}
+		return invalid
+	case glance.Signed:
+		if s.guard.forging(w.source, glance.KeyName(), w.stream) {
+			s.observer.Dropped("forgeries")
+			return discarded
+		}
+		return established
+	case w.opcode == dns.OpcodeQuery && glance.QuestionType == dns.TypeTKEY && len(s.negotiators) > 0:
+		if !s.guard.overdrawn(w.source, w.stream) {
+			return ordinary
+		}
+		if !s.guard.mayTell(w.source, w.stream) {
+			s.observer.Dropped("handshakes")
+			return discarded
+		}
+		return overdrawn
+	case w.opcode == dns.OpcodeUpdate && s.guard.suspicious(w.source, w.stream):
+		return suspect
+	}
+	return ordinary
+}

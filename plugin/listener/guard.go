@@ -1,0 +1,137 @@
+package listener
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+)
+
+// All sources of UDP messages together may have this many times of what one may: the number of sources that a sender can
+// write into messages has no end.
+const (
+	allFailures = 20
+	allErrors   = 50
+)
+
+// suspectsAtOnce and suspectsWaiting bound the unsigned updates of sources that have been told too many errors.
+const (
+	suspectsAtOnce  = 1
+	suspectsWaiting = 32
+)
+
+// guard keeps what strangers cost within Limits. All servers of an instance share one. It is safe for concurrent use.
+type guard struct {
+	limits     Limits
+	handshakes turns
+	suspects   turns
+	unproven   accounts // of addresses that anybody can write into a UDP message
+	proven     accounts // of addresses that the handshake of TCP has proven
+	failures   *rate.Limiter
+	errors     *rate.Limiter
+}
+
+// accounts are what sources are charged for.
+type accounts struct {
+	failures  *source.Accounts // failed handshakes
+	errors    *source.Accounts // errors told
+	forgeries *source.Accounts // wrong MACs, by source and key
+}
+
+func newGuard(limits Limits) *guard {
+	limits = limits.orDefaults()
+	perSecond := float64(limits.HandshakeFailures) / 60
+	open := func() accounts {
+		return accounts{
+			failures:  source.New(source.Config{PerSecond: perSecond, Burst: limits.HandshakeFailures}),
+			errors:    source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors}),
+			forgeries: source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors}),
+		}
+	}
+	return &guard{
+		limits:     limits,
+		handshakes: newTurns(limits.Handshakes, limits.HandshakeQueue),
+		suspects:   newTurns(suspectsAtOnce, suspectsWaiting),
+		unproven:   open(),
+		proven:     open(),
+		failures:   rate.NewLimiter(rate.Limit(allFailures*perSecond), allFailures*limits.HandshakeFailures),
+		errors:     rate.NewLimiter(rate.Limit(allErrors*limits.SourceErrors), 2*allErrors*limits.SourceErrors),
+	}
+}
+
+func (g *guard) accounts(proven bool) *accounts {
+	if proven {
+		return &g.proven
+	}
+	return &g.unproven
+}
+
+// mayTell charges a source for an error that it is told, and reports false when it has been told too many.
+func (g *guard) mayTell(from source.Key, proven bool) bool {
+	return g.accounts(proven).errors.Take(from) && (proven || g.errors.Allow())
+}
+
+// suspicious reports whether a source has been told too many errors.
+func (g *guard) suspicious(from source.Key, proven bool) bool {
+	return g.accounts(proven).errors.Empty(from)
+}
+
+// overdrawn reports whether too many handshakes from a source have failed. By UDP all sources together are one as well.
+func (g *guard) overdrawn(from source.Key, proven bool) bool {
+	return g.accounts(proven).failures.Empty(from) || !proven && g.failures.Tokens() < 1
+}
+
+// judge charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
+// that negotiations of several rounds are charged for only while they are unfinished.
+func (g *guard) judge(from source.Key, proven, established bool) {
+	failures := g.accounts(proven).failures
+	if established {
+		failures.Return(from)
+		return
+	}
+	failures.Take(from)
+	if !proven {
+		g.failures.Allow()
+	}
+}
+
+// forged charges the holder of a key, at that source, for a wrong MAC.
+func (g *guard) forged(from source.Key, key []byte, proven bool) {
+	g.accounts(proven).forgeries.Take(from.With(key))
+}
+
+// forging reports whether there were too many wrong MACs of that key from that source. Neither others with that key nor
+// others at that address pay for it.
+func (g *guard) forging(from source.Key, key []byte, proven bool) bool {
+	return g.accounts(proven).forgeries.Empty(from.With(key))
+}
+
+// turns lets a number of goroutines in at a time, and a number of others wait.
+type turns struct {
+	inside  chan struct{}
+	waiting *atomic.Int64
+	max     int64
+}
+
+func newTurns(atOnce, waiting int) turns {
+	return turns{inside: make(chan struct{}, atOnce), waiting: new(atomic.Int64), max: int64(waiting)}
+}
+
+// enter waits for a turn. It reports false at once when too many are waiting. Otherwise leave must follow.
+func (t *turns) enter() bool {
+	select {
+	case t.inside <- struct{}{}:
+		return true
+	default:
+	}
+	if t.waiting.Add(1) > t.max {
+		t.waiting.Add(-1)
+		return false
+	}
+	t.inside <- struct{}{}
+	t.waiting.Add(-1)
+	return true
+}
+
+func (t *turns) leave() { <-t.inside }

@@ -1,0 +1,57 @@
+package listener
+
+import "runtime"
+
+// Limits bound what those who have proven nothing may cost. A field that is 0 stands for its default. A source is an
+// IPv4 address or an IPv6 network of 64 bits.
+type Limits struct {
+	// Handshakes is how many handshakes are worked on at a time. Default: the number of processors.
+	Handshakes int
+	// HandshakeQueue is how many more wait for their turn. Beyond it a TKEY query gets no answer by UDP and SERVFAIL by
+	// TCP. Default 1024, a quarter of a second of work.
+	HandshakeQueue int
+	// HandshakeFailures is how many handshakes from one source may fail within a minute. Beyond it further ones are not
+	// even tried: by TCP they are REFUSED, by UDP, where the address may not be the sender's, the client is told to come
+	// by TCP. Default 300.
+	HandshakeFailures int
+	// SourceErrors is how many errors a source is told in a second. Beyond it what is wrong gets no answer by UDP and
+	// ends the connection by TCP, and unsigned updates wait for each other. Default 100.
+	SourceErrors int
+	// Connections is the number of TCP connections of all addresses. Beyond it the one that has been idle for longest
+	// gives way. Default 10000.
+	Connections int
+	// SourceConnections is how many of them one source may have. Beyond it its own longest idle one gives way. Default
+	// 256.
+	SourceConnections int
+}
+
+func (l *Limits) fields() []*int {
+	return []*int{&l.Handshakes, &l.HandshakeQueue, &l.HandshakeFailures, &l.SourceErrors, &l.Connections, &l.SourceConnections}
+}
+
+// widen takes over those limits of others that are larger. Blocks may share an address, where a stranger can be anybody's.
+func (l *Limits) widen(others Limits) {
+	theirs := others.fields()
+	for i, field := range l.fields() {
+		*field = max(*field, *theirs[i])
+	}
+}
+
+// orDefaults fills in the defaults.
+func (l Limits) orDefaults() Limits {
+	defaults := Limits{
+		Handshakes:        runtime.GOMAXPROCS(0),
+		HandshakeQueue:    1024,
+		HandshakeFailures: 300,
+		SourceErrors:      100,
+		Connections:       10000,
+		SourceConnections: 256,
+	}
+	theirs := defaults.fields()
+	for i, field := range l.fields() {
+		if *field <= 0 {
+			*field = *theirs[i]
+		}
+	}
+	return l
+}
