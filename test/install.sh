@@ -40,6 +40,23 @@ if [ "${1:-}" != run ]; then
 	missing named bind9
 	missing file file
 	missing git git
+	missing ip iproute2 # nodes: namespaces with a network of their own
+	missing ps procps
+	missing samba samba samba-ad-dc # an Active Directory domain
+	missing samba_dnsupdate samba
+	missing samba-tool samba-common-bin python3-samba
+	missing net samba-common-bin
+	missing winbindd winbind
+	missing /usr/share/samba/setup/provision.ldif samba-ad-provision
+	missing /usr/lib/*/samba/ldb/samba_dsdb.so samba-dsdb-modules
+	missing /usr/lib/*/samba/vfs/acl_xattr.so samba-vfs-modules
+	missing ldbmodify ldb-tools
+	missing adcli adcli # its members
+	missing /usr/lib/*/sasl2/libgssapiv2.so libsasl2-modules-gssapi-mit
+	missing sssd sssd-common
+	missing /usr/lib/*/sssd/libsss_ad.so sssd-ad
+	missing /usr/lib/python3/dist-packages/dns/tsig.py python3-dnspython
+	missing /usr/lib/python3/dist-packages/gssapi/__init__.py python3-gssapi
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates
 fi
 if [ "${1:-}" = bench ]; then

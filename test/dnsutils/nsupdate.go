@@ -15,12 +15,14 @@ import (
 
 // Update is one run of nsupdate.
 type Update struct {
-	Server   netip.AddrPort
-	Auth     string   // "-g" GSS-TSIG; "-o" the same as old Windows speaks it; "" unsigned, unless there is a Key
-	Key      string   // ALGORITHM:NAME:SECRET of a key that both sides hold (RFC 8945)
-	Env      []string // as from realm.Env; nil is this process's environment
-	Zone     string   // "" lets nsupdate find it by SOA queries
-	Commands []string // "update add …", "prereq …"; "send" is added
+	Server   netip.AddrPort // zero lets nsupdate find it: the primary server that the zone's SOA record names
+	Auth     string         // "-g" GSS-TSIG; "-o" the same as old Windows speaks it; "" unsigned, unless there is a Key
+	Key      string         // ALGORITHM:NAME:SECRET of a key that both sides hold (RFC 8945)
+	Env      []string       // as from realm.Env; nil is this process's environment
+	Zone     string         // "" lets nsupdate find it by SOA queries
+	Commands []string       // "update add …", "prereq …"; "send" is added
+
+	On func(*exec.Cmd) error // runs the program elsewhere, such as on a node; nil runs it here
 }
 
 // Outcome is what a run of nsupdate came to.
@@ -50,7 +52,9 @@ func (u Update) Run(ctx context.Context) (Outcome, error) {
 		args = append(args, "-y", u.Key)
 	}
 	var script strings.Builder
-	fmt.Fprintf(&script, "server %s %d\n", u.Server.Addr(), u.Server.Port())
+	if u.Server.IsValid() {
+		fmt.Fprintf(&script, "server %s %d\n", u.Server.Addr(), u.Server.Port())
+	}
 	if u.Zone != "" {
 		fmt.Fprintf(&script, "zone %s\n", u.Zone)
 	}
@@ -63,7 +67,10 @@ func (u Update) Run(ctx context.Context) (Outcome, error) {
 	cmd.Stdin = strings.NewReader(script.String())
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
-	err = cmd.Run()
+	if u.On == nil {
+		u.On = (*exec.Cmd).Run
+	}
+	err = u.On(cmd)
 	// Status 2 is nsupdate's word for an update that failed, 1 for a negotiation that did.
 	if exit := new(exec.ExitError); err != nil && !(errors.As(err, &exit) && ctx.Err() == nil) {
 		return Outcome{}, fmt.Errorf("nsupdate: %w: %s", err, output.String())

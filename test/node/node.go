@@ -30,7 +30,8 @@ for tree in etc var; do
 done
 mount -t tmpfs tmpfs /run
 mount -t proc proc /proc
-mkdir -p /run/lock
+mkdir /run/lock
+mkdir -m 1777 /run/tmp
 hostname "$2"
 echo up
 sleep infinity &
@@ -122,12 +123,20 @@ func (n *Node) Command(ctx context.Context, program string, args ...string) *exe
 		cmd.Path, cmd.Err = path, nil
 	}
 	cmd.Dir = "/"
-	cmd.Env = []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/root", "LANG=C.UTF-8", "KRB5CCNAME=FILE:/run/krb5cc", "TMPDIR=" + os.TempDir(),
-	}
+	cmd.Env = n.Env()
 	return cmd
 }
+
+// Env is the environment of [Node.Command].
+func (n *Node) Env() []string {
+	return []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root", "LANG=C.UTF-8", "KRB5CCNAME=FILE:/run/krb5cc", "TMPDIR=/run/tmp",
+	}
+}
+
+// Run runs a command on the node, with what the caller has set up of its input and output.
+func (n *Node) Run(cmd *exec.Cmd) error { return run(n.inside, cmd) }
 
 // Output runs the command on the node and returns what it wrote to both outputs. The error has that as well.
 func (n *Node) Output(cmd *exec.Cmd) (string, error) {
@@ -209,13 +218,17 @@ func (n *Node) Close() {
 func output(inside *thread, cmd *exec.Cmd) (string, error) {
 	var text bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &text, &text
-	var err error
-	inside.do(func() { err = cmd.Start() })
-	if err == nil {
-		err = cmd.Wait()
-	}
+	err := run(inside, cmd)
 	if err != nil {
 		err = fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, text.String())
 	}
 	return text.String(), err
+}
+
+func run(inside *thread, cmd *exec.Cmd) (err error) {
+	inside.do(func() { err = cmd.Start() })
+	if err != nil {
+		return err
+	}
+	return cmd.Wait()
 }
