@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -66,29 +67,53 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 			return
 		}
 	}
-	var line strings.Builder
-	fmt.Fprintf(&line, "update zone=%s client=%s transport=%s identity=%q rcode=%s serial=%d->%d records=%q",
-		z.Origin(), client, transportName(id.TCP), identityName(id), rcode, result.Before, result.After, describe(r.Ns))
+	line := make([]byte, 0, 512)
+	line = append(line, "update"...)
+	line = appendField(line, "zone", z.Origin())
+	line = append(line, " client="...)
+	line = client.AppendTo(line)
+	line = appendField(line, "transport", transportName(id.TCP))
+	line = appendQuoted(line, "identity", identityName(id))
+	line = appendField(line, "rcode", rcode)
+	line = append(line, " serial="...)
+	line = strconv.AppendUint(line, uint64(result.Before), 10)
+	line = append(line, "->"...)
+	line = strconv.AppendUint(line, uint64(result.After), 10)
+	line = appendQuoted(line, "records", describe(r.Ns))
 	if result.Decision.Rule != "" {
-		fmt.Fprintf(&line, " rule=%q", result.Decision.Rule)
+		line = appendQuoted(line, "rule", result.Decision.Rule)
 	}
 	if result.Decision.Reason != "" {
-		fmt.Fprintf(&line, " reason=%q", result.Decision.Reason)
+		line = appendQuoted(line, "reason", result.Decision.Reason)
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
-		fmt.Fprintf(&line, " error=%q", result.Err)
+		line = appendQuoted(line, "error", result.Err.Error())
 	}
 	for _, n := range result.Decision.Notes {
-		fmt.Fprintf(&line, " note=%q", n)
+		line = appendQuoted(line, "note", n)
 	}
-	line.WriteString(note)
+	line = append(line, note...)
 
 	switch result.Rcode {
 	case dns.RcodeServerFailure:
-		log.Error(line.String())
+		log.Error(string(line))
 	default:
-		log.Info(line.String())
+		log.Info(string(line))
 	}
+}
+
+// appendField adds a field whose value needs no quotes. Lines about updates are put together without fmt, which took
+// half of their time, and they took a sixth of an update's.
+func appendField(line []byte, name, value string) []byte {
+	line = append(line, ' ')
+	line = append(line, name...)
+	line = append(line, '=')
+	return append(line, value...)
+}
+
+// appendQuoted adds a field with a value that may hold anything.
+func appendQuoted(line []byte, name, value string) []byte {
+	return strconv.AppendQuote(appendField(line, name, ""), value)
 }
 
 // auditHandshake counts a TKEY exchange and writes a line about one that failed, in Kerberos' words and with what to
@@ -157,7 +182,10 @@ func describe(updates []dns.RR) string {
 		if rr.Header().Class != dns.ClassINET {
 			sign = "-"
 		}
-		fmt.Fprintf(&s, "%s%s %s", sign, rr.Header().Name, dns.Type(rr.Header().Rrtype))
+		s.WriteString(sign)
+		s.WriteString(rr.Header().Name)
+		s.WriteByte(' ')
+		s.WriteString(dns.Type(rr.Header().Rrtype).String())
 	}
 	return s.String()
 }
