@@ -266,6 +266,7 @@ type handshake struct {
 
 	service       Principal
 	key           *serviceKey // that decrypted the ticket
+	readable      bool        // what it decrypted to is one
 	groups        []unique.Handle[string]
 	plain         [][]byte // decrypted, to be wiped
 	ticket        encTicketPart
@@ -318,22 +319,35 @@ func (h *handshake) openTicket() *Error {
 			err:    ErrEncryptionType,
 		}
 	}
-	keys := h.acceptor.keytabs.set.Load().services[service.folded()]
-	try := candidates(keys, enc.encryptionType, enc.version, h.now)
-	for _, k := range try {
-		plain, err := k.ticket.decrypt(enc.cipher)
-		if err != nil {
-			continue
-		}
-		h.plain = append(h.plain, plain)
-		part, ok := parseEncTicketPart(plain)
-		if !ok {
-			return &Error{Code: codeModified, Reason: "the decrypted ticket is malformed", err: ErrMalformed}
-		}
-		h.key, h.service, h.ticket = k, k.principal, part
-		return h.takeSessionKey()
+	set := h.acceptor.keytabs.set.Load()
+	keys, try := h.tryKeys(set)
+	if h.key == nil && h.acceptor.keytabs.refresh(set) {
+		keys, try = h.tryKeys(h.acceptor.keytabs.set.Load())
 	}
-	return h.noKey(keys, try)
+	switch {
+	case h.key == nil:
+		return h.noKey(keys, try)
+	case !h.readable:
+		return &Error{Code: codeModified, Reason: "the decrypted ticket is malformed", err: ErrMalformed}
+	}
+	return h.takeSessionKey()
+}
+
+// tryKeys decrypts the ticket with a key of the set, if one fits. It returns
+// the service's keys, and those of them that were tried.
+func (h *handshake) tryKeys(set *keySet) (keys, tried []*serviceKey) {
+	enc := h.req.ticket.enc
+	keys = set.services[h.req.ticket.service.folded()]
+	tried = candidates(keys, enc.encryptionType, enc.version, h.now)
+	for _, k := range tried {
+		if plain, err := k.ticket.decrypt(enc.cipher); err == nil {
+			h.plain = append(h.plain, plain)
+			h.ticket, h.readable = parseEncTicketPart(plain)
+			h.key, h.service = k, k.principal
+			break
+		}
+	}
+	return keys, tried
 }
 
 func (h *handshake) takeSessionKey() *Error {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // DefaultKeep is how long keys that are gone from their files stay usable: the
@@ -31,6 +33,14 @@ const maxTries = 32
 // without looking different: the coarsest clock of a usual file system.
 const racy = 2 * time.Second
 
+// Tickets that no key opens have changed files read again, at most that often:
+// a file that stays broken, or that has just changed, is seen as changed every
+// time, and anybody can make a ticket that no key opens.
+const (
+	missedReadsPerSecond = 10
+	missedReadsBurst     = 10
+)
+
 // Keytabs is the set of keys of one or more keytab files. It is safe for
 // concurrent use: readers see one immutable set, which Reload replaces as a
 // whole.
@@ -46,6 +56,8 @@ type Keytabs struct {
 	files   []keytabFile
 	keep    time.Duration
 	removed []removedKey // oldest first
+	untold  bool         // the keys changed, and Reload has not said so yet
+	missed  *rate.Limiter
 }
 
 type keytabFile struct {
@@ -87,7 +99,7 @@ func OpenKeytabs(files ...string) (*Keytabs, error) {
 	if len(files) == 0 {
 		return nil, errors.New("no keytab file is given")
 	}
-	k := &Keytabs{now: time.Now, keep: DefaultKeep}
+	k := &Keytabs{now: time.Now, keep: DefaultKeep, missed: rate.NewLimiter(missedReadsPerSecond, missedReadsBurst)}
 	for _, name := range files {
 		read := time.Now()
 		entries, info, err := readKeytab(name)
@@ -168,19 +180,50 @@ func (k *Keytabs) Realms() []string { return slices.Clone(k.set.Load().realms) }
 // Reload reads the files again that have changed since they were read, by
 // modification time, size, or being another file; it does not matter whether
 // they were written in place or renamed into it. changed tells whether the
-// files hold other keys than before. A file that cannot be read or is broken
-// keeps the keys it had, is tried again by the next Reload, and is named by the
-// error; other files are taken over nevertheless.
+// files hold other keys than the last Reload found. A file that cannot be read
+// or is broken keeps the keys it had, is tried again by the next Reload, and is
+// named by the error; other files are taken over nevertheless.
+//
+// Acceptors do not wait for it where a ticket needs a key that is not held:
+// they read changed files themselves, and the next Reload tells of it.
 func (k *Keytabs) Reload() (changed bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var errs []error
+	err = k.reload()
+	changed, k.untold = k.untold, false
+	return changed, err
+}
+
+// refresh is for who finds no key in seen. It reports whether there are other
+// keys by now, also when somebody else has read them meanwhile: of all clients
+// that come with the first tickets for a new key none is refused.
+func (k *Keytabs) refresh(seen *keySet) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.set.Load() == seen && slices.ContainsFunc(k.files, keytabFile.differs) && k.missed.Allow() {
+		// What is wrong with a file is told by the next Reload, which tries again.
+		_ = k.reload()
+	}
+	return k.set.Load() != seen
+}
+
+// differs reports whether the file may hold something else than when it was
+// read.
+func (f keytabFile) differs() bool {
+	now, err := os.Stat(f.name)
+	return err != nil || !os.SameFile(now, f.info) || now.Size() != f.info.Size() || !now.ModTime().Equal(f.info.ModTime()) ||
+		f.read.Sub(f.info.ModTime()).Abs() <= racy
+}
+
+func (k *Keytabs) reload() error {
+	var (
+		errs    []error
+		changed bool
+	)
 	before := slices.Clone(k.files)
 	for i := range k.files {
 		f := &k.files[i]
-		now, err := os.Stat(f.name)
-		if err == nil && os.SameFile(now, f.info) && now.Size() == f.info.Size() && now.ModTime().Equal(f.info.ModTime()) &&
-			f.read.Sub(f.info.ModTime()).Abs() > racy {
+		if !f.differs() {
 			continue
 		}
 		read := time.Now()
@@ -197,10 +240,11 @@ func (k *Keytabs) Reload() (changed bool, err error) {
 	if expired := k.expire(); changed || expired {
 		if changed {
 			k.remember(before)
+			k.untold = true
 		}
 		k.set.Store(newKeySet(k.files, k.removed))
 	}
-	return changed, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 func sameEntry(a, b keytabEntry) bool {

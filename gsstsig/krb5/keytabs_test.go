@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // rotation is a keytab file, the set read from it, and an acceptor, all with
@@ -231,6 +234,96 @@ func TestReloadNoticesAChangeWithinTheClocksTick(t *testing.T) {
 		t.Errorf("Reload: %v, %v", changed, err)
 	}
 	accept(t, r.a, r.token(2, "two"))
+}
+
+// A ticket for a key that only the file holds does not wait for the next
+// Reload, which then tells of the change.
+func TestTicketForANewKeyHasTheFileRead(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		entries []keytabSpec
+		version uint32
+		label   string
+	}{
+		{"new version", []keytabSpec{entry(1, "one"), entry(2, "two")}, 2, "two"},
+		{"same version", []keytabSpec{entry(1, "again")}, 1, "again"},
+		{"new encryption type", []keytabSpec{entry(1, "one"), {testService, 1, testKey(20, "one")}}, 1, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRotation(t, entry(1, "one"))
+			key := testKey(18, c.label)
+			if c.label == "" {
+				key = testKey(20, "one")
+			}
+			spec := requestSpec{ticketSpec: ticketSpec{key: key, version: int(c.version)}}
+			accept(t, r.a, r.token(1, "one"))
+			writeFile(t, r.file, keytabBytes(c.entries...))
+			accept(t, r.a, spec.token())
+			for _, want := range []bool{true, false} {
+				if changed, err := r.keys.Reload(); changed != want || err != nil {
+					t.Errorf("Reload: %v, %v, want %v", changed, err, want)
+				}
+			}
+		})
+	}
+}
+
+// The first tickets for a new key come from many clients at once.
+func TestTicketsForANewKeyComeTogether(t *testing.T) {
+	r := newRotation(t, entry(1, "one"))
+	tokens := make([][]byte, 50)
+	for i := range tokens {
+		at := r.now.Add(time.Duration(i) * time.Millisecond)
+		tokens[i] = requestSpec{at: at, ticketSpec: ticketSpec{key: testKey(18, "two"), version: 2}}.token()
+	}
+	writeFile(t, r.file, keytabBytes(entry(2, "two")))
+	var all sync.WaitGroup
+	for _, token := range tokens {
+		all.Go(func() {
+			if _, err := r.a.NewContext().Accept(token); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Tickets that no key opens do not keep the disk busy, not even where a file
+// looks changed every time.
+func TestReadingForMissedKeysIsBounded(t *testing.T) {
+	r := newRotation(t, entry(1, "one"))
+	writeFile(t, r.file, []byte("broken"))
+	set := r.keys.set.Load()
+	for range missedReadsBurst {
+		if r.keys.refresh(set) {
+			t.Fatal("keys from a broken file")
+		}
+	}
+	// The bucket fills again while this runs, but only so fast.
+	for r.keys.missed.Allow() {
+	}
+	writeFile(t, r.file, keytabBytes(entry(2, "two")))
+	r.keys.missed.SetLimit(0)
+	refuse(t, r.a, r.token(2, "two"), ErrNoKey, codeBadKeyVersion)
+	r.keys.missed.SetLimit(rate.Inf)
+	accept(t, r.a, r.token(2, "two"))
+}
+
+// Without a change nothing is read, however many tickets no key opens.
+func TestMissedKeyDoesNotReadAnUnchangedFile(t *testing.T) {
+	r := newRotation(t, entry(1, "one"))
+	past := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(r.file, past, past); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.keys.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	r.keys.missed = rate.NewLimiter(0, 1)
+	refuse(t, r.a, r.token(2, "two"), ErrNoKey, codeBadKeyVersion)
+	if !r.keys.missed.Allow() {
+		t.Error("the file was read")
+	}
 }
 
 func TestTouchedFileIsNotAChange(t *testing.T) {
