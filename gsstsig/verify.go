@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -81,6 +82,16 @@ func (e *VerifyError) Error() string {
 
 // Unwrap returns the cause.
 func (e *VerifyError) Unwrap() error { return e.Err }
+
+// TSIG reports whether it is the TSIG record that is wrong, and not only the
+// message as a whole.
+func (e *VerifyError) TSIG() bool {
+	return e.Kind != Malformed || !errors.Is(e.Err, errShort) && !errors.Is(e.Err, errRecords) && !errors.Is(e.Err, errTrailing)
+}
+
+// WireKeyName returns the name of the key on the wire, in lower case; empty
+// when Malformed.
+func (e *VerifyError) WireKeyName() []byte { return []byte(e.name) }
 
 // NeedsRequest reports whether Reply wants the request parsed, as it does where
 // the answer is signed.

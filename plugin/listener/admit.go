@@ -58,7 +58,7 @@ func (s *server) admit(w *responseWriter, wire []byte) class {
 			return ordinary
 		}
 		if !s.guard.mayTell(w.source, w.stream) {
-			s.observer.Dropped("handshakes")
+			s.observer.Dropped("failures")
 			return discarded
 		}
 		return overdrawn

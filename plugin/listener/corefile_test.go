@@ -60,6 +60,8 @@ type probe struct {
 var (
 	// probeServers are the servers that the next probes register with, by label.
 	probeServers sync.Map
+	// probeLimits are the limits of the next probes, by label.
+	probeLimits sync.Map
 	// held is received from by queries for hold.<zone>, which tell entered first.
 	held    = make(chan struct{})
 	entered = make(chan struct{}, 100)
@@ -90,6 +92,9 @@ func setupProbe(c *caddy.Controller) error {
 	b := Block{Observer: counts}
 	if s, ok := probeServers.Load(p.label); ok {
 		b.Server = s.(*gsstsig.Server)
+	}
+	if l, ok := probeLimits.Load(p.label); ok {
+		b.Limits = l.(Limits)
 	}
 	return Register(c, b)
 }

@@ -19,11 +19,11 @@ import (
 )
 
 func TestConnectionTable(t *testing.T) {
-	table := newConnectionTable(2)
+	table := newConnectionTable()
 	var c [5]connection
 	add := func(c *connection, evicted *connection, ok bool) {
 		t.Helper()
-		if e, o := table.add(c); e != evicted || o != ok {
+		if e, o := table.add(c, 2, 9); e != evicted || o != ok {
 			t.Errorf("add: evicted %p, %v; want %p, %v", e, o, evicted, ok)
 		}
 	}
@@ -247,13 +247,13 @@ func TestPanicAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Server: stock, observer: nobody{}, verifier: gsstsig.NewVerifier(nil)}
+	s := &server{Server: stock, observer: nobody{}, guard: newGuard(Limits{}), verifier: gsstsig.NewVerifier(nil)}
 	back := &memory{}
-	s.serve(&responseWriter{back: back, server: s}, wire, func() {})
+	s.serve(&responseWriter{back: back, server: s}, wire, ordinary, func() {})
 	r := new(dns.Msg)
 	if len(back.sent) != 1 || r.Unpack(back.sent[0]) != nil || r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%d answers: %v", len(back.sent), r)
 	}
 	broken := &brokenPath{}
-	s.serve(&responseWriter{back: broken, server: s}, wire, func() {}) // and so does answering
+	s.serve(&responseWriter{back: broken, server: s}, wire, ordinary, func() {}) // and so does answering
 }

@@ -26,6 +26,9 @@ func (m *memory) send(wire []byte) error {
 	return nil
 }
 
+// patient are limits that nobody reaches.
+var patient = Limits{HandshakeFailures: 1 << 40, SourceErrors: 1 << 40}
+
 // FuzzMessage sends octets through everything between the socket and the plugins, and back.
 func FuzzMessage(f *testing.F) {
 	// A panic anywhere ends the process: nothing recovers under debug.
@@ -49,7 +52,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	// The signatures of the corpus were made at this time.
 	negotiator, _ := kerberosServer(f, "ns1.example.org", func() time.Time { return time.Unix(1767225600, 0) })
-	s := &server{Server: stock, debug: true, observer: nobody{}, negotiators: []*gsstsig.Server{negotiator},
+	s := &server{Server: stock, debug: true, observer: nobody{}, guard: newGuard(patient), negotiators: []*gsstsig.Server{negotiator},
 		verifier: gsstsig.NewVerifier(gsstsig.StaticKeys(stock.TsigSecret), negotiator)}
 
 	f.Fuzz(func(t *testing.T, wire []byte, stream bool) {
@@ -59,7 +62,8 @@ func FuzzMessage(f *testing.F) {
 		back := &memory{}
 		w := &responseWriter{back: back, server: s, stream: stream}
 		done := 0
-		s.serve(w, append([]byte(nil), wire...), func() { done++ })
+		octets := append([]byte(nil), wire...)
+		s.serve(w, octets, s.admit(w, octets), func() { done++ })
 		if done != 1 {
 			t.Errorf("the buffer was given back %d times", done)
 		}

@@ -44,9 +44,9 @@ func newGuard(limits Limits) *guard {
 	perSecond := float64(limits.HandshakeFailures) / 60
 	open := func() accounts {
 		return accounts{
-			failures:  source.New(source.Config{PerSecond: perSecond, Burst: limits.HandshakeFailures}),
-			errors:    source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors}),
-			forgeries: source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors}),
+			failures:  source.New(source.Config{PerSecond: perSecond, Burst: limits.HandshakeFailures, Now: limits.now}),
+			errors:    source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors, Now: limits.now}),
+			forgeries: source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors, Now: limits.now}),
 		}
 	}
 	return &guard{
@@ -69,7 +69,7 @@ func (g *guard) accounts(proven bool) *accounts {
 
 // mayTell charges a source for an error that it is told, and reports false when it has been told too many.
 func (g *guard) mayTell(from source.Key, proven bool) bool {
-	return g.accounts(proven).errors.Take(from) && (proven || g.errors.Allow())
+	return g.accounts(proven).errors.Take(from) && (proven || g.errors.AllowN(g.limits.now(), 1))
 }
 
 // suspicious reports whether a source has been told too many errors.
@@ -79,7 +79,7 @@ func (g *guard) suspicious(from source.Key, proven bool) bool {
 
 // overdrawn reports whether too many handshakes from a source have failed. By UDP all sources together are one as well.
 func (g *guard) overdrawn(from source.Key, proven bool) bool {
-	return g.accounts(proven).failures.Empty(from) || !proven && g.failures.Tokens() < 1
+	return g.accounts(proven).failures.Empty(from) || !proven && g.failures.TokensAt(g.limits.now()) < 1
 }
 
 // judge charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
@@ -92,7 +92,7 @@ func (g *guard) judge(from source.Key, proven, established bool) {
 	}
 	failures.Take(from)
 	if !proven {
-		g.failures.Allow()
+		g.failures.AllowN(g.limits.now(), 1)
 	}
 }
 

@@ -1,6 +1,9 @@
 package listener
 
-import "runtime"
+import (
+	"runtime"
+	"time"
+)
 
 // Limits bound what those who have proven nothing may cost. A field that is 0 stands for its default. A source is an
 // IPv4 address or an IPv6 network of 64 bits.
@@ -23,6 +26,8 @@ type Limits struct {
 	// SourceConnections is how many of them one source may have. Beyond it its own longest idle one gives way. Default
 	// 256.
 	SourceConnections int
+
+	now func() time.Time // the clock of tests; nil is time.Now
 }
 
 func (l *Limits) fields() []*int {
@@ -34,6 +39,9 @@ func (l *Limits) widen(others Limits) {
 	theirs := others.fields()
 	for i, field := range l.fields() {
 		*field = max(*field, *theirs[i])
+	}
+	if l.now == nil {
+		l.now = others.now
 	}
 }
 
@@ -52,6 +60,9 @@ func (l Limits) orDefaults() Limits {
 		if *field <= 0 {
 			*field = *theirs[i]
 		}
+	}
+	if l.now == nil {
+		l.now = time.Now
 	}
 	return l
 }

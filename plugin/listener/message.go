@@ -126,14 +126,14 @@ func complete(m *dns.Msg, wire []byte) bool {
 	return true
 }
 
-// acceptable reports whether the sections are as full as the opcode allows. An UPDATE is as large as it likes: what is
-// in it is looked at where its zone is known.
+// acceptable reports whether the sections are as full as the opcode allows. An UPDATE is as large as it likes, and of
+// class IN, since there is no zone of another: what is in it is looked at where its zone is known.
 func acceptable(m *dns.Msg) bool {
 	if len(m.Question) != 1 {
 		return false
 	}
 	if m.Opcode == dns.OpcodeUpdate {
-		return options(m) <= 1
+		return m.Question[0].Qclass == dns.ClassINET && options(m) <= 1
 	}
 	// An answer comes with NOTIFY (RFC 1996 section 3.7) and with some clients' TKEY, an authority record with IXFR
 	// (RFC 1995 section 3), additional ones are OPT, TSIG and the TKEY of others.
@@ -253,7 +253,7 @@ func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
 // postpone answers a TKEY query that is not tried because too many from its source have failed. By UDP the source may be
 // the victim of somebody who writes its address: it is told to come by TCP, where that is found out.
 func (s *server) postpone(w *responseWriter) {
-	s.observer.Dropped("handshakes")
+	s.observer.Dropped("failures")
 	if w.stream {
 		w.reject(dns.RcodeRefused)
 		return

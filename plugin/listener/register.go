@@ -30,12 +30,13 @@ type Observer interface {
 	// "badkey", "badsig", "badtime", "badtrunc" or "malformed".
 	VerificationFailed(kind string)
 
-	// Dropped is called for a message or connection that gets no answer, with the reason: "short" (less than a DNS
-	// header), "response" (a message with the QR bit), "busy" (more requests in flight than maxInFlight), "connections"
-	// (a TCP connection closed to make room), "handshakes" (a TKEY query not tried: too many wait, or too many from the
-	// source have failed; it may have been told to come later or by TCP), "errors" (a malformed message, or one with an
-	// unknown key or wrong MAC, from a source that was told too many errors), "forgeries" (too many wrong MACs of that
-	// key from that source), "suspects" (an unsigned update from a source that was told too many errors).
+	// Dropped is called for a message or connection that is not worked on, with the reason: "short" (less than a DNS
+	// header), "response" (a message with the QR bit), "busy" (too many requests in flight), "connections" (a TCP
+	// connection closed to make room), "handshakes" (a TKEY query that found too many waiting; by TCP it is told so),
+	// "failures" (a TKEY query from a source of which too many have failed; it is told so, or to come by TCP, unless the
+	// source was told too many errors), "errors" (a malformed message, or one with an unknown key or wrong MAC, from a
+	// source that was told too many errors), "forgeries" (a message with a key of which too many wrong MACs have come
+	// from the source), "suspects" (an unsigned update from a source that was told too many errors).
 	Dropped(reason string)
 }
 

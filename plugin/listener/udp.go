@@ -46,12 +46,16 @@ func (e *endpoint) servePackets() {
 		oob = make([]byte, controlSize)
 	}
 	var wait time.Duration
+	var buffer *[]byte
+	var x *packetExchange
 	for {
-		buffer := buffers.Get().(*[]byte)
-		n, x, err := e.readPacket(*buffer, oob)
+		if x == nil { // else the last message came to nothing
+			buffer, x = buffers.Get().(*[]byte), &packetExchange{endpoint: e}
+		}
+		n, err := e.readPacket(x, *buffer, oob)
 		if err != nil {
-			buffers.Put(buffer)
 			if e.isClosing() {
+				buffers.Put(buffer)
 				return
 			}
 			wait = pause(wait)
@@ -60,23 +64,18 @@ func (e *endpoint) servePackets() {
 		wait = 0
 		s := e.enter()
 		if s == nil {
-			buffers.Put(buffer)
 			continue // between the last server's stop and the end of this loop
 		}
-		x.responseWriter.back = x
-		x.responseWriter.server = s
-		x.responseWriter.source = source.Of(addressOf(x.remote).Addr())
+		x.responseWriter.back, x.responseWriter.server = x, s
 		as := s.admit(&x.responseWriter, (*buffer)[:n])
 		if as == discarded {
 			s.requests.leave()
-			buffers.Put(buffer)
 			continue
 		}
 		if busy := e.busy.Add(1); busy > maxInFlight || busy > maxUnproven && as != established {
 			e.busy.Add(-1)
 			s.observer.Dropped("busy")
 			s.requests.leave()
-			buffers.Put(buffer)
 			continue
 		}
 		if e.readers.Add(-1) == 0 {
@@ -84,6 +83,7 @@ func (e *endpoint) servePackets() {
 			go e.servePackets()
 		}
 		e.servePacket(x, buffer, n, as)
+		x = nil
 		if e.readers.Add(1) > maxReaders {
 			e.readers.Add(-1)
 			return
@@ -93,6 +93,9 @@ func (e *endpoint) servePackets() {
 
 func (e *endpoint) servePacket(x *packetExchange, buffer *[]byte, length int, as class) {
 	s := x.server
+	if x.remote == nil {
+		x.remote = net.UDPAddrFromAddrPort(x.peer)
+	}
 	defer func() {
 		e.busy.Add(-1)
 		s.requests.leave()
@@ -100,17 +103,17 @@ func (e *endpoint) servePacket(x *packetExchange, buffer *[]byte, length int, as
 	s.serve(&x.responseWriter, (*buffer)[:length], as, func() { buffers.Put(buffer) })
 }
 
-// readPacket reads one message and who sent it.
-func (e *endpoint) readPacket(b, oob []byte) (int, *packetExchange, error) {
-	x := &packetExchange{endpoint: e}
-	var n int
-	var err error
+// readPacket reads one message, and into x who sent it.
+func (e *endpoint) readPacket(x *packetExchange, b, oob []byte) (n int, err error) {
 	switch {
 	case e.udp == nil:
 		e.reading.Lock()
 		n, x.remote, err = e.packets.ReadFrom(b)
 		e.reading.Unlock()
-		return n, x, err
+		if err == nil {
+			x.source = source.Of(addressOf(x.remote).Addr())
+		}
+		return n, err
 	case oob == nil:
 		n, x.peer, err = e.udp.ReadFromUDPAddrPort(b)
 	default:
@@ -120,10 +123,8 @@ func (e *endpoint) readPacket(b, oob []byte) (int, *packetExchange, error) {
 			x.control = replyControl(oob[:controls])
 		}
 	}
-	if err == nil {
-		x.remote = net.UDPAddrFromAddrPort(x.peer)
-	}
-	return n, x, err
+	x.source = source.Of(x.peer.Addr())
+	return n, err
 }
 
 // packetExchange is a request that came by UDP and the way back.

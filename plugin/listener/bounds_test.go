@@ -1,0 +1,529 @@
+package listener
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/keytab"
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+)
+
+func sourceOf(address string) source.Key { return source.Of(netip.MustParseAddr(address)) }
+
+// bounded is a server whose accounts are never filled up again, and a Kerberos realm.
+type bounded struct {
+	t    *testing.T
+	port string
+	host string
+	keys *keytab.Keytab
+}
+
+func startBounded(t *testing.T, limits Limits) *bounded {
+	t.Helper()
+	moment := time.Now()
+	limits.now = func() time.Time { return moment }
+	b := &bounded{t: t, port: freePort(t), host: "one.example.org"}
+	server, keys := kerberosServer(t, b.host, time.Now)
+	b.keys = keys
+	probeServers.Store("one", server)
+	probeLimits.Store("one", limits)
+	t.Cleanup(func() {
+		probeServers.Delete("one")
+		probeLimits.Delete("one")
+	})
+	start(t, fmt.Sprintf("one.org:%s {\n%s\nprobe one\n}", b.port, tsigBlock))
+	return b
+}
+
+// guard is that of the running server.
+func (b *bounded) guard() *guard {
+	b.t.Helper()
+	var g *guard
+	eventually(b.t, "the server is running", func() bool {
+		sockets.mu.Lock()
+		defer sockets.mu.Unlock()
+		if s := sockets.endpoints[endpointKey{"dns://:" + b.port, 0}].current.Load(); s != nil {
+			g = s.guard
+		}
+		return g != nil
+	})
+	return g
+}
+
+// send sends octets from a loopback address and returns the answer, nil if there is none: if it was counted as dropped,
+// or, by TCP, if the connection was closed.
+func (b *bounded) send(network, from string, wire []byte) *dns.Msg {
+	b.t.Helper()
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	if network == "udp" {
+		dialer.LocalAddr = &net.UDPAddr{IP: net.ParseIP(from)}
+	} else {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	conn, err := dialer.Dial(network, local(b.port))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close()
+	before := drops()
+	c := &dns.Conn{Conn: conn, UDPSize: dns.MaxMsgSize}
+	if _, err := c.Write(wire); err != nil {
+		b.t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; {
+		c.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+		m, err := c.ReadMsg()
+		switch {
+		case m != nil && (err == nil || errors.Is(err, dns.ErrSecret) || errors.Is(err, dns.ErrAuth)):
+			return m
+		case err == nil || !isReset(err): // nothing yet
+			if network == "udp" && drops() > before {
+				return nil
+			}
+		case network == "tcp":
+			return nil
+		default:
+			b.t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			b.t.Fatal("neither answered nor dropped")
+		}
+	}
+}
+
+// drops is how many UDP messages were dropped unanswered.
+func drops() int {
+	n := 0
+	for _, reason := range []string{"errors", "forgeries", "handshakes", "suspects", "busy"} {
+		n += counts.get(reason)
+	}
+	return n
+}
+
+func pack(t *testing.T, m *dns.Msg) []byte {
+	t.Helper()
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire
+}
+
+// handshake makes a context from an address and returns its side of the key, or what the answer said.
+func (b *bounded) handshake(network, from, name string) (*krb5.InitiatorContext, *dns.Msg) {
+	b.t.Helper()
+	client, token := initiate(b.t, b.host, b.keys)
+	answer := b.send(network, from, pack(b.t, tkeyQuery(name, dns.ClassANY, false, token)))
+	if answer == nil || len(answer.Answer) == 0 || answer.Answer[0].(*dns.TKEY).Error != 0 {
+		return nil, answer
+	}
+	reply, err := hex.DecodeString(answer.Answer[0].(*dns.TKEY).Key)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := client.Init(reply); err != nil {
+		b.t.Fatal(err)
+	}
+	return client, answer
+}
+
+func (b *bounded) signed(key *krb5.InitiatorContext, name string) []byte {
+	b.t.Helper()
+	m := query("x.one.org.", dns.TypeTXT)
+	m.SetTsig(name, "gss-tsig.", 300, time.Now().Unix())
+	wire, _, err := dns.TsigGenerateWithProvider(m, provider{key}, "", false)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return wire
+}
+
+// A source whose handshakes fail is heard no more, but who writes its address into UDP messages cannot shut it out.
+func TestFailingHandshakes(t *testing.T) {
+	b := startBounded(t, Limits{HandshakeFailures: 3})
+	const bad, good = "127.0.0.66", "127.0.0.1"
+	key, _ := b.handshake("tcp", bad, "before.test.")
+	if key == nil {
+		t.Fatal("no context")
+	}
+	garbage := pack(t, tkeyQuery("k.test.", dns.ClassANY, false, []byte{1}))
+	for range 3 {
+		if r := b.send("udp", bad, garbage); r == nil || r.Truncated || r.Answer[0].(*dns.TKEY).Error != dns.RcodeBadKey {
+			t.Fatalf("answer:\n%v", r)
+		}
+	}
+	before := counts.get("failures")
+	client, r := b.handshake("udp", bad, "udp.test.")
+	if client != nil || r == nil || !r.Truncated || len(r.Answer) != 0 || r.Rcode != dns.RcodeSuccess {
+		t.Errorf("over the limit by UDP:\n%v", r)
+	}
+	if counts.get("failures") != before+1 {
+		t.Error("not counted")
+	}
+	// The address may be a victim's, who comes by TCP.
+	if client, r = b.handshake("tcp", bad, "tcp.test."); client == nil {
+		t.Errorf("the victim is shut out:\n%v", r)
+	}
+	if client, r = b.handshake("udp", good, "good.test."); client == nil {
+		t.Errorf("another source:\n%v", r)
+	}
+	for range 3 {
+		if r := b.send("tcp", bad, garbage); r == nil || len(r.Answer) == 0 || r.Answer[0].(*dns.TKEY).Error != dns.RcodeBadKey {
+			t.Fatalf("answer:\n%v", r)
+		}
+	}
+	if client, r = b.handshake("tcp", bad, "tcp2.test."); client != nil || r == nil || r.Rcode != dns.RcodeRefused {
+		t.Errorf("over the limit by TCP:\n%v", r)
+	}
+	// What was negotiated before goes on.
+	for _, network := range networks {
+		if r := b.send(network, bad, b.signed(key, "before.test.")); r == nil || texts(r) != "one before.test." {
+			t.Errorf("%s: the source's context is dead:\n%v", network, r)
+		}
+	}
+}
+
+// Negotiations of several rounds are charged for until they are done, so that many of them are not for free.
+func TestUnfinishedHandshakesAreCharged(t *testing.T) {
+	g := newGuard(Limits{HandshakeFailures: 2, now: func() time.Time { return time.Unix(1e9, 0) }})
+	k := sourceOf("192.0.2.1")
+	for range 5 {
+		g.judge(k, true, false) // the first round
+		g.judge(k, true, true)  // the second
+	}
+	if g.overdrawn(k, true) {
+		t.Error("finished ones are charged for")
+	}
+	g.judge(k, true, false)
+	g.judge(k, true, false)
+	if !g.overdrawn(k, true) || g.overdrawn(sourceOf("192.0.2.2"), true) {
+		t.Error("unfinished ones are not charged for, or to somebody else")
+	}
+	// All that write addresses into UDP messages are one.
+	for i := range allFailures * 2 {
+		g.judge(sourceOf(fmt.Sprintf("198.51.100.%d", i)), false, false)
+	}
+	if !g.overdrawn(sourceOf("192.0.2.2"), false) || g.overdrawn(sourceOf("192.0.2.2"), true) {
+		t.Error("UDP from everywhere is unbounded, or TCP bounded by it")
+	}
+}
+
+// Handshakes beyond those worked on and waiting are turned away at once.
+func TestHandshakeQueue(t *testing.T) {
+	b := startBounded(t, Limits{Handshakes: 2, HandshakeQueue: 3})
+	g := b.guard()
+	established, _ := b.handshake("udp", "127.0.0.1", "first.test.")
+	if established == nil {
+		t.Fatal("no context")
+	}
+	for range 2 {
+		if !g.handshakes.enter() {
+			t.Fatal("full")
+		}
+	}
+	var waiting sync.WaitGroup
+	for range 3 {
+		waiting.Go(func() {
+			if !g.handshakes.enter() {
+				t.Error("nobody waits")
+				return
+			}
+			g.handshakes.leave()
+		})
+	}
+	eventually(t, "three are waiting", func() bool { return g.handshakes.waiting.Load() == 3 })
+	before := counts.get("handshakes")
+	if client, r := b.handshake("tcp", "127.0.0.1", "tcp.test."); client != nil || r == nil || r.Rcode != dns.RcodeServerFailure {
+		t.Errorf("by TCP:\n%v", r)
+	}
+	if client, r := b.handshake("udp", "127.0.0.1", "udp.test."); client != nil || r != nil {
+		t.Errorf("by UDP:\n%v", r)
+	}
+	eventually(t, "both are counted", func() bool { return counts.get("handshakes") == before+2 })
+	if r := b.send("udp", "127.0.0.1", b.signed(established, "first.test.")); r == nil || texts(r) != "one first.test." {
+		t.Errorf("an established client waits for handshakes:\n%v", r)
+	}
+	g.handshakes.leave()
+	g.handshakes.leave()
+	waiting.Wait()
+	if client, r := b.handshake("udp", "127.0.0.1", "after.test."); client == nil {
+		t.Errorf("after the rush:\n%v", r)
+	}
+}
+
+// A source is told a bounded number of errors, whatever the error.
+func TestErrorsAreRationed(t *testing.T) {
+	unknown := query("x.one.org.", dns.TypeTXT)
+	unknown.SetTsig("other.test.", dns.HmacSHA256, 300, time.Now().Unix())
+	unknownKey, _, err := dns.TsigGenerate(unknown, keySecret, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrongMAC := signedWire(t, query("x.one.org.", dns.TypeTXT))
+	wrongMAC[20] ^= 1
+	cut := pack(t, query("x.one.org.", dns.TypeTXT))[:20]
+	for name, wire := range map[string][]byte{"unknown key": unknownKey, "wrong MAC": wrongMAC, "malformed": cut} {
+		t.Run(name, func(t *testing.T) {
+			b := startBounded(t, Limits{SourceErrors: 2})
+			for network, from := range map[string]string{"udp": "127.0.0.66", "tcp": "127.0.0.67"} {
+				answers := 0
+				for range 20 {
+					if b.send(network, from, wire) != nil {
+						answers++
+					}
+				}
+				if answers > 4 || answers == 0 {
+					t.Errorf("%s: %d answers", network, answers)
+				}
+				for _, right := range [][]byte{signedWire(t, query("x.one.org.", dns.TypeTXT)), pack(t, query("x.one.org.", dns.TypeTXT))} {
+					if r := b.send(network, "127.0.0.1", right); r == nil || r.Rcode != dns.RcodeSuccess {
+						t.Errorf("%s: another source pays for it:\n%v", network, r)
+					}
+				}
+				if r := b.send(network, from, pack(t, query("x.one.org.", dns.TypeTXT))); r == nil || r.Rcode != dns.RcodeSuccess {
+					t.Errorf("%s: what is right is not answered any more:\n%v", network, r)
+				}
+			}
+		})
+	}
+}
+
+// Wrong MACs of one key from one source are not even computed in the end. Others with the key, and others at the source,
+// do not notice.
+func TestForgeries(t *testing.T) {
+	b := startBounded(t, Limits{SourceErrors: 2})
+	const bad, good = "127.0.0.66", "127.0.0.1"
+	attacked, _ := b.handshake("udp", good, "attacked.test.")
+	neighbour, _ := b.handshake("udp", bad, "neighbour.test.")
+	if attacked == nil || neighbour == nil {
+		t.Fatal("no contexts")
+	}
+	forgeries, badsig := counts.get("forgeries"), counts.get("badsig")
+	const n = 20
+	for range n {
+		forged := b.signed(attacked, "attacked.test.")
+		forged[20] ^= 1
+		b.send("udp", bad, forged)
+	}
+	eventually(t, "all are counted", func() bool { return counts.get("forgeries")-forgeries+counts.get("badsig")-badsig == n })
+	if computed := counts.get("badsig") - badsig; computed > 4 {
+		t.Errorf("%d of %d MACs were computed", computed, n)
+	}
+	if r := b.send("udp", good, b.signed(attacked, "attacked.test.")); r == nil || texts(r) != "one attacked.test." {
+		t.Errorf("the key's owner:\n%v", r)
+	}
+	if r := b.send("udp", bad, b.signed(neighbour, "neighbour.test.")); r == nil || texts(r) != "one neighbour.test." {
+		t.Errorf("another client at the source:\n%v", r)
+	}
+	if r := b.send("tcp", bad, b.signed(attacked, "attacked.test.")); r == nil || texts(r) != "one attacked.test." {
+		t.Errorf("the source, proven:\n%v", r)
+	}
+}
+
+// Unsigned updates of a source that was refused many wait for each other, so that a flood of them does not fill the
+// machine, and alone they are still answered.
+func TestSuspects(t *testing.T) {
+	b := startBounded(t, Limits{SourceErrors: 2})
+	update := new(dns.Msg).SetUpdate("one.org.")
+	wire := pack(t, update)
+	const bad = "127.0.0.66"
+	for i := range 20 {
+		if r := b.send("tcp", bad, wire); r == nil || r.Rcode != dns.RcodeRefused {
+			t.Fatalf("update %d:\n%v", i, r)
+		}
+	}
+	g := b.guard()
+	if !g.suspicious(sourceOf(bad), true) || g.suspicious(sourceOf("127.0.0.1"), true) {
+		t.Fatal("refused updates are not charged for")
+	}
+	if !g.suspects.enter() { // somebody's update is worked on
+		t.Fatal("full")
+	}
+	g.suspects.waiting.Add(suspectsWaiting) // and others' wait
+	before := counts.get("suspects")
+	if r := b.send("tcp", bad, wire); r != nil {
+		t.Errorf("answer:\n%v", r)
+	}
+	if counts.get("suspects") != before+1 {
+		t.Error("not counted")
+	}
+	if r := b.send("tcp", "127.0.0.1", wire); r == nil || r.Rcode != dns.RcodeRefused {
+		t.Errorf("another source:\n%v", r)
+	}
+	key, _ := b.handshake("udp", bad, "k.test.")
+	if r := b.send("tcp", bad, b.signed(key, "k.test.")); r == nil || texts(r) != "one k.test." {
+		t.Errorf("a signed message of the source:\n%v", r)
+	}
+	g.suspects.waiting.Add(-suspectsWaiting)
+	g.suspects.leave()
+	if r := b.send("tcp", bad, wire); r == nil || r.Rcode != dns.RcodeRefused {
+		t.Errorf("after the rush:\n%v", r)
+	}
+}
+
+// When there is room for few, it is for those who name a key.
+func TestEstablishedComeFirst(t *testing.T) {
+	b := startBounded(t, Limits{})
+	sockets.mu.Lock()
+	e := sockets.endpoints[endpointKey{"dns://:" + b.port, 0}]
+	sockets.mu.Unlock()
+	e.busy.Add(maxUnproven)
+	defer e.busy.Add(-maxUnproven)
+	conn, err := net.Dial("udp", local(b.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	before := counts.get("busy")
+	conn.Write(pack(t, query("x.one.org.", dns.TypeTXT)))
+	eventually(t, "the drop is counted", func() bool { return counts.get("busy") == before+1 })
+	expect(t, ask(t, "udp", local(b.port), signed(query("x.one.org.", dns.TypeTXT))), dns.RcodeSuccess, "one "+keyName, true)
+}
+
+// Nobody has more sent to an address of their choice than they send themselves, before they have shown a ticket.
+func TestNoAmplification(t *testing.T) {
+	b := startBounded(t, Limits{})
+	long := ""
+	for range 3 {
+		long += "a23456789012345678901234567890123456789012345678901234567890123."
+	}
+	// The question's name stands for those of the TSIG record as well, by pointers.
+	compressed := pack(t, query(long+"x.", dns.TypeTXT))
+	compressed[11] = 1
+	compressed = append(compressed, 0xc0, 12, 0, 250, 0, 255, 0, 0, 0, 0, 0, 2+16, 0xc0, 12, 0, 0, 0, 0, 0, 0, 1, 44, 0, 0, 0, 0, 0, 0, 0, 0)
+	tokens := map[string][]byte{
+		"":           {1},
+		"no mech":    {0x60, 0x03, 0x06, 0x01, 0x2a},
+		"Kerberos":   {0x60, 0x0f, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x02, 0x01, 0x00, 0x6e, 0x00},
+		"SPNEGO":     {0x60, 0x1b, 0x06, 0x06, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x02, 0xa0, 0x11, 0x30, 0x0f, 0xa0, 0x0d, 0x30, 0x0b, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x12, 0x01, 0x02, 0x02},
+		"SPNEGO, MS": {0x60, 0x1b, 0x06, 0x06, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x02, 0xa0, 0x11, 0x30, 0x0f, 0xa0, 0x0d, 0x30, 0x0b, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x82, 0xf7, 0x12, 0x01, 0x02, 0x02},
+	}
+	messages := map[string][]byte{"compressed TSIG": compressed}
+	for name, token := range tokens {
+		for _, keyName := range []string{".", "k.", long} {
+			for _, inAnswer := range []bool{false, true} {
+				m := tkeyQuery(keyName, dns.ClassANY, inAnswer, token)
+				m.Compress = true
+				messages[fmt.Sprintf("%s, %.5s, %v", name, keyName, inAnswer)] = pack(t, m)
+				m.SetEdns0(4096, true)
+				messages[fmt.Sprintf("%s, %.5s, %v, OPT", name, keyName, inAnswer)] = pack(t, m)
+			}
+		}
+	}
+	for name, wire := range messages {
+		conn, err := net.Dial("udp", local(b.port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.Write(wire)
+		conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		buffer := make([]byte, 65535)
+		n, err := conn.Read(buffer)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if n > len(wire) {
+			t.Errorf("%s: %d octets for %d", name, n, len(wire))
+		}
+		if err := new(dns.Msg).Unpack(buffer[:n]); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A context that is made is answered in full, by less than was sent.
+	if client, r := b.handshake("udp", "127.0.0.1", "k.test."); client == nil || r.Truncated {
+		t.Errorf("answer:\n%v", r)
+	}
+}
+
+// A source's connections beyond its share cost its own.
+func TestConnectionsOfASource(t *testing.T) {
+	table := newConnectionTable()
+	from := func(address string) *connection { return &connection{source: sourceOf(address)} }
+	first := from("192.0.2.1")
+	add := func(c, evicted *connection, ok bool) {
+		t.Helper()
+		if e, o := table.add(c, 5, 2); e != evicted || o != ok {
+			t.Errorf("evicted %p, %v; want %p, %v", e, o, evicted, ok)
+		}
+	}
+	add(first, nil, true) // the longest idle of all
+	a, b, c, d := from("192.0.2.66"), from("192.0.2.66"), from("192.0.2.66"), from("192.0.2.66")
+	add(a, nil, true)
+	add(b, nil, true)
+	table.work(a)
+	add(c, b, true)
+	table.work(c)
+	add(d, nil, false) // both are at work
+	table.rest(a)
+	add(d, a, true)
+	table.remove(a) // again
+	table.remove(d)
+	table.remove(c)
+	unknown := [3]connection{}
+	for i := range unknown {
+		add(&unknown[i], nil, true) // whose source is not known yet
+	}
+	if len(table.open) != 4 || len(table.sources) != 2 || table.idle.Len() != 4 {
+		t.Errorf("%d open, %d sources, %d idle", len(table.open), len(table.sources), table.idle.Len())
+	}
+	table.remove(first)
+	for i := range unknown {
+		table.remove(&unknown[i])
+	}
+	if len(table.open) != 0 || len(table.sources) != 0 || table.idle.Len() != 0 {
+		t.Errorf("%d open, %d sources, %d idle", len(table.open), len(table.sources), table.idle.Len())
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	b := startBounded(t, Limits{SourceConnections: 2})
+	dial := func(from string) net.Conn {
+		t.Helper()
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).Dial("tcp", local(b.port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	good := dial("127.0.0.1")
+	first := dial("127.0.0.66")
+	dial("127.0.0.66")
+	dial("127.0.0.66")
+	if err := ended(first); err != nil && !isReset(err) {
+		t.Errorf("not closed: %v", err)
+	}
+	c := dns.Conn{Conn: good}
+	if err := c.WriteMsg(query("x.one.org.", dns.TypeTXT)); err != nil {
+		t.Fatal(err)
+	}
+	good.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if r, err := c.ReadMsg(); err != nil || texts(r) != "one unsigned" {
+		t.Errorf("another source's connection: %v, %v", err, r)
+	}
+}
+
+// Blocks share the addresses, and with them the widest of what they allow.
+func TestLimitsOfSeveralBlocks(t *testing.T) {
+	var l Limits
+	l.widen(Limits{Handshakes: 3, SourceErrors: 10})
+	l.widen(Limits{Handshakes: 2, Connections: 7})
+	got := l.orDefaults()
+	if got.Handshakes != 3 || got.SourceErrors != 10 || got.Connections != 7 || got.HandshakeQueue != 1024 ||
+		got.HandshakeFailures != 300 || got.SourceConnections != 256 {
+		t.Errorf("%+v", got)
+	}
+	if (Limits{}).orDefaults().Handshakes < 1 {
+		t.Error("no handshakes at all")
+	}
+}
