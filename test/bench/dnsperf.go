@@ -30,7 +30,10 @@ var (
 // query asks a server as fast as it answers. It returns the rate of answers and how many queries got none.
 func query(ctx context.Context, s *subject, file string, duration time.Duration) (perSecond float64, lost int, err error) {
 	cmd := exec.CommandContext(ctx, "dnsperf", "-s", s.address.Addr().String(), "-p", fmt.Sprint(s.address.Port()), "-d", file,
-		"-l", fmt.Sprint(max(1, int(duration.Seconds()))), "-c", "8", "-T", "1", "-q", "200")
+		"-l", fmt.Sprint(max(1, int(duration.Seconds()))), "-c", "8", "-T", "1", "-q", "200",
+		// Room for every answer outstanding, or dnsperf itself loses some, and no long wait for one that is lost: the CPU
+		// time is measured until dnsperf ends.
+		"-b", "1024", "-t", "1")
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		return 0, 0, fmt.Errorf("dnsperf: %w\n%s", err, output)
