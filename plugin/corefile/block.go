@@ -14,30 +14,34 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 // Block is one gsstsig block as written in the Corefile, checked for form but with no file opened.
 type Block struct {
-	Position   string            // of the block: Corefile and line
-	Origins    []string          // the server block's zones, canonical
-	Keytabs    []string          // files
-	Realms     []string          // client realms; empty: the keytabs' own
-	Principals []krb5.Principal  // service principals; empty: every DNS/host of the keytabs
-	Krb5conf   string            // file with the [capaths] of trusts; empty: the hierarchy of realms
-	TrustKDC   bool              // where the KDC says that it has checked the way of a ticket, that will do
-	Encryption []int32           // encryption types let in; empty: AES
-	AllowRC4   bool              // besides those
-	ClockSkew  time.Duration     // how far a client's clock may be off; zero: the default
-	Lifetime   time.Duration     // of contexts; zero: the default
-	Seeds      map[string]string // origin to master file
-	Database   string            // directory of the zones' databases; empty: zones live in memory
-	Rules      []policy.Rule     // of grant and deny, in their order
-	Proxies    []string          // identities that update for others
-	Limits     zone.Limits       // zero where the default holds
-	Tombstones time.Duration     // how long a name without records keeps its owner; zero: the default
+	Position   string              // of the block: Corefile and line
+	Origins    []string            // the server block's zones, canonical
+	Keytabs    []string            // files
+	Realms     []string            // client realms; empty: the keytabs' own
+	Principals []krb5.Principal    // service principals; empty: every DNS/host of the keytabs
+	Krb5conf   string              // file with the [capaths] of trusts; empty: the hierarchy of realms
+	TrustKDC   bool                // where the KDC says that it has checked the way of a ticket, that will do
+	Encryption []int32             // encryption types let in; empty: AES
+	AllowRC4   bool                // besides those
+	ClockSkew  time.Duration       // how far a client's clock may be off; zero: the default
+	Lifetime   time.Duration       // of contexts; zero: the default
+	Seeds      map[string]string   // origin to master file
+	Database   string              // directory of the zones' databases; empty: zones live in memory
+	Rules      []policy.Rule       // of grant and deny, in their order
+	Proxies    []string            // identities that update for others
+	Limits     zone.Limits         // zero where the default holds
+	Contexts   gsstsig.TableConfig // likewise
+	Strangers  listener.Limits     // likewise
+	Tombstones time.Duration       // how long a name without records keeps its owner; zero: the default
 
 	mode  policy.Mode            // of the zones that modes does not name
 	modes map[string]policy.Mode // by origin
@@ -66,15 +70,28 @@ func DatabaseDirectory(dir, origin string) string {
 }
 
 // limits are the words of the limit property.
-var limits = map[string]func(*zone.Limits) *int{
-	"update-records": func(l *zone.Limits) *int { return &l.UpdateRecords },
-	"update-octets":  func(l *zone.Limits) *int { return &l.UpdateOctets },
-	"rrset-records":  func(l *zone.Limits) *int { return &l.RecordsPerSet },
-	"name-types":     func(l *zone.Limits) *int { return &l.TypesPerName },
-	"zone-records":   func(l *zone.Limits) *int { return &l.ZoneRecords },
-	"zone-octets":    func(l *zone.Limits) *int { return &l.ZoneOctets },
-	"tombstones":     func(l *zone.Limits) *int { return &l.Tombstones },
-	"queue":          func(l *zone.Limits) *int { return &l.Queue },
+var limits = map[string]func(*Block) *int{
+	// What updates may do.
+	"update-records": func(b *Block) *int { return &b.Limits.UpdateRecords },
+	"update-octets":  func(b *Block) *int { return &b.Limits.UpdateOctets },
+	"rrset-records":  func(b *Block) *int { return &b.Limits.RecordsPerSet },
+	"name-types":     func(b *Block) *int { return &b.Limits.TypesPerName },
+	"zone-records":   func(b *Block) *int { return &b.Limits.ZoneRecords },
+	"zone-octets":    func(b *Block) *int { return &b.Limits.ZoneOctets },
+	"tombstones":     func(b *Block) *int { return &b.Limits.Tombstones },
+	"queue":          func(b *Block) *int { return &b.Limits.Queue },
+	// Who may have how many contexts.
+	"contexts":           func(b *Block) *int { return &b.Contexts.MaxContexts },
+	"principal-contexts": func(b *Block) *int { return &b.Contexts.MaxPerPrincipal },
+	"half-open":          func(b *Block) *int { return &b.Contexts.MaxHalfOpen },
+	"source-half-open":   func(b *Block) *int { return &b.Contexts.MaxHalfOpenPerSource },
+	// What strangers may cost.
+	"handshakes":         func(b *Block) *int { return &b.Strangers.Handshakes },
+	"handshake-queue":    func(b *Block) *int { return &b.Strangers.HandshakeQueue },
+	"handshake-failures": func(b *Block) *int { return &b.Strangers.HandshakeFailures },
+	"source-errors":      func(b *Block) *int { return &b.Strangers.SourceErrors },
+	"connections":        func(b *Block) *int { return &b.Strangers.Connections },
+	"source-connections": func(b *Block) *int { return &b.Strangers.SourceConnections },
 }
 
 // properties are the words that a block may hold.
@@ -275,7 +292,7 @@ func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
 	if err != nil || n < 1 {
 		return c.Errf("limit %s wants a number of at least 1, not %q", args[0], args[1])
 	}
-	*field(&b.Limits) = n
+	*field(b) = n
 	return b.once(c, "limit "+args[0])
 }
 

@@ -73,6 +73,7 @@ func TestCorefile(t *testing.T) {
 		"proxies":                {one, "keytab " + dnsKeytab + "\nproxies dhcp$@EXAMPLE.TEST sid:S-1-5-21-1-2-3-1102 key.dhcp.", ""},
 		"proxies, no identity":   {one, "keytab " + dnsKeytab + "\nproxies sid:1102", "sid:1102"},
 		"proxies, unsigned":      {one, "keytab " + dnsKeytab + "\nproxies anonymous", "anonymous"},
+		"limits of strangers":    {one, "keytab " + dnsKeytab + "\nlimit contexts 100\nlimit principal-contexts 10\nlimit half-open 10\nlimit source-half-open 5\nlimit handshakes 1\nlimit handshake-queue 10\nlimit handshake-failures 10\nlimit source-errors 10\nlimit connections 10\nlimit source-connections 5", ""},
 		"limit unknown":          {one, "keytab " + dnsKeytab + "\nlimit everything 10", `unknown limit "everything"`},
 		"limit of nothing":       {one, "keytab " + dnsKeytab + "\nlimit zone-records 0", "at least 1"},
 		"limit twice":            {one, "keytab " + dnsKeytab + "\nlimit queue 10\nlimit queue 20", "limit queue is given twice"},

@@ -34,7 +34,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "dropped_total",
-		Help:      "Counter of messages and connections that the listener dropped unanswered, by reason.",
+		Help:      "Counter of messages and connections that the listener did not work on, by reason.",
 	}, []string{"reason"})
 
 	contextsDesc = prometheus.NewDesc(

@@ -480,3 +480,59 @@ func TestReloadTakesNewLimits(t *testing.T) {
 		t.Error("the log does not name the limit")
 	}
 }
+
+// TestLimitsOfStrangers: the words of the Corefile reach the table of contexts and the listener, over a reload too.
+func TestLimitsOfStrangers(t *testing.T) {
+	with := func(limits string) string {
+		return strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\n"+limits, 1)
+	}
+	s := start(t, with("limit principal-contexts 1\nlimit source-errors 1"))
+	alive := func(key *client.Context) bool {
+		t.Helper()
+		_, err := key.Exchange(t.Context(), new(dns.Msg).SetQuestion("example.test.", dns.TypeSOA))
+		var refused *client.TSIGError
+		if err != nil && (!errors.As(err, &refused) || refused.Code != dns.RcodeBadKey) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	other := s.context("host/client2.example.test")
+	first, second := s.context("host/client1.example.test"), s.context("host/client1.example.test")
+	if alive(first) || !alive(second) || !alive(other) {
+		t.Error("limit principal-contexts does not hold")
+	}
+	if err := s.reload(with("limit principal-contexts 2")); err != nil {
+		t.Fatal(err)
+	}
+	third := s.context("host/client1.example.test")
+	if !alive(second) || !alive(third) || !alive(other) {
+		t.Error("limit principal-contexts of the new Corefile does not hold")
+	}
+
+	ended := func() bool {
+		c, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(10 * time.Second))
+		for range 50 {
+			if _, err := c.Write([]byte{0, 13, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 63}); err != nil {
+				return true
+			}
+			if _, err := (&dns.Conn{Conn: c}).ReadMsg(); err != nil {
+				return true
+			}
+		}
+		return false
+	}
+	if ended() {
+		t.Error("the default of source-errors is less than 50")
+	}
+	if err := s.reload(with("limit source-errors 1")); err != nil {
+		t.Fatal(err)
+	}
+	if !ended() {
+		t.Error("limit source-errors does not hold")
+	}
+}

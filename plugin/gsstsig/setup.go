@@ -49,7 +49,7 @@ func setup(c *caddy.Controller) error {
 		handler.Next = next
 		return handler
 	})
-	if err := listener.Register(c, listener.Block{Server: handler.server, Observer: observer{}}); err != nil {
+	if err := listener.Register(c, listener.Block{Server: handler.server, Observer: observer{}, Limits: conf.Strangers}); err != nil {
 		return plugin.Error(pluginName, errors.Join(err, b.release()))
 	}
 	c.OnStartup(registerGauges)
@@ -78,6 +78,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	}
 	session := b.holdSessions(numbered(c, conf.Keytabs...), service.Keytabs)
 	b.keytabs.Store(service.Keytabs)
+	session.contexts.Limit(conf.Contexts)
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
 		Keytabs:         service.Keytabs,
 		Replays:         replays,
