@@ -173,7 +173,7 @@ func (d *Disk) recover() error {
 
 // reopen puts a new engine in the place of the one whose fence is shut.
 func (d *Disk) reopen() error {
-	e, err := openEngine(d.options.fs, d.data(), false)
+	e, err := openEngine(&d.options, d.data(), false)
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,11 @@ type Options struct {
 	// fs is where the engine's files are; nil means the real ones. Tests put
 	// faults there.
 	fs vfs.FS
+	// memTable is how much the engine keeps in memory before it writes a
+	// table; 0 means memTableSize. Tests make it small.
+	memTable uint64
+	// chunk is about how many octets Init writes at once; 0 means initChunk.
+	chunk int
 }
 
 func (o Options) withDefaults() Options {
@@ -65,6 +70,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.fs == nil {
 		o.fs = vfs.Default
+	}
+	if o.memTable == 0 {
+		o.memTable = memTableSize
+	}
+	if o.chunk == 0 {
+		o.chunk = initChunk
 	}
 	return o
 }
@@ -179,7 +190,7 @@ func (d *Disk) open() error {
 	}
 	// Where there was a zone an engine must be found. It would make an empty
 	// one of a directory of which it does not recognize the files.
-	if d.engine, err = openEngine(d.options.fs, d.data(), !d.found); err != nil {
+	if d.engine, err = openEngine(&d.options, d.data(), !d.found); err != nil {
 		return d.unusable(err)
 	}
 	if !d.found {
@@ -187,6 +198,11 @@ func (d *Disk) open() error {
 	}
 	if err := d.takeBack(d.engine); err != nil {
 		return d.unusable(err)
+	}
+	if unknown != nil {
+		if err := d.acknowledged.file.Truncate(0); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
 	}
 	if unknown != nil || commits != d.state.commits {
 		if err := d.acknowledged.write(d.state.commits); err != nil {
@@ -199,7 +215,7 @@ func (d *Disk) open() error {
 // examine looks at what the engine has before it is opened for writing, which
 // would throw away what recovery leaves out.
 func (d *Disk) examine(acknowledged uint64, unknown error) error {
-	e, err := openEngineReadOnly(d.options.fs, d.data())
+	e, err := openEngineReadOnly(&d.options, d.data())
 	switch {
 	case err == nil:
 		defer e.close()

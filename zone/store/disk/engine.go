@@ -8,7 +8,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/batchrepr"
 	"github.com/cockroachdb/pebble/v2/sstable"
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // What the engine may take. The zone is served from memory, so that it needs
@@ -41,9 +40,9 @@ var errEngineClosed = errors.New("engine closed")
 
 // openEngine opens, or creates, the engine's directory. Nothing else may have
 // it open, except for an engine whose fence is shut.
-func openEngine(fs vfs.FS, dir string, create bool) (*engine, error) {
-	e := &engine{fence: newFence(fs)}
-	options := e.options(e.fence)
+func openEngine(o *Options, dir string, create bool) (*engine, error) {
+	e := &engine{fence: newFence(o.fs)}
+	options := e.options(o.memTable)
 	options.ErrorIfNotExists = !create
 	err := guard(func() (err error) {
 		e.db, err = pebble.Open(dir, options)
@@ -59,10 +58,10 @@ func openEngine(fs vfs.FS, dir string, create bool) (*engine, error) {
 	return e, nil
 }
 
-// openEngineReadOnly opens what is in fs, which must not change.
-func openEngineReadOnly(fs vfs.FS, dir string) (*engine, error) {
-	e := &engine{fence: newFence(fs)}
-	options := e.options(e.fence)
+// openEngineReadOnly opens what is there, which must not change meanwhile.
+func openEngineReadOnly(o *Options, dir string) (*engine, error) {
+	e := &engine{fence: newFence(o.fs)}
+	options := e.options(o.memTable)
 	options.ReadOnly = true
 	options.ErrorIfNotExists = true
 	err := guard(func() (err error) {
@@ -75,11 +74,11 @@ func openEngineReadOnly(fs vfs.FS, dir string) (*engine, error) {
 	return e, nil
 }
 
-func (e *engine) options(fs vfs.FS) *pebble.Options {
+func (e *engine) options(memTable uint64) *pebble.Options {
 	o := &pebble.Options{
-		FS:                          fs,
+		FS:                          e.fence,
 		CacheSize:                   cacheSize,
-		MemTableSize:                memTableSize,
+		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: 3,
 		MaxOpenFiles:                openFiles,
 		FormatMajorVersion:          engineFormat,
@@ -88,19 +87,12 @@ func (e *engine) options(fs vfs.FS) *pebble.Options {
 			BackgroundError: e.background,
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { e.corrupt(fmt.Errorf("%s: %w", i.Path, i.Details)) },
 		},
-		// A compaction that fails is tried again at once. Behind a shut
-		// fence there must be none.
-		CompactionConcurrencyRange: func() (int, int) {
-			if e.fence.failure() != nil {
-				return 0, 0
-			}
-			return 1, 1
-		},
 	}
 	for i := range o.Levels {
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
 	o.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	o.Experimental.CompactionScheduler = newScheduler(e.fence)
 	o.Experimental.FileCacheShards = 1
 	// Everything is read once at the start and hardly ever after.
 	o.Experimental.ReadSamplingMultiplier = -1
@@ -202,23 +194,36 @@ func get(r pebble.Reader, key []byte, found *bool, use func([]byte) error) error
 // scan calls visit with every key that begins with prefix, in order. It must
 // not run beside close.
 func (e *engine) scan(prefix byte, visit func(key, value []byte) error) error {
-	return guard(func() (err error) {
-		i, err := e.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	return guard(func() error { return scan(e.db, []byte{prefix}, []byte{prefix + 1}, visit) })
+}
+
+// scanBeside calls visit with every key from first up to end. It may be called
+// beside close, which waits for it.
+func (e *engine) scanBeside(first, end []byte, visit func(key, value []byte) error) error {
+	e.use.RLock()
+	defer e.use.RUnlock()
+	if e.closed {
+		return errEngineClosed
+	}
+	return guard(func() error { return scan(e.db, first, end, visit) })
+}
+
+func scan(db *pebble.DB, first, end []byte, visit func(key, value []byte) error) (err error) {
+	i, err := db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: end})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, i.Close()) }()
+	for ok := i.First(); ok; ok = i.Next() {
+		value, err := i.ValueAndErr()
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, i.Close()) }()
-		for ok := i.First(); ok; ok = i.Next() {
-			value, err := i.ValueAndErr()
-			if err != nil {
-				return err
-			}
-			if err := visit(i.Key(), value); err != nil {
-				return err
-			}
+		if err := visit(i.Key(), value); err != nil {
+			return err
 		}
-		return i.Error()
-	})
+	}
+	return i.Error()
 }
 
 // state reads the state key.

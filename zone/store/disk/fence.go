@@ -4,7 +4,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -225,9 +224,6 @@ func isTable(name string) bool {
 	ext := path.Ext(name)
 	return ext == ".sst" || ext == ".blob"
 }
-
-// isLog reports whether name is that of one of the engine's logs.
-func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 
 // fencedFile is a file of the disk that can be written.
 type fencedFile struct {

@@ -106,19 +106,22 @@ func (d *Disk) Changes(ctx context.Context, from, to uint32) iter.Seq2[store.Cha
 			yield(store.Change{}, err)
 			return
 		}
-		for number := start; number < end; number++ {
+		for start < end {
 			if err := ctx.Err(); err != nil {
 				yield(store.Change{}, fmt.Errorf("store: changes: %w", err))
 				return
 			}
-			c, err := d.change(number)
+			list, err := d.changes(start, end)
 			if err != nil {
 				yield(store.Change{}, err)
 				return
 			}
-			if !yield(c, nil) {
-				return
+			for _, c := range list {
+				if !yield(c, nil) {
+					return
+				}
 			}
+			start += uint64(len(list))
 		}
 	}
 }
@@ -139,32 +142,54 @@ func (d *Disk) between(from, to uint32) (start, end uint64, err error) {
 	return start, end, nil
 }
 
-// change reads one change of the log.
-func (d *Disk) change(number uint64) (c store.Change, err error) {
-	key := appendChangeKey(nil, number)
+// changes reads one or more changes of the log, from start up to end at most. It
+// does not keep the engine for longer than that takes.
+func (d *Disk) changes(start, end uint64) ([]store.Change, error) {
+	// Small changes are read many at a time, as looking each up costs more
+	// than the rest.
+	const most, mostOctets = 64, 256 << 10
 	for {
 		d.mu.RLock()
 		e, closed := d.engine, d.closed
 		d.mu.RUnlock()
 		if closed {
-			return c, store.ErrClosed
+			return nil, store.ErrClosed
 		}
-		found, err := e.get(key, func(value []byte) (err error) {
-			c, err = decodeChange(value)
-			return err
+		var list []store.Change
+		octets := 0
+		err := e.scanBeside(appendChangeKey(nil, start), appendChangeKey(nil, min(end, start+most)), func(key, value []byte) error {
+			number, err := changeNumber(key)
+			if err != nil {
+				return err
+			}
+			if number != start+uint64(len(list)) {
+				return errEnough
+			}
+			c, err := decodeChange(value)
+			if err != nil {
+				return err
+			}
+			list = append(list, c)
+			if octets += len(value); octets > mostOctets {
+				return errEnough
+			}
+			return nil
 		})
 		switch {
 		case errors.Is(err, errEngineClosed):
 			// Another has taken its place.
 			continue
-		case err != nil:
-			return c, fmt.Errorf("store: changes: %w", err)
-		case !found:
-			return c, fmt.Errorf("%w: dropped meanwhile", store.ErrHistory)
+		case err != nil && !errors.Is(err, errEnough):
+			return nil, fmt.Errorf("store: changes: %w", err)
+		case len(list) == 0:
+			return nil, fmt.Errorf("%w: dropped meanwhile", store.ErrHistory)
 		}
-		return c, nil
+		return list, nil
 	}
 }
+
+// errEnough ends a scan early.
+var errEnough = errors.New("enough")
 
 // trimEvery is how many changes are removed from the log at once.
 const trimEvery = 256

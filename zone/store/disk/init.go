@@ -9,7 +9,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// initChunk is about how many octets Init writes at once.
+// initChunk is Options.chunk by default.
 const initChunk = 1 << 20
 
 // Init implements store.Store. It writes in pieces, the last of which makes
@@ -55,13 +55,17 @@ func (d *Disk) clean() error {
 	if d.engine != nil {
 		d.replace(nil)
 	}
-	if err := d.acknowledged.write(0); err != nil {
+	err := d.acknowledged.write(0)
+	if err == nil {
+		err = d.acknowledged.file.Sync()
+	}
+	if err != nil {
 		return err
 	}
 	if err := d.options.fs.RemoveAll(d.data()); err != nil {
 		return err
 	}
-	e, err := openEngine(d.options.fs, d.data(), true)
+	e, err := openEngine(&d.options, d.data(), true)
 	if err != nil {
 		return err
 	}
@@ -72,7 +76,7 @@ func (d *Disk) clean() error {
 
 // fill writes contents, then the state.
 func (d *Disk) fill(ctx context.Context, c store.Contents, s state) error {
-	w := filler{engine: d.engine, batch: d.engine.db.NewBatch(), ctx: ctx}
+	w := filler{engine: d.engine, batch: d.engine.db.NewBatch(), chunk: d.options.chunk, ctx: ctx}
 	defer func() { w.batch.Close() }()
 	var key, value []byte
 	var err error
@@ -107,11 +111,12 @@ func (d *Disk) fill(ctx context.Context, c store.Contents, s state) error {
 type filler struct {
 	engine *engine
 	batch  *pebble.Batch
+	chunk  int
 	ctx    context.Context
 }
 
 func (w *filler) set(key, value []byte) error {
-	if w.batch.Len() > initChunk {
+	if w.batch.Len() > w.chunk {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}

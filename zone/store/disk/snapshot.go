@@ -84,9 +84,11 @@ func openSnapshot(dir string, i identity) (s *Snapshot, again bool, err error) {
 	if err != nil {
 		return s, true, unusable(dir, err)
 	}
+	options := Options{Origin: i.origin}.withDefaults()
 	s.fs, err = takeFiles(data)
 	if err == nil {
-		s.engine, err = openEngineReadOnly(s.fs, data)
+		options.fs = s.fs
+		s.engine, err = openEngineReadOnly(&options, data)
 	}
 	after, changed := manifest(data)
 	again = changed != nil || !bytes.Equal(before, after)
@@ -96,7 +98,7 @@ func openSnapshot(dir string, i identity) (s *Snapshot, again bool, err error) {
 	if err != nil {
 		return s, again, unusable(dir, err)
 	}
-	d := Disk{dir: dir, options: Options{Origin: i.origin}.withDefaults(), identity: i}
+	d := Disk{dir: dir, options: options, identity: i}
 	acknowledged, unknown := decodeAcknowledged(b)
 	if err := d.recognize(s.engine, acknowledged, unknown); err != nil {
 		return s, false, err

@@ -1,0 +1,260 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestModes(t *testing.T) {
+	// The engine asks for 0666.
+	defer syscall.Umask(syscall.Umask(0))
+	base := filepath.Join(t.TempDir(), "databases")
+	dir := filepath.Join(base, "db")
+	s, err := Open(dir, Options{Origin: origin, memTable: smallTables})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	m := fillStore(t, s, 5)
+	script := newScript(1, 12<<10)
+	for range 20 {
+		list := script.commit(m.serial)
+		if err := s.Commit(context.Background(), list); err != nil {
+			t.Fatal(err)
+		}
+		m.apply(list)
+	}
+	files := 0
+	err = filepath.WalkDir(base, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		i, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		want := fs.FileMode(fileMode)
+		if e.IsDir() {
+			want = dirMode | fs.ModeDir
+		}
+		if err == nil && i.Mode() != want {
+			t.Errorf("%s has mode %v", path, i.Mode())
+		}
+		files++
+		return err
+	})
+	if err != nil || files < 8 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
+
+// snapshotOf returns the names and contents below dir, but for locks.
+func snapshotOf(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Name() == lockFile {
+			return err
+		}
+		contents, err := os.ReadFile(path)
+		b.WriteString(path + "\n" + string(contents) + "\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// What is not the zone's database is refused with its name and advice, and not
+// touched.
+func TestRefusedDirectories(t *testing.T) {
+	database := func(t *testing.T, dir string) {
+		s, err := Open(dir, Options{Origin: origin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fillStore(t, s, 3)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	identity := func(text string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			database(t, dir)
+			if err := os.WriteFile(filepath.Join(dir, identityFile), []byte(text), fileMode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, tc := range map[string]struct {
+		make   func(t *testing.T, dir string)
+		origin string
+		want   error
+		words  string
+	}{
+		"someone's files": {
+			make: func(t *testing.T, dir string) {
+				if err := os.WriteFile(filepath.Join(dir, "thesis.txt"), []byte("words"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: ErrForeign, words: "thesis.txt",
+		},
+		"another program's file of that name": {make: identity("Europe/Berlin\n"), want: ErrForeign, words: "move the directory away"},
+		"a file without format":               {make: identity(magic + "\n"), want: ErrForeign, words: "ZONE"},
+		"a file without zone":                 {make: identity(magic + "\nformat 1\nid 00\n"), want: ErrForeign, words: "ZONE"},
+		"a later format":                      {make: identity(magic + "\nformat 2\nzone example.test.\nid 00\n"), want: ErrFormat, words: "2, this release knows 1"},
+		"another zone":                        {make: database, origin: "other.test.", want: ErrOtherZone, words: "example.test., not other.test."},
+		"another database's identity":         {make: identity(magic + "\nformat 1\nzone example.test.\nid 00\n"), want: ErrDamaged, words: "data"},
+		"no identity": {
+			make: func(t *testing.T, dir string) {
+				database(t, dir)
+				if err := os.Remove(filepath.Join(dir, identityFile)); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: ErrForeign, words: "no file ZONE",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			tc.make(t, dir)
+			if tc.origin == "" {
+				tc.origin = origin
+			}
+			before := snapshotOf(t, dir)
+			s, err := Open(dir, Options{Origin: tc.origin})
+			if err == nil {
+				s.Close()
+			}
+			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.words) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("got %v", err)
+			}
+			if snapshotOf(t, dir) != before {
+				t.Error("it was changed")
+			}
+		})
+	}
+}
+
+func TestOpenWithoutOrigin(t *testing.T) {
+	if _, err := Open(t.TempDir(), Options{}); err == nil {
+		t.Error("opened")
+	}
+}
+
+// A file where the directory belongs, and one that cannot be made, are errors
+// of the system, not damage.
+func TestOpenNoDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, fileMode); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "below")} {
+		if _, err := Open(dir, Options{Origin: origin}); err == nil || errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
+func TestLockedByThisProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	s, err := Open(dir, Options{Origin: origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, dir + "/../db", link} {
+		_, err := Open(path, Options{Origin: origin})
+		if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(dir, Options{Origin: origin})
+	if err != nil {
+		t.Fatalf("after closing: %v", err)
+	}
+	again.Close()
+}
+
+func TestLockedByAnotherProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	s, err := Open(dir, killOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fillStore(t, s, 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), killDir+"="+dir)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	defer c.Process.Kill()
+	// Once it commits it has the lock.
+	var b [64]byte
+	for read := 0; read < 8; {
+		n, err := out.Read(b[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		read += n
+	}
+	_, err = Open(dir, killOptions)
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "pid "+strconv.Itoa(c.Process.Pid)) {
+		t.Errorf("got %v, the process is %d", err, c.Process.Pid)
+	}
+}
+
+func TestPath(t *testing.T) {
+	long := strings.Repeat("a.", 120) + "test."
+	seen := make(map[string]string)
+	for origin, want := range map[string]string{
+		"example.test.":              "example.test",
+		"Example.Test":               "example.test",
+		"2.0.192.in-addr.arpa.":      "2.0.192.in-addr.arpa",
+		"0/26.2.0.192.in-addr.arpa.": "0%2F26.2.0.192.in-addr.arpa",
+		`a\.b.test.`:                 "a%5C.b.test",
+		".":                          "@",
+		"@.":                         "%40",
+		"..":                         "%2E",
+		"_msdcs.example.test.":       "_msdcs.example.test",
+		long:                         "",
+		"b." + long:                  "",
+	} {
+		got := Path("base", origin)
+		if want != "" && got != filepath.Join("base", want) {
+			t.Errorf("%s: %s", origin, got)
+		}
+		if filepath.Dir(got) != "base" || len(filepath.Base(got)) > 255 {
+			t.Errorf("%s: %s", origin, got)
+		}
+		if other, ok := seen[got]; ok && !strings.EqualFold(strings.TrimSuffix(other, "."), strings.TrimSuffix(origin, ".")) {
+			t.Errorf("%s and %s are both %s", origin, other, got)
+		}
+		seen[got] = origin
+	}
+}
