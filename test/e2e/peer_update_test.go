@@ -417,8 +417,8 @@ func updateDifference(m *dns.Msg, ours, bind int) string {
 	if ours == dns.RcodeRefused && bind == dns.RcodeNotAuth && m.Question[0].Name == "elsewhere.test." {
 		return "CoreDNS refuses what is about a zone that none of its server blocks is for, where BIND says NOTAUTH"
 	}
-	if ours == dns.RcodeRefused && bind != dns.RcodeSuccess && m.Question[0].Qclass != dns.ClassINET {
-		return "CoreDNS refuses what is about another class, where BIND says FORMERR or NOTIMP"
+	if ours == dns.RcodeFormatError && bind != dns.RcodeSuccess && m.Question[0].Qclass == dns.ClassCHAOS {
+		return "an UPDATE of class CH is FORMERR, where BIND says NOTIMP"
 	}
 	return ""
 }
