@@ -39,6 +39,7 @@ if [ "${1:-}" != run ]; then
 	missing /usr/include/stdlib.h libc6-dev
 	missing named bind9
 	missing file file
+	missing faketime faketime # clients and KDCs whose clocks are off
 	missing git git
 	missing ip iproute2 # nodes: namespaces with a network of their own
 	missing ps procps

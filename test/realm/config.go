@@ -39,9 +39,19 @@ func (r *Realm) clientConfig(enctypes []Enctype) string {
 	if slices.Contains(enctypes, RC4) {
 		b.WriteString("  allow_weak_crypto = true\n  allow_rc4 = true\n")
 	}
-	fmt.Fprintf(&b, "[realms]\n  %s = {\n    kdc = %s\n  }\n[domain_realm]\n", r.config.Name, loopback.Address(r.port))
-	for _, domain := range r.config.Domains {
-		fmt.Fprintf(&b, "  .%s = %s\n  %s = %s\n", domain, r.config.Name, domain, r.config.Name)
+	known := append([]*Realm{r}, r.others()...)
+	b.WriteString("[realms]\n")
+	for _, k := range known {
+		fmt.Fprintf(&b, "  %s = {\n    kdc = %s\n  }\n", k.config.Name, loopback.Address(k.port))
+	}
+	b.WriteString("[domain_realm]\n")
+	for _, k := range known {
+		for _, domain := range k.config.Domains {
+			fmt.Fprintf(&b, "  .%s = %s\n  %s = %s\n", domain, k.config.Name, domain, k.config.Name)
+		}
+	}
+	if r.config.Capaths != "" {
+		fmt.Fprintf(&b, "[capaths]\n%s\n", r.config.Capaths)
 	}
 	return b.String()
 }
@@ -58,12 +68,14 @@ func (r *Realm) writeConfig() error {
     master_key_type = aes256-cts-hmac-sha1-96
     supported_enctypes = %[4]s
     max_life = %[5]ds
+    reject_bad_transit = %[6]t
   }
 [logging]
   kdc = FILE:%[3]s/kdc.log
   admin_server = FILE:%[3]s/kadmin.log
   default = FILE:%[3]s/krb5.log
-`, loopback.Address(r.port), r.config.Name, r.dir, saltedNames(r.config.Enctypes), int(r.config.Lifetime.Seconds()))
+`, loopback.Address(r.port), r.config.Name, r.dir, saltedNames(r.config.Enctypes), int(r.config.Lifetime.Seconds()),
+		!r.config.BadTransit)
 	for name, text := range map[string]string{
 		"kdc.conf":  kdc,
 		"krb5.conf": r.clientConfig(r.config.Enctypes),

@@ -33,6 +33,10 @@ type Config struct {
 	Enctypes []Enctype     // that the KDC issues; default AES
 	Lifetime time.Duration // of tickets; default 24 hours
 	Domains  []string      // DNS domains whose hosts are in the realm; default the realm's name in lower case
+
+	Clock      time.Duration // by how much the KDC's clock is ahead; negative is behind
+	Capaths    string        // lines of that section of krb5.conf, for the KDC and the clients
+	BadTransit bool          // issue tickets to clients that came through realms which Capaths does not allow
 }
 
 // Realm is a running Kerberos realm. Its methods are safe for concurrent use.
@@ -45,6 +49,7 @@ type Realm struct {
 
 	mu     sync.Mutex // one kadmin.local at a time, and the fields below
 	caches int
+	known  []*Realm // whose KDCs clients find
 }
 
 // Start makes a realm and starts its KDC. The realm ends with the context, or by [Realm.Stop].
@@ -110,6 +115,13 @@ func (r *Realm) startKDC(ctx context.Context) error {
 	}
 	cmd := exec.Command(path, "-n", "-r", r.config.Name)
 	cmd.Env = r.adminEnv()
+	if r.config.Clock != 0 {
+		clock, err := Clock(r.config.Clock)
+		if err != nil {
+			return err
+		}
+		cmd.Env = append(cmd.Env, clock...)
+	}
 	cmd.Dir = r.dir
 	r.kdc, err = process.Start(cmd)
 	if err != nil {
@@ -195,6 +207,17 @@ func (r *Realm) ChangeKeys(name string, enctypes ...Enctype) error {
 		enctypes = r.config.Enctypes
 	}
 	return r.kadmin(fmt.Sprintf("cpw -randkey -e %q %q", saltedNames(enctypes), name))
+}
+
+// SessionTypes narrows the encryption types of the session keys in tickets for a principal.
+func (r *Realm) SessionTypes(name string, enctypes ...Enctype) error {
+	return r.kadmin(fmt.Sprintf("setstr %q session_enctypes %q", name, names(enctypes, "")))
+}
+
+// ChangeKeysInto does what an administrator's "ktadd" does: it gives a principal new keys of all encryption types that
+// the realm issues under the next key version, and adds them to a keytab file, in place.
+func (r *Realm) ChangeKeysInto(path, name string) error {
+	return r.kadmin(fmt.Sprintf("ktadd -k %q -e %q %q", r.path(path), saltedNames(r.config.Enctypes), name))
 }
 
 // Keytab adds the principals' present keys to a keytab file, and returns the file's path: the given one, relative to
