@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -40,6 +43,16 @@ func keytabOf(t *testing.T, r *realm.Realm, principals ...string) string {
 	t.Helper()
 	path, err := r.Keytab(filepath.Join(t.TempDir(), "dns.keytab"), principals...)
 	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// realmFile writes a file that a Corefile can name.
+func realmFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -88,7 +101,9 @@ func refusedHandshake(t *testing.T, address netip.AddrPort, who login, service s
 // awaitLine waits until the server has said a line with all of the parts in it.
 func awaitLine(t *testing.T, log *process.Output, from int, parts ...string) {
 	t.Helper()
-	err := log.Wait(testContext(t), from, func(text string) bool {
+	ctx, cancel := context.WithTimeout(testContext(t), 20*time.Second)
+	defer cancel()
+	err := log.Wait(ctx, from, func(text string) bool {
 		for line := range strings.Lines(text) {
 			all := strings.HasSuffix(line, "\n")
 			for _, part := range parts {
