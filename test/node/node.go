@@ -115,13 +115,19 @@ func (n *Node) RemoveAddress(ctx context.Context, address netip.Prefix) error {
 // Host is the node's name with its domain.
 func (n *Node) Host() string { return n.host }
 
+// searchPath leaves out what this process's user has installed for himself.
+const searchPath = "/usr/sbin:/usr/bin:/sbin:/bin"
+
 // Command is a program that [Node.Output] or [Node.Start] is to run on the node. The environment is what root would
 // have after logging in there, without what this process has in its own.
 func (n *Node) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program, args...)
-	if path, err := process.LookPath(program); err == nil { // otherwise running it says so
-		cmd.Path, cmd.Err = path, nil
+	for dir := range strings.SplitSeq(searchPath, ":") {
+		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil { // otherwise running it says so
+			program = path
+			break
+		}
 	}
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = "/"
 	cmd.Env = n.Env()
 	return cmd
@@ -130,8 +136,7 @@ func (n *Node) Command(ctx context.Context, program string, args ...string) *exe
 // Env is the environment of [Node.Command].
 func (n *Node) Env() []string {
 	return []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"HOME=/root", "LANG=C.UTF-8", "KRB5CCNAME=FILE:/run/krb5cc", "TMPDIR=/run/tmp",
+		"PATH=" + searchPath, "HOME=/root", "LANG=C.UTF-8", "KRB5CCNAME=FILE:/run/krb5cc", "TMPDIR=/run/tmp",
 	}
 }
 
