@@ -33,7 +33,10 @@ type endpoint struct {
 	current atomic.Pointer[server] // nil before the first server and after the last
 	busy    atomic.Int64           // UDP requests in flight
 	readers atomic.Int64           // goroutines that read packets, or wait for their turn to
-	reading sync.Mutex             // held to read packets if they are wrapped: CoreDNS's wrapper expects one reader
+	idle    atomic.Int64           // goroutines that have served and wait until they are needed
+	needed  chan struct{}
+	quit    chan struct{} // closed by quiesce
+	reading sync.Mutex    // held to read packets if they are wrapped: CoreDNS's wrapper expects one reader
 
 	// Guarded by the registry.
 	next    *server // has claimed the endpoint
@@ -58,6 +61,8 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 	e := &endpoint{
 		packets:     packets,
 		streams:     streams,
+		needed:      make(chan struct{}),
+		quit:        make(chan struct{}),
 		connections: make(map[*connection]bool),
 	}
 	if udp, ok := packets.(*net.UDPConn); ok {
@@ -102,6 +107,7 @@ func (e *endpoint) quiesce() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closing = true
+	close(e.quit)
 	e.streams.Close()
 	e.packets.SetReadDeadline(longAgo)
 	for c := range e.connections {

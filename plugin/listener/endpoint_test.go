@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +106,85 @@ func TestTooManyRequests(t *testing.T) {
 	eventually(t, "the drop is counted", func() bool { return counts.get("busy") == before+1 })
 	e.busy.Add(-maxInFlight)
 	answersAll(t, port, "a unsigned")
+}
+
+// A goroutine that is not needed at the socket is at no moment counted there: the last ones that are would see it, start
+// nobody in their place, and leave the socket to one that goes idle.
+func TestNotNeededNotCounted(t *testing.T) {
+	e := &endpoint{needed: make(chan struct{}), quit: make(chan struct{})}
+	e.readers.Store(maxReaders)
+	close(e.quit) // those who would wait return
+	var returning sync.WaitGroup
+	var over atomic.Bool
+	returning.Go(func() {
+		for range 500_000 {
+			if e.rejoin() {
+				t.Error("needed although there are enough")
+				break
+			}
+		}
+		over.Store(true)
+	})
+	for !over.Load() {
+		if n := e.readers.Load(); n != maxReaders {
+			t.Errorf("%d counted", n)
+			break
+		}
+	}
+	returning.Wait()
+}
+
+// The last one at the socket does not leave it to nobody.
+func TestSomebodyReads(t *testing.T) {
+	e := &endpoint{needed: make(chan struct{}), quit: make(chan struct{})}
+	defer close(e.quit)
+	e.readers.Store(2)
+	if e.depart() {
+		t.Error("a goroutine is started although another one is there")
+	}
+	if !e.depart() || e.readers.Load() != 1 {
+		t.Errorf("the last one left: %d count", e.readers.Load())
+	}
+	e.readers.Store(maxReaders)
+	back := make(chan bool)
+	go func() { back <- e.rejoin() }()
+	eventually(t, "somebody is idle", func() bool { return e.idle.Load() == 1 })
+	e.readers.Store(1)
+	// Idle is counted a moment before it waits.
+	if e.depart() {
+		t.Log("started before the idle one was waiting")
+		e.needed <- struct{}{}
+	}
+	if !<-back || e.readers.Load() != 1 {
+		t.Errorf("the idle one did not take its place: %d count", e.readers.Load())
+	}
+}
+
+// Requests that take their time hold up nobody, and those who worked on them are there for the next.
+func TestSlowRequests(t *testing.T) {
+	port := freePort(t)
+	start(t, probing(port, "a"))
+	e := sockets.endpoints[endpointKey{"dns://" + local(port), 0}]
+	for range 3 {
+		const slow = 50
+		var waiting sync.WaitGroup
+		for range slow {
+			waiting.Go(func() { ask(t, "udp", local(port), query("hold.example.org.", dns.TypeTXT)) })
+			<-entered
+		}
+		answersAll(t, port, "a unsigned")
+		for range slow {
+			held <- struct{}{}
+		}
+		waiting.Wait()
+		eventually(t, "all goroutines wait for the next request", func() bool {
+			n := e.readers.Load()
+			return n >= 1 && n <= maxReaders && e.readers.Load()+e.idle.Load() >= slow && e.busy.Load() == 0
+		})
+	}
+	if n := e.readers.Load() + e.idle.Load(); n > 60 {
+		t.Errorf("%d goroutines after at most 51 requests at once", n)
+	}
 }
 
 // Messages of one connection may come in any pieces, and several at once.

@@ -24,8 +24,12 @@ const (
 	// those who do.
 	maxUnproven = maxInFlight / 2
 
-	// maxReaders is the number of goroutines per socket that wait for the next UDP request.
-	maxReaders = 64
+	// maxReaders is the number of goroutines per socket that are at it for the next UDP request, each with a buffer.
+	maxReaders = 2
+
+	// maxIdle is the number of goroutines per socket that wait until they are needed there. It is enough for the bursts
+	// in which many requests at once wait for the socket to take their answer.
+	maxIdle = 256
 )
 
 // buffers holds *[]byte of maxMessage octets, for reading and for packing.
@@ -78,16 +82,51 @@ func (e *endpoint) servePackets() {
 			s.requests.leave()
 			continue
 		}
-		if e.readers.Add(-1) == 0 {
-			e.readers.Add(1)
+		if e.depart() {
 			go e.servePackets()
 		}
 		e.servePacket(x, buffer, n, as)
 		x = nil
-		if e.readers.Add(1) > maxReaders {
-			e.readers.Add(-1)
+		if !e.rejoin() {
 			return
 		}
+	}
+}
+
+// depart counts a goroutine out of those that read packets. If it was the last one it wakes an idle one, or reports that
+// a new one has to be started, which is counted already.
+func (e *endpoint) depart() (start bool) {
+	if e.readers.Add(-1) > 0 {
+		return false
+	}
+	e.readers.Add(1)
+	select {
+	case e.needed <- struct{}{}:
+		return false
+	default: // nobody is idle
+		return true
+	}
+}
+
+// rejoin takes a goroutine back to those that read packets, at once or when it is needed there. It reports false if it
+// is to end. The same few goroutines do most of the work that way, and the stacks of the others stay out of the
+// processor's caches.
+func (e *endpoint) rejoin() bool {
+	// Never count to more than there are: the last ones to depart would leave the socket to somebody who goes idle.
+	for n := e.readers.Load(); n < maxReaders; n = e.readers.Load() {
+		if e.readers.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	defer e.idle.Add(-1)
+	if e.idle.Add(1) > maxIdle {
+		return false
+	}
+	select {
+	case <-e.needed: // whoever says so has counted this goroutine in readers
+		return true
+	case <-e.quit:
+		return false
 	}
 }
 
