@@ -115,6 +115,62 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkRecovery measures opening a database whose process was killed, with
+// as much in the log as can be.
+func BenchmarkRecovery(b *testing.B) {
+	dir := makeDatabase(b, 10_000)
+	for range b.N {
+		b.StopTimer()
+		s, err := Open(dir, Options{Origin: origin})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for logged := int64(0); logged < memTableSize/2; {
+			var changes []store.Change
+			for i := range uint32(256) {
+				changes = append(changes, bump(s.state.serial+i, i))
+			}
+			if err := s.Commit(context.Background(), changes); err != nil {
+				b.Fatal(err)
+			}
+			logged += 256 * 400
+		}
+		abandon(s)
+		b.StartTimer()
+		if s, err = Open(dir, Options{Origin: origin}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		s.Close()
+		b.StartTimer()
+	}
+}
+
+// BenchmarkBareLog measures what no store can beat on this disk: appending the
+// octets of a change, or several, to a file and syncing it.
+func BenchmarkBareLog(b *testing.B) {
+	for _, batch := range []int{1, 16, 256} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			f, err := vfs.Default.Create(filepath.Join(b.TempDir(), "log"), vfs.WriteCategoryUnspecified)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer f.Close()
+			octets := make([]byte, 400*batch)
+			b.ResetTimer()
+			for range b.N {
+				if _, err := f.Write(octets); err != nil {
+					b.Fatal(err)
+				}
+				if err := f.SyncData(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "updates/s")
+		})
+	}
+}
+
 // BenchmarkApply measures dynamic updates through a zone, by so many clients
 // that wait for each answer.
 func BenchmarkApply(b *testing.B) {

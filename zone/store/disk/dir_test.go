@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,52 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 )
-
-func TestModes(t *testing.T) {
-	// The engine asks for 0666.
-	defer syscall.Umask(syscall.Umask(0))
-	base := filepath.Join(t.TempDir(), "databases")
-	dir := filepath.Join(base, "db")
-	s, err := Open(dir, Options{Origin: origin, memTable: smallTables})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	m := fillStore(t, s, 5)
-	script := newScript(1, 12<<10)
-	for range 20 {
-		list := script.commit(m.serial)
-		if err := s.Commit(context.Background(), list); err != nil {
-			t.Fatal(err)
-		}
-		m.apply(list)
-	}
-	files := 0
-	err = filepath.WalkDir(base, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		i, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		want := fs.FileMode(fileMode)
-		if e.IsDir() {
-			want = dirMode | fs.ModeDir
-		}
-		if err == nil && i.Mode() != want {
-			t.Errorf("%s has mode %v", path, i.Mode())
-		}
-		files++
-		return err
-	})
-	if err != nil || files < 8 {
-		t.Errorf("%d files, %v", files, err)
-	}
-}
 
 // snapshotOf returns the names and contents below dir, but for locks.
 func snapshotOf(t *testing.T, dir string) string {

@@ -81,8 +81,10 @@ func (e *engine) options(memTable uint64) *pebble.Options {
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: 3,
 		MaxOpenFiles:                openFiles,
-		FormatMajorVersion:          engineFormat,
-		Logger:                      logger{e},
+		// Waiting for compactions would help reads, of which there are few.
+		L0StopWritesThreshold: 64,
+		FormatMajorVersion:    engineFormat,
+		Logger:                logger{e},
 		EventListener: &pebble.EventListener{
 			BackgroundError: e.background,
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { e.corrupt(fmt.Errorf("%s: %w", i.Path, i.Details)) },

@@ -148,7 +148,7 @@ func (d *Disk) changes(start, end uint64) ([]store.Change, error) {
 	// Small changes are read many at a time, as looking each up costs more
 	// than the rest.
 	const most, mostOctets = 64, 256 << 10
-	for {
+	for again := false; ; again = true {
 		d.mu.RLock()
 		e, closed := d.engine, d.closed
 		d.mu.RUnlock()
@@ -178,6 +178,11 @@ func (d *Disk) changes(start, end uint64) ([]store.Change, error) {
 		switch {
 		case errors.Is(err, errEngineClosed):
 			// Another has taken its place.
+			continue
+		case err != nil && !errors.Is(err, errEnough) && !again && e.fence.failure() != nil:
+			// Another is about to, and has removed a file.
+			d.writing.Lock()
+			d.writing.Unlock()
 			continue
 		case err != nil && !errors.Is(err, errEnough):
 			return nil, fmt.Errorf("store: changes: %w", err)

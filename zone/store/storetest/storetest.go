@@ -32,6 +32,7 @@ func Run(t *testing.T, make func(t *testing.T) Opener) {
 		{"InitWithoutRecords", testInitEmptyOwners},
 		{"Commit", testCommit},
 		{"CommitMany", testCommitMany},
+		{"CommitLarge", testCommitLarge},
 		{"TTLReplaced", testTTL},
 		{"Idempotent", testIdempotent},
 		{"Names", testNames},
@@ -42,6 +43,7 @@ func Run(t *testing.T, make func(t *testing.T) Opener) {
 		{"ChangesOutOfReach", testChangesOutOfReach},
 		{"ChangesSurvive", testChangesSurvive},
 		{"ChangesWhileCommitting", testChangesWhileCommitting},
+		{"ChangesWhileClosing", testChangesWhileClosing},
 		{"Cancelled", testCancelled},
 		{"VisitorError", testVisitorError},
 		{"Closed", testClosed},
@@ -259,6 +261,33 @@ func testCommitMany(t *testing.T, opener Opener) {
 	expect(t, s, 5, []store.Record{a}, nil)
 }
 
+// testCommitLarge commits, in one, more than any buffer will hold.
+func testCommitLarge(t *testing.T, opener Opener) {
+	s := open(t, opener)
+	fill(t, s, 1)
+	var list []store.Change
+	var records []store.Record
+	for i := range uint32(60) {
+		var added []store.Record
+		for j := range 2 {
+			data := make([]byte, 30_000)
+			data[0], data[1] = byte(i), byte(j)
+			added = append(added, store.Record{Name: "large.example.test.", Type: 65280, Class: 1, TTL: 5, Data: data})
+		}
+		list = append(list, change(i+1, nil, added))
+		records = append(records, added...)
+	}
+	commit(t, s, list...)
+	expect(t, s, 61, records, nil)
+	s = reopen(t, s, opener)
+	expect(t, s, 61, records, nil)
+	got, err := changes(s, 1, 61)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareChanges(t, got, list)
+}
+
 func testTTL(t *testing.T, opener Opener) {
 	s := open(t, opener)
 	old := address("a.example.test.", 1)
@@ -465,6 +494,46 @@ func testChangesWhileCommitting(t *testing.T, opener Opener) {
 		commit(t, s, change(i+2, nil, nil))
 	}
 	close(stop)
+	readers.Wait()
+}
+
+// testChangesWhileClosing ends the store beside its readers. They may see the
+// rest, or that it is closed.
+func testChangesWhileClosing(t *testing.T, opener Opener) {
+	s := open(t, opener)
+	fill(t, s, 1)
+	var all []store.Change
+	for i := range uint32(90) {
+		all = append(all, change(i+1, nil, nil))
+	}
+	commit(t, s, all...)
+	var readers sync.WaitGroup
+	begun := make(chan struct{}, 4)
+	for range 4 {
+		readers.Go(func() {
+			for first := true; ; first = false {
+				list, err := changes(s, 1, 91)
+				if err != nil && !errors.Is(err, store.ErrClosed) {
+					t.Errorf("%v", err)
+				}
+				if err == nil && len(list) != len(all) {
+					t.Errorf("%d changes without an error", len(list))
+				}
+				if first {
+					begun <- struct{}{}
+				}
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	for range 4 {
+		<-begun
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
 	readers.Wait()
 }
 
