@@ -77,18 +77,19 @@ func newDomain(ctx context.Context) (*domain, error) {
 	}
 	for _, step := range []func(context.Context) error{d.addServers, d.provision, d.addAccounts, d.exportKeytab, d.start} {
 		if err := step(ctx); err != nil {
-			d.close()
-			return nil, err
+			return nil, errors.Join(err, d.close())
 		}
 	}
 	return d, nil
 }
 
-func (d *domain) close() {
+// close ends the domain, and reports what the race detector found in the server. It may be called more than once.
+func (d *domain) close() (err error) {
 	if d.dns != nil {
-		_ = d.dns.Stop() // serve's caller has asked before
+		err = d.dns.Stop()
 	}
 	d.network.Close()
+	return err
 }
 
 func (d *domain) addServers(ctx context.Context) (err error) {

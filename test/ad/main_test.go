@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	// Whatever ends the tests, nothing of them stays behind.
 	cleanUp := sync.OnceFunc(func() {
 		if shared.domain != nil {
-			shared.domain.close()
+			_ = shared.domain.close() // who wants to know has asked before
 		}
 		// Programs that are just being killed may still write there.
 		again := time.NewTicker(20 * time.Millisecond)
@@ -54,7 +54,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "ad:", err)
 	} else {
 		status = m.Run()
-		if err := tested.Print("ad"); err != nil {
+		if err := errors.Join(shared.domain.close(), tested.Print("ad")); err != nil {
 			fmt.Fprintln(os.Stderr, "ad:", err)
 			status = 1
 		}

@@ -154,13 +154,19 @@ func (n *Node) Start(cmd *exec.Cmd) (p *process.Process, err error) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setsid = true
-	n.inside.do(func() { p, err = process.StartGuarded(cmd) })
+	err = n.inside.do(func() (err error) {
+		p, err = process.StartGuarded(cmd)
+		return err
+	})
 	return p, err
 }
 
 // Dial opens a connection from the node.
 func (n *Node) Dial(network, address string) (conn net.Conn, err error) {
-	n.inside.do(func() { conn, err = net.Dial(network, address) })
+	err = n.inside.do(func() (err error) {
+		conn, err = net.Dial(network, address)
+		return err
+	})
 	return conn, err
 }
 
@@ -170,44 +176,44 @@ func (n *Node) Path(path string) string {
 }
 
 // WriteFile writes a file on the node, in place of what may be there, which may be a link to elsewhere.
-func (n *Node) WriteFile(path, text string, mode fs.FileMode) (err error) {
-	n.inside.do(func() {
-		if err = os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return
+func (n *Node) WriteFile(path, text string, mode fs.FileMode) error {
+	return n.inside.do(func() error {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
 		}
-		if err = os.RemoveAll(path); err == nil {
-			err = os.WriteFile(path, []byte(text), mode)
+		if err := os.RemoveAll(path); err != nil {
+			return err
 		}
+		return os.WriteFile(path, []byte(text), mode)
 	})
-	return err
 }
 
 // ReadFile reads a file of the node.
 func (n *Node) ReadFile(path string) (text string, err error) {
-	n.inside.do(func() {
-		var b []byte
-		b, err = os.ReadFile(path)
+	err = n.inside.do(func() error {
+		b, err := os.ReadFile(path)
 		text = string(b)
+		return err
 	})
 	return text, err
 }
 
 // Remove removes files of the node.
-func (n *Node) Remove(patterns ...string) (err error) {
-	n.inside.do(func() {
+func (n *Node) Remove(patterns ...string) error {
+	return n.inside.do(func() error {
 		for _, pattern := range patterns {
-			var paths []string
-			if paths, err = filepath.Glob(pattern); err != nil {
-				return
+			paths, err := filepath.Glob(pattern)
+			if err != nil {
+				return err
 			}
 			for _, path := range paths {
-				if err = os.RemoveAll(path); err != nil {
-					return
+				if err := os.RemoveAll(path); err != nil {
+					return err
 				}
 			}
 		}
+		return nil
 	})
-	return err
 }
 
 // Close ends the node and all that runs on it. It may be called more than once.
@@ -230,9 +236,8 @@ func output(inside *thread, cmd *exec.Cmd) (string, error) {
 	return text.String(), err
 }
 
-func run(inside *thread, cmd *exec.Cmd) (err error) {
-	inside.do(func() { err = cmd.Start() })
-	if err != nil {
+func run(inside *thread, cmd *exec.Cmd) error {
+	if err := inside.do(cmd.Start); err != nil {
 		return err
 	}
 	return cmd.Wait()

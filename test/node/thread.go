@@ -3,6 +3,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -28,12 +29,16 @@ var (
 // that it opens, is there as well.
 type thread struct {
 	work chan func()
+	over chan struct{} // closed when it is to end
 	ends sync.Once
 }
 
+// errEnded means that the node or network has been closed.
+var errEnded = errors.New("the node has been closed")
+
 // enter starts a thread in namespaces of the process.
 func enter(pid int, namespaces ...namespace) (*thread, error) {
-	t := &thread{work: make(chan func())}
+	t := &thread{work: make(chan func()), over: make(chan struct{})}
 	entered := make(chan error)
 	go func() {
 		// Never unlocked: the thread ends with the goroutine, nobody else gets to run in the namespaces.
@@ -43,8 +48,13 @@ func enter(pid int, namespaces ...namespace) (*thread, error) {
 		if err != nil {
 			return
 		}
-		for f := range t.work {
-			f()
+		for {
+			select {
+			case f := <-t.work:
+				f()
+			case <-t.over:
+				return
+			}
 		}
 	}()
 	return t, <-entered
@@ -71,15 +81,16 @@ func setNamespaces(pid int, namespaces []namespace) error {
 	return nil
 }
 
-// do runs a function there and waits for it.
-func (t *thread) do(f func()) {
-	done := make(chan struct{})
-	t.work <- func() {
-		defer close(done)
-		f()
+// do runs a function there, waits for it, and returns its error.
+func (t *thread) do(f func() error) error {
+	done := make(chan error, 1)
+	select {
+	case t.work <- func() { done <- f() }:
+		return <-done
+	case <-t.over:
+		return errEnded
 	}
-	<-done
 }
 
-// end ends the thread, and with it the programs that it started. Nothing may be asked of it any more.
-func (t *thread) end() { t.ends.Do(func() { close(t.work) }) }
+// end ends the thread. It may be called more than once.
+func (t *thread) end() { t.ends.Do(func() { close(t.over) }) }
