@@ -187,7 +187,7 @@ func TestTornLog(t *testing.T) {
 		return b
 	}
 	random := rand.New(rand.NewPCG(4, 4))
-	step := pace(13)
+	step := pace(29)
 	for what, tail := range map[string]func(size int) []byte{
 		"nothing": func(int) []byte { return nil },
 		"zeros":   func(size int) []byte { return rest(size, func([]byte) {}) },
@@ -228,7 +228,7 @@ func TestTornLog(t *testing.T) {
 
 // A flipped bit anywhere makes a database be refused, or does no harm.
 func TestFlippedBits(t *testing.T) {
-	step := pace(17)
+	step := pace(53)
 	flip := func(t *testing.T, dir string, i image) {
 		refused, harmless := 0, 0
 		for name, contents := range i.files {
