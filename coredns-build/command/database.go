@@ -28,7 +28,7 @@ func addDatabaseFlags(flags *flag.FlagSet) databaseFlags {
 // find returns the directory of one zone's database.
 func (f databaseFlags) find(origin string) (string, error) {
 	if *f.directory != "" {
-		return corefile.DatabaseDirectory(*f.directory, origin), nil
+		return disk.Path(*f.directory, origin), nil
 	}
 	servers, err := corefile.ReadFile(*f.conf)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
@@ -46,7 +45,7 @@ func TestDumpAndLoad(t *testing.T) {
 	}
 
 	// The server runs, and takes updates.
-	database, err := disk.Open(corefile.DatabaseDirectory(directory, "example.test"), disk.Options{Origin: "example.test."})
+	database, err := disk.Open(disk.Path(directory, "example.test"), disk.Options{Origin: "example.test."})
 	if err != nil {
 		t.Fatal(err)
 	}

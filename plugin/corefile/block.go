@@ -3,7 +3,6 @@ package corefile
 import (
 	"fmt"
 	"maps"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // Block is one gsstsig block as written in the Corefile, checked for form but with no file opened.
@@ -57,17 +57,7 @@ func (b *Block) Mode(origin string) policy.Mode {
 }
 
 // DatabaseOf is the directory of one zone's database, below Database.
-func (b *Block) DatabaseOf(origin string) string { return DatabaseDirectory(b.Database, origin) }
-
-// DatabaseDirectory is where below dir the database of a zone lies. Names may hold what a path may not, such as the
-// slash of a classless reverse zone (RFC 2317).
-func DatabaseDirectory(dir, origin string) string {
-	name := strings.TrimSuffix(dns.CanonicalName(origin), ".")
-	if name == "" {
-		name = "@"
-	}
-	return filepath.Join(dir, url.PathEscape(name))
-}
+func (b *Block) DatabaseOf(origin string) string { return disk.Path(b.Database, origin) }
 
 // limits are the words of the limit property.
 var limits = map[string]func(*Block) *int{
