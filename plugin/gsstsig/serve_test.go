@@ -311,6 +311,11 @@ func TestReload(t *testing.T) {
 	}
 	want(t, "after a bad Corefile", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
 
+	noSeed := strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nfile /nonexistent example.test", 1)
+	if err := s.reload(noSeed); err == nil {
+		t.Fatal("a Corefile without its seed was taken")
+	}
+
 	for i := range 3 {
 		if err := s.reload(smallCorefile + fmt.Sprintf("# %d\n", i)); err != nil {
 			t.Fatal(err)

@@ -33,10 +33,21 @@ func (b *block) openZone(service *Service, origin, memoryKey string, addresses [
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", origin, err)
 	}
-	if found {
-		z.Configure(service.Limits, service.Tombstones)
+	if !found {
+		return z, nil
+	}
+	if place == inMemory {
+		// The next start is going to need the seed: one that is missing or broken is told now, while something runs.
+		source, seed := service.Seed(origin, addresses)
+		if _, err := seed(); err != nil {
+			return nil, err
+		}
+		log.Infof("zone %s: kept over the reload, serial %d, updates %s; %s was not read into it",
+			origin, z.Snapshot().Serial(), service.Mode(origin), source)
+	} else {
 		log.Infof("zone %s: kept over the reload, serial %d, updates %s", origin, z.Snapshot().Serial(), service.Mode(origin))
 	}
+	z.Configure(service.Limits, service.Tombstones)
 	return z, nil
 }
 
