@@ -34,7 +34,7 @@ type Config struct {
 	Lifetime time.Duration // of tickets; default 24 hours
 	Domains  []string      // DNS domains whose hosts are in the realm; default the realm's name in lower case
 
-	Clock      time.Duration // by how much the KDC's clock is ahead; negative is behind
+	Clock      time.Duration // by how much the clock of the KDC, and of CCache and Ticket, is ahead; negative is behind
 	Capaths    string        // lines of that section of krb5.conf, for the KDC and the clients
 	BadTransit bool          // issue tickets to clients that came through realms which Capaths does not allow
 }
@@ -115,13 +115,11 @@ func (r *Realm) startKDC(ctx context.Context) error {
 	}
 	cmd := exec.Command(path, "-n", "-r", r.config.Name)
 	cmd.Env = r.adminEnv()
-	if r.config.Clock != 0 {
-		clock, err := Clock(r.config.Clock)
-		if err != nil {
-			return err
-		}
-		cmd.Env = append(cmd.Env, clock...)
+	clock, err := Clock(r.config.Clock)
+	if err != nil {
+		return err
 	}
+	cmd.Env = append(cmd.Env, clock...)
 	cmd.Dir = r.dir
 	r.kdc, err = process.Start(cmd)
 	if err != nil {
@@ -237,6 +235,15 @@ func (r *Realm) Keytab(path string, principals ...string) (string, error) {
 // CCache gets a ticket-granting ticket for the principal, by a keytab made for the purpose, and returns the path of a
 // new credential cache. Encryption types name those that the client permits, as for [Realm.Config].
 func (r *Realm) CCache(principal string, enctypes ...Enctype) (string, error) {
+	return r.CCacheAt(r.config.Clock, principal, enctypes...)
+}
+
+// CCacheAt is CCache on a machine whose clock is ahead, or behind where negative.
+func (r *Realm) CCacheAt(ahead time.Duration, principal string, enctypes ...Enctype) (string, error) {
+	clock, err := Clock(ahead)
+	if err != nil {
+		return "", err
+	}
 	r.mu.Lock()
 	r.caches++
 	n := r.caches
@@ -250,7 +257,7 @@ func (r *Realm) CCache(principal string, enctypes ...Enctype) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = r.runWith(clientEnv(config, cache), "kinit", "", "-k", "-t", keytab, principal+"@"+r.config.Name)
+	_, err = r.runWith(append(clientEnv(config, cache), clock...), "kinit", "", "-k", "-t", keytab, principal+"@"+r.config.Name)
 	if err != nil {
 		return "", err
 	}
@@ -281,7 +288,11 @@ func (r *Realm) Ticket(cache, service string, enctypes ...Enctype) (Ticket, erro
 		return Ticket{}, err
 	}
 	name := service + "@" + r.config.Name
-	if _, err := r.runWith(env, "kvno", "", "-q", name); err != nil {
+	clock, err := Clock(r.config.Clock)
+	if err != nil {
+		return Ticket{}, err
+	}
+	if _, err := r.runWith(append(env, clock...), "kvno", "", "-q", name); err != nil {
 		return Ticket{}, err
 	}
 	list, err := r.runWith(env, "klist", "", "-e", cache)
