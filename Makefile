@@ -1,4 +1,4 @@
-# Targets: run, test, coredns, bench, bench-go, bench-peers, lint, fuzz, clean. The README says what they are for.
+# Targets: run, test, coredns, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The README says what they are for.
 
 SHELL       := /bin/bash
 BINARY      ?= coredns
@@ -10,10 +10,12 @@ COUNT       ?= 1
 # "quick" for shorter rounds, and more arguments for the comparison with other servers, such as -only=queries.
 BENCH       ?=
 BENCHFLAGS  ?=
+# Arguments for the soak test.
+SOAKFLAGS   ?=
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
-.PHONY: all run test coredns bench bench-go bench-peers lint fuzz clean
+.PHONY: all run test coredns bench bench-go bench-peers soak lint fuzz clean
 
 all: coredns
 
@@ -50,6 +52,14 @@ bench-peers:
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
 	@go build -buildvcs=false -o .cache/peers ./test/bench
 	@.cache/peers -binary .cache/coredns $(if $(filter quick,$(BENCH)),-quick) $(BENCHFLAGS)
+
+# Good clients beside a flood of hostile messages, for ten minutes, and as long without. For another length:
+# make soak SOAKFLAGS='-duration 1m -slice 10s'.
+soak:
+	@test/install.sh
+	@$(MAKE) --silent coredns BINARY=.cache/coredns
+	@go build -buildvcs=false -o .cache/hostile ./test/hostile
+	@COREDNS_BINARY=$(abspath .cache/coredns) .cache/hostile $(SOAKFLAGS)
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }

@@ -18,7 +18,7 @@ var longAgo = time.Unix(1, 0)
 
 // receiveBuffer is what the kernel is asked to keep of UDP messages not read yet. Machines that come up together all
 // send at once, and what the usual 200 KiB do not hold, some 160 signed updates, is lost until their clients give up
-// waiting. Linux gives up to net.core.rmem_max.
+// waiting. A flood fills those in 2 ms, while the server waits for its turn on the processor.
 const receiveBuffer = 4 << 20
 
 // endpoint is the pair of sockets of an address, and the goroutines that read them. Every message goes to the server
@@ -67,8 +67,11 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 	}
 	if udp, ok := packets.(*net.UDPConn); ok {
 		e.udp = udp
-		if err := udp.SetReadBuffer(receiveBuffer); err != nil {
+		if got, err := setReceiveBuffer(udp, receiveBuffer); err != nil {
 			log.Warningf("%s: the receive buffer stays as it is: %v", s.Addr, err)
+		} else if got < receiveBuffer {
+			log.Infof("%s: the kernel keeps %d octets of UDP messages not read yet; net.core.rmem_max = %d would save more "+
+				"of a burst or under a flood", s.Addr, got, receiveBuffer)
 		}
 		if local, ok := udp.LocalAddr().(*net.UDPAddr); ok && local.IP.IsUnspecified() {
 			// The address that a query was sent to has to be the one that the answer comes from.

@@ -1,0 +1,29 @@
+package listener
+
+import (
+	"net"
+	"syscall"
+)
+
+// setReceiveBuffer asks the kernel to keep so many octets of messages that were not read yet, and returns how many it
+// keeps. Whoever may administer the network (CAP_NET_ADMIN) gets what they ask for, others net.core.rmem_max at most.
+func setReceiveBuffer(c *net.UDPConn, octets int) (got int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var failure error
+	err = raw.Control(func(descriptor uintptr) {
+		fd := int(descriptor)
+		if syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, octets) != nil {
+			failure = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, octets)
+		}
+		if failure == nil {
+			got, failure = syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+		}
+	})
+	if err == nil {
+		err = failure
+	}
+	return got / 2, err // the kernel doubles it for its own needs, and tells the double
+}
