@@ -207,7 +207,7 @@ func ticketIn(t *testing.T, who login, service string) client.ServiceTicket {
 // TestContextEndsWithItsTicket waits for a ticket's end: the reply to the handshake has told when that is.
 func TestContextEndsWithItsTicket(t *testing.T) {
 	t.Parallel()
-	const host, life = "ns.short.test", 6 * time.Second
+	const host, life = "ns.short.test", 8 * time.Second
 	r := startRealm(t, realm.Config{Name: "SHORT.TEST", Lifetime: life}, "DNS/"+host, "host/a.short.test")
 	address := startCoreDNS(t, server.Config{Corefile: block("short.test", keytabOf(t, r, "DNS/"+host)), Probe: "short.test"}).Address
 	began := time.Now()
