@@ -86,7 +86,7 @@ func (e *endpoint) servePackets() {
 			go e.servePackets()
 		}
 		e.servePacket(x, buffer, n, as)
-		x = nil
+		x, buffer = nil, nil // an idle goroutine shall hold neither
 		if !e.rejoin() {
 			return
 		}

@@ -23,7 +23,7 @@ func main() {
 	}
 	var o options
 	flag.DurationVar(&o.flood, "duration", 10*time.Minute, "how long the flood lasts")
-	flag.DurationVar(&o.slice, "slice", 30*time.Second, "how long it lasts at a time, by turns with as long without it")
+	flag.DurationVar(&o.slice, "slice", 30*time.Second, "how long it lasts at a time, by turns with a third of that without it")
 	flag.IntVar(&o.rate, "rate", 0, "messages a second by UDP, and as many by TCP; 0 is as fast as it goes")
 	flag.Float64Var(&o.least, "least", 0.9, "share of their rate that the good clients must keep")
 	flag.Parse()
@@ -124,7 +124,7 @@ func soak(ctx context.Context, o options) error {
 	var shares, floods []float64
 	failures := 0
 	for left := o.flood; left > 0; left -= o.slice {
-		alone, work, err := measured("the attackers busy elsewhere", o.slice, nowhere.targets(), elsewhere)
+		alone, work, err := measured("the attackers busy elsewhere", o.slice/3, nowhere.targets(), elsewhere)
 		if err != nil {
 			return err
 		}
