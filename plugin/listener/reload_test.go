@@ -31,6 +31,18 @@ func answersAll(t *testing.T, port, text string) {
 	}
 }
 
+// answersAgain is answersAll after CoreDNS's own server and this one have relieved each other. That loses what lies in
+// the old socket, so the first queries are repeated until one is answered.
+func answersAgain(t *testing.T, port, text string) {
+	t.Helper()
+	c := dns.Client{Timeout: time.Second}
+	eventually(t, "a query is answered", func() bool {
+		_, _, err := c.Exchange(query("x.example.org.", dns.TypeTXT), local(port))
+		return err == nil
+	})
+	answersAll(t, port, text)
+}
+
 // openSockets counts what the registry holds.
 func openSockets() (endpoints, claims int) {
 	sockets.mu.Lock()
@@ -260,11 +272,11 @@ func TestReloadToAndFromStock(t *testing.T) {
 		if err := r.reload(probing(port, "a")); err != nil {
 			t.Fatal(err)
 		}
-		answersAll(t, port, "a unsigned")
+		answersAgain(t, port, "a unsigned")
 		if err := r.reload(stock); err != nil {
 			t.Fatal(err)
 		}
-		answersAll(t, port, "")
+		answersAgain(t, port, "")
 	}
 	r.stop()
 	mustBeFree(t, port)
