@@ -37,5 +37,8 @@
 // configuration and takes them over, at the moment that caddy starts its servers, by swapping one pointer: no packet is
 // lost and TCP connections stay up. A reload that fails lets the claim go.
 //
+// A reload that adds gsstsig to an address, or takes the last of it away, changes from CoreDNS's own server to this one
+// or back. No UDP socket is handed over then, so that datagrams of that moment may be lost.
+//
 // DNS over TLS, HTTPS, QUIC and gRPC stay CoreDNS's own. There is no GSS-TSIG on them.
 package listener
