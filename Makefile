@@ -54,8 +54,8 @@ bench-peers:
 	@.cache/peers -binary .cache/coredns $(if $(filter quick,$(BENCH)),-quick) $(BENCHFLAGS)
 
 # What takes longer than the tests may: 1,000 kills of the server under load and of its store, faults at every place of
-# the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten minutes, and as long
-# without. For another length of that: make soak SOAKFLAGS='-duration 1m -slice 10s'.
+# the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten minutes, and a third
+# of that without. For another length of that: make soak SOAKFLAGS='-duration 1m -slice 10s'.
 soak:
 	@test/install.sh
 	KILL_ROUNDS=1000 PEER_UPDATES=100000 go test -count=1 -tags e2e -timeout 3h -v -run '^(TestKill|TestUpdateAsBIND)$$' ./test/e2e
