@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -27,9 +28,18 @@ func FuzzVerify(f *testing.F) {
 		if !parsed {
 			request = nil
 		}
+		var glance Glance
+		v.Glance(wire, &glance)
 		transaction, err := v.Verify(wire, request)
 		if !bytes.Equal(wire, before) {
 			t.Fatal("the message was changed")
+		}
+		var failure *VerifyError
+		switch {
+		case glance.Malformed && (!errors.As(err, &failure) || failure.Kind != Malformed),
+			glance.Signed && !glance.Known && (!errors.As(err, &failure) || failure.Kind != BadKey),
+			transaction != nil && !(glance.Signed && glance.Known):
+			t.Fatalf("at a glance malformed %t, signed %t, known %t, but %v", glance.Malformed, glance.Signed, glance.Known, err)
 		}
 		if err != nil {
 			replyTo(t, err, request)
