@@ -33,7 +33,7 @@ func TestSources(t *testing.T) {
 		}
 	}
 	k := of("192.0.2.1")
-	if k.With([]byte("a")) == k || k.With([]byte("a")) == k.With([]byte("b")) || k.With([]byte("a")) != k.With([]byte("a")) ||
+	if k.With([]byte("a")) == k || k.With([]byte("a")) == k.With([]byte("b")) || k.With([]byte("a")) != of("192.0.2.1").With([]byte("a")) ||
 		of("192.0.2.2").With([]byte("a")) == k.With([]byte("a")) {
 		t.Error("With does not tell apart what is different, or the same")
 	}

@@ -52,9 +52,6 @@ type harness struct {
 
 func principalOf(i int) string { return fmt.Sprintf("host/client%d.example.test", i) }
 
-// boundless are limits that no flood reaches, so that every message gets as far as it can.
-const boundless = "limit handshake-failures 1000000000\nlimit source-errors 1000000000"
-
 // newHarness starts everything, the server with limits as in the Corefile. It ends with the context, or by close.
 func newHarness(ctx context.Context, dir, binary, limits string) (*harness, error) {
 	h := &harness{dir: dir}
@@ -309,11 +306,6 @@ func (h *harness) measure(ctx context.Context) (size, error) {
 	s.Contexts = int(value(`coredns_gsstsig_contexts{state="live"}`) + value(`coredns_gsstsig_contexts{state="half_open"}`))
 	s.RSS, err = rss(h.server.PID())
 	return s, err
-}
-
-// profile tells what the server's memory or goroutines are.
-func (h *harness) profile(ctx context.Context, what string) (string, error) {
-	return get(ctx, "http://"+h.server.Port("PPROF_PORT").String()+"/debug/pprof/"+what+"?debug=1")
 }
 
 // counters are the messages that the server has dropped, and other figures of interest.

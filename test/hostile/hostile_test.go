@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// boundless are limits that no flood reaches, so that every message gets as far as it can.
+const boundless = "limit handshake-failures 1000000000\nlimit source-errors 1000000000"
+
 // TestHostileMessages sends every hostile message by UDP and TCP beside clients that do nothing wrong: those all succeed,
 // nothing crashes, and once more of it leaves nothing behind that was not there before. Without bounds, where every message
 // gets as far into the server as it can, the clients get through, and nothing crashes or stays behind either.
@@ -118,4 +121,9 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 		heap, _ := h.profile(ctx, "heap")
 		t.Errorf("%v\n%s\n%.4000s\n%v", err, stacks, heap, failed)
 	}
+}
+
+// profile tells what the server's memory or goroutines are.
+func (h *harness) profile(ctx context.Context, what string) (string, error) {
+	return get(ctx, "http://"+h.server.Port("PPROF_PORT").String()+"/debug/pprof/"+what+"?debug=1")
 }
