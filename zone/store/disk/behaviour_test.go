@@ -458,3 +458,31 @@ func TestDecodeShortValues(t *testing.T) {
 		t.Error("a short state")
 	}
 }
+
+// Of the states between the changes of one batch nothing is written, and the
+// first and last are right.
+func TestStatesBetweenChanges(t *testing.T) {
+	s, fs := openMemory(t, Options{})
+	m := fillStore(t, s, 1)
+	mustCommit(t, s, m, add(1, 10), store.Change{From: 2, To: 2, Owners: []store.Owner{{Name: "n1." + origin, Principal: "p"}}}, add(2, 10), add(3, 10))
+	b := s.engine.db.NewBatch()
+	defer b.Close()
+	if _, _, err := s.batch(b, []store.Change{add(4, 10), add(5, 10), add(6, 10)}); err != nil {
+		t.Fatal(err)
+	}
+	// The SOA that goes and the one that comes, three records, three changes, and the state.
+	if got := b.Count(); got != 2+3+3+1 {
+		t.Errorf("%d keys", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(s.dir, Options{Origin: origin, fs: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := errors.Join(m.difference(again), m.differenceOfChanges(again)); err != nil {
+		t.Error(err)
+	}
+}

@@ -87,8 +87,12 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 	next.commits++
 	now := d.options.Now()
 	var key, value []byte
-	for _, c := range changes {
+	first, last := statesChanged(changes)
+	for i, c := range changes {
 		for _, r := range c.Removed {
+			if r.Type == typeSOA && i != first {
+				continue
+			}
 			if key, _, err = d.names.appendRecord(key[:0], value[:0], r); err != nil {
 				return next, nil, err
 			}
@@ -97,6 +101,9 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 			}
 		}
 		for _, r := range c.Added {
+			if r.Type == typeSOA && i != last {
+				continue
+			}
 			if key, value, err = d.names.appendRecord(key[:0], value[:0], r); err != nil {
 				return next, nil, err
 			}
@@ -121,6 +128,24 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 		next.serial = c.To
 	}
 	return next, entries, b.Set([]byte{keyState}, next.append(value[:0]), nil)
+}
+
+const typeSOA = 6 // RFC 1035 section 3.2.2
+
+// statesChanged returns the first and the last change with a serial of its own.
+// The SOA records of the states between them come and go within one batch and
+// need not be written.
+func statesChanged(changes []store.Change) (first, last int) {
+	first, last = -1, -1
+	for i := range changes {
+		if changes[i].From == changes[i].To {
+			continue
+		}
+		if last = i; first < 0 {
+			first = i
+		}
+	}
+	return first, last
 }
 
 func (d *Disk) ownership(b *pebble.Batch, c store.Change) error {
