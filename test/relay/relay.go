@@ -28,7 +28,6 @@ const (
 type Exchange struct {
 	Network    string // udp or tcp
 	Connection int    // of TCP, counted from 1: what has the same number came over one connection. 0 for UDP
-	Client     netip.Addr
 	Request    []byte
 	Reply      []byte // the server's, before it was changed
 }
@@ -38,8 +37,11 @@ type Config struct {
 	Server netip.AddrPort
 	// Dial connects to the server; nil is net.Dial.
 	Dial func(network, address string) (net.Conn, error)
-	// Listen makes the sockets that clients are served on, TCP and UDP with the same address; nil is Loopback.
-	Listen func() (net.Listener, net.PacketConn, error)
+	// Listen and ListenPacket make the sockets that clients are served on; nil are those of package net.
+	Listen       func(network, address string) (net.Listener, error)
+	ListenPacket func(network, address string) (net.PacketConn, error)
+	// Address is where clients are served, by UDP and TCP; zero is a free port of 127.0.0.1.
+	Address netip.AddrPort
 	// Observe is told of each exchange before the client has its reply, of one at a time. It may be nil.
 	Observe func(Exchange)
 	// Change returns what the client gets in place of the reply, which it may overwrite; nil that it gets none. It must be
@@ -68,7 +70,7 @@ func Start(config Config) (*Relay, error) {
 		config.Dial = net.Dial
 	}
 	if config.Listen == nil {
-		config.Listen = Loopback
+		config.Listen, config.ListenPacket = net.Listen, net.ListenPacket
 	}
 	if config.Observe == nil {
 		config.Observe = func(Exchange) {}
@@ -76,7 +78,7 @@ func Start(config Config) (*Relay, error) {
 	if config.Change == nil {
 		config.Change = func(e Exchange) []byte { return e.Reply }
 	}
-	listener, packets, err := config.Listen()
+	listener, packets, err := listen(config)
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
@@ -87,31 +89,26 @@ func Start(config Config) (*Relay, error) {
 	return r, nil
 }
 
-// Loopback listens on a free port of 127.0.0.1.
-func Loopback() (listener net.Listener, packets net.PacketConn, err error) {
+// listen opens the sockets of both protocols on the same port.
+func listen(config Config) (listener net.Listener, packets net.PacketConn, err error) {
 	for range listenAttempts {
-		var port uint16
-		if port, err = loopback.Port(); err != nil {
-			return nil, nil, err
+		address := config.Address
+		if !address.IsValid() {
+			port, err := loopback.Port()
+			if err != nil {
+				return nil, nil, err
+			}
+			address = loopback.Address(port)
 		}
-		if listener, packets, err = Listen(loopback.Address(port).String()); err == nil {
-			break
+		if listener, err = config.Listen("tcp", address.String()); err != nil {
+			continue
 		}
+		if packets, err = config.ListenPacket("udp", address.String()); err == nil {
+			return listener, packets, nil
+		}
+		err = errors.Join(err, listener.Close())
 	}
-	return listener, packets, err
-}
-
-// Listen listens on an address by TCP and UDP.
-func Listen(address string) (net.Listener, net.PacketConn, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, nil, err
-	}
-	packets, err := net.ListenPacket("udp", address)
-	if err != nil {
-		return nil, nil, errors.Join(err, listener.Close())
-	}
-	return listener, packets, nil
+	return nil, nil, err
 }
 
 // Close ends the relay and what is under way in it. It may be called more than once.
@@ -196,7 +193,6 @@ func (r *Relay) serveConnection(client net.Conn, number int) {
 		return
 	}
 	defer r.letGo(server)
-	from := netip.MustParseAddrPort(client.RemoteAddr().String()).Addr()
 	for {
 		request, err := readFramed(client)
 		if err != nil {
@@ -209,7 +205,7 @@ func (r *Relay) serveConnection(client net.Conn, number int) {
 		if err != nil {
 			return
 		}
-		reply = r.reply(Exchange{Network: "tcp", Connection: number, Client: from, Request: request, Reply: reply})
+		reply = r.reply(Exchange{Network: "tcp", Connection: number, Request: request, Reply: reply})
 		if reply == nil || writeFramed(client, reply) != nil {
 			return
 		}
@@ -246,8 +242,7 @@ func (r *Relay) servePacket(request []byte, client net.Addr) {
 	if err != nil {
 		return
 	}
-	from := netip.MustParseAddrPort(client.String()).Addr()
-	if reply := r.reply(Exchange{Network: "udp", Client: from, Request: request, Reply: buffer[:n:n]}); reply != nil {
+	if reply := r.reply(Exchange{Network: "udp", Request: request, Reply: buffer[:n:n]}); reply != nil {
 		_, _ = r.packets.WriteTo(reply, client) // datagrams may get lost
 	}
 }

@@ -101,6 +101,9 @@ func Table(version func(pkg string) string) string {
 	return text.String()
 }
 
+// Version is the client's, "unknown" where Debian's package is not installed.
+func (c Client) Version() string { return version(c.Package) }
+
 // version asks Debian's package database.
 func version(pkg string) string {
 	if pkg == "" {
