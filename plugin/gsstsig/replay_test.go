@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/test/relay"
 	"github.com/gsstsig/coredns-gsstsig/test/transcript"
@@ -23,6 +24,48 @@ import (
 // TestReplay has the server hear again what real clients said, and wants it to say, octet by octet, what they were content
 // with: the tokens of the handshakes, the RCODEs and the signatures. See testdata/transcripts/README.md.
 func TestReplay(t *testing.T) {
+	eachTranscript(t, func(r *replay) {
+		for i, e := range r.recorded.Exchanges {
+			r.exchange(i, e)
+		}
+	})
+}
+
+// TestReplayAltered has somebody in between who sends each signed message altered before it comes, and each handshake and
+// each signed message again afterwards. None of that is acted on, and none changes what the client gets.
+func TestReplayAltered(t *testing.T) {
+	eachTranscript(t, func(r *replay) {
+		for i, e := range r.recorded.Exchanges {
+			request := new(dns.Msg)
+			if err := request.Unpack(e.Request); err != nil {
+				r.t.Fatal(err)
+			}
+			signature, err := gsstsig.FindSignature(e.Request)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			if signature != nil {
+				at := bytes.LastIndex(e.Request, signature.MAC)
+				// The message, the MAC's header, its sequence number, and its checksum.
+				for _, octet := range []int{3, at + 2, at + 15, at + 16, at + len(signature.MAC) - 1} {
+					altered := e
+					altered.Network, altered.Request = "udp", bytes.Clone(e.Request)
+					altered.Request[octet] ^= 1
+					r.refused(i, altered)
+				}
+			}
+			r.exchange(i, e)
+			if signature != nil || request.Question[0].Qtype == dns.TypeTKEY {
+				again := e
+				again.Network = "udp"
+				r.refused(i, again)
+			}
+		}
+	})
+}
+
+// eachTranscript runs a test with each transcript, and wants the zones afterwards to be as they were recorded.
+func eachTranscript(t *testing.T, run func(*replay)) {
 	files, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no transcripts: %v", err)
@@ -38,9 +81,7 @@ func TestReplay(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := newReplay(t, recorded)
-			for i, e := range recorded.Exchanges {
-				r.exchange(i, e)
-			}
+			run(r)
 			for _, z := range recorded.Zones {
 				conn, err := net.Dial("tcp", r.server.address)
 				if err != nil {
@@ -138,6 +179,26 @@ func (r *replay) exchange(number int, e relay.Exchange) {
 	}
 	if left := r.random.left(); left != 0 {
 		r.t.Errorf("exchange %d: the server drew %d octets less than it did when it was recorded", number, left)
+	}
+}
+
+// refused sends a request that is not to be acted on: a signature that is wrong or was seen before is BADSIG, a key's name
+// that is taken BADNAME, and neither reply is signed.
+func (r *replay) refused(number int, e relay.Exchange) {
+	r.t.Helper()
+	reply := new(dns.Msg)
+	if err := reply.Unpack(r.send(e)); err != nil {
+		r.t.Fatalf("exchange %d: %v", number, err)
+	}
+	if reply.Question[0].Qtype == dns.TypeTKEY {
+		if tkey, ok := reply.Answer[0].(*dns.TKEY); !ok || tkey.Error != dns.RcodeBadName || reply.IsTsig() != nil {
+			r.t.Errorf("exchange %d: the handshake again gets %v", number, reply)
+		}
+		return
+	}
+	tsig := reply.IsTsig()
+	if reply.Rcode != dns.RcodeNotAuth || tsig == nil || tsig.Error != dns.RcodeBadSig || tsig.MACSize != 0 {
+		r.t.Errorf("exchange %d: altered or again it gets %v", number, reply)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/test/recorder"
 	"github.com/gsstsig/coredns-gsstsig/test/tested"
 	"github.com/gsstsig/coredns-gsstsig/test/windows"
@@ -60,6 +61,20 @@ func TestTranscripts(t *testing.T) {
 					}
 				}
 				expect(t, address, "client1.example.test", dns.TypeA, "192.0.2.11")
+			})
+		})
+	}
+	for _, session := range realm.AES {
+		t.Run("nsupdate "+session.String(), func(t *testing.T) {
+			who := logIn(t, host2, session)
+			recorder.Record(t, setup, recorder.Client{
+				Client: nsupdateClient, Options: "-g, " + session.String(), Name: "mit-nsupdate-g-" + session.String(),
+				Principal: host2 + "@" + realmName,
+			}, func(t *testing.T, address netip.AddrPort) {
+				outcome := nsupdate(testContext(t), t, address, "-g", who.env, "update add client2.example.test 300 A 192.0.2.12")
+				if outcome.Rcode != "NOERROR" || !outcome.Signed {
+					t.Errorf("rcode %q, signed %v:\n%s", outcome.Rcode, outcome.Signed, outcome.Output)
+				}
 			})
 		})
 	}
