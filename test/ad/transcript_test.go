@@ -93,7 +93,7 @@ func TestTranscripts(t *testing.T) {
 		On: on, Address: netip.AddrPortFrom(on.Addresses[0].Addr(), nsAddress.Port()),
 	}
 	server := setup.Address.Addr()
-	member, other, long := client1.joined(t), client2.joined(t), longName.joined(t)
+	member, long := client1.joined(t), longName.joined(t)
 	for _, client := range []struct {
 		recorder.Client
 		run func(t *testing.T, address netip.AddrPort)
@@ -119,10 +119,10 @@ func TestTranscripts(t *testing.T) {
 					}
 				}
 			}},
-		{recorder.Client{Client: sssd, Options: "with dyndns_update", Name: "ad-sssd", Principal: client2.account + "@" + realm},
+		{recorder.Client{Client: sssd, Options: "with dyndns_update", Name: "ad-sssd", Principal: longName.account + "@" + realm},
 			func(t *testing.T, _ netip.AddrPort) {
-				ask(t, other, server)
-				wantDyndns(t, other, true)
+				ask(t, long, server)
+				wantDyndns(t, long, true)
 			}},
 		{recorder.Client{Client: dnspython, Options: "on GSSAPI", Name: "ad-dnspython", Principal: client1.account + "@" + realm},
 			func(t *testing.T, _ netip.AddrPort) {

@@ -110,7 +110,7 @@ func prepare(ctx context.Context) error {
 		}
 		services = append(services, name)
 	}
-	for _, name := range []string{service, host1, host2, "stranger"} {
+	for _, name := range append([]string{service, host1, host2, "stranger"}, machineAccounts...) {
 		if err := shared.realm.AddPrincipal(name); err != nil {
 			return err
 		}

@@ -79,17 +79,12 @@ func TestTranscripts(t *testing.T) {
 		})
 	}
 	t.Run("Windows", func(t *testing.T) {
-		const account = "AVERYLONGHOSTNB$"
-		if err := shared.realm.AddPrincipal(account); err != nil {
-			t.Fatal(err)
-		}
 		recorder.Record(t, setup, recorder.Client{
-			Client: windows.Tested, Name: "mit-windows", Principal: account + "@" + realmName,
+			Client: windows.Tested, Name: "mit-windows", Principal: longAccount + "@" + realmName,
 		}, func(t *testing.T, address netip.AddrPort) {
 			for _, to := range []string{"192.0.2.61", "192.0.2.62"} {
 				result, err := windows.Register(testContext(t), windows.Config{
-					Server: address.String(), Credentials: keytabCredentials(t, account), Host: "averylonghostnb01.example.test",
-					Address: netip.MustParseAddr(to),
+					Server: address.String(), Credentials: keytabCredentials(t, longAccount), Host: longHost, Address: netip.MustParseAddr(to),
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -98,7 +93,7 @@ func TestTranscripts(t *testing.T) {
 					t.Errorf("%s: %s", to, dns.RcodeToString[result.Reply.Rcode])
 				}
 			}
-			expect(t, address, "averylonghostnb01.example.test", dns.TypeA, "192.0.2.62")
+			expect(t, address, longHost, dns.TypeA, "192.0.2.62")
 		})
 	})
 }

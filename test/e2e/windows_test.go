@@ -18,24 +18,21 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/test/windows"
 )
 
-// A machine whose name has more than the 15 characters that the domain keeps of it, and another one.
+// A machine whose name has more than the 15 characters that the domain keeps of it.
 const (
 	longHost    = "averylonghostname01.example.test"
 	longAccount = "AVERYLONGHOSTNA$"
-	pcHost      = "pc2.example.test"
-	pcAccount   = "PC2$"
 )
+
+// machineAccounts are those of Windows machines, which are named after them except for the first.
+var machineAccounts = []string{longAccount, "PC2$", "PC3$", "PC4$", "PC5$"}
 
 // TestWindows registers machines as Windows does. The reply to each signed update must be signed, or there is none.
 func TestWindows(t *testing.T) {
 	t.Parallel()
 	address := startSecure(t)
-	for _, account := range []string{longAccount, pcAccount} {
-		if err := shared.realm.AddPrincipal(account); err != nil {
-			t.Fatal(err)
-		}
-	}
-	long, pc := keytabCredentials(t, longAccount), keytabCredentials(t, pcAccount)
+	long, pc := keytabCredentials(t, longAccount), keytabCredentials(t, "PC2$")
+	const pcHost = "pc2.example.test"
 	register := func(t *testing.T, who *client.Credentials, host, to string, want int) {
 		t.Helper()
 		result, err := windows.Register(testContext(t), windows.Config{
@@ -74,9 +71,6 @@ func TestWindows(t *testing.T) {
 		expect(t, address, longHost, dns.TypeAAAA, "2001:db8::62")
 		// A squatter is sent away by the machine whose account has the name, which a name cut short has not.
 		register(t, long, "pc3.example.test", "192.0.2.74", dns.RcodeSuccess)
-		if err := shared.realm.AddPrincipal("PC3$"); err != nil {
-			t.Fatal(err)
-		}
 		register(t, keytabCredentials(t, "PC3$"), "pc3.example.test", "192.0.2.75", dns.RcodeSuccess)
 		expect(t, address, "pc3.example.test", dns.TypeA, "192.0.2.75")
 	})
@@ -101,11 +95,8 @@ func TestWindowsUnsigned(t *testing.T) {
 	t.Parallel()
 	tested.Path(t, windows.Tested, "unsigned where that is allowed, signed for a name that is owned")
 	address := startSecure(t, "updates nonsecure-and-secure")
-	const host, account = "pc4.example.test", "PC4$"
-	if err := shared.realm.AddPrincipal(account); err != nil {
-		t.Fatal(err)
-	}
-	credentials := keytabCredentials(t, account)
+	const host = "pc4.example.test"
+	credentials := keytabCredentials(t, "PC4$")
 	register := func(to string, signed bool) {
 		t.Helper()
 		result, err := windows.Register(testContext(t), windows.Config{
@@ -137,9 +128,6 @@ func TestWindowsVerifies(t *testing.T) {
 	t.Parallel()
 	tested.Path(t, windows.Tested, "notices a wrong signature of the TKEY reply and of the UPDATE reply")
 	address := startSecure(t)
-	if err := shared.realm.AddPrincipal("PC5$"); err != nil {
-		t.Fatal(err)
-	}
 	credentials := keytabCredentials(t, "PC5$")
 	for _, test := range []struct {
 		name   string
