@@ -126,26 +126,48 @@ func TestWindowsUnsigned(t *testing.T) {
 // which the context is made, and that of the UPDATE reply.
 func TestWindowsVerifies(t *testing.T) {
 	t.Parallel()
-	tested.Path(t, windows.Tested, "notices a wrong signature of the TKEY reply and of the UPDATE reply")
+	tested.Path(t, windows.Tested, "notices a wrong signature, or none, of the TKEY reply and of the UPDATE reply")
 	address := startSecure(t)
 	credentials := keytabCredentials(t, "PC5$")
+	// flip changes a bit of the reply's MAC.
+	flip := func(octet func(mac []byte) int) func(relay.Exchange, []byte) []byte {
+		return func(e relay.Exchange, mac []byte) []byte {
+			mac[octet(mac)] ^= 1
+			return e.Reply
+		}
+	}
+	checksum := flip(func(mac []byte) int { return len(mac) - 1 })
+	acceptorFlag := flip(func([]byte) int { return 2 })
+	own := func(e relay.Exchange, mac []byte) []byte {
+		signature, err := gsstsig.FindSignature(e.Request)
+		if err != nil || signature == nil || len(signature.MAC) != len(mac) {
+			t.Errorf("no MAC in the request that would fit: %v", err)
+			return nil
+		}
+		copy(mac, signature.MAC)
+		return e.Reply
+	}
+	none := func(e relay.Exchange, _ []byte) []byte {
+		reply := new(dns.Msg)
+		if err := reply.Unpack(e.Reply); err != nil {
+			t.Error(err)
+		}
+		reply.Extra = nil
+		return packedMessage(t, reply)
+	}
 	for _, test := range []struct {
 		name   string
 		rrtype uint16 // of the question in the reply that is changed
-		change func(mac, request []byte)
+		change func(e relay.Exchange, mac []byte) []byte
+		want   error
 	}{
-		{"MAC of the TKEY reply", dns.TypeTKEY, func(mac, _ []byte) { mac[len(mac)-1] ^= 1 }},
-		{"MAC of the UPDATE reply", dns.TypeSOA, func(mac, _ []byte) { mac[len(mac)-1] ^= 1 }},
-		{"acceptor's flag of the TKEY reply", dns.TypeTKEY, func(mac, _ []byte) { mac[2] ^= 1 }},
-		{"acceptor's flag of the UPDATE reply", dns.TypeSOA, func(mac, _ []byte) { mac[2] ^= 1 }},
-		{"the client's own MAC", dns.TypeSOA, func(mac, request []byte) {
-			signature, err := gsstsig.FindSignature(request)
-			if err != nil || signature == nil || len(signature.MAC) != len(mac) {
-				t.Errorf("no MAC in the request that would fit: %v", err)
-				return
-			}
-			copy(mac, signature.MAC)
-		}},
+		{"MAC of the TKEY reply", dns.TypeTKEY, checksum, client.ErrSignature},
+		{"MAC of the UPDATE reply", dns.TypeSOA, checksum, client.ErrSignature},
+		{"acceptor's flag of the TKEY reply", dns.TypeTKEY, acceptorFlag, client.ErrSignature},
+		{"acceptor's flag of the UPDATE reply", dns.TypeSOA, acceptorFlag, client.ErrSignature},
+		{"the client's own MAC", dns.TypeSOA, own, client.ErrSignature},
+		{"TKEY reply without signature", dns.TypeTKEY, none, client.ErrUnsigned},
+		{"UPDATE reply without signature", dns.TypeSOA, none, client.ErrUnsigned},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -155,11 +177,10 @@ func TestWindowsVerifies(t *testing.T) {
 				if err := errors.Join(err, reply.Unpack(e.Reply)); err != nil {
 					t.Error(err)
 				}
-				if signature != nil && reply.Question[0].Qtype == test.rrtype {
-					mac := e.Reply[bytes.LastIndex(e.Reply, signature.MAC):][:len(signature.MAC)]
-					test.change(mac, e.Request)
+				if signature == nil || reply.Question[0].Qtype != test.rrtype {
+					return e.Reply
 				}
-				return e.Reply
+				return test.change(e, e.Reply[bytes.LastIndex(e.Reply, signature.MAC):][:len(signature.MAC)])
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -170,9 +191,40 @@ func TestWindowsVerifies(t *testing.T) {
 				Address: netip.MustParseAddr("192.0.2.91"),
 				Timeout: 3 * time.Second, // a better reply may come until then
 			})
-			if !errors.Is(err, client.ErrSignature) {
-				t.Errorf("got %v, want %v", err, client.ErrSignature)
+			if !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})
+	}
+}
+
+// packedMessage is a message's octets.
+func packedMessage(t *testing.T, m *dns.Msg) []byte {
+	wire, err := m.Pack()
+	if err != nil {
+		t.Error(err)
+	}
+	return wire
+}
+
+// TestWindowsAgainstBIND proves the client: BIND takes its form as well, and the answers are what it expects.
+func TestWindowsAgainstBIND(t *testing.T) {
+	bind := bindServer(t)
+	for _, test := range []struct {
+		who, host string
+		want      int
+	}{{host1, "client1.example.test", dns.RcodeSuccess}, {host1, "pc.host1.test", dns.RcodeSuccess}, {host2, "pc.host1.test", dns.RcodeRefused}} {
+		result, err := windows.Register(testContext(t), windows.Config{
+			Server: bind.Address.String(), Credentials: keytabCredentials(t, test.who), Host: test.host,
+			Address: netip.MustParseAddr("192.0.2.11"),
+		})
+		if err != nil {
+			t.Errorf("%s: %v", test.host, err)
+			continue
+		}
+		if result.Unsigned != dns.RcodeRefused || result.Reply.Rcode != test.want {
+			t.Errorf("%s: unsigned %s, then %s; want %s", test.host, dns.RcodeToString[result.Unsigned],
+				dns.RcodeToString[result.Reply.Rcode], dns.RcodeToString[test.want])
+		}
 	}
 }
