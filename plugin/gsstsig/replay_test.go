@@ -21,8 +21,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/test/transcript"
 )
 
-// TestReplay has the server hear again what real clients said, and wants it to say, octet by octet, what they were content
-// with: the tokens of the handshakes, the RCODEs and the signatures. See testdata/transcripts/README.md.
+// TestReplay has the server hear again what real clients said, and wants it to say what they were content with, octet by
+// octet where it signs: the tokens of the handshakes, the RCODEs and the signatures. See testdata/transcripts/README.md.
 func TestReplay(t *testing.T) {
 	eachTranscript(t, func(r *replay) {
 		for i, e := range r.recorded.Exchanges {
@@ -167,11 +167,12 @@ func (r *replay) exchange(number int, e relay.Exchange) {
 	}
 	before := applied()
 	got := r.send(e)
-	if !bytes.Equal(got, e.Reply) {
-		now := new(dns.Msg)
-		if err := now.Unpack(got); err != nil {
-			r.t.Fatalf("exchange %d: %v", number, err)
-		}
+	now := new(dns.Msg)
+	if err := now.Unpack(got); err != nil {
+		r.t.Fatalf("exchange %d: %v", number, err)
+	}
+	// How names are compressed in a reply that is not signed is the server's choice, and may change.
+	if same := bytes.Equal(got, e.Reply); !same && (reply.IsTsig() != nil || now.String() != reply.String()) {
 		r.t.Fatalf("exchange %d: to\n%v\nthe server says\n%v\nand not, as recorded,\n%v\n%x\n%x", number, request, now, reply, got, e.Reply)
 	}
 	if request.Opcode == dns.OpcodeUpdate && reply.Rcode == dns.RcodeSuccess && applied() != before+1 {
