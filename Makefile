@@ -1,4 +1,4 @@
-# Targets: run, test, coredns, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The README says what they are for.
+# Targets: run, test, record, coredns, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The README says what they are for.
 
 SHELL       := /bin/bash
 BINARY      ?= coredns
@@ -15,7 +15,7 @@ SOAKFLAGS   ?=
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
-.PHONY: all run test coredns bench bench-go bench-peers soak lint fuzz clean
+.PHONY: all run test record coredns bench bench-go bench-peers soak lint fuzz clean
 
 all: coredns
 
@@ -38,6 +38,12 @@ test:
 	@rm -rf .cache/tested && mkdir -p .cache/tested
 	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/...
 	@echo "Tested with:" && cat .cache/tested/*
+
+# Has real clients say again what the tests without them replay; see plugin/gsstsig/testdata/transcripts/README.md.
+record:
+	@test/install.sh
+	go test -count=1 -tags e2e -run '^TestTranscripts$$' ./test/e2e ./test/ad -record
+	go test -count=1 -run '^TestReplay$$' ./plugin/gsstsig
 
 bench: bench-go bench-peers
 

@@ -98,6 +98,9 @@ const (
 	// SPNEGOOtherFirst offers NTLM first and a token of it that the server
 	// must throw away.
 	SPNEGOOtherFirst
+	// SPNEGOWindows offers what a Windows client lists, with Kerberos' token
+	// under Microsoft's identifier: that, Kerberos' own, NEGOEX and NTLM.
+	SPNEGOWindows
 )
 
 // A Client makes contexts with one server. It is safe for concurrent use; it
@@ -126,7 +129,7 @@ func Dial(ctx context.Context, config Config) (*Client, error) {
 	default:
 		return nil, fmt.Errorf("client: network %q is neither udp nor tcp", config.Network)
 	}
-	if config.Framing < SPNEGO || config.Framing > SPNEGOOtherFirst {
+	if config.Framing < SPNEGO || config.Framing > SPNEGOWindows {
 		return nil, fmt.Errorf("client: unknown framing %d", config.Framing)
 	}
 	if config.Algorithm == "" {

@@ -92,6 +92,8 @@ func (c *Client) initiator(ticket ServiceTicket) (*krb5.InitiatorContext, initia
 	switch c.config.Framing {
 	case SPNEGOMicrosoftFirst:
 		config.MechTypes = []asn1.ObjectIdentifier{spnego.OIDMSKerberos, spnego.OIDKerberos}
+	case SPNEGOWindows:
+		config.MechTypes = []asn1.ObjectIdentifier{spnego.OIDMSKerberos, spnego.OIDKerberos, spnego.OIDNegoEx, spnego.OIDNTLM}
 	case SPNEGONoToken:
 		config.NoOptimisticToken = true
 	case SPNEGOOtherFirst:

@@ -71,7 +71,7 @@ func TestNegotiateEveryWay(t *testing.T) {
 	credentials := FromTicket(kdc.ticket(t, time.Hour))
 	for _, network := range []string{"udp", "tcp"} {
 		for _, algorithm := range []string{AlgorithmGSSTSIG, AlgorithmMicrosoft} {
-			for framing := SPNEGO; framing <= SPNEGOOtherFirst; framing++ {
+			for framing := SPNEGO; framing <= SPNEGOWindows; framing++ {
 				for flags := range 16 {
 					config := Config{
 						Server: address, Network: network, Credentials: credentials, Algorithm: algorithm, Framing: framing,

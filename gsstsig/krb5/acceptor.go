@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -57,6 +58,11 @@ type AcceptorConfig struct {
 
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+
+	// Random is where the server's subkeys, sequence numbers and confounders
+	// come from; nil means crypto/rand, and everything else gives the keys
+	// away. It is there to make again, in a test, what a server once said.
+	Random io.Reader
 }
 
 // Acceptor is the service's side of the mechanism: keys and rules, from which
@@ -71,6 +77,7 @@ type Acceptor struct {
 	encryptionTypes []int32
 	skew            time.Duration
 	now             func() time.Time
+	random          io.Reader
 }
 
 // NewAcceptor checks the configuration. It does not demand that a key fits it:
@@ -91,12 +98,16 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 		encryptionTypes: slices.Clone(c.EncryptionTypes),
 		skew:            c.ClockSkew,
 		now:             c.Now,
+		random:          c.Random,
 	}
 	if a.skew == 0 {
 		a.skew = DefaultClockSkew
 	}
 	if a.now == nil {
 		a.now = time.Now
+	}
+	if a.random == nil {
+		a.random = rand.Reader
 	}
 	if a.transit == nil {
 		a.transit = new(TransitPolicy)
@@ -563,10 +574,16 @@ func (h *handshake) establish(mechanism []byte) (reply []byte, s *session, err e
 		// own, as MIT Kerberos does.
 		return nil, h.newSession(mechanism, base, false, h.authenticator.sequence), nil
 	}
-	subkey := h.acceptorSubkey(base)
+	random := h.acceptor.random
+	subkey, err := h.acceptorSubkey(base)
+	if err != nil {
+		return nil, nil, err
+	}
 	defer subkey.wipe()
 	var own [4]byte
-	rand.Read(own[:])
+	if _, err := io.ReadFull(random, own[:]); err != nil {
+		return nil, nil, err
+	}
 	part := encAPRepPart{
 		time:         h.authenticator.time,
 		microseconds: h.authenticator.microseconds,
@@ -584,7 +601,7 @@ func (h *handshake) establish(mechanism []byte) (reply []byte, s *session, err e
 	defer clear(plain)
 	keys := h.session.cipherKeys(usageAPRep)
 	defer keys.wipe()
-	cipher, err := keys.encrypt(plain)
+	cipher, err := keys.encrypt(random, plain)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -608,16 +625,16 @@ func (h *handshake) newSession(mechanism []byte, k key, acceptorSubkey bool, own
 // the key that there is. So MICs are made with AES where the ticket is not.
 // There is no subkey of type RC4: in contexts of that type it would not be
 // used (RFC 4121, section 2, is for newer types).
-func (h *handshake) acceptorSubkey(base key) key {
+func (h *handshake) acceptorSubkey(base key) (key, error) {
 	for _, id := range h.authenticator.encryptions {
 		if id != rc4HMAC && slices.Contains(h.acceptor.encryptionTypes, id) {
-			return randomKey(encryptions[id])
+			return randomKey(h.acceptor.random, encryptions[id])
 		}
 	}
 	if base.encryption.rc4 {
-		return key{}
+		return key{}, nil
 	}
-	return randomKey(base.encryption)
+	return randomKey(h.acceptor.random, base.encryption)
 }
 
 // refusal is the KRB-ERROR for a failure. It tells our time, from which a

@@ -3,9 +3,9 @@ package krb5
 import (
 	"crypto/aes"
 	"crypto/hmac"
-	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // key is a protocol key whose length fits its encryption type.
@@ -27,11 +27,13 @@ func newKey(encryptionType int32, value []byte) (key, error) {
 	return key{encryption: e, value: append([]byte(nil), value...)}, nil
 }
 
-// randomKey makes a fresh key of the type.
-func randomKey(e *encryption) key {
+// randomKey makes a fresh key of the type. The error is that of the source.
+func randomKey(random io.Reader, e *encryption) (key, error) {
 	k := key{encryption: e, value: make([]byte, e.keySize)}
-	rand.Read(k.value) // never fails: crypto/rand
-	return k
+	if _, err := io.ReadFull(random, k.value); err != nil {
+		return key{}, err
+	}
+	return k, nil
 }
 
 func (k *key) valid() bool { return k.encryption != nil }
@@ -97,13 +99,15 @@ func (c *cipherKeys) decrypt(message []byte) ([]byte, error) {
 }
 
 // encrypt seals plain behind a random confounder.
-func (c *cipherKeys) encrypt(plain []byte) ([]byte, error) {
+func (c *cipherKeys) encrypt(random io.Reader, plain []byte) ([]byte, error) {
 	e := c.encryption
 	if e.rc4 {
-		return rc4Encrypt(c.ke, plain), nil
+		return rc4Encrypt(random, c.ke, plain)
 	}
 	in := make([]byte, aes.BlockSize+len(plain))
-	rand.Read(in[:aes.BlockSize])
+	if _, err := io.ReadFull(random, in[:aes.BlockSize]); err != nil {
+		return nil, err
+	}
 	copy(in[aes.BlockSize:], plain)
 	defer clear(in)
 	body, err := cts(func(k, d []byte) ([]byte, error) {

@@ -2,6 +2,7 @@ package krb5
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/hex"
 	"testing"
 
@@ -61,7 +62,7 @@ func TestCipherAgreesWithGokrb5(t *testing.T) {
 		keys := own.cipherKeys(usageAPRep)
 		for n := range 70 {
 			plain := bytes.Repeat([]byte{byte(n)}, n)
-			sealed := must(keys.encrypt(plain))
+			sealed := must(keys.encrypt(rand.Reader, plain))
 			if got, err := crypto.DecryptMessage(sealed, foreign, usageAPRep); err != nil || !bytes.Equal(got, plain) {
 				t.Fatalf("%s, %d octets: gokrb5 does not decrypt: %v", EncryptionTypeName(id), n, err)
 			}
@@ -111,7 +112,7 @@ func TestAES256SHA2KeysHave32Octets(t *testing.T) {
 				t.Errorf("%s: a key of %d octets: %v", EncryptionTypeName(id), n, err)
 			}
 		}
-		k := randomKey(encryptions[id])
+		k := must(randomKey(rand.Reader, encryptions[id]))
 		if len(k.value) != size {
 			t.Errorf("%s: random keys have %d octets", EncryptionTypeName(id), len(k.value))
 		}

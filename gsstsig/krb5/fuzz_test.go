@@ -2,6 +2,7 @@ package krb5
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func FuzzInit(f *testing.F) {
 		must(i.Init(nil))
 		if sealed {
 			keys := i.session.cipherKeys(usageAPRep)
-			cipher := must(keys.encrypt(answer))
+			cipher := must(keys.encrypt(rand.Reader, answer))
 			answer = must(frame(mechanismKRB5, tokenAPRep, func(b *cryptobyte.Builder) {
 				appendAPRep(b, encryptedData{encryptionType: 18, cipher: cipher})
 			}))

@@ -105,7 +105,10 @@ func (c *InitiatorContext) begin() ([]byte, error) {
 		encryptions:  c.config.EncryptionTypes,
 	}
 	if c.config.Subkey {
-		c.subkey = randomKey(c.session.encryption)
+		var err error
+		if c.subkey, err = randomKey(rand.Reader, c.session.encryption); err != nil {
+			return nil, err
+		}
 		c.sent.subkeyType, c.sent.subkey = c.subkey.encryption.id, c.subkey.value
 	}
 	plain, err := c.sent.marshal()
@@ -115,7 +118,7 @@ func (c *InitiatorContext) begin() ([]byte, error) {
 	defer clear(plain)
 	keys := c.session.cipherKeys(usageAuthenticator)
 	defer keys.wipe()
-	cipher, err := keys.encrypt(plain)
+	cipher, err := keys.encrypt(rand.Reader, plain)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package krb5
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func newTestInitiator(t testing.TB, change ...func(*InitiatorConfig)) *Initiator
 // answer makes an AP-REP in a key of the caller's choice.
 func answer(k types.EncryptionKey, p encAPRepPart) []byte {
 	keys := must(newKey(k.KeyType, k.KeyValue)).cipherKeys(usageAPRep)
-	cipher := must(keys.encrypt(must(p.marshal())))
+	cipher := must(keys.encrypt(rand.Reader, must(p.marshal())))
 	return must(frame(mechanismKRB5, tokenAPRep, func(b *cryptobyte.Builder) {
 		appendAPRep(b, encryptedData{encryptionType: k.KeyType, cipher: cipher})
 	}))

@@ -3,9 +3,9 @@ package krb5
 import (
 	"crypto/hmac"
 	"crypto/md5"
-	"crypto/rand"
 	"crypto/rc4"
 	"encoding/binary"
+	"io"
 )
 
 // RC4-HMAC (RFC 4757), which old domains still need. It is weak: its keys are
@@ -73,11 +73,13 @@ func rc4Decrypt(k1, message []byte) ([]byte, error) {
 }
 
 // rc4Encrypt is ENCRYPT of RFC 4757, section 5, with K1.
-func rc4Encrypt(k1, plain []byte) []byte {
+func rc4Encrypt(random io.Reader, k1, plain []byte) ([]byte, error) {
 	in := make([]byte, rc4Confounder+len(plain))
-	rand.Read(in[:rc4Confounder])
+	if _, err := io.ReadFull(random, in[:rc4Confounder]); err != nil {
+		return nil, err
+	}
 	copy(in[rc4Confounder:], plain)
 	defer clear(in)
 	sum := hmacMD5(k1, in)
-	return append(sum, rc4Stream(hmacMD5(k1, sum), in)...)
+	return append(sum, rc4Stream(hmacMD5(k1, sum), in)...), nil
 }

@@ -17,6 +17,8 @@ var (
 	// OIDNTLM is never accepted. Clients list it, and tests need a mechanism
 	// that is not Kerberos.
 	OIDNTLM = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 2, 10}
+	// OIDNegoEx is never accepted either. Windows lists it.
+	OIDNegoEx = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 2, 2, 30}
 )
 
 // The same as DER contents: tokens are compared by octets, without building an

@@ -94,6 +94,8 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		EncryptionTypes: conf.Encryption,
 		AllowRC4:        conf.AllowRC4,
 		ClockSkew:       conf.ClockSkew,
+		Now:             machine.now,
+		Random:          machine.random,
 	})
 	if err != nil {
 		return nil, err
@@ -103,6 +105,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		Contexts:   session.contexts,
 		Lifetime:   conf.Lifetime,
 		ServerName: service.Hosts[0],
+		Now:        machine.now,
 		Observe:    auditHandshake,
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +26,13 @@ const replayEntries = 1 << 20
 
 // replays are the authenticators that were seen, by all blocks and for as long as the process lives.
 var replays = krb5.NewReplayCache(replayEntries)
+
+// machine is where contexts have their time and their randomness from. It is zero, which is this machine's clock and
+// crypto/rand, everywhere but in the test that replays what clients and servers once said; nothing in a Corefile sets it.
+var machine struct {
+	now    func() time.Time
+	random io.Reader
+}
 
 // sessions are what was made with a set of keytabs: contexts, and the keytabs as they were last read, since tickets
 // outlive the keys that a file has lost.
@@ -64,7 +72,7 @@ func (b *block) holdSessions(key string, keytabs *krb5.Keytabs) sessions {
 	h, ok := kept.sessions[key]
 	if !ok {
 		h = &held[sessions]{
-			value:   sessions{contexts: gsstsig.NewTable(gsstsig.TableConfig{})},
+			value:   sessions{contexts: gsstsig.NewTable(gsstsig.TableConfig{Now: machine.now})},
 			holders: make(map[*block]bool),
 		}
 		kept.sessions[key] = h

@@ -137,7 +137,7 @@ func TestClientAgainstBINDHandshakes(t *testing.T) {
 	credentials := keytabCredentials(t, host1)
 	for _, network := range []string{"udp", "tcp"} {
 		for _, algorithm := range []string{client.AlgorithmGSSTSIG, client.AlgorithmMicrosoft} {
-			for _, framing := range []client.Framing{client.SPNEGO, client.SPNEGOMicrosoftFirst, client.RawKerberos} {
+			for _, framing := range []client.Framing{client.SPNEGO, client.SPNEGOMicrosoftFirst, client.SPNEGOWindows, client.RawKerberos} {
 				for flags := range 16 {
 					config := client.Config{
 						Server: bind.Address.String(), Network: network, Credentials: credentials, Algorithm: algorithm,

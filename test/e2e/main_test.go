@@ -18,6 +18,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/test/process"
 	"github.com/gsstsig/coredns-gsstsig/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/test/tested"
 )
 
 // Principals of the realm that all tests share. A test that changes keys makes principals of its own.
@@ -70,6 +71,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 	} else {
 		status = m.Run()
+		if err := tested.Print("e2e"); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			status = 1
+		}
 	}
 	close(finished)
 	cleanUp()
@@ -105,7 +110,7 @@ func prepare(ctx context.Context) error {
 		}
 		services = append(services, name)
 	}
-	for _, name := range []string{service, host1, host2, "stranger"} {
+	for _, name := range append([]string{service, host1, host2, "stranger"}, machineAccounts...) {
 		if err := shared.realm.AddPrincipal(name); err != nil {
 			return err
 		}

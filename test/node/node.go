@@ -170,6 +170,24 @@ func (n *Node) Dial(network, address string) (conn net.Conn, err error) {
 	return conn, err
 }
 
+// Listen opens a listening socket of the node.
+func (n *Node) Listen(network, address string) (listener net.Listener, err error) {
+	err = n.inside.do(func() (err error) {
+		listener, err = net.Listen(network, address)
+		return err
+	})
+	return listener, err
+}
+
+// ListenPacket opens a socket of the node that receives datagrams.
+func (n *Node) ListenPacket(network, address string) (conn net.PacketConn, err error) {
+	err = n.inside.do(func() (err error) {
+		conn, err = net.ListenPacket(network, address)
+		return err
+	})
+	return conn, err
+}
+
 // Path is where others find a file of the node.
 func (n *Node) Path(path string) string {
 	return filepath.Join(fmt.Sprintf("/proc/%d/root", n.holder.PID()), path)

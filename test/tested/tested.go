@@ -22,7 +22,7 @@ const directoryVariable = "TESTED_WITH"
 // Client is a program that the server is tested with.
 type Client struct {
 	Name    string
-	Package string // Debian's, which has the version
+	Package string // Debian's, which has the version; empty for one of this module, which is as old as the server
 }
 
 type path struct {
@@ -101,8 +101,14 @@ func Table(version func(pkg string) string) string {
 	return text.String()
 }
 
+// Version is the client's, "unknown" where Debian's package is not installed.
+func (c Client) Version() string { return version(c.Package) }
+
 // version asks Debian's package database.
 func version(pkg string) string {
+	if pkg == "" {
+		return "this one"
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	output, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Version}", pkg).Output()
