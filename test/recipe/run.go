@@ -1,0 +1,105 @@
+//go:build linux
+
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/test/node"
+	"github.com/gsstsig/coredns-gsstsig/test/process"
+)
+
+// stopGrace is how long a program may take to end.
+const stopGrace = 15 * time.Second
+
+// Kitchen is where recipes are tried. It is not safe for concurrent use.
+type Kitchen struct {
+	Machines map[string]*node.Node
+	Programs string // directory of programs that a machine of a reader has in its PATH
+	Input    string // what commands read, such as passwords
+
+	// Up waits until a program that keeps running does what it is for.
+	Up func(ctx context.Context, on *node.Node, program string, p *process.Process) error
+
+	running []running
+}
+
+// running is a program that has been started on a machine.
+type running struct {
+	machine string
+	process *process.Process
+}
+
+// Follow does what blocks say, one after the other, up to the first error.
+func (k *Kitchen) Follow(ctx context.Context, blocks []Block) error {
+	for _, b := range blocks {
+		if err := k.do(ctx, b); err != nil {
+			return fmt.Errorf("%s: on %s: %w", b.Position, b.Machine, err)
+		}
+	}
+	return nil
+}
+
+func (k *Kitchen) do(ctx context.Context, b Block) error {
+	n := k.Machines[b.Machine]
+	if n == nil {
+		return errors.New("there is no such machine")
+	}
+	if b.File != "" {
+		return n.WriteFile(b.File, b.Text, 0o600)
+	}
+	lasting, text := ctx, b.Text
+	if b.Running {
+		lasting, text = context.WithoutCancel(ctx), "exec "+b.Text
+	}
+	cmd := n.Command(lasting, "sh", "-ec", text)
+	for i, variable := range cmd.Env {
+		if path, found := strings.CutPrefix(variable, "PATH="); found {
+			cmd.Env[i] = "PATH=" + k.Programs + ":" + path
+		}
+	}
+	if !b.Running {
+		cmd.Stdin = strings.NewReader(k.Input)
+		_, err := n.Output(cmd)
+		return err
+	}
+	p, err := n.Start(cmd)
+	if err != nil {
+		return err
+	}
+	k.running = append(k.running, running{b.Machine, p})
+	return k.Up(ctx, n, strings.Fields(b.Text)[0], p)
+}
+
+// Close ends what keeps running, the last first, and reports what the race detector found in it. It may be called more
+// than once.
+func (k *Kitchen) Close() error {
+	return k.end(func(string) bool { return true })
+}
+
+// End does the same on one machine.
+func (k *Kitchen) End(machine string) error {
+	return k.end(func(name string) bool { return name == machine })
+}
+
+func (k *Kitchen) end(where func(machine string) bool) error {
+	var errs []error
+	var others []running
+	for _, r := range slices.Backward(k.running) {
+		if !where(r.machine) {
+			others = slices.Insert(others, 0, r)
+			continue
+		}
+		r.process.Stop(stopGrace)
+		if _, race, found := strings.Cut(r.process.Output().String(), "WARNING: DATA RACE"); found {
+			errs = append(errs, fmt.Errorf("data race on %s:%s", r.machine, race))
+		}
+	}
+	k.running = others
+	return errors.Join(errs...)
+}
