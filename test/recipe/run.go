@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/test/node"
@@ -39,10 +40,19 @@ type running struct {
 func (k *Kitchen) Follow(ctx context.Context, blocks []Block) error {
 	for _, b := range blocks {
 		if err := k.do(ctx, b); err != nil {
+			for _, r := range k.running {
+				err = fmt.Errorf("%w\n%s's program said last:\n%s", err, r.machine, last(r.process.Output().String()))
+			}
 			return fmt.Errorf("%s: on %s: %w", b.Position, b.Machine, err)
 		}
 	}
 	return nil
+}
+
+// last is the end of a text.
+func last(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "")
 }
 
 func (k *Kitchen) do(ctx context.Context, b Block) error {
@@ -51,7 +61,10 @@ func (k *Kitchen) do(ctx context.Context, b Block) error {
 		return errors.New("there is no such machine")
 	}
 	if b.File != "" {
-		return n.WriteFile(b.File, b.Text, 0o600)
+		return n.WriteFile(b.File, b.Text, 0o644)
+	}
+	if arguments, found := strings.CutPrefix(b.Text, "scp "); found {
+		return k.copy(strings.Fields(arguments), n)
 	}
 	lasting, text := ctx, b.Text
 	if b.Running {
@@ -63,6 +76,8 @@ func (k *Kitchen) do(ctx context.Context, b Block) error {
 			cmd.Env[i] = "PATH=" + k.Programs + ":" + path
 		}
 	}
+	// Without a terminal of its own it asks for passwords on its input.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if !b.Running {
 		cmd.Stdin = strings.NewReader(k.Input)
 		_, err := n.Output(cmd)
@@ -74,6 +89,24 @@ func (k *Kitchen) do(ctx context.Context, b Block) error {
 	}
 	k.running = append(k.running, running{b.Machine, p})
 	return k.Up(ctx, n, strings.Fields(b.Text)[0], p)
+}
+
+// copy does what "scp MACHINE.DOMAIN:FILE FILE" on a machine would, which has no SSH.
+func (k *Kitchen) copy(args []string, to *node.Node) error {
+	if len(args) != 2 {
+		return errors.New("scp stands in a block of its own, with two arguments")
+	}
+	host, file, _ := strings.Cut(args[0], ":")
+	for _, from := range k.Machines {
+		if from.Host() == host {
+			text, err := from.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			return to.WriteFile(args[1], text, 0o600)
+		}
+	}
+	return fmt.Errorf("there is no machine %s", host)
 }
 
 // Close ends what keeps running, the last first, and reports what the race detector found in it. It may be called more
