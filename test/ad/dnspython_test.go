@@ -4,7 +4,6 @@ package ad
 
 import (
 	_ "embed"
-	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -25,9 +24,11 @@ func TestDNSPython(t *testing.T) {
 	}
 	client := tested.Client{Name: "dnspython", Package: "python3-dnspython"}
 	for _, mechanism := range []string{"spnego", "krb5"} {
-		for _, transport := range []string{"udp", "tcp"} {
+		for transport, path := range map[string]string{
+			"udp": "UDP", "tcp": "TCP", "connection": "TCP, context and updates on one connection",
+		} {
 			t.Run(mechanism+" "+transport, func(t *testing.T) {
-				tested.Path(t, client, mechanism+" over "+strings.ToUpper(transport))
+				tested.Path(t, client, mechanism+" over "+path)
 				name := mechanism + "-" + transport + ".corp.test"
 				said, err := who.on.Output(who.command(t, "python3", script, nsAddress.Addr().String(), "ns1.corp.test", mechanism, transport,
 					zone, name, "10.77.0.220"))

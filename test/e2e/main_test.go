@@ -18,6 +18,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/test/process"
 	"github.com/gsstsig/coredns-gsstsig/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/test/tested"
 )
 
 // Principals of the realm that all tests share. A test that changes keys makes principals of its own.
@@ -70,6 +71,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 	} else {
 		status = m.Run()
+		if err := tested.Print("e2e"); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			status = 1
+		}
 	}
 	close(finished)
 	cleanUp()
@@ -78,7 +83,7 @@ func TestMain(m *testing.M) {
 }
 
 func prepare(ctx context.Context) error {
-	if err := process.Require("nsupdate", "dig", "named", "gcc", "make", "file"); err != nil {
+	if err := process.Require("nsupdate", "dig", "delv", "kdig", "named", "gcc", "make", "file"); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "e2e-")

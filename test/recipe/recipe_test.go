@@ -1,6 +1,8 @@
 package recipe
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +25,20 @@ func TestParse(t *testing.T) {
 	} {
 		if blocks, err := parse("doc", bad, strings.NewReplacer()); err == nil {
 			t.Errorf("%q is %+v", bad, blocks)
+		}
+	}
+}
+
+// TestDocs makes sure that nothing in docs stands in a block that cannot be followed.
+func TestDocs(t *testing.T) {
+	const dir = "../../docs"
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if _, err := Read(filepath.Join(dir, file.Name()), strings.NewReplacer()); err != nil {
+			t.Error(err)
 		}
 	}
 }
