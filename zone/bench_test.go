@@ -88,6 +88,25 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
+// BenchmarkRespond is a query as octets.
+func BenchmarkRespond(b *testing.B) {
+	for _, size := range benchmarkSizes {
+		z := sized(b, size)
+		for _, asked := range []struct{ what, name string }{{"found", hostName(size / 3)}, {"missing", "missing.example.test."}} {
+			b.Run(fmt.Sprintf("%s/1e%d", asked.what, len(fmt.Sprint(size))-1), func(b *testing.B) {
+				question := beginning(b, asked.name, dns.TypeA)
+				buffer := make([]byte, 0, 512)
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, ok := z.Snapshot().Respond(append(buffer, question...), 512); !ok {
+						b.Fatal("no answer")
+					}
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkApply replaces the address of one host with each update.
 func BenchmarkApply(b *testing.B) {
 	for _, size := range benchmarkSizes {

@@ -3,7 +3,8 @@
 // The story of an update (RFC 2136). A message arrives at Apply. Its form is
 // checked first, without looking at the zone's data: the zone section (3.1),
 // the prerequisites' shape (3.2) and the update section's prescan (3.4.1).
-// Well-formed updates queue for the zone's one writer. The writer takes all
+// Well-formed updates queue for the zone's one writer, which is an Apply that
+// finds nobody at work, or else a goroutine of the zone. The writer takes all
 // that wait, and for each in turn asks the caller's Authorize whether it may be
 // done to the state it would apply to (3.3), only then compares the
 // prerequisites with that state (3.2), so that nobody learns from their rcodes

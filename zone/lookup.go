@@ -231,15 +231,21 @@ func (q *query) nameAbove(cut string) string {
 	return presentation(q.wire.octets[q.wire.n-q.ancestorLen(cut) : q.wire.n])
 }
 
-// negative adds the SOA with the time that the denial may be cached. Whoever
-// asks for the SOA of a name is looking for the zone to add it to, so that its
-// absence is not to be cached at all, as in BIND.
+// negativeTTL is how long a denial may be cached (RFC 2308 section 5), given the
+// SOA's own TTL and its MINIMUM. Whoever asks for the SOA of a name is looking
+// for the zone to add it to, so that its absence is not to be cached at all, as
+// in BIND.
+func negativeTTL(ttl, minimum uint32, qtype uint16, rcode int) uint32 {
+	if qtype == dns.TypeSOA && rcode == dns.RcodeNameError {
+		return 0
+	}
+	return min(ttl, minimum)
+}
+
+// negative adds the SOA with the time that the denial may be cached.
 func (q *query) negative() {
 	soa := q.snapshot.SOA()
-	soa.Hdr.Ttl = min(soa.Hdr.Ttl, soa.Minttl)
-	if q.qtype == dns.TypeSOA && q.answer.Rcode == dns.RcodeNameError {
-		soa.Hdr.Ttl = 0
-	}
+	soa.Hdr.Ttl = negativeTTL(soa.Hdr.Ttl, soa.Minttl, q.qtype, q.answer.Rcode)
 	q.answer.Authority = append(q.answer.Authority, soa)
 }
 

@@ -58,6 +58,7 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	default:
 		return z.failure(&LimitError{Limit: "Queue", Max: cap(z.queue)})
 	}
+	z.takeTurn()
 	select {
 	case r := <-p.done:
 		return r
@@ -90,33 +91,72 @@ func failed(s *Snapshot, d Decision, err error) Result {
 	return r
 }
 
-// write is the zone's one writer.
+// takeTurn does the writer's work if nobody is at it: handing a lone update to
+// another goroutine and its answer back would cost more than the update itself.
+// Whoever finds the turn taken has queued before looking, and is seen to by the
+// holder, or by write.
+func (z *Zone) takeTurn() {
+	if !z.turn.TryLock() {
+		return
+	}
+	z.workOff()
+	z.giveBack()
+}
+
+// giveBack ends a turn. What was queued while it lasted is for write, so that
+// nobody is kept from their own answer by others' updates.
+func (z *Zone) giveBack() {
+	z.turn.Unlock()
+	if len(z.queue) == 0 {
+		return
+	}
+	select {
+	case z.left <- struct{}{}:
+	default: // it knows
+	}
+}
+
+// write does the updates that are left behind when turns end, which is most of
+// them while many come at a time.
 func (z *Zone) write() {
 	defer close(z.stopped)
-	batch := make([]*pending, 0, z.settings.Load().limits.Batch)
 	for {
 		select {
 		case <-z.closing:
 			return
-		case p := <-z.queue:
-			batch = z.drain(append(batch[:0], p))
+		case <-z.left:
 		}
-		z.do(batch)
-		clear(batch)
+		z.turn.Lock()
+		for z.workOff() {
+		}
+		z.giveBack()
 	}
 }
 
-// drain adds to the batch what waits besides.
-func (z *Zone) drain(batch []*pending) []*pending {
+// workOff does one batch of what is queued. It reports false if there is
+// nothing, or the zone is being closed. It is for whoever has the turn.
+func (z *Zone) workOff() bool {
+	select {
+	case <-z.closing:
+		return false
+	default:
+	}
+	batch := z.batch[:0]
 	for len(batch) < cap(batch) {
 		select {
 		case p := <-z.queue:
 			batch = append(batch, p)
+			continue
 		default:
-			return batch
 		}
+		break
 	}
-	return batch
+	if len(batch) == 0 {
+		return false
+	}
+	z.do(batch)
+	clear(batch)
+	return true
 }
 
 // do evaluates a batch in order, each update on the state that those before it

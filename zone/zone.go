@@ -73,8 +73,8 @@ type Update struct {
 	// until Apply returns.
 	Message *dns.Msg
 	// Authorize decides on the update, given the state it would apply to. It
-	// is called at most once, on the zone's writer goroutine, so it must not
-	// block and must not call Apply. The Snapshot is valid only during the
+	// is called at most once, while all of the zone's updates wait, so it must
+	// not block and must not call Apply. The Snapshot is valid only during the
 	// call. nil allows every update.
 	Authorize func(*Snapshot, *Update) Decision
 }
@@ -130,12 +130,19 @@ type Zone struct {
 	settings atomic.Pointer[settings]
 	now      func() time.Time
 
-	// current is what readers see. Only the writer stores to it.
+	// current is what readers see. Only whoever has the turn stores to it.
 	current atomic.Pointer[Snapshot]
 
-	queue    chan *pending
+	queue chan *pending
+	left  chan struct{} // holds one, if updates were queued during a turn
+
+	// turn is held by the zone's one writer: an Apply that found nobody at
+	// work, or else write. It guards batch and the store.
+	turn  sync.Mutex
+	batch []*pending
+
 	closing  chan struct{} // closed by Close
-	stopped  chan struct{} // closed when the writer has ended
+	stopped  chan struct{} // closed when write has ended
 	close    sync.Once
 	closeErr error
 }
@@ -160,6 +167,7 @@ func Open(config Config) (*Zone, error) {
 		origin:  o,
 		store:   config.Store,
 		now:     config.Now,
+		left:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
@@ -167,7 +175,9 @@ func Open(config Config) (*Zone, error) {
 	if z.now == nil {
 		z.now = time.Now
 	}
-	z.queue = make(chan *pending, z.settings.Load().limits.Queue)
+	limits := &z.settings.Load().limits
+	z.queue = make(chan *pending, limits.Queue)
+	z.batch = make([]*pending, 0, limits.Batch)
 	s, err := load(o, config.Store)
 	if err == nil && s == nil {
 		s, err = plant(o, config.Store, config.Seed, config.Owners)
@@ -224,12 +234,14 @@ func (z *Zone) Origin() string { return z.origin.name }
 // Snapshot returns the zone's present state. It never blocks.
 func (z *Zone) Snapshot() *Snapshot { return z.current.Load() }
 
-// Close ends the writer after the batch it is at, and closes the store.
+// Close waits for the batch that is being written, and closes the store.
 // Snapshots stay usable; updates get SERVFAIL. It may be called again.
 func (z *Zone) Close() error {
 	z.close.Do(func() {
 		close(z.closing)
 		<-z.stopped
+		z.turn.Lock() // of an Apply
+		defer z.turn.Unlock()
 		z.closeErr = z.store.Close()
 	})
 	return z.closeErr

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
@@ -20,4 +21,13 @@ func (h *Handler) query(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, er
 		return dns.RcodeServerFailure, err
 	}
 	return dns.RcodeSuccess, nil
+}
+
+// answerer answers the simple ones of a zone's queries without a message being made of them.
+func (h *Handler) answerer(origin string) listener.AnswerFunc {
+	z, ok := h.zones[origin]
+	if !ok {
+		return nil
+	}
+	return func(response []byte, limit int) ([]byte, bool) { return z.Snapshot().Respond(response, limit) }
 }

@@ -49,7 +49,13 @@ func setup(c *caddy.Controller) error {
 		handler.Next = next
 		return handler
 	})
-	if err := listener.Register(c, listener.Block{Server: handler.server, Observer: observer{}, Limits: conf.Strangers}); err != nil {
+	if err := listener.Register(c, listener.Block{
+		Server:   handler.server,
+		Observer: observer{},
+		Limits:   conf.Strangers,
+		Plugin:   pluginName,
+		Answerer: handler.answerer,
+	}); err != nil {
 		return plugin.Error(pluginName, errors.Join(err, b.release()))
 	}
 	c.OnStartup(registerGauges)

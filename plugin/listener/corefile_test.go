@@ -55,6 +55,7 @@ const (
 type probe struct {
 	next  plugin.Handler
 	label string
+	zones []string // that the cache plugin leaves alone
 }
 
 var (
@@ -62,6 +63,8 @@ var (
 	probeServers sync.Map
 	// probeLimits are the limits of the next probes, by label.
 	probeLimits sync.Map
+	// probeAnswerers answer for the next probes by the shortcut, by label. Those of the label "cached" let caches answer.
+	probeAnswerers sync.Map
 	// held is received from by queries for hold.<zone>, which tell entered first.
 	held    = make(chan struct{})
 	entered = make(chan struct{}, 100)
@@ -89,12 +92,18 @@ func setupProbe(c *caddy.Controller) error {
 		p.next = next
 		return p
 	})
-	b := Block{Observer: counts}
+	b := Block{Observer: counts, Plugin: "probe"}
 	if s, ok := probeServers.Load(p.label); ok {
 		b.Server = s.(*gsstsig.Server)
 	}
 	if l, ok := probeLimits.Load(p.label); ok {
 		b.Limits = l.(Limits)
+	}
+	if a, ok := probeAnswerers.Load(p.label); ok {
+		b.Answerer = a.(func(string) AnswerFunc)
+		if p.label != "cached" {
+			p.zones = plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys)
+		}
 	}
 	return Register(c, b)
 }
@@ -102,6 +111,8 @@ func setupProbe(c *caddy.Controller) error {
 func (p *probe) Name() string { return "probe" }
 
 func (p *probe) Ready() bool { return true }
+
+func (p *probe) CacheBypassZones() []string { return p.zones }
 
 func (p *probe) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	transaction, seen := TransactionFrom(ctx)

@@ -13,6 +13,7 @@
 //
 //	endpoint     the UDP and the TCP socket of an address; they outlive a reload
 //	  └─ server  what a reload replaces: keys, timeouts, plugins
+//	       ├─ shortcut  answers plain UDP queries from their octets, where no plugin has to see them
 //	       ├─ inspect   unpack, verify the TSIG over the octets received (RFC 8945 section 5.2), check the form
 //	       ├─ TKEY      gsstsig.Server.Negotiate answers (RFC 3645 section 4)
 //	       └─ the rest  (*dnsserver.Server).ServeDNS: CoreDNS's routing and plugins, with the verified Transaction in the

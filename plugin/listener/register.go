@@ -21,6 +21,14 @@ type Block struct {
 
 	// Limits bound what strangers cost. Of all blocks of a Corefile the widest hold.
 	Limits Limits
+
+	// Plugin is the name of the directive that registers, which is that of its handler.
+	Plugin string
+
+	// Answerer returns what answers plain queries of a zone of the block as its handler would, nil if nothing does. It is
+	// asked once for each zone, and the answer used where no plugin in front of the handler has to see queries. Nil is no
+	// shortcut for any zone.
+	Answerer func(zone string) AnswerFunc
 }
 
 // Observer counts what the listener keeps from the plugins. Its methods are called by many goroutines at once, on the

@@ -32,6 +32,7 @@ type server struct {
 	observer    Observer
 	guard       *guard
 	decorate    dns.DecorateWriter // may be nil
+	shortcuts   map[string]*shortcut
 
 	requests gate
 	done     chan struct{} // closed by Stop

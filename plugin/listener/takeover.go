@@ -214,6 +214,9 @@ func (in *instance) makeServers() error {
 			}
 		}
 	}
+	for _, s := range in.servers {
+		s.openShortcuts(in, groups[s.Addr])
+	}
 	return rejectOverlaps(in.sites)
 }
 

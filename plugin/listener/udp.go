@@ -53,7 +53,7 @@ func (e *endpoint) servePackets() {
 	var buffer *[]byte
 	var x *packetExchange
 	for {
-		if x == nil { // else the last message came to nothing
+		if x == nil { // else the last message came to nothing, or was answered at once
 			buffer, x = buffers.Get().(*[]byte), &packetExchange{endpoint: e}
 		}
 		n, err := e.readPacket(x, *buffer, oob)
@@ -71,6 +71,10 @@ func (e *endpoint) servePackets() {
 			continue // between the last server's stop and the end of this loop
 		}
 		x.responseWriter.back, x.responseWriter.server = x, s
+		if s.shortcut(x, (*buffer)[:n]) {
+			s.requests.leave()
+			continue
+		}
 		as := s.admit(&x.responseWriter, (*buffer)[:n])
 		if as == discarded {
 			s.requests.leave()
@@ -132,9 +136,6 @@ func (e *endpoint) rejoin() bool {
 
 func (e *endpoint) servePacket(x *packetExchange, buffer *[]byte, length int, as class) {
 	s := x.server
-	if x.remote == nil {
-		x.remote = net.UDPAddrFromAddrPort(x.peer)
-	}
 	defer func() {
 		e.busy.Add(-1)
 		s.requests.leave()
@@ -162,6 +163,7 @@ func (e *endpoint) readPacket(x *packetExchange, b, oob []byte) (n int, err erro
 			x.control = replyControl(oob[:controls])
 		}
 	}
+	x.remote = nil // until somebody wants to know
 	x.source = source.Of(x.peer.Addr())
 	return n, err
 }
@@ -173,11 +175,19 @@ type packetExchange struct {
 	remote   net.Addr       // of the client; with the PROXY protocol not where the packet came from
 	peer     netip.AddrPort // where the packet came from, if the socket is not wrapped
 	control  []byte         // for the reply, nil if the socket has one address
+	query    plainQuery     // of the shortcut
+	response []byte         // room for the shortcut's
 }
 
-func (x *packetExchange) localAddr() net.Addr  { return x.endpoint.packets.LocalAddr() }
-func (x *packetExchange) remoteAddr() net.Addr { return x.remote }
-func (x *packetExchange) close() error         { return nil } // the socket is everyone's
+func (x *packetExchange) localAddr() net.Addr { return x.endpoint.packets.LocalAddr() }
+
+func (x *packetExchange) remoteAddr() net.Addr {
+	if x.remote == nil {
+		x.remote = net.UDPAddrFromAddrPort(x.peer)
+	}
+	return x.remote
+}
+func (x *packetExchange) close() error { return nil } // the socket is everyone's
 
 // Write sends one message.
 func (x *packetExchange) Write(wire []byte) (int, error) {

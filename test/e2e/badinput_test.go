@@ -221,7 +221,9 @@ func TestBadUpdates(t *testing.T) {
 		// No server block is responsible: the answer is CoreDNS's own.
 		{"zone served elsewhere", with(func(m *dns.Msg) { m.Question[0].Name = "other.test." }), dns.RcodeRefused},
 		{"zone section asks for another type", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeA }), dns.RcodeFormatError},
-		{"class of the zone", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassANY }), dns.RcodeFormatError},
+		{"zone of class ANY", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassANY }), dns.RcodeFormatError},
+		{"zone of class NONE", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassNONE }), dns.RcodeFormatError},
+		{"zone of class CH", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), dns.RcodeFormatError},
 		{"class of the update", with(func(m *dns.Msg) { m.Ns[0].Header().Class = dns.ClassCHAOS }), dns.RcodeFormatError},
 		{"TTL in a deletion", with(func(m *dns.Msg) {
 			m.RemoveRRset([]dns.RR{rr(t, record)})

@@ -178,7 +178,8 @@ func (u *updater) message() *dns.Msg {
 	return m
 }
 
-// spoil breaks a rule that RFC 2136 has for the form of the message.
+// spoil breaks a rule that RFC 2136 has for the form of the message. That the zone is of class IN is not among them: BIND
+// has changed its mind about others from one patch to the next (CVE-2026-5946), see TestBadUpdates.
 func (u *updater) spoil(m *dns.Msg) {
 	record := u.record(u.name())
 	h := record.Header()
@@ -187,7 +188,7 @@ func (u *updater) spoil(m *dns.Msg) {
 	require := func(rr dns.RR) { m.Answer = append(m.Answer, rr) }
 	requireMeta := func(rr dns.RR) { m.Answer, m.Ns = []dns.RR{rr}, nil } // BIND would change the zone
 	section := pick(u.random, []func(dns.RR){update, require})
-	switch u.random.IntN(16) {
+	switch u.random.IntN(15) {
 	case 0:
 		h.Name = "elsewhere.test."
 		section(record)
@@ -227,8 +228,6 @@ func (u *updater) spoil(m *dns.Msg) {
 		m.Question[0].Qtype = dns.TypeA
 	case 14:
 		m.Question[0].Name = pick(u.random, []string{"below." + u.zone + ".", "elsewhere.test."})
-	case 15:
-		m.Question[0].Qclass = pick(u.random, []uint16{dns.ClassCHAOS, dns.ClassANY, dns.ClassNONE})
 	}
 }
 
@@ -416,9 +415,6 @@ func updateDifference(m *dns.Msg, ours, bind int) string {
 	}
 	if ours == dns.RcodeRefused && bind == dns.RcodeNotAuth && m.Question[0].Name == "elsewhere.test." {
 		return "CoreDNS refuses what is about a zone that none of its server blocks is for, where BIND says NOTAUTH"
-	}
-	if ours == dns.RcodeFormatError && bind != dns.RcodeSuccess && m.Question[0].Qclass == dns.ClassCHAOS {
-		return "an UPDATE of class CH is FORMERR, where BIND says NOTIMP"
 	}
 	return ""
 }

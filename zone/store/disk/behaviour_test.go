@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -214,12 +215,47 @@ func TestDiskFull(t *testing.T) {
 func TestDamageInTheBackground(t *testing.T) {
 	s, _ := openMemory(t, Options{})
 	fillStore(t, s, 1)
-	s.engine.options(0).EventListener.DataCorruption(pebble.DataCorruptionInfo{Path: "000005.sst", Details: errInjected})
+	s.engine.options(&s.options, s.data()).EventListener.DataCorruption(pebble.DataCorruptionInfo{Path: "000005.sst", Details: errInjected})
 	for range 2 {
 		err := s.Commit(context.Background(), []store.Change{add(1, 1)})
 		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "000005.sst") || !strings.Contains(err.Error(), s.dir) {
 			t.Errorf("commit: %v", err)
 		}
+	}
+}
+
+// The table in memory grows with the tables on the disk, within bounds.
+func TestTableInMemory(t *testing.T) {
+	for _, test := range []struct {
+		tables []int64
+		want   uint64
+	}{
+		{nil, minMemTable},
+		{[]int64{1 << 20, 1 << 20}, minMemTable},
+		{[]int64{10 << 20, 10 << 20}, 10 << 20},
+		{[]int64{100 << 20}, maxMemTable},
+	} {
+		dir := t.TempDir()
+		write := func(name string, octets int64) {
+			path := filepath.Join(dir, name)
+			err := os.WriteFile(path, nil, 0o600)
+			if err == nil {
+				err = os.Truncate(path, octets)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("000001.log", 50<<20)
+		for i, octets := range test.tables {
+			write(fmt.Sprintf("%06d.sst", i+2), octets)
+		}
+		if got := memTableFor(vfs.Default, dir); got != test.want {
+			t.Errorf("tables of %v octets: %d in memory, want %d", test.tables, got, test.want)
+		}
+	}
+	if got := memTableFor(vfs.Default, filepath.Join(t.TempDir(), "none")); got != minMemTable {
+		t.Errorf("no directory: %d in memory", got)
 	}
 }
 

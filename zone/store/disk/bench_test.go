@@ -125,7 +125,7 @@ func BenchmarkRecovery(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		for logged := int64(0); logged < memTableSize/2; {
+		for logged := int64(0); logged < minMemTable/2; {
 			var changes []store.Change
 			for i := range uint32(256) {
 				changes = append(changes, bump(s.state.serial+i, i))

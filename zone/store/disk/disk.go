@@ -46,7 +46,7 @@ type Options struct {
 	// faults there.
 	fs vfs.FS
 	// memTable is how much the engine keeps in memory before it writes a
-	// table; 0 means memTableSize. Tests make it small.
+	// table; 0 means as much as becomes the zone's size. Tests make it small.
 	memTable uint64
 	// chunk is about how many octets Init writes at once; 0 means initChunk.
 	chunk int
@@ -70,9 +70,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.fs == nil {
 		o.fs = vfs.Default
-	}
-	if o.memTable == 0 {
-		o.memTable = memTableSize
 	}
 	if o.chunk == 0 {
 		o.chunk = initChunk

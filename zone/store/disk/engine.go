@@ -8,15 +8,43 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/batchrepr"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // What the engine may take. The zone is served from memory, so that it needs
-// little for reading; the table in memory bounds how often tables are written.
+// little for reading.
 const (
-	cacheSize    = 1 << 20
-	memTableSize = 4 << 20
-	openFiles    = 64
+	cacheSize = 1 << 20
+	openFiles = 64
 )
+
+// A full table in memory is written to the disk and merged with what is there.
+// Merging costs the more the larger the zone is, so the table in memory is half
+// of what is on the disk, within these bounds: for each update there is then as
+// little to merge in a large zone as in a small one.
+const (
+	minMemTable = 4 << 20
+	maxMemTable = 32 << 20
+)
+
+// memTableFor returns the size of the table in memory for tables in dir.
+func memTableFor(fs vfs.FS, dir string) uint64 {
+	names, err := fs.List(dir)
+	if err != nil {
+		return minMemTable // it is going to be made
+	}
+	var tables int64
+	for _, name := range names {
+		if !isTable(name) {
+			continue
+		}
+		// One that is gone meanwhile counts for nothing.
+		if info, err := fs.Stat(fs.PathJoin(dir, name)); err == nil {
+			tables += info.Size()
+		}
+	}
+	return uint64(min(max(tables/2, minMemTable), maxMemTable))
+}
 
 // engineFormat is the engine's own version of its files. The log's chunks carry
 // how far it was synced, which tells a flipped log from a torn one.
@@ -42,7 +70,7 @@ var errEngineClosed = errors.New("engine closed")
 // it open, except for an engine whose fence is shut.
 func openEngine(o *Options, dir string, create bool) (*engine, error) {
 	e := &engine{fence: newFence(o.fs)}
-	options := e.options(o.memTable)
+	options := e.options(o, dir)
 	options.ErrorIfNotExists = !create
 	err := guard(func() (err error) {
 		e.db, err = pebble.Open(dir, options)
@@ -61,7 +89,7 @@ func openEngine(o *Options, dir string, create bool) (*engine, error) {
 // openEngineReadOnly opens what is there, which must not change meanwhile.
 func openEngineReadOnly(o *Options, dir string) (*engine, error) {
 	e := &engine{fence: newFence(o.fs)}
-	options := e.options(o.memTable)
+	options := e.options(o, dir)
 	options.ReadOnly = true
 	options.ErrorIfNotExists = true
 	err := guard(func() (err error) {
@@ -74,7 +102,11 @@ func openEngineReadOnly(o *Options, dir string) (*engine, error) {
 	return e, nil
 }
 
-func (e *engine) options(memTable uint64) *pebble.Options {
+func (e *engine) options(settings *Options, dir string) *pebble.Options {
+	memTable := settings.memTable
+	if memTable == 0 {
+		memTable = memTableFor(settings.fs, dir)
+	}
 	o := &pebble.Options{
 		FS:                          e.fence,
 		CacheSize:                   cacheSize,

@@ -276,14 +276,16 @@ func (w *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-// Preallocate is a hint, and file systems that cannot do it are no failure.
+// Preallocate is a hint, and file systems that cannot do it are no failure. The
+// engine asks for it where it appends and syncs, in its log, whose reader takes
+// zeros for the end.
 func (w *fencedFile) Preallocate(offset, length int64) error {
 	w.fence.mu.RLock()
 	defer w.fence.mu.RUnlock()
 	if w.fence.cause != nil {
 		return nil
 	}
-	return w.File.Preallocate(offset, length)
+	return grow(w.File, offset, length)
 }
 
 func (w *fencedFile) Sync() error     { return w.try(w.File.Sync) }

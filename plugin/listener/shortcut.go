@@ -1,0 +1,247 @@
+package listener
+
+import (
+	"encoding/binary"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/metrics/vars"
+	"github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/coredns/coredns/plugin/pkg/rcode"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+)
+
+// An AnswerFunc completes the response to a plain query for a name in one zone. response is a header and the question, with
+// nothing set but the ID, QR and what the query's flags ask for; the records are appended to it, and the counts, AA and
+// the rcode set. It reports false, with nothing appended, if the query has to take the usual way, or if the whole would be
+// longer than limit octets. It is called by many goroutines at once.
+type AnswerFunc func(response []byte, limit int) (whole []byte, ok bool)
+
+// A shortcut answers a zone's plain queries from their octets, where no plugin in front of the one that answers has
+// anything to say of them. Making messages of octets and back, and CoreDNS's way through its plugins, are most of what
+// such a query costs otherwise.
+type shortcut struct {
+	answer AnswerFunc
+	plugin string // that answers
+	zone   string
+	meter  bool // the prometheus plugin counts queries of the zone
+}
+
+// transparent are the plugins that a plain query may pass unseen: errors and transfer have nothing to do with it, any
+// answers questions for ANY, and for prometheus the shortcut does the counting. So is cache for zones that it bypasses.
+var transparent = map[string]bool{"any": true, "errors": true, "prometheus": true, "transfer": true}
+
+// bypasser is what the cache plugin asks handlers for.
+type bypasser interface{ CacheBypassZones() []string }
+
+// openShortcuts finds the zones of the server that have one. The map has every zone of the address, in wire form, so that
+// the longest match is found; those without shortcut are nil. It is nil itself if there is none at all.
+func (s *server) openShortcuts(in *instance, group []site) {
+	if s.decorate != nil {
+		return // wants to see what is sent
+	}
+	found := make(map[string]*shortcut)
+	some := false
+	for _, member := range group {
+		key, ok := wireKey(member.config.Zone)
+		if !ok {
+			return
+		}
+		_, twice := found[key] // views
+		found[key] = nil
+		if b := in.registered(member.block); b != nil && b.Answerer != nil && !twice && len(member.config.FilterFuncs) == 0 {
+			found[key] = b.shortcut(member.config)
+		}
+		some = some || found[key] != nil
+	}
+	if some {
+		s.shortcuts = found
+	}
+}
+
+// shortcut returns that of one of the block's zones, nil if there is none.
+func (b *Block) shortcut(config *dnsserver.Config) *shortcut {
+	made := &shortcut{plugin: b.Plugin, zone: config.Zone, answer: b.Answerer(config.Zone)}
+	own := slices.Index(dnsserver.Directives, b.Plugin)
+	handler := config.Handler(b.Plugin)
+	if made.answer == nil || own < 0 || handler == nil {
+		return nil
+	}
+	by, ok := handler.(bypasser)
+	uncached := ok && slices.Contains(by.CacheBypassZones(), config.Zone)
+	for _, h := range config.Handlers() {
+		name := h.Name()
+		at := slices.Index(dnsserver.Directives, name)
+		if at < 0 || at < own && !transparent[name] && !(name == "cache" && uncached) {
+			return nil
+		}
+		made.meter = made.meter || name == "prometheus"
+	}
+	return made
+}
+
+// wireKey is a zone's name in wire form and lower case.
+func wireKey(zone string) (string, bool) {
+	var wire [maxName]byte
+	n, err := dns.PackDomainName(dns.CanonicalName(zone), wire[:], 0, nil, false)
+	return string(wire[:n]), err == nil
+}
+
+// plainQuery is what there is to know of a query with a question of class IN and nothing else, but for an OPT record
+// without options.
+type plainQuery struct {
+	name  [maxName]byte // in wire form and lower case
+	end   int           // of the question in the message
+	qtype uint16
+	edns  bool
+	size  uint16 // that the client can take, as it says itself
+	flags byte   // of EDNS: DO, and seven that mean nothing yet
+}
+
+const (
+	maxName = 255
+	optSize = 11 // without options
+
+	flagsOfQuery = 0xFA // in the third octet of a plain query these are not set: QR, opcode, TC
+	wantRD       = 0x01
+	clearOfQuery = 0xCF // nor these in the fourth: RA, Z, rcode
+	wantCD       = 0x10
+)
+
+// parse reads a message, and reports false if it is anything else.
+func (q *plainQuery) parse(wire []byte) bool {
+	if len(wire) < headerSize || wire[2]&flagsOfQuery != 0 || wire[3]&clearOfQuery != 0 ||
+		binary.BigEndian.Uint16(wire[4:]) != 1 || binary.BigEndian.Uint32(wire[6:]) != 0 {
+		return false
+	}
+	additional := binary.BigEndian.Uint16(wire[10:])
+	at := headerSize
+	for {
+		if at >= len(wire) {
+			return false
+		}
+		label := int(wire[at])
+		next := at + 1 + label
+		if label > 63 || next-headerSize > maxName || next > len(wire) {
+			return false
+		}
+		q.name[at-headerSize] = wire[at]
+		for i := at + 1; i < next; i++ {
+			b := wire[i]
+			if 'A' <= b && b <= 'Z' {
+				b += 'a' - 'A'
+			}
+			q.name[i-headerSize] = b
+		}
+		at = next
+		if label == 0 {
+			break
+		}
+	}
+	if len(wire) < at+4 || binary.BigEndian.Uint16(wire[at+2:]) != dns.ClassINET {
+		return false
+	}
+	q.qtype = binary.BigEndian.Uint16(wire[at:])
+	q.end = at + 4
+	rest := wire[q.end:]
+	switch {
+	case additional == 0:
+		q.edns = false
+		return len(rest) == 0
+	case additional != 1 || len(rest) != optSize || rest[0] != 0 || binary.BigEndian.Uint16(rest[1:]) != dns.TypeOPT:
+		return false
+	}
+	q.edns = true
+	q.size = binary.BigEndian.Uint16(rest[3:])
+	q.flags = rest[7]
+	rcode, version, options := rest[5], rest[6], binary.BigEndian.Uint16(rest[9:])
+	return rcode == 0 && version == 0 && options == 0
+}
+
+// limit is that of replyLimit.
+func (q *plainQuery) limit() int {
+	if !q.edns {
+		return dns.MinMsgSize
+	}
+	return min(max(int(q.size), dns.MinMsgSize), maxPacket)
+}
+
+// shortcut answers a message that is a plain query of a zone with a shortcut, and reports false if it is not, or the
+// answer is not simple. Nothing has happened then.
+func (s *server) shortcut(x *packetExchange, wire []byte) (answered bool) {
+	if s.shortcuts == nil || x.endpoint.udp == nil {
+		return false
+	}
+	defer func() {
+		if s.debug {
+			return
+		}
+		if failure := recover(); failure != nil {
+			// The usual way does not come to the same place, and has its own guards.
+			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
+			vars.Panic.Inc()
+			answered = false
+		}
+	}()
+	q := &x.query
+	if !q.parse(wire) || q.qtype == dns.TypeDS { // CoreDNS may ask the parent zone for DS
+		return false
+	}
+	by := s.shortcutFor(q)
+	if by == nil {
+		return false
+	}
+	var began time.Time
+	if by.meter {
+		began = time.Now()
+	}
+	response := append(x.response[:0], wire[:q.end]...)
+	response[2] = 0x80 | wire[2]&wantRD
+	response[3] = wire[3] & wantCD
+	clear(response[4:headerSize])
+	limit := q.limit()
+	if q.edns {
+		limit -= optSize
+	}
+	response, ok := by.answer(response, limit)
+	x.response = response[:0]
+	if !ok {
+		return false
+	}
+	if q.edns {
+		// As CoreDNS does: what the client has said of itself is said back to it.
+		response = append(response, 0, 0, byte(dns.TypeOPT), byte(q.size>>8), byte(q.size), 0, 0, q.flags, 0, 0, 0)
+		response[11] = 1
+	}
+	// The client is gone, or it asks again.
+	_, _ = x.Write(response)
+	if by.meter {
+		by.count(s, x, len(wire), response, began)
+	}
+	return true
+}
+
+// shortcutFor finds the longest of the server's zones that the question's name is in.
+func (s *server) shortcutFor(q *plainQuery) *shortcut {
+	name := q.name[:q.end-4-headerSize]
+	for at := 0; at < len(name); at += 1 + int(name[at]) {
+		if found, ok := s.shortcuts[string(name[at:])]; ok {
+			return found
+		}
+	}
+	return nil
+}
+
+// count tells CoreDNS's metrics of a query, as the prometheus plugin would have.
+func (c *shortcut) count(s *server, x *packetExchange, size int, response []byte, began time.Time) {
+	message := &dns.Msg{Question: []dns.Question{{Name: c.zone, Qtype: x.query.qtype, Qclass: dns.ClassINET}}}
+	if x.query.edns {
+		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: x.query.size, Ttl: uint32(x.query.flags) << 8}}
+		message.Extra = []dns.RR{opt}
+	}
+	vars.Report(s.Addr, request.Request{Req: message, W: &x.responseWriter}, c.zone, "", rcode.ToString(int(response[3]&0xF)),
+		c.plugin, len(response), began, vars.WithOriginalReqSize(size))
+}
