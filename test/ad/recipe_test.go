@@ -49,7 +49,7 @@ func TestRecipe(t *testing.T) {
 	putBack(t, d.dc, "/etc/krb5.conf", "/etc/resolv.conf", "/var/lib/samba/private/krb5.conf")
 	const nameServerOctet = 63
 	nameServer := netip.AddrPortFrom(addresses(nameServerOctet)[0].Addr(), 53)
-	kitchen := &recipe.Kitchen{
+	lab := &recipe.Lab{
 		Machines: map[string]*node.Node{"dc1": d.dc}, Programs: programs, Input: administratorPassword + "\n", Up: up,
 	}
 	for name, octet := range map[string]int{"ns1": nameServerOctet, "ns2": 64, "client1": 131, "client2": 132} {
@@ -61,25 +61,25 @@ func TestRecipe(t *testing.T) {
 		if err := n.WriteFile("/etc/resolv.conf", fmt.Sprintf("nameserver %s\n", nameServer.Addr()), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		kitchen.Machines[name] = n
+		lab.Machines[name] = n
 	}
 	t.Cleanup(func() {
-		if err := kitchen.Close(); err != nil {
+		if err := lab.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	// Debian's unit of SSSD makes it.
-	client := kitchen.Machines["client1"]
+	client := lab.Machines["client1"]
 	if _, err := client.Output(client.Command(ctx, "mkdir", "-p", "/run/sssd")); err != nil {
 		t.Fatal(err)
 	}
-	if err := kitchen.Follow(ctx, blocks); err != nil {
+	if err := lab.Follow(ctx, blocks); err != nil {
 		t.Fatal(err)
 	}
 
 	ask := func(name string, qtype uint16, want ...string) {
 		t.Helper()
-		got, err := recordsOf(kitchen.Machines["ns1"], nameServer, name, qtype)
+		got, err := recordsOf(lab.Machines["ns1"], nameServer, name, qtype)
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s %s is %q, %v; want %q", name, dns.TypeToString[qtype], got, err, want)
 		}
@@ -87,7 +87,7 @@ func TestRecipe(t *testing.T) {
 	ask(controllers, dns.TypeNS, "dc1.corp.test.", "ns11.corp.test.")
 	ask("_ldap._tcp.dc."+controllers, dns.TypeSRV, "0 100 389 dc1.corp.test.")
 	for _, name := range []string{"client1", "client2"} {
-		n := kitchen.Machines[name]
+		n := lab.Machines[name]
 		ask(n.Host(), dns.TypeA, n.Addresses[0].Addr().String())
 		ask(n.Host(), dns.TypeAAAA, n.Addresses[1].Addr().String())
 	}

@@ -21,27 +21,27 @@ import (
 var nsupdate = tested.Client{Name: "nsupdate", Package: "bind9-dnsutils"}
 
 // follow does what a recipe says on the site's machines and the given ones. What it starts ends with the test.
-func (s *site) follow(t *testing.T, path string, clients ...*node.Node) *recipe.Kitchen {
+func (s *site) follow(t *testing.T, path string, clients ...*node.Node) *recipe.Lab {
 	t.Helper()
 	blocks, err := recipe.Read("../../docs/"+path, examples)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kitchen := &recipe.Kitchen{
+	lab := &recipe.Lab{
 		Machines: make(map[string]*node.Node), Programs: shared.programs, Input: strings.Repeat(password+"\n", 10), Up: up,
 	}
 	for _, n := range append(clients, s.kdc, s.ns) {
-		kitchen.Machines[n.Name] = n
+		lab.Machines[n.Name] = n
 	}
 	t.Cleanup(func() {
-		if err := kitchen.Close(); err != nil {
+		if err := lab.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := kitchen.Follow(testContext(t), blocks); err != nil {
+	if err := lab.Follow(testContext(t), blocks); err != nil {
 		t.Fatal(err)
 	}
-	return kitchen
+	return lab
 }
 
 // up waits until coredns answers, or SSSD has registered its machine.

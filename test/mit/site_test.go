@@ -187,7 +187,6 @@ func listens(ctx context.Context, from *node.Node, p *process.Process, address s
 const slapdConf = `include /etc/ldap/schema/core.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
-pidfile /run/slapd.pid
 sasl-host %s
 sasl-realm %s
 database mdb

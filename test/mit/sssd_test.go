@@ -68,9 +68,9 @@ func TestFreeIPA(t *testing.T) {
 		}
 	}
 	tested.Path(t, sssd, "id_provider = ipa: A, AAAA and both PTR by krb5-self, as docs/freeipa.md says")
-	kitchen := s.follow(t, "freeipa.md", client)
+	lab := s.follow(t, "freeipa.md", client)
 	s.expectRegistered(t, client)
-	if err := kitchen.End(client.Name); err != nil {
+	if err := lab.End(client.Name); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("-", func(t *testing.T) {

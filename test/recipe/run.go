@@ -18,8 +18,8 @@ import (
 // stopGrace is how long a program may take to end.
 const stopGrace = 15 * time.Second
 
-// Kitchen is where recipes are tried. It is not safe for concurrent use.
-type Kitchen struct {
+// Lab is where recipes are tried. It is not safe for concurrent use.
+type Lab struct {
 	Machines map[string]*node.Node
 	Programs string // directory of programs that a machine of a reader has in its PATH
 	Input    string // what commands read, such as passwords
@@ -37,10 +37,10 @@ type running struct {
 }
 
 // Follow does what blocks say, one after the other, up to the first error.
-func (k *Kitchen) Follow(ctx context.Context, blocks []Block) error {
+func (l *Lab) Follow(ctx context.Context, blocks []Block) error {
 	for _, b := range blocks {
-		if err := k.do(ctx, b); err != nil {
-			for _, r := range k.running {
+		if err := l.do(ctx, b); err != nil {
+			for _, r := range l.running {
 				err = fmt.Errorf("%w\n%s's program said last:\n%s", err, r.machine, last(r.process.Output().String()))
 			}
 			return fmt.Errorf("%s: on %s: %w", b.Position, b.Machine, err)
@@ -55,8 +55,8 @@ func last(text string) string {
 	return strings.Join(lines[max(0, len(lines)-20):], "")
 }
 
-func (k *Kitchen) do(ctx context.Context, b Block) error {
-	n := k.Machines[b.Machine]
+func (l *Lab) do(ctx context.Context, b Block) error {
+	n := l.Machines[b.Machine]
 	if n == nil {
 		return errors.New("there is no such machine")
 	}
@@ -64,7 +64,7 @@ func (k *Kitchen) do(ctx context.Context, b Block) error {
 		return n.WriteFile(b.File, b.Text, 0o644)
 	}
 	if arguments, found := strings.CutPrefix(b.Text, "scp "); found {
-		return k.copy(strings.Fields(arguments), n)
+		return l.copy(strings.Fields(arguments), n)
 	}
 	lasting, text := ctx, b.Text
 	if b.Running {
@@ -73,13 +73,13 @@ func (k *Kitchen) do(ctx context.Context, b Block) error {
 	cmd := n.Command(lasting, "sh", "-ec", text)
 	for i, variable := range cmd.Env {
 		if path, found := strings.CutPrefix(variable, "PATH="); found {
-			cmd.Env[i] = "PATH=" + k.Programs + ":" + path
+			cmd.Env[i] = "PATH=" + l.Programs + ":" + path
 		}
 	}
 	// Without a terminal of its own it asks for passwords on its input.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if !b.Running {
-		cmd.Stdin = strings.NewReader(k.Input)
+		cmd.Stdin = strings.NewReader(l.Input)
 		_, err := n.Output(cmd)
 		return err
 	}
@@ -87,17 +87,17 @@ func (k *Kitchen) do(ctx context.Context, b Block) error {
 	if err != nil {
 		return err
 	}
-	k.running = append(k.running, running{b.Machine, p})
-	return k.Up(ctx, n, strings.Fields(b.Text)[0], p)
+	l.running = append(l.running, running{b.Machine, p})
+	return l.Up(ctx, n, strings.Fields(b.Text)[0], p)
 }
 
 // copy does what "scp MACHINE.DOMAIN:FILE FILE" on a machine would, which has no SSH.
-func (k *Kitchen) copy(args []string, to *node.Node) error {
+func (l *Lab) copy(args []string, to *node.Node) error {
 	if len(args) != 2 {
 		return errors.New("scp stands in a block of its own, with two arguments")
 	}
 	host, file, _ := strings.Cut(args[0], ":")
-	for _, from := range k.Machines {
+	for _, from := range l.Machines {
 		if from.Host() == host {
 			text, err := from.ReadFile(file)
 			if err != nil {
@@ -111,19 +111,19 @@ func (k *Kitchen) copy(args []string, to *node.Node) error {
 
 // Close ends what keeps running, the last first, and reports what the race detector found in it. It may be called more
 // than once.
-func (k *Kitchen) Close() error {
-	return k.end(func(string) bool { return true })
+func (l *Lab) Close() error {
+	return l.end(func(string) bool { return true })
 }
 
 // End does the same on one machine.
-func (k *Kitchen) End(machine string) error {
-	return k.end(func(name string) bool { return name == machine })
+func (l *Lab) End(machine string) error {
+	return l.end(func(name string) bool { return name == machine })
 }
 
-func (k *Kitchen) end(where func(machine string) bool) error {
+func (l *Lab) end(where func(machine string) bool) error {
 	var errs []error
 	var others []running
-	for _, r := range slices.Backward(k.running) {
+	for _, r := range slices.Backward(l.running) {
 		if !where(r.machine) {
 			others = slices.Insert(others, 0, r)
 			continue
@@ -133,6 +133,6 @@ func (k *Kitchen) end(where func(machine string) bool) error {
 			errs = append(errs, fmt.Errorf("data race on %s:%s", r.machine, race))
 		}
 	}
-	k.running = others
+	l.running = others
 	return errors.Join(errs...)
 }
