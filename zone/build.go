@@ -86,7 +86,7 @@ func (b *builder) turnTo(name string) error {
 	if b.draft == nil || b.key != key {
 		b.flush()
 		b.key = key
-		b.before, _ = b.snapshot.names.Get(key)
+		b.before, _ = b.snapshot.node(key)
 		b.draft = newDraft(b.before)
 	}
 	b.name = name
@@ -234,7 +234,7 @@ func plant(o *origin, into store.Store, seed func() ([]dns.RR, error), owners []
 
 // stored yields the records as a store keeps them.
 func (s *Snapshot) stored(yield func(store.Record) bool) {
-	s.names.Scan(func(key string, n *node) bool {
+	s.nodes(func(key string, n *node) bool {
 		name := s.origin.nameOf(key)
 		for set := range n.sets {
 			for data := range set.records {

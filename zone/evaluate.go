@@ -14,7 +14,7 @@ import (
 // returns NOERROR or the rcode of the first that fails.
 func (r *request) met(s *Snapshot) int {
 	for _, c := range r.prerequisites {
-		n, _ := s.names.Get(c.key)
+		n, _ := s.node(c.key)
 		switch {
 		case c.rrtype == dns.TypeANY && c.exist && n.empty():
 			return dns.RcodeNameError
@@ -27,7 +27,7 @@ func (r *request) met(s *Snapshot) int {
 		}
 	}
 	for i := range r.values {
-		n, _ := s.names.Get(r.values[i].key)
+		n, _ := s.node(r.values[i].key)
 		if !r.values[i].equals(n.set(r.values[i].rrtype)) {
 			return dns.RcodeNXRrset
 		}
@@ -84,7 +84,7 @@ func (d *drafts) at(key string) *draft {
 	if found, ok := d.byKey[key]; ok {
 		return found
 	}
-	n, _ := d.snapshot.names.Get(key)
+	n, _ := d.snapshot.node(key)
 	made := newDraft(n)
 	d.byKey[key] = made
 	return made
@@ -100,7 +100,7 @@ func (r *request) evaluate(s *Snapshot, limits *Limits) (*effect, error) {
 	}
 	e := &effect{from: s.serial, to: s.serial}
 	for key, draft := range d.byKey {
-		before, _ := s.names.Get(key)
+		before, _ := s.node(key)
 		after := draft.node()
 		if !sameRecords(before, after) {
 			e.nodes = append(e.nodes, nodeEffect{key: key, before: before, after: after})
@@ -197,12 +197,8 @@ func (e *effect) advance(s *Snapshot) {
 		apex := s.apex()
 		e.nodes = slices.Insert(e.nodes, 0, nodeEffect{before: apex, after: apex})
 	}
-	first := &e.nodes[0]
 	e.to = nextSerial(e.from)
-	d := newDraft(first.after)
-	soa := d.set(dns.TypeSOA)
-	soa.data[0] = withSerial(soa.data[0], e.to)
-	first.after = d.node()
+	e.nodes[0].after = e.nodes[0].after.withSerial(e.to)
 }
 
 // check holds an effect against the limits. What an update does not make
@@ -261,7 +257,7 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 		touched[e.nodes[i].key] = &e.nodes[i]
 	}
 	settle := func(key string) {
-		before, _ := s.names.Get(key)
+		before, _ := s.node(key)
 		after := before
 		if ne := touched[key]; ne != nil {
 			after = ne.after

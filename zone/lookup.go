@@ -96,9 +96,9 @@ func (q *query) step() (target string) {
 		return q.redirect(cut, n)
 	}
 	q.authoritative()
-	n, ok := s.names.Get(q.key)
+	n, ok := s.node(q.key)
 	if !ok {
-		if n, ok = s.names.Get(s.closestEncloser(q.key) + wildcardKey); !ok {
+		if n, ok = s.node(s.closestEncloser(q.key) + wildcardKey); !ok {
 			q.answer.Rcode = dns.RcodeNameError
 			q.negative()
 			return ""
@@ -135,7 +135,7 @@ func (s *Snapshot) above(key string, qtype uint16) (cut string, n *node, found b
 		if _, ok := s.zonecuts.Get(cut); !ok {
 			continue
 		}
-		n, _ = s.names.Get(cut)
+		n, _ = s.node(cut)
 		if len(cut) < len(key) {
 			return cut, n, true
 		}
@@ -273,10 +273,10 @@ func (q *query) addresses(set rrset, glue bool) {
 			continue
 		}
 		key := string(k)
-		n, ok := s.names.Get(key)
+		n, ok := s.node(key)
 		if !ok && !glue {
 			// As a question for the target would, so does this find what a wildcard stands for.
-			n, ok = s.names.Get(s.closestEncloser(key) + wildcardKey)
+			n, ok = s.node(s.closestEncloser(key) + wildcardKey)
 		}
 		if !ok {
 			continue

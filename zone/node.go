@@ -95,6 +95,14 @@ func (n *node) set(rrtype uint16) rrset {
 	return rrset{}
 }
 
+// withSerial returns the apex's node with another serial in its SOA.
+func (n *node) withSerial(serial uint32) *node {
+	changed := &node{packed: bytes.Clone(n.packed)}
+	data := changed.set(dns.TypeSOA).first() // a view into it
+	binary.BigEndian.PutUint32(data[len(data)-20:], serial)
+	return changed
+}
+
 func (n *node) empty() bool { return n == nil || len(n.packed) == 0 }
 
 // count returns the number of records.

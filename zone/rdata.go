@@ -255,13 +255,6 @@ func soaSerial(data []byte) uint32 {
 	return binary.BigEndian.Uint32(data[len(data)-20:])
 }
 
-// withSerial returns an SOA's rdata with another serial.
-func withSerial(data []byte, serial uint32) []byte {
-	data = bytes.Clone(data)
-	binary.BigEndian.PutUint32(data[len(data)-20:], serial)
-	return data
-}
-
 // nextSerial increments as RFC 1982 does, but for 0, which some secondaries
 // take for no serial at all.
 func nextSerial(serial uint32) uint32 {

@@ -45,9 +45,9 @@ func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 	if _, _, cut := s.above(key, qtype); cut {
 		return response, false
 	}
-	found, exists := s.names.Get(key)
+	found, exists := s.node(key)
 	if !exists {
-		if found, exists = s.names.Get(s.closestEncloser(key) + wildcardKey); !exists {
+		if found, exists = s.node(s.closestEncloser(key) + wildcardKey); !exists {
 			return s.deny(response, n, qtype, dns.RcodeNameError, limit)
 		}
 	}

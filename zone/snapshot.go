@@ -16,8 +16,11 @@ import (
 // concurrent use.
 type Snapshot struct {
 	origin *origin
-	// names has a node for every name with records and for every empty
-	// non-terminal, the apex above all, whose key is "".
+	// top is the apex's node. It changes with every update, and its place in
+	// the tree would have to be copied each time.
+	top *node
+	// names has a node for every other name with records and for every empty
+	// non-terminal. The apex, whose key is "", is always there as one.
 	names *btree.Map[string, *node]
 	// zonecuts are the keys of nodes other than the apex with an NS or DNAME.
 	// Most zones have few, so that asking for all of a name's ancestors here
@@ -40,13 +43,16 @@ type ownership struct {
 }
 
 func newSnapshot(o *origin) *Snapshot {
-	return &Snapshot{
+	s := &Snapshot{
 		origin:     o,
+		top:        emptyNode,
 		names:      new(btree.Map[string, *node]),
 		zonecuts:   new(btree.Map[string, struct{}]),
 		owners:     new(btree.Map[string, ownership]),
 		tombstones: new(btree.Map[string, struct{}]),
 	}
+	s.names.Set("", emptyNode)
+	return s
 }
 
 // Origin returns the zone's name, in lower case and absolute.
@@ -73,7 +79,7 @@ func (s *Snapshot) Records() iter.Seq[dns.RR] {
 		if !yield(s.SOA()) {
 			return
 		}
-		s.names.Scan(func(key string, n *node) bool {
+		s.nodes(func(key string, n *node) bool {
 			owner := s.origin.nameOf(key)
 			for set := range n.sets {
 				if key == "" && set.rrtype == dns.TypeSOA {
@@ -150,9 +156,21 @@ func (o ownership) export() Ownership {
 }
 
 // apex returns the node of the origin, which is always there.
-func (s *Snapshot) apex() *node {
-	n, _ := s.names.Get("")
-	return n
+func (s *Snapshot) apex() *node { return s.top }
+
+// node returns the node of a key.
+func (s *Snapshot) node(key string) (n *node, ok bool) {
+	if key == "" {
+		return s.top, true
+	}
+	return s.names.Get(key)
+}
+
+// nodes calls visit with every node in canonical order, until it returns false.
+func (s *Snapshot) nodes(visit func(key string, n *node) bool) {
+	if visit("", s.top) {
+		s.names.Ascend("\x00", visit) // which sorts after "" and before every other key
+	}
 }
 
 // nodeAt returns the node of a name in presentation form, nil if none.
@@ -161,7 +179,7 @@ func (s *Snapshot) nodeAt(name string) *node {
 	if !ok {
 		return nil
 	}
-	n, _ := s.names.Get(key)
+	n, _ := s.node(key)
 	return n
 }
 
@@ -184,6 +202,15 @@ func (s *Snapshot) fork() *Snapshot {
 func (s *Snapshot) replace(key string, old, n *node) {
 	s.records += n.count() - old.count()
 	s.octets += n.octets() - old.octets()
+	if key == "" {
+		if s.top = n; n == nil {
+			s.top = emptyNode
+		}
+		if soa := n.set(dns.TypeSOA); !soa.empty() {
+			s.serial = soaSerial(soa.first())
+		}
+		return
+	}
 	switch {
 	case n != nil:
 		if old == nil {
@@ -192,19 +219,13 @@ func (s *Snapshot) replace(key string, old, n *node) {
 		}
 		s.names.Set(key, n)
 	case old != nil:
-		if s.hasDescendants(key) || key == "" {
+		if s.hasDescendants(key) {
 			s.names.Set(key, emptyNode)
 		} else {
 			s.names.Delete(key)
 			s.octets -= len(key)
 			s.pruneAncestors(key)
 		}
-	}
-	if key == "" {
-		if soa := n.set(dns.TypeSOA); !soa.empty() {
-			s.serial = soaSerial(soa.first())
-		}
-		return
 	}
 	was, is := old.cuts(), n.cuts()
 	if is && !was {

@@ -166,12 +166,12 @@ func verify(t testing.TB, s *Snapshot) {
 	}
 	records, octets, tombstones := 0, 0, 0
 	previous := ""
-	s.names.Scan(func(key string, n *node) bool {
+	s.nodes(func(key string, n *node) bool {
 		if key != "" {
 			if key <= previous {
 				t.Fatalf("%q after %q", key, previous)
 			}
-			if _, ok := s.names.Get(parentKey(key)); !ok {
+			if _, ok := s.node(parentKey(key)); !ok {
 				t.Fatalf("%q has no parent", key)
 			}
 			if n.empty() && !s.hasDescendants(key) {
@@ -212,7 +212,7 @@ func verify(t testing.TB, s *Snapshot) {
 		return true
 	})
 	s.owners.Scan(func(key string, own ownership) bool {
-		n, _ := s.names.Get(key)
+		n, _ := s.node(key)
 		if n.empty() != (own.deleted != 0) {
 			t.Fatalf("%q: owner %+v, records %v", key, own, !n.empty())
 		}
