@@ -17,7 +17,8 @@ import (
 // Environment variable with the directory that the accounts go to, one file for each package of tests.
 const directoryVariable = "TESTED_WITH"
 
-// Client is a program that the server is tested with. It has a version from Package or from Module.
+// Client is a program that the server is tested with. It has its version from Package or from Module; without both it is one
+// of this module, which is as old as the server.
 type Client struct {
 	Name    string
 	Package string // Debian's

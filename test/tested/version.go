@@ -8,8 +8,14 @@ import (
 	"time"
 )
 
-// version asks Debian's package database, or Go for a module of the build. Elsewhere it is unknown.
+// Version is the client's as its authors count, "unknown" where its package is not installed.
+func (c Client) Version() string { return version(c) }
+
+// version asks Debian's package database, or Go for a module of the build.
 func version(client Client) string {
+	if client.Package == "" && client.Module == "" {
+		return "this one"
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Version}", client.Package)
