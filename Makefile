@@ -1,4 +1,5 @@
-# Targets: run, test, record, coredns, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The README says what they are for.
+# Targets: run, test, tested, record, coredns, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The README says what they
+# are for.
 
 SHELL       := /bin/bash
 BINARY      ?= coredns
@@ -15,7 +16,7 @@ SOAKFLAGS   ?=
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
-.PHONY: all run test record coredns bench bench-go bench-peers soak lint fuzz clean
+.PHONY: all run test tested record coredns bench bench-go bench-peers soak lint fuzz clean
 
 all: coredns
 
@@ -37,7 +38,11 @@ test:
 	go test -race $(TESTFLAGS) ./...
 	@rm -rf .cache/tested && mkdir -p .cache/tested
 	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/...
-	@echo "Tested with:" && cat .cache/tested/*
+	@go run ./test/tested/report README.md .cache/tested
+
+# Writes the README's table "Tested with" anew, from what the last "make test" tried.
+tested:
+	go run ./test/tested/report -write README.md .cache/tested
 
 # Has real clients say again what the tests without them replay; see plugin/gsstsig/testdata/transcripts/README.md.
 record:

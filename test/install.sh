@@ -56,6 +56,9 @@ if [ "${1:-}" != run ]; then
 	missing /usr/lib/*/sasl2/libgssapiv2.so libsasl2-modules-gssapi-mit
 	missing sssd sssd-common
 	missing /usr/lib/*/sssd/libsss_ad.so sssd-ad
+	missing /usr/lib/*/sssd/libsss_ipa.so sssd-ipa
+	missing slapd slapd # the directory that SSSD's provider for FreeIPA asks
+	missing kdig knot-dnsutils
 	missing /usr/lib/python3/dist-packages/dns/tsig.py python3-dnspython
 	missing /usr/lib/python3/dist-packages/gssapi/__init__.py python3-gssapi
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,12 @@ import (
 
 // records asks ns1 from a node, and returns the data of the records in the answer, sorted.
 func records(from *node.Node, name string, qtype uint16) ([]string, error) {
-	conn, err := from.Dial("tcp", nsAddress.String())
+	return recordsOf(from, nsAddress, name, qtype)
+}
+
+// recordsOf asks another server.
+func recordsOf(from *node.Node, server netip.AddrPort, name string, qtype uint16) ([]string, error) {
+	conn, err := from.Dial("tcp", server.String())
 	if err != nil {
 		return nil, err
 	}

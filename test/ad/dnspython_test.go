@@ -5,7 +5,6 @@ package ad
 import (
 	_ "embed"
 	"net/netip"
-	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -40,9 +39,11 @@ func (l login) python(t *testing.T, want string, server netip.Addr, mechanism, t
 func TestDNSPython(t *testing.T) {
 	who := client1.logIn(t)
 	for _, mechanism := range []string{"spnego", "krb5"} {
-		for _, transport := range []string{"udp", "tcp"} {
+		for transport, path := range map[string]string{
+			"udp": "UDP", "tcp": "TCP", "connection": "TCP, context and updates on one connection",
+		} {
 			t.Run(mechanism+" "+transport, func(t *testing.T) {
-				tested.Path(t, dnspython, mechanism+" over "+strings.ToUpper(transport))
+				tested.Path(t, dnspython, mechanism+" over "+path)
 				name := mechanism + "-" + transport + ".corp.test"
 				who.python(t, "NOERROR compressed\nREFUSED compressed\n", nsAddress.Addr(), mechanism, transport, name)
 				expect(t, name, dns.TypeA, "10.77.0.220")

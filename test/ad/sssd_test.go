@@ -3,6 +3,7 @@
 package ad
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/test/node"
+	"github.com/gsstsig/coredns-gsstsig/test/process"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
 	"github.com/gsstsig/coredns-gsstsig/test/tested"
 )
@@ -62,19 +64,27 @@ func wantDyndns(t *testing.T, n *node.Node, success bool, options ...string) (sa
 		t.Fatal(err)
 	}
 	defer p.Stop(10 * time.Second)
+	if said, err = dyndns(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(said, dyndnsFailed) == success {
+		t.Errorf("SSSD's success is not %v:\n%s", success, dyndnsOf(said))
+	}
+	return said
+}
+
+// dyndnsFailed is what SSSD says of an nsupdate that failed. Its task calls itself successful even if only the reverse
+// zone was to its liking.
+const dyndnsFailed = "nsupdate child execution failed"
+
+// dyndns waits until SSSD has registered its machine or has failed to, and returns what it said.
+func dyndns(ctx context.Context, p *process.Process) (said string, err error) {
 	const task = "Task [Dyndns update]: "
 	err = p.Output().Wait(ctx, 0, func(text string) bool {
 		said = text
 		return strings.Contains(text, task+"finished") || strings.Contains(text, task+"failed")
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The task calls itself successful even if only the reverse zone was to its liking.
-	if strings.Contains(said, "nsupdate child execution failed") == success {
-		t.Errorf("SSSD's success is not %v:\n%s", success, dyndnsOf(said))
-	}
-	return said
+	return said, err
 }
 
 // dyndnsOf is what of SSSD's log is about its updates.

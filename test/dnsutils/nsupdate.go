@@ -20,6 +20,7 @@ type Update struct {
 	Key      string         // ALGORITHM:NAME:SECRET of a key that both sides hold (RFC 8945)
 	Env      []string       // as from realm.Env; nil is this process's environment
 	Zone     string         // "" lets nsupdate find it by SOA queries
+	Options  []string       // more options, such as "-v"
 	Commands []string       // "update add …", "prereq …"; "send" is added
 
 	On func(*exec.Cmd) error // runs the program elsewhere, such as on a node; nil runs it here
@@ -44,7 +45,7 @@ func (u Update) Run(ctx context.Context) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	args := []string{"-d"}
+	args := append([]string{"-d"}, u.Options...)
 	if u.Auth != "" {
 		args = append(args, u.Auth)
 	}

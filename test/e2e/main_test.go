@@ -83,7 +83,7 @@ func TestMain(m *testing.M) {
 }
 
 func prepare(ctx context.Context) error {
-	if err := process.Require("nsupdate", "dig", "named", "gcc", "make", "file"); err != nil {
+	if err := process.Require("nsupdate", "dig", "delv", "kdig", "named", "gcc", "make", "file"); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "e2e-")

@@ -19,6 +19,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
 	"github.com/gsstsig/coredns-gsstsig/test/process"
+	"github.com/gsstsig/coredns-gsstsig/test/tested"
 )
 
 // zoneKey makes a key for the dnssec plugin, in the two files that dnssec-keygen would write, and the file of trust
@@ -69,6 +70,7 @@ func delv(t *testing.T, address netip.AddrPort, anchors, name, qtype string) str
 // after each change. Updates, transfers and what is signed by a ticket go on as they do without it.
 func TestSignedOnTheFly(t *testing.T) {
 	t.Parallel()
+	tested.Path(t, delvClient, "answers that the dnssec plugin signs, validated after each update")
 	base, anchors := zoneKey(t, forwardZone)
 	text := seed("ns1.example.test") + "ns1 IN A 127.0.0.1\n*.wild IN A 192.0.2.30\nalias IN CNAME moving\na.b.ent IN A 192.0.2.31\n" +
 		"sub IN NS ns.sub\nns.sub IN A 192.0.2.32\n"

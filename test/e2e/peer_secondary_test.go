@@ -24,6 +24,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/test/named"
 	"github.com/gsstsig/coredns-gsstsig/test/process"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/test/tested"
 )
 
 // followedChanges is how many updates a secondary has to follow.
@@ -98,6 +99,7 @@ var (
 // and neither does its end without warning, since the log of changes is in the database.
 func TestSecondaryBIND(t *testing.T) {
 	t.Parallel()
+	tested.Path(t, tested.Client{Name: "BIND", Package: "bind9"}, "secondary by NOTIFY, AXFR and IXFR, through a reload and two kills")
 	// The server keeps its port when it is started again.
 	port, peerPort := freePort(t), freePort(t)
 	address := loopback.Address(port)
@@ -151,6 +153,7 @@ func TestSecondaryBIND(t *testing.T) {
 // TestSecondaryCoreDNS has CoreDNS's own secondary plugin follow: it knows AXFR alone, and NOTIFY.
 func TestSecondaryCoreDNS(t *testing.T) {
 	t.Parallel()
+	tested.Path(t, tested.Client{Name: "CoreDNS secondary", Module: "github.com/coredns/coredns"}, "by NOTIFY and AXFR")
 	// It gets its port first, so that the primary can be told; and the primary's, by its environment.
 	binary, err := shared.coredns()
 	if err != nil {

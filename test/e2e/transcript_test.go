@@ -10,11 +10,8 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/test/recorder"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
 	"github.com/gsstsig/coredns-gsstsig/test/windows"
 )
-
-var nsupdateClient = tested.Client{Name: "nsupdate", Package: "bind9-dnsutils"}
 
 // TestTranscripts records what clients say in an MIT realm, see package recorder.
 func TestTranscripts(t *testing.T) {

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -10,12 +12,17 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
 	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/test/process"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/test/tested"
 )
+
+var nsupdateClient = tested.Client{Name: "nsupdate", Package: "bind9-dnsutils"}
 
 // TestHostRegistersItself is the main job: a real client adds its addresses and its reverse name, and dig shows them.
 func TestHostRegistersItself(t *testing.T) {
 	t.Parallel()
+	tested.Path(t, nsupdateClient, "-g and -o: a host's addresses and reverse name")
 	address := startSecure(t)
 	ctx := testContext(t)
 	client1 := logIn(t, host1)
@@ -53,6 +60,7 @@ func TestHostRegistersItself(t *testing.T) {
 // TestUnsignedRefused also makes sure that a refusal does not tell what is in the zone.
 func TestUnsignedRefused(t *testing.T) {
 	t.Parallel()
+	tested.Path(t, nsupdateClient, "unsigned, refused")
 	address := startSecure(t)
 	before := serial(t, address, forwardZone)
 	outcome := nsupdate(testContext(t), t, address, "", nil, "update add anyone.example.test 300 A 192.0.2.66")
@@ -187,6 +195,7 @@ func TestMachineAccount(t *testing.T) {
 // TestSharedKeys has a key of the tsig plugin beside the tickets: what it signs is answered signed by it.
 func TestSharedKeys(t *testing.T) {
 	t.Parallel()
+	tested.Path(t, nsupdateClient, "-y with a key of the tsig plugin")
 	const key = "hmac-sha256:shared.example.test.:bm90IGEgc2VjcmV0LCBvbmx5IGEgdGVzdCdzIGtleQ=="
 	const other = "hmac-sha256:shared.example.test.:YW5vdGhlciBvbmU="
 	tsig := "    tsig {\n        secret shared.example.test. bm90IGEgc2VjcmV0LCBvbmx5IGEgdGVzdCdzIGtleQ==\n    }\n    log\n"
@@ -217,5 +226,27 @@ func TestSharedKeys(t *testing.T) {
 	}
 	if reply.Message.Rcode != dns.RcodeRefused || reply.MIC != gssclient.MICOK {
 		t.Errorf("%s, signature %s", dns.RcodeToString[reply.Message.Rcode], reply.MIC)
+	}
+}
+
+// TestKnsupdate updates by Knot's client with a shared key; GSS-TSIG it does not speak.
+func TestKnsupdate(t *testing.T) {
+	t.Parallel()
+	ours := startBlock(t, forwardZone, []string{fmt.Sprintf("grant %s zonesub ANY", peerKey)}, []string{tsigLine}, nil)
+	program, err := process.LookPath("knsupdate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, options := range [][]string{nil, {"-v"}} {
+		tested.Path(t, tested.Client{Name: "knsupdate", Package: "knot-dnsutils"},
+			strings.TrimSpace("-y with a key of the tsig plugin "+strings.Join(options, " ")))
+		cmd := exec.CommandContext(testContext(t), program, append(options, "-y", "hmac-sha256:"+peerKey+":"+peerSecret)...)
+		name := fmt.Sprintf("knot%d.example.test", i)
+		cmd.Stdin = strings.NewReader(fmt.Sprintf("server %s %d\nzone %s\nupdate add %s. 300 A 192.0.2.97\nsend\n",
+			ours.Address.Addr(), ours.Address.Port(), forwardZone, name))
+		if output, err := cmd.CombinedOutput(); err != nil || len(output) > 0 {
+			t.Errorf("knsupdate %v: %v\n%s", options, err, output)
+		}
+		expect(t, ours.Address, name, dns.TypeA, "192.0.2.97")
 	}
 }

@@ -2,7 +2,7 @@
 
 package process
 
-import "syscall"
+import "os/exec"
 
-// dieWithParent does nothing: only Linux offers it.
-func dieWithParent(*syscall.SysProcAttr) {}
+// startToDieWithParent starts a program; the system cannot do more.
+func startToDieWithParent(cmd *exec.Cmd) (*Process, error) { return StartGuarded(cmd) }

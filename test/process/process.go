@@ -26,8 +26,7 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	dieWithParent(cmd.SysProcAttr)
-	return StartGuarded(cmd)
+	return startToDieWithParent(cmd)
 }
 
 // StartGuarded is Start for a program that something else ends together with this process, such as a PID namespace (in

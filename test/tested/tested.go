@@ -1,28 +1,36 @@
 // Package tested keeps account of which clients the end-to-end tests ran, in which version, and what of them: the table
-// that "make test" ends with.
+// that "make test" ends with, and that the README has as "Tested with".
+//
+// A test names a client and a way of using it by [Path]. TestMain ends with [Print]. When all packages of tests are
+// through, the program in report puts their accounts together and compares them with the README.
 package tested
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
-	"text/tabwriter"
-	"time"
 )
 
-// Environment variable with the directory that the tables go to, one file for each package of tests.
+// Environment variable with the directory that the accounts go to, one file for each package of tests.
 const directoryVariable = "TESTED_WITH"
 
-// Client is a program that the server is tested with.
+// Client is a program that the server is tested with. It has its version from Package or from Module; without both it is one
+// of this module, which is as old as the server.
 type Client struct {
 	Name    string
-	Package string // Debian's, which has the version; empty for one of this module, which is as old as the server
+	Package string // Debian's
+	Module  string // of this module's build
+}
+
+// Entry is one way of using a client that was tried.
+type Entry struct {
+	Client  string
+	Version string // upstream's: without what Debian adds to it
+	Path    string
+	Failed  bool
 }
 
 type path struct {
@@ -32,11 +40,12 @@ type path struct {
 }
 
 var (
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows
 	paths []*path
 )
 
-// Path notes that the test, or what of it follows, tries a client in the way that name says.
+// Path notes that the test, or what of it follows, tries a client in the way that name says. It is safe for concurrent
+// use.
 func Path(t *testing.T, client Client, name string) {
 	t.Helper()
 	p := &path{client: client, name: name}
@@ -50,70 +59,57 @@ func Path(t *testing.T, client Client, name string) {
 	})
 }
 
-// Print prints the table to standard output, and into a file of the given name where the environment says so. It is for
-// the end of TestMain.
+// Print prints what was tried to standard output, and writes it into a file of the given name where the environment
+// says so. It is for the end of TestMain.
 func Print(name string) error {
-	table := Table(version)
-	if table == "" {
+	entries := account(version)
+	if len(entries) == 0 {
 		return nil
 	}
-	fmt.Print(table)
+	fmt.Print(Table(entries))
 	dir := os.Getenv(directoryVariable)
 	if dir == "" {
 		return nil
 	}
-	return os.WriteFile(filepath.Join(dir, name), []byte(table), 0o644)
+	text, err := json.MarshalIndent(entries, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), text, 0o644)
 }
 
-// Table is what was tried so far, one line for each client. Version tells that of a package.
-func Table(version func(pkg string) string) string {
+// Read reads the accounts of all packages that Print wrote into a directory.
+func Read(dir string) ([]Entry, error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var all []Entry
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join(dir, file.Name()))
+		if err != nil {
+			return nil, err
+		}
+		var entries []Entry
+		if err := json.Unmarshal(text, &entries); err != nil {
+			return nil, fmt.Errorf("%s: %w", file.Name(), err)
+		}
+		all = append(all, entries...)
+	}
+	return all, nil
+}
+
+// account is what was tried so far.
+func account(version func(Client) string) []Entry {
 	mu.Lock()
 	defer mu.Unlock()
-	var clients []Client
-	of := make(map[Client][]*path)
+	var entries []Entry
+	versions := make(map[Client]string)
 	for _, p := range paths {
-		if !slices.Contains(clients, p.client) {
-			clients = append(clients, p.client)
+		if _, known := versions[p.client]; !known {
+			versions[p.client] = version(p.client)
 		}
-		of[p.client] = append(of[p.client], p)
+		entries = append(entries, Entry{Client: p.client.Name, Version: versions[p.client], Path: p.name, Failed: p.failed})
 	}
-	if len(clients) == 0 {
-		return ""
-	}
-	var text strings.Builder
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "client\tversion\tpassed\tpaths tried")
-	for _, client := range clients {
-		var names []string
-		passed := 0
-		for _, p := range of[client] {
-			name := p.name
-			if p.failed {
-				name += " (FAILED)"
-			} else {
-				passed++
-			}
-			names = append(names, name)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\n", client.Name, version(client.Package), passed, len(names), strings.Join(names, ", "))
-	}
-	_ = w.Flush() // a strings.Builder takes everything
-	return text.String()
-}
-
-// Version is the client's, "unknown" where Debian's package is not installed.
-func (c Client) Version() string { return version(c.Package) }
-
-// version asks Debian's package database.
-func version(pkg string) string {
-	if pkg == "" {
-		return "this one"
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	output, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Version}", pkg).Output()
-	if err != nil {
-		return "unknown"
-	}
-	return string(output)
+	return entries
 }

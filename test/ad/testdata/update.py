@@ -1,8 +1,12 @@
 """One context, and two updates signed with it: a new name, and one that is out of reach.
 
-update.py SERVER HOST spnego|krb5 udp|tcp ZONE NAME ADDRESS
+update.py SERVER HOST spnego|krb5 udp|tcp|connection ZONE NAME ADDRESS
+
+With tcp each message has a connection of its own, with connection all have one.
 """
 
+import functools
+import socket
 import sys
 import time
 import uuid
@@ -19,7 +23,12 @@ import dns.update
 import gssapi
 
 server, host, mechanism, transport, zone, name, address = sys.argv[1:]
-send = {"udp": dns.query.udp, "tcp": dns.query.tcp}[transport]
+if transport == "connection":
+    connection = socket.create_connection((server, 53))
+    connection.setblocking(False)
+    send = functools.partial(dns.query.tcp, sock=connection)
+else:
+    send = {"udp": dns.query.udp, "tcp": dns.query.tcp}[transport]
 oid = {"spnego": "1.3.6.1.5.5.2", "krb5": "1.2.840.113554.1.2.2"}[mechanism]
 GSS_API = 3
 

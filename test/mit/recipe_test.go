@@ -1,0 +1,123 @@
+//go:build e2e && linux
+
+package mit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/test/node"
+	"github.com/gsstsig/coredns-gsstsig/test/process"
+	"github.com/gsstsig/coredns-gsstsig/test/recipe"
+	"github.com/gsstsig/coredns-gsstsig/test/tested"
+)
+
+var nsupdate = tested.Client{Name: "nsupdate", Package: "bind9-dnsutils"}
+
+// follow does what a recipe says on the site's machines and the given ones. What it starts ends with the test.
+func (s *site) follow(t *testing.T, path string, clients ...*node.Node) *recipe.Lab {
+	t.Helper()
+	blocks, err := recipe.Read("../../docs/"+path, examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab := &recipe.Lab{
+		Machines: make(map[string]*node.Node), Programs: shared.programs, Input: strings.Repeat(password+"\n", 10), Up: up,
+	}
+	for _, n := range append(clients, s.kdc, s.ns) {
+		lab.Machines[n.Name] = n
+	}
+	t.Cleanup(func() {
+		if err := lab.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := lab.Follow(testContext(t), blocks); err != nil {
+		t.Fatal(err)
+	}
+	return lab
+}
+
+// up waits until coredns answers, or SSSD has registered its machine.
+func up(ctx context.Context, on *node.Node, program string, p *process.Process) error {
+	switch program {
+	case "coredns":
+		return listens(ctx, on, p, nsAddress.String())
+	case "sssd":
+		_, err := dyndns(ctx, p)
+		return err
+	}
+	return fmt.Errorf("nobody knows what %s is for", program)
+}
+
+// records asks ns1 from itself, and returns the data of the records in the answer, sorted.
+func (s *site) records(name string, qtype uint16) ([]string, error) {
+	conn, err := s.ns.Dial("tcp", nsAddress.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	reply, _, err := new(dns.Client).ExchangeWithConn(new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), &dns.Conn{Conn: conn})
+	if err != nil {
+		return nil, err
+	}
+	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
+		return nil, errors.New(dns.RcodeToString[reply.Rcode])
+	}
+	var data []string
+	for _, rr := range reply.Answer {
+		if rr.Header().Rrtype == qtype {
+			data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
+		}
+	}
+	slices.Sort(data)
+	return data, nil
+}
+
+// expect fails the test unless the answer to a query is as wanted.
+func (s *site) expect(t *testing.T, name string, qtype uint16, want ...string) {
+	t.Helper()
+	got, err := s.records(name, qtype)
+	if err != nil {
+		t.Error(err)
+	}
+	if slices.Sort(want); !slices.Equal(got, want) {
+		t.Errorf("%s %s is %q, want %q", name, dns.TypeToString[qtype], got, want)
+	}
+}
+
+// expectRegistered wants a machine's addresses under its name, and its name under its addresses.
+func (s *site) expectRegistered(t *testing.T, n *node.Node) {
+	t.Helper()
+	for _, address := range n.Addresses {
+		qtype := dns.TypeA
+		if address.Addr().Is6() {
+			qtype = dns.TypeAAAA
+		}
+		s.expect(t, n.Host(), qtype, address.Addr().String())
+		name, err := dns.ReverseAddr(address.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.expect(t, name, dns.TypePTR, dns.Fqdn(n.Host()))
+	}
+}
+
+// TestMIT does what docs/mit.md says.
+func TestMIT(t *testing.T) {
+	tested.Path(t, nsupdate, "-g in the script of docs/mit.md")
+	s := newSite(t, "kdc1")
+	client := s.add(t, "client1", 101)
+	if err := client.WriteFile("/etc/krb5.conf", s.krb5Conf(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.follow(t, "mit.md", client)
+	s.expectRegistered(t, client)
+	s.expect(t, "_ldap._tcp.example.test", dns.TypeSRV, "0 0 389 client1.example.test.")
+}
