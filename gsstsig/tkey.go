@@ -41,6 +41,7 @@ var (
 	errNoTKEY    = errors.New("no TKEY record in the additional or answer section")
 	errTKEYs     = errors.New("more than one TKEY record")
 	errTKEYOwner = errors.New("TKEY record does not belong to the question")
+	errTKEYData  = errors.New("TKEY record whose data are cut short")
 	errTKEYError = errors.New("TKEY record with an error in a query")
 )
 
@@ -77,10 +78,20 @@ func readTKEY(request *dns.Msg) (*tkeyQuery, error) {
 	if !ok || owner != question || !classFits(record.Hdr.Class) {
 		return nil, errTKEYOwner
 	}
+	if cutShort(record) {
+		return nil, errTKEYData
+	}
 	if record.Error != 0 {
 		return nil, errTKEYError
 	}
 	return &tkeyQuery{record: record, name: owner}, nil
+}
+
+// cutShort reports whether the record's data ended before their last field,
+// which miekg/dns lets pass. Such a record must not be answered by one that
+// takes over its fields: without an algorithm that could not be read.
+func cutShort(record *dns.TKEY) bool {
+	return record.Algorithm == "" || len(record.Key) != 2*int(record.KeySize) || len(record.OtherData) != 2*int(record.OtherLen)
 }
 
 // token returns the key data. It reports false when there is none, or too

@@ -179,6 +179,11 @@ func TestNegotiateRefuses(t *testing.T) {
 		{"record in both sections", edit(message(good()), func(m *dns.Msg) { m.Answer = m.Extra }), dns.RcodeFormatError, 0, ResultFormErr},
 		{"record of another name", edit(message(good()), func(m *dns.Msg) { m.Extra[0].Header().Name = "other.test." }), dns.RcodeFormatError, 0, ResultFormErr},
 		{"record with an error", edit(message(good()), func(m *dns.Msg) { m.Extra[0].(*dns.TKEY).Error = 17 }), dns.RcodeFormatError, 0, ResultFormErr},
+		{"record without data", edit(message(good()), func(m *dns.Msg) {
+			m.Extra[0] = &dns.TKEY{Hdr: *m.Extra[0].Header()}
+		}), dns.RcodeFormatError, 0, ResultFormErr},
+		{"record cut before the token", edit(message(good()), func(m *dns.Msg) { m.Extra[0].(*dns.TKEY).Key = "" }), dns.RcodeFormatError, 0, ResultFormErr},
+		{"record cut before other data", edit(message(good()), func(m *dns.Msg) { m.Extra[0].(*dns.TKEY).OtherLen = 1 }), dns.RcodeFormatError, 0, ResultFormErr},
 		{"mode 1", tkeyMessage("k.", AlgorithmGSS, 1, good()), 0, dns.RcodeBadMode, ResultBadMode},
 		{"mode 2", tkeyMessage("k.", "hmac-md5.sig-alg.reg.int.", 2, nil), 0, dns.RcodeBadMode, ResultBadMode},
 		{"mode 4", tkeyMessage("k.", AlgorithmGSS, 4, nil), 0, dns.RcodeBadMode, ResultBadMode},
