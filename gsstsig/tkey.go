@@ -241,6 +241,7 @@ func (n *negotiation) negotiate(algorithm string) {
 	case err != nil:
 		n.event.explain(err)
 		n.fail(dns.RcodeBadKey, ResultBadKey)
+		n.tellWhy(reply, token)
 	case established:
 		done = n.establish(h, token, reply)
 	default:
@@ -381,6 +382,20 @@ func (n *negotiation) fail(tkeyError uint16, result string) {
 	n.answer.Error = tkeyError
 	n.answer.Key, n.answer.KeySize = "", 0
 	n.answer.Inception, n.answer.Expiration = 0, 0
+}
+
+// tellWhy adds the mechanism's own error token to a refusal: Kerberos'
+// KRB-ERROR (RFC 4121 section 4.1), in SPNEGO a NegTokenResp around it. GSS-API
+// means the client's library to have it (RFC 2743 section 2.2.2). One that has
+// a wrong clock learns the server's from it; Heimdal's then tries again by that
+// one. Clients that look no further than the TKEY error ignore it. It is never
+// larger than what the client sent.
+func (n *negotiation) tellWhy(reply, token []byte) {
+	if len(reply) > len(token) {
+		return
+	}
+	n.answer.Key = hex.EncodeToString(reply)
+	n.answer.KeySize = uint16(len(reply))
 }
 
 func (n *negotiation) respond(token []byte, inception, expiration time.Time) {

@@ -155,6 +155,12 @@ func TestInitiatorRefuses(t *testing.T) {
 		want   error
 	}{
 		{"reject", InitiatorConfig{}, true, respToken(field(0, cbasn1.ENUM, []byte{2})), ErrRejected},
+		{"reject, with the mechanism's reason", InitiatorConfig{}, true,
+			respToken(field(0, cbasn1.ENUM, []byte{2}), field(2, cbasn1.OCTET_STRING, []byte("why"))), errToy},
+		{"reject, with a reason for a mechanism that is done", InitiatorConfig{}, false,
+			respToken(field(0, cbasn1.ENUM, []byte{2}), field(2, cbasn1.OCTET_STRING, []byte("why"))), ErrRejected},
+		{"reject, with a token that is no reason", InitiatorConfig{}, true,
+			respToken(field(0, cbasn1.ENUM, []byte{2}), field(2, cbasn1.OCTET_STRING, []byte("reply"))), ErrRejected},
 		{"a mechanism that was not offered", InitiatorConfig{}, true,
 			respToken(field(0, cbasn1.ENUM, []byte{0}), field(1, cbasn1.OBJECT_IDENTIFIER, derMSKerberos)), ErrMalformed},
 		{"NTLM", InitiatorConfig{MechTypes: []asn1.ObjectIdentifier{OIDKerberos, OIDNTLM}}, true,

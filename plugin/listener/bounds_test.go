@@ -443,6 +443,16 @@ func TestNoAmplification(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// Nor does a refusal become larger by the reason in it.
+	_, token := initiate(t, b.host, b.keys)
+	for n, name := range []string{"first.test.", "again.test."} {
+		wire := pack(t, tkeyQuery(name, dns.ClassANY, false, token))
+		answer := b.send("udp", "127.0.0.1", wire)
+		tkey := answer.Answer[0].(*dns.TKEY)
+		if got := len(pack(t, answer)); n == 1 && (tkey.Error != dns.RcodeBadKey || tkey.KeySize == 0 || got > len(wire)) {
+			t.Errorf("%d octets for %d:\n%v", got, len(wire), answer)
+		}
+	}
 	// A context that is made is answered in full, by less than was sent.
 	if client, r := b.handshake("udp", "127.0.0.1", "k.test."); client == nil || r.Truncated {
 		t.Errorf("answer:\n%v", r)
