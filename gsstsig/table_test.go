@@ -173,7 +173,7 @@ func TestTableHalfOpen(t *testing.T) {
 	}
 }
 
-// Strangers push out strangers only.
+// Strangers push out strangers only (BIND CVE-2026-3039).
 func TestHalfOpenFloodLeavesContexts(t *testing.T) {
 	r := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxContexts, c.MaxHalfOpen = 2, 4 })
 	p := r.login("k.example.test.", login{})

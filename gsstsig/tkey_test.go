@@ -450,6 +450,8 @@ func TestTicketThatJustEnded(t *testing.T) {
 	}
 }
 
+// Negotiations that are never finished end by themselves (BIND CVE-2026-3039,
+// PowerDNS CVE-2026-42002).
 func TestHalfOpenExpires(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{noOptimistic: true})

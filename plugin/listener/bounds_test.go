@@ -151,7 +151,8 @@ func (b *bounded) signed(key *krb5.InitiatorContext, name string) []byte {
 	return wire
 }
 
-// A source whose handshakes fail is heard no more, but who writes its address into UDP messages cannot shut it out.
+// A source whose handshakes fail is heard no more, but who writes its address into UDP messages cannot shut it out. What a
+// stranger may have computed is bounded (BIND CVE-2024-1975).
 func TestFailingHandshakes(t *testing.T) {
 	b := startBounded(t, Limits{HandshakeFailures: 3})
 	const bad, good = "127.0.0.66", "127.0.0.1"
