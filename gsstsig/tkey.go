@@ -294,6 +294,7 @@ func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
 		identity:  Identity{Principal: h.kerberos.Peer(), KeyName: n.event.KeyName},
 		mechanism: h.kerberos,
 		expires:   expires,
+		until:     n.now.Sub(started) + expires.Sub(n.now),
 	}
 	if !s.contexts.insert(c) {
 		n.nameTaken()
