@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
 )
 
@@ -86,6 +88,45 @@ func TestCheckAgainstKDC(t *testing.T) {
 			output, status := command(t, dir, append([]string{"check"}, test.more...)...)
 			if status != test.status {
 				t.Errorf("exit status %d, want %d", status, test.status)
+			}
+			for _, words := range test.says {
+				if !strings.Contains(output, words) {
+					t.Errorf("%q is not in:\n%s", words, output)
+				}
+			}
+		})
+	}
+}
+
+// TestCheckClock: what check says about a KDC whose clock is off, by more than is let pass or by much of it.
+func TestCheckClock(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		off   time.Duration
+		lines []string
+		says  []string
+	}{
+		{10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is ", "5m0s is let pass", `clients show: "Clock skew too great"`, "one time server"}},
+		{-10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is "}},
+		{10 * time.Minute, []string{"clockskew 15m"}, []string{"warning realm AWRY.TEST: this machine's clock is ", "more than half of what is let pass (15m0s)"}},
+	} {
+		t.Run(fmt.Sprint(test.off, test.lines), func(t *testing.T) {
+			t.Parallel()
+			const host = "ns.awry.test"
+			r := startRealm(t, realm.Config{Name: "AWRY.TEST", Clock: test.off}, "DNS/"+host)
+			config, err := r.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			corefile := block("awry.test", keytabOf(t, r, "DNS/"+host), test.lines...)
+			if err := os.WriteFile(filepath.Join(dir, "Corefile"), []byte(corefile), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// Whether the KDC gives out a ticket to a clock that is off is for the KDC to say.
+			output, status := command(t, dir, "check", "-krb5conf", config, "-server", "127.0.0.1:1")
+			if test.lines == nil && status != 1 {
+				t.Errorf("exit status %d", status)
 			}
 			for _, words := range test.says {
 				if !strings.Contains(output, words) {
