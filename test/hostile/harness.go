@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -144,6 +145,7 @@ type task struct {
 	duration time.Duration
 	while    func() bool  // in place of the duration
 	renew    bool         // make a new context now and then
+	each     bool         // make a new context for each update
 	begin    func() error // called when all have a context, before the first update; may be nil
 }
 
@@ -178,7 +180,7 @@ func (h *harness) work(ctx context.Context, job task) (goodWork, error) {
 		group.Go(func() {
 			for n := 1; ctx.Err() == nil && job.while(); n++ {
 				w.update(ctx, uint32(n))
-				if job.renew && n%updatesPerContext == 0 {
+				if job.each || job.renew && n%updatesPerContext == 0 {
 					w.delete(ctx)
 				}
 			}
@@ -190,6 +192,13 @@ func (h *harness) work(ctx context.Context, job task) (goodWork, error) {
 		total.add(w.goodWork)
 	}
 	return total, ctx.Err()
+}
+
+// handshakes has the good clients make that many contexts, one after the other.
+func (h *harness) handshakes(ctx context.Context, n int) error {
+	var begun atomic.Int64
+	_, err := h.work(ctx, task{each: true, while: func() bool { return begun.Add(1) <= int64(n) }})
+	return err
 }
 
 // goodClient is one client that does nothing wrong.
