@@ -12,7 +12,8 @@
 // token. When one round was not enough, the unfinished context waits in the
 // Table, for a minute at most. When it was, the Table files the context under
 // the key name, and the answer is signed with it already, so that the client
-// knows that the server holds the same key (RFC 3645 section 4.1.3).
+// knows that the server holds the same key (RFC 3645 section 4.1.3). A token
+// that is refused is answered BADKEY, with Kerberos' own error beside it.
 //
 // From then on messages carry a TSIG record whose MAC is a GSS-API per-message
 // token. Verifier.Verify finds the context by the key name, checks the MAC

@@ -94,10 +94,22 @@ type securityContext struct {
 	algorithm string // on the wire, as negotiated
 	identity  Identity
 	mechanism *krb5.AcceptorContext
-	expires   time.Time
+	expires   time.Time     // by the wall clock, as the client was told
+	until     time.Duration // since started, by the clock that is never set
 
 	idler, busier *securityContext // in its shard
 	ownership
+}
+
+// started is what the clock that is never set counts from. Times of a clock in
+// a test have no such reading, and count by the wall clock.
+var started = time.Now()
+
+// over reports whether the context's time is up at now, elapsed after started.
+// A wall clock that is set ahead ends contexts, since it ends their tickets; one
+// that is set back does not make them last longer.
+func (c *securityContext) over(now time.Time, elapsed time.Duration) bool {
+	return !now.Before(c.expires) || elapsed >= c.until
 }
 
 func (c *securityContext) sign(message []byte) ([]byte, error) { return c.mechanism.GetMIC(message) }
@@ -269,7 +281,7 @@ func (t *Table) file(c *securityContext) (surplus []*securityContext, ok bool) {
 	// Two expired ones go for each that comes, so that a busy table forgets
 	// faster than it learns, and no insertion takes long.
 	for range 2 {
-		if s.idlest != nil && !now.Before(s.idlest.expires) {
+		if s.idlest != nil && s.idlest.over(now, now.Sub(started)) {
 			s.remove(s.idlest)
 		}
 	}
@@ -328,7 +340,7 @@ func (t *Table) Len() (live, halfOpen int) {
 		s := &t.shards[i]
 		s.mu.Lock()
 		for _, c := range s.contexts {
-			if !now.Before(c.expires) {
+			if c.over(now, now.Sub(started)) {
 				s.remove(c)
 			}
 		}
@@ -343,7 +355,7 @@ func (t *Table) Len() (live, halfOpen int) {
 
 func (s *shard) live(name []byte, now time.Time) *securityContext {
 	c := s.contexts[string(name)]
-	if c != nil && !now.Before(c.expires) {
+	if c != nil && c.over(now, now.Sub(started)) {
 		s.remove(c)
 		return nil
 	}

@@ -23,7 +23,7 @@ func entryOf(principal, name string, expires time.Time) *securityContext {
 		panic(name)
 	}
 	identity := Identity{Principal: krb5.Principal{Components: []string{principal}, Realm: testRealm}, KeyName: name}
-	return &securityContext{name: wire, identity: identity, expires: expires}
+	return &securityContext{name: wire, identity: identity, expires: expires, until: expires.Sub(started)}
 }
 
 func (t *Table) has(name string) bool {
@@ -114,6 +114,34 @@ func TestTableExpiry(t *testing.T) {
 	}
 }
 
+// A wall clock that is set ends contexts early, if at all, but never late.
+func TestContextWhenTheClockIsSet(t *testing.T) {
+	r := newRealm(t, nil)
+	made := r.clock.now()
+	name := r.login("k.example.test.", login{}).name
+	wire, _ := nameFromText(name)
+	c := r.table.lookup([]byte(wire))
+	elapsed := made.Sub(started)
+	for _, test := range []struct {
+		name          string
+		wall, elapsed time.Duration // since the context was made
+		over          bool
+	}{
+		{"just made", 0, 0, false},
+		{"in its last second", time.Hour - time.Second, time.Hour - time.Second, false},
+		{"at its end", time.Hour, time.Hour, true},
+		{"set ahead beyond its end", 2 * time.Hour, time.Minute, true},
+		{"set ahead a little", 30 * time.Minute, time.Minute, false},
+		{"set back", -time.Hour, time.Minute, false},
+		{"set back, when its time is up", -time.Hour, time.Hour, true},
+		{"set back by years, when its time is up", -3 * 365 * 24 * time.Hour, time.Hour + time.Second, true},
+	} {
+		if got := c.over(made.Add(test.wall), elapsed+test.elapsed); got != test.over {
+			t.Errorf("%s: over: %t", test.name, got)
+		}
+	}
+}
+
 func TestTableDelete(t *testing.T) {
 	c := &clock{at: time.Now()}
 	table := NewTable(TableConfig{Now: c.now})
@@ -173,7 +201,7 @@ func TestTableHalfOpen(t *testing.T) {
 	}
 }
 
-// Strangers push out strangers only.
+// Strangers push out strangers only (BIND CVE-2026-3039).
 func TestHalfOpenFloodLeavesContexts(t *testing.T) {
 	r := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxContexts, c.MaxHalfOpen = 2, 4 })
 	p := r.login("k.example.test.", login{})

@@ -41,6 +41,7 @@ var (
 	errNoTKEY    = errors.New("no TKEY record in the additional or answer section")
 	errTKEYs     = errors.New("more than one TKEY record")
 	errTKEYOwner = errors.New("TKEY record does not belong to the question")
+	errTKEYData  = errors.New("TKEY record whose data are cut short")
 	errTKEYError = errors.New("TKEY record with an error in a query")
 )
 
@@ -77,10 +78,20 @@ func readTKEY(request *dns.Msg) (*tkeyQuery, error) {
 	if !ok || owner != question || !classFits(record.Hdr.Class) {
 		return nil, errTKEYOwner
 	}
+	if cutShort(record) {
+		return nil, errTKEYData
+	}
 	if record.Error != 0 {
 		return nil, errTKEYError
 	}
 	return &tkeyQuery{record: record, name: owner}, nil
+}
+
+// cutShort reports whether the record's data ended before their last field,
+// which miekg/dns lets pass. Such a record must not be answered by one that
+// takes over its fields: without an algorithm that could not be read.
+func cutShort(record *dns.TKEY) bool {
+	return record.Algorithm == "" || len(record.Key) != 2*int(record.KeySize) || len(record.OtherData) != 2*int(record.OtherLen)
 }
 
 // token returns the key data. It reports false when there is none, or too
@@ -230,6 +241,7 @@ func (n *negotiation) negotiate(algorithm string) {
 	case err != nil:
 		n.event.explain(err)
 		n.fail(dns.RcodeBadKey, ResultBadKey)
+		n.tellWhy(reply, token)
 	case established:
 		done = n.establish(h, token, reply)
 	default:
@@ -282,6 +294,7 @@ func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
 		identity:  Identity{Principal: h.kerberos.Peer(), KeyName: n.event.KeyName},
 		mechanism: h.kerberos,
 		expires:   expires,
+		until:     n.now.Sub(started) + expires.Sub(n.now),
 	}
 	if !s.contexts.insert(c) {
 		n.nameTaken()
@@ -370,6 +383,20 @@ func (n *negotiation) fail(tkeyError uint16, result string) {
 	n.answer.Error = tkeyError
 	n.answer.Key, n.answer.KeySize = "", 0
 	n.answer.Inception, n.answer.Expiration = 0, 0
+}
+
+// tellWhy adds the mechanism's own error token to a refusal: Kerberos'
+// KRB-ERROR (RFC 4121 section 4.1), in SPNEGO a NegTokenResp around it. GSS-API
+// means the client's library to have it (RFC 2743 section 2.2.2). One that has
+// a wrong clock learns the server's from it; Heimdal's then tries again by that
+// one. Clients that look no further than the TKEY error ignore it. It is never
+// larger than what the client sent.
+func (n *negotiation) tellWhy(reply, token []byte) {
+	if len(reply) > len(token) {
+		return
+	}
+	n.answer.Key = hex.EncodeToString(reply)
+	n.answer.KeySize = uint16(len(reply))
 }
 
 func (n *negotiation) respond(token []byte, inception, expiration time.Time) {

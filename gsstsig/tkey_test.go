@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"encoding/asn1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -179,6 +180,11 @@ func TestNegotiateRefuses(t *testing.T) {
 		{"record in both sections", edit(message(good()), func(m *dns.Msg) { m.Answer = m.Extra }), dns.RcodeFormatError, 0, ResultFormErr},
 		{"record of another name", edit(message(good()), func(m *dns.Msg) { m.Extra[0].Header().Name = "other.test." }), dns.RcodeFormatError, 0, ResultFormErr},
 		{"record with an error", edit(message(good()), func(m *dns.Msg) { m.Extra[0].(*dns.TKEY).Error = 17 }), dns.RcodeFormatError, 0, ResultFormErr},
+		{"record without data", edit(message(good()), func(m *dns.Msg) {
+			m.Extra[0] = &dns.TKEY{Hdr: *m.Extra[0].Header()}
+		}), dns.RcodeFormatError, 0, ResultFormErr},
+		{"record cut before the token", edit(message(good()), func(m *dns.Msg) { m.Extra[0].(*dns.TKEY).Key = "" }), dns.RcodeFormatError, 0, ResultFormErr},
+		{"record cut before other data", edit(message(good()), func(m *dns.Msg) { m.Extra[0].(*dns.TKEY).OtherLen = 1 }), dns.RcodeFormatError, 0, ResultFormErr},
 		{"mode 1", tkeyMessage("k.", AlgorithmGSS, 1, good()), 0, dns.RcodeBadMode, ResultBadMode},
 		{"mode 2", tkeyMessage("k.", "hmac-md5.sig-alg.reg.int.", 2, nil), 0, dns.RcodeBadMode, ResultBadMode},
 		{"mode 4", tkeyMessage("k.", AlgorithmGSS, 4, nil), 0, dns.RcodeBadMode, ResultBadMode},
@@ -250,6 +256,85 @@ func TestNegotiateEventExplains(t *testing.T) {
 	stale.explain(fmt.Errorf("wrapped: %w", &krb5.Error{Reason: "no such version", EncryptionType: 18, WantedVersion: 4, HeldVersions: []int{2, 3}}))
 	if stale.EncryptionType != krb5.EncryptionTypeName(18) || stale.WantedVersion != 4 || len(stale.HeldVersions) != 2 {
 		t.Errorf("event %+v", stale)
+	}
+}
+
+// A refusal carries what Kerberos says to the client: the code, and the
+// server's time. It is no larger than the token that it answers.
+func TestRefusalTellsWhy(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		code  int32
+		token func(r *realm, p *peer) []byte
+	}{
+		{"clock behind", 37, func(r *realm, p *peer) []byte {
+			token := p.first()
+			r.clock.advance(10 * time.Minute)
+			return token
+		}},
+		{"ticket over", 32, func(r *realm, p *peer) []byte {
+			r.clock.advance(25 * time.Hour)
+			return p.first()
+		}},
+		{"ticket not begun", 33, func(r *realm, p *peer) []byte {
+			r.clock.advance(-10 * time.Minute)
+			return p.first()
+		}},
+		{"replay", 34, func(r *realm, p *peer) []byte {
+			token := p.first()
+			r.server.Negotiate(tkeyMessage("first.example.test.", p.algorithm, modeGSS, token), testClient, nil)
+			return token
+		}},
+	} {
+		for _, raw := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, raw %t", test.name, raw), func(t *testing.T) {
+				r := newRealm(t, nil)
+				p := r.newPeer("k.example.test.", login{raw: raw})
+				token := test.token(r, p)
+				response, sign := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
+				if sign != nil {
+					t.Error("signed")
+				}
+				response, _ = overTheWire(t, response)
+				tkey := answerOf(t, response)
+				reply, err := hex.DecodeString(tkey.Key)
+				if err != nil || tkey.Error != dns.RcodeBadKey || tkey.Inception != 0 || tkey.Expiration != 0 || len(reply) == 0 || len(reply) > len(token) {
+					t.Fatalf("%d octets for %d: %s, %v", len(reply), len(token), tkey, err)
+				}
+				_, err = p.outer.Init(reply)
+				var told *krb5.Error
+				if !errors.As(err, &told) || !errors.Is(err, krb5.ErrRefused) || told.Code != test.code || told.Service != testService+"@"+testRealm {
+					t.Errorf("the client reads %v", err)
+				}
+				if want := r.clock.now().UTC().Format(time.RFC3339); test.code == 37 && !strings.Contains(told.Reason, want) {
+					t.Errorf("%q does not tell the server's time, %s", told.Reason, want)
+				}
+			})
+		}
+	}
+}
+
+// A client that learns the server's time from a refusal may come again with the
+// same key name.
+func TestSameNameAfterARefusal(t *testing.T) {
+	r := newRealm(t, nil)
+	p := r.newPeer("k.example.test.", login{raw: true})
+	token := p.first()
+	r.clock.advance(10 * time.Minute)
+	if _, sign := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil); sign != nil {
+		t.Fatal("established")
+	}
+	r.login(p.name, login{raw: true})
+}
+
+// The mechanism's token never makes an answer larger than its query.
+func TestLongReasonIsLeftOut(t *testing.T) {
+	for length, want := range map[int]uint16{9: 0, 10: 10, 11: 10} {
+		n := &negotiation{answer: new(dns.TKEY)}
+		n.tellWhy(make([]byte, 10), make([]byte, length))
+		if n.answer.KeySize != want || len(n.answer.Key) != 2*int(want) {
+			t.Errorf("%d octets for a token of %d", n.answer.KeySize, length)
+		}
 	}
 }
 
@@ -365,6 +450,8 @@ func TestTicketThatJustEnded(t *testing.T) {
 	}
 }
 
+// Negotiations that are never finished end by themselves (BIND CVE-2026-3039,
+// PowerDNS CVE-2026-42002).
 func TestHalfOpenExpires(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{noOptimistic: true})

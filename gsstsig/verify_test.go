@@ -393,6 +393,7 @@ func replyWire(t testing.TB, err error, request *dns.Msg) []byte {
 	return wire
 }
 
+// An algorithm that nobody knows is one of them (BIND CVE-2025-40775).
 func TestVerifyBadKeyAndBadSig(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
@@ -542,7 +543,7 @@ func TestVerifyBadTime(t *testing.T) {
 	}
 }
 
-// RFC 8945 section 5.2.2.1 and 5.2.4.
+// RFC 8945 section 5.2.2.1 and 5.2.4 (BIND CVE-2020-8617 and CVE-2020-8622).
 func TestVerifyTruncatedMAC(t *testing.T) {
 	v := NewVerifier(staticKeys)
 	sizes := map[string]int{dns.HmacSHA1: 20, dns.HmacSHA224: 28, dns.HmacSHA256: 32, dns.HmacSHA384: 48, dns.HmacSHA512: 64}

@@ -66,6 +66,26 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+// However many records an update has, the rules are asked once and about one
+// state, so that none of it goes by rules that others do not (BIND GL #5006).
+func TestLessonRulesAreReadOnce(t *testing.T) {
+	z := openText(t, testApex, nil)
+	var script strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&script, "U a%d.example.test. 5 IN A 192.0.2.1\n", i)
+	}
+	asked := 0
+	u := &Update{Message: message(t, script.String()), Authorize: func(s *Snapshot, _ *Update) Decision {
+		if asked++; s != z.Snapshot() {
+			t.Error("asked about another state")
+		}
+		return Decision{Allow: asked == 1}
+	}}
+	if r := z.Apply(t.Context(), u); r.Rcode != dns.RcodeSuccess || asked != 1 {
+		t.Errorf("%+v, asked %d times", r, asked)
+	}
+}
+
 func TestAuthorizePanics(t *testing.T) {
 	z := openText(t, testApex, nil)
 	r := z.Apply(t.Context(), &Update{
@@ -245,6 +265,8 @@ func TestTombstonesAreBounded(t *testing.T) {
 	}
 }
 
+// Records of a set and types of a name have their bounds (BIND CVE-2024-1737),
+// and so have updates and zones.
 func TestLimits(t *testing.T) {
 	records := func(format string, n int) string {
 		var b strings.Builder
@@ -443,6 +465,8 @@ func TestGroupCommitFails(t *testing.T) {
 	verify(t, s)
 }
 
+// An update that does not fit into the queue costs no work on rules (BIND
+// CVE-2022-3094).
 func TestQueueIsBounded(t *testing.T) {
 	z, f := faulty(t, func(c *Config) { c.Limits.Queue = 2 })
 	release := held(t, z, f)
@@ -457,7 +481,11 @@ func TestQueueIsBounded(t *testing.T) {
 		queued(t, z, i+1)
 	}
 	var limit *LimitError
-	if r := apply(t, z, "U x.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeRefused || !errors.As(r.Err, &limit) || limit.Limit != "Queue" {
+	surplus := &Update{Message: message(t, "U x.example.test. 5 IN A 192.0.2.1"), Authorize: func(*Snapshot, *Update) Decision {
+		t.Error("the rules were asked")
+		return Decision{Allow: true}
+	}}
+	if r := z.Apply(context.Background(), surplus); r.Rcode != dns.RcodeRefused || !errors.As(r.Err, &limit) || limit.Limit != "Queue" {
 		t.Errorf("%+v", r)
 	}
 	release()

@@ -110,9 +110,9 @@ func (c *checker) run(conf string, offline bool) {
 			continue
 		}
 		c.keytabs(service)
-		names := c.zones(service, gsstsig.ListenAddresses(server.Bind))
+		primaries, others := c.zones(service, gsstsig.ListenAddresses(server.Bind))
 		if c.kdcs != nil {
-			c.kerberos(service, names)
+			c.kerberos(service, primaries, others)
 		}
 		if !offline {
 			c.listening(server)
@@ -130,8 +130,9 @@ func (c *checker) keytabs(s *gsstsig.Service) {
 	}
 }
 
-// zones looks at the zones, and returns the names that clients derive principals from.
-func (c *checker) zones(s *gsstsig.Service, addresses []net.IP) (primaries []string) {
+// zones looks at the zones, and returns the names that clients derive principals from: the MNAMEs, which most go by, and
+// what else the NS records name.
+func (c *checker) zones(s *gsstsig.Service, addresses []net.IP) (primaries, others []string) {
 	for _, origin := range s.Origins {
 		z, err := copyOf(s, origin, addresses)
 		if err != nil {
@@ -142,6 +143,11 @@ func (c *checker) zones(s *gsstsig.Service, addresses []net.IP) (primaries []str
 		mname := dns.CanonicalName(snapshot.SOA().Ns)
 		if !slices.Contains(primaries, mname) {
 			primaries = append(primaries, mname)
+		}
+		for _, rr := range snapshot.RRset(origin, dns.TypeNS) {
+			if host := dns.CanonicalName(rr.(*dns.NS).Ns); !slices.Contains(others, host) {
+				others = append(others, host)
+			}
 		}
 		mismatches := s.Mismatches(snapshot)
 		for _, m := range mismatches {
@@ -159,7 +165,7 @@ func (c *checker) zones(s *gsstsig.Service, addresses []net.IP) (primaries []str
 			c.add(finding{Level: levelError, About: "zone " + origin, Text: err.Error()})
 		}
 	}
-	return primaries
+	return primaries, slices.DeleteFunc(others, func(host string) bool { return slices.Contains(primaries, host) })
 }
 
 // addresses says when a zone does not know where its own primary server is.
@@ -176,7 +182,7 @@ func (c *checker) addresses(snapshot *zone.Snapshot, mname string) {
 }
 
 // kerberos asks the KDCs about what the keytab says.
-func (c *checker) kerberos(s *gsstsig.Service, primaries []string) {
+func (c *checker) kerberos(s *gsstsig.Service, primaries, others []string) {
 	for _, realm := range s.Keytabs.Realms() {
 		difference, err := c.kdcs.clock(c.ctx, realm)
 		if err != nil {
@@ -206,22 +212,28 @@ func (c *checker) kerberos(s *gsstsig.Service, primaries []string) {
 		default:
 			c.ok("realm "+realm, "its KDC answers, and its clock is %s off", difference.Round(time.Millisecond))
 		}
-		c.principals(s, realm, primaries)
+		c.principals(s, realm, primaries, levelError)
+		// A client that goes by the NS records has others to try, and some of those may be secondaries.
+		c.principals(s, realm, others, levelWarning)
 	}
 }
 
-// principals asks the KDC for a ticket to each service that clients are going to ask for.
-func (c *checker) principals(s *gsstsig.Service, realm string, primaries []string) {
-	for _, host := range primaries {
+// principals asks the KDC for a ticket to each service that clients are going to ask for. What is wrong with one is of that
+// level at most.
+func (c *checker) principals(s *gsstsig.Service, realm string, hosts []string, most string) {
+	for _, host := range hosts {
 		service := krb5.Principal{Components: []string{"DNS", strings.TrimSuffix(host, ".")}, Realm: realm}
 		about := "principal " + service.String()
-		ticket, err := c.kdcs.ticket(c.ctx, s, service)
-		switch {
-		case err != nil:
-			c.add(explainTicket(about, err))
-		default:
-			c.add(compareKeys(about, service, ticket, s.Keytabs.Keys()))
+		var f finding
+		if ticket, err := c.kdcs.ticket(c.ctx, s, service); err != nil {
+			f = explainTicket(about, err)
+		} else {
+			f = compareKeys(about, service, ticket, s.Keytabs.Keys())
 		}
+		if f.Level == levelError {
+			f.Level = most
+		}
+		c.add(f)
 	}
 }
 

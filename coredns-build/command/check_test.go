@@ -23,6 +23,8 @@ func TestCheckOffline(t *testing.T) {
 		"all is well": {write(t, ""), ExitOK, []string{"ok      zone example.test.", "DNS/ns1.example.test@EXAMPLE.TEST version 3"}},
 		"another primary": {seed("@ SOA dc1.example.test. h.example.test. 1 900 600 86400 300\n@ NS ns1\nns1 A 192.0.2.1\ndc1 A 192.0.2.2\n"), ExitNo,
 			[]string{"error   zone example.test.", "dc1.example.test", "Server not found in Kerberos database", "mend: name ns1.example.test in the zone's SOA"}},
+		"another primary of the reverse zone": {write(t, "\t\tfile "+writeFile(t, "$TTL 300\n@ SOA dc1.example.test. h.example.test. 1 900 600 86400 300\n@ NS dc1.example.test.\n")+" 2.0.192.in-addr.arpa"), ExitNo,
+			[]string{"ok      zone example.test.", "error   zone 2.0.192.in-addr.arpa.", "dc1.example.test", "Server not found in Kerberos database"}},
 		"another name server": {seed("@ SOA ns1 h 1 900 600 86400 300\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n"), ExitOK,
 			[]string{"warning zone example.test.", "ns2.example.test", "net ads dns"}},
 		"no address": {seed("@ SOA ns1 h 1 900 600 86400 300\n@ NS ns1\n"), ExitOK, []string{"warning zone example.test.", "has no address"}},

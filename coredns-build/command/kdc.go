@@ -101,15 +101,28 @@ func (k *kdcs) clock(ctx context.Context, realm string) (time.Duration, error) {
 			errs = append(errs, err)
 			continue
 		}
-		var refusal messages.KRBError
-		if err := refusal.Unmarshal(reply); err != nil {
-			errs = append(errs, fmt.Errorf("%s: the answer is no Kerberos error: %s", addresses[i], strings.TrimSpace(err.Error())))
+		there, err := timeIn(reply)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", addresses[i], err))
 			continue
 		}
-		there := refusal.STime.Add(time.Duration(refusal.Susec) * time.Microsecond)
 		return time.Since(there), nil
 	}
 	return 0, errors.Join(errs...)
+}
+
+// timeIn is what a KDC's refusal says about the time. Whoever answers in the KDC's place may have written it.
+func timeIn(reply []byte) (there time.Time, err error) {
+	defer func() {
+		if recover() != nil { // gokrb5 panics at some octets
+			there, err = time.Time{}, errors.New("the answer is malformed")
+		}
+	}()
+	var refusal messages.KRBError
+	if err := refusal.Unmarshal(reply); err != nil {
+		return time.Time{}, fmt.Errorf("the answer is no Kerberos error: %s", strings.TrimSpace(err.Error()))
+	}
+	return refusal.STime.Add(time.Duration(refusal.Susec) * time.Microsecond), nil
 }
 
 // exchange sends one message to a KDC by TCP (RFC 4120 section 7.2.2).

@@ -30,6 +30,8 @@ type command struct {
 var commands = map[string]command{
 	"check": {"[-conf FILE] [-krb5conf FILE] [-ccache FILE] [-server HOST:PORT] [-offline] [-o text|json]",
 		"looks at Corefile, keytabs, zones, KDC, clocks and ports, and says what clients would run into", check},
+	"convert": {"[FILE]",
+		"prints the rules of BIND's update-policy in FILE, or standard input, as lines for the gsstsig block", convert},
 	"dump": {"[-conf FILE | -database DIR] ZONE",
 		"prints the zone of a database as a master file, while the server runs or not", dump},
 	"load": {"[-conf FILE | -database DIR] ZONE FILE",
@@ -39,7 +41,7 @@ var commands = map[string]command{
 }
 
 // order is that of the usage.
-var order = []string{"check", "dump", "load", "may"}
+var order = []string{"check", "convert", "dump", "load", "may"}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ reason string }

@@ -56,14 +56,26 @@ type TKEYError struct {
 	Code  uint16
 	Rcode int
 	Reply *dns.Msg
+	// Reason is what the server's Kerberos says, a *krb5.Error that wraps
+	// krb5.ErrRefused; nil where it says nothing. It is not authenticated.
+	Reason error
 }
 
 func (e *TKEYError) Error() string {
+	text := "the server refused the key: "
 	if e.Code != 0 {
-		return "the server refused the key: " + codeName(e.Code)
+		text += codeName(e.Code)
+	} else {
+		text += codeName(uint16(e.Rcode))
 	}
-	return "the server refused the key: " + codeName(uint16(e.Rcode))
+	if e.Reason != nil {
+		text += ": " + e.Reason.Error()
+	}
+	return text
 }
+
+// Unwrap returns Reason.
+func (e *TKEYError) Unwrap() error { return e.Reason }
 
 // An RcodeError is a verified reply whose RCODE is not NOERROR.
 type RcodeError struct {

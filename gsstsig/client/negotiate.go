@@ -128,7 +128,7 @@ func (n *negotiation) run(ctx context.Context, tcp bool, kerberos *krb5.Initiato
 	}
 	for range maxRounds {
 		if err := n.ask(ctx, tcp, out); err != nil {
-			return nil, err
+			return nil, n.explain(err)
 		}
 		token, err := hex.DecodeString(n.answer.Key)
 		if err != nil {
@@ -157,6 +157,27 @@ func (n *negotiation) run(ctx context.Context, tcp bool, kerberos *krb5.Initiato
 		}
 	}
 	return nil, fmt.Errorf("%w: no end after %d rounds", ErrNegotiation, maxRounds)
+}
+
+// explain adds what the server's mechanism says to its refusal of the key.
+func (n *negotiation) explain(err error) error {
+	var refusal *TKEYError
+	if !errors.As(err, &refusal) || n.mechanism.Established() {
+		return err
+	}
+	answer, ok := tkeyIn(refusal.Reply)
+	if !ok {
+		return err
+	}
+	token, decodeErr := hex.DecodeString(answer.Key)
+	if decodeErr != nil || len(token) == 0 {
+		return err
+	}
+	// Whatever else the token is: the server has refused.
+	if _, reason := n.mechanism.Init(token); errors.Is(reason, krb5.ErrRefused) {
+		refusal.Reason = reason
+	}
+	return err
 }
 
 // finish verifies the signature on the last reply, made with the new key (RFC
@@ -237,24 +258,28 @@ func (n *negotiation) read(reply *dns.Msg) error {
 
 // tkeyAnswer returns the TKEY record of a reply, or the error that it reports.
 func tkeyAnswer(reply *dns.Msg) (*dns.TKEY, error) {
-	var answer *dns.TKEY
-	for _, rr := range reply.Answer {
-		if tkey, ok := rr.(*dns.TKEY); ok {
-			answer = tkey
-			break
-		}
-	}
-	if reply.Rcode != dns.RcodeSuccess || answer != nil && answer.Error != 0 {
+	answer, ok := tkeyIn(reply)
+	if reply.Rcode != dns.RcodeSuccess || ok && answer.Error != 0 {
 		refusal := &TKEYError{Rcode: reply.Rcode, Reply: reply}
-		if answer != nil {
+		if ok {
 			refusal.Code = answer.Error
 		}
 		return nil, refusal
 	}
-	if answer == nil {
+	if !ok {
 		return nil, fmt.Errorf("%w: the reply has no TKEY record", ErrNegotiation)
 	}
 	return answer, nil
+}
+
+// tkeyIn finds the TKEY record of a reply.
+func tkeyIn(reply *dns.Msg) (*dns.TKEY, bool) {
+	for _, rr := range reply.Answer {
+		if tkey, ok := rr.(*dns.TKEY); ok {
+			return tkey, true
+		}
+	}
+	return nil, false
 }
 
 // tkeyQuery makes a query as the configuration wants its records placed.

@@ -11,11 +11,19 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
 // newServer runs package gsstsig's own server, which speaks every framing.
 // Signed requests are answered NOERROR, with what the client asked.
 func newServer(t *testing.T) (address string, kdc *testKDC) {
+	t.Helper()
+	return newServerThat(t, func(*dns.TKEY) {})
+}
+
+// newServerThat is newServer, but for what edit changes in the TKEY records of
+// unsigned replies.
+func newServerThat(t *testing.T, edit func(*dns.TKEY)) (address string, kdc *testKDC) {
 	t.Helper()
 	kdc = newTestKDC(t)
 	server, err := gsstsig.NewServer(gsstsig.Config{
@@ -45,6 +53,7 @@ func newServer(t *testing.T) (address string, kdc *testKDC) {
 			reply, transaction = server.Negotiate(m, netip.AddrPort{}, transaction)
 		}
 		if transaction == nil {
+			edit(reply.Answer[0].(*dns.TKEY))
 			return [][]byte{pack(t, reply)}
 		}
 		signed, err := transaction.Sign(reply)
@@ -336,6 +345,39 @@ func TestRefusedKey(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Code != test.code || refused.Rcode != test.rcode {
 			t.Errorf("%+v: got %v", test, err)
 		}
+	}
+}
+
+// What the server's Kerberos says to a refusal is told; it can say nothing
+// else, and nothing that is no refusal.
+func TestReasonOfARefusal(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		framing Framing
+		edit    func(*dns.TKEY)
+		reason  bool
+	}{
+		{"SPNEGO", SPNEGO, func(*dns.TKEY) {}, true},
+		{"raw", RawKerberos, func(*dns.TKEY) {}, true},
+		{"without token", SPNEGO, func(k *dns.TKEY) { k.Key, k.KeySize = "", 0 }, false},
+		{"with garbage", RawKerberos, func(k *dns.TKEY) { k.Key, k.KeySize = "0102", 2 }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			address, kdc := newServerThat(t, test.edit)
+			c := dial(t, Config{
+				Server: address, Credentials: FromTicket(kdc.ticket(t, time.Hour)), Framing: test.framing,
+				Now: func() time.Time { return time.Now().Add(-10 * time.Minute) },
+			})
+			_, err := c.Negotiate(t.Context())
+			var refused *TKEYError
+			if !errors.As(err, &refused) || refused.Code != dns.RcodeBadKey {
+				t.Fatalf("got %v", err)
+			}
+			var reason *krb5.Error
+			if got := errors.As(err, &reason); got != test.reason || got && (reason.Code != 37 || !errors.Is(err, krb5.ErrRefused)) {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

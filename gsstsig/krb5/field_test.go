@@ -295,7 +295,7 @@ func TestLessonGarbageIsTriedWithFewKeys(t *testing.T) {
 	}
 }
 
-// The handshakes that CVE-2026-3039 and its like were about kept something for
+// The handshakes that BIND CVE-2026-3039 and its like were about kept something for
 // each token. Here a refused one leaves nothing, in the cache or elsewhere.
 func TestLessonRefusedHandshakesLeaveNothing(t *testing.T) {
 	a := newTestAcceptor(t)
@@ -345,7 +345,7 @@ func TestLessonConcurrentWipeIsIdempotent(t *testing.T) {
 	}
 }
 
-// BIND CVE-2020-8617 and -8622: messages cut short at the signature.
+// BIND CVE-2020-8617 and CVE-2020-8622: messages cut short at the signature.
 func TestLessonTruncatedMICsAreMalformed(t *testing.T) {
 	for _, id := range append([]int32{rc4HMAC}, testTypes...) {
 		initiator := testSession(id, false, false, 0, 0)

@@ -152,14 +152,18 @@ func (k *Keytabs) Inherit(old *Keytabs) {
 	k.set.Store(newKeySet(k.files, k.removed))
 }
 
-// Warnings tells what is wrong with the files though they can be used, and the
-// mend, in words for an administrator.
+// Warnings tells what is wrong with the files as they are now though they can
+// be used, and the mend, in words for an administrator.
 func (k *Keytabs) Warnings() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var list []string
 	for _, f := range k.files {
-		mode := f.info.Mode().Perm()
+		info, err := os.Stat(f.name)
+		if err != nil {
+			continue // for Reload to tell
+		}
+		mode := info.Mode().Perm()
 		switch {
 		case mode&0o002 != 0:
 			list = append(list, fmt.Sprintf("keytab %s can be changed by everyone on this host (mode %04o), who can thereby pose as any client: chmod 600 %s", f.name, mode, f.name))

@@ -138,7 +138,7 @@ func (c *InitiatorContext) next(token []byte) ([]byte, error) {
 		return nil, err
 	}
 	if resp.state == stateReject {
-		return nil, ErrRejected
+		return nil, c.rejected(resp.responseToken)
 	}
 	if err := c.learn(resp); err != nil {
 		return nil, err
@@ -205,6 +205,18 @@ func (c *InitiatorContext) next(token []byte) ([]byte, error) {
 		return nil, malformed("an answer that leaves nothing to say")
 	}
 	return out.marshal()
+}
+
+// rejected is ErrRejected and, where the acceptor's mechanism said why, what
+// that means.
+func (c *InitiatorContext) rejected(why []byte) error {
+	if why == nil || !c.mechStarted || c.config.Mechanism.Established() {
+		return ErrRejected
+	}
+	if _, err := c.config.Mechanism.Init(why); err != nil {
+		return fmt.Errorf("%w: %w", ErrRejected, err)
+	}
+	return ErrRejected
 }
 
 // learn takes in which mechanism the acceptor chose and whether it wants MICs.

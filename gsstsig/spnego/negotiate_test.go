@@ -155,6 +155,12 @@ func TestInitiatorRefuses(t *testing.T) {
 		want   error
 	}{
 		{"reject", InitiatorConfig{}, true, respToken(field(0, cbasn1.ENUM, []byte{2})), ErrRejected},
+		{"reject, with the mechanism's reason", InitiatorConfig{}, true,
+			respToken(field(0, cbasn1.ENUM, []byte{2}), field(2, cbasn1.OCTET_STRING, []byte("why"))), errToy},
+		{"reject, with a reason for a mechanism that is done", InitiatorConfig{}, false,
+			respToken(field(0, cbasn1.ENUM, []byte{2}), field(2, cbasn1.OCTET_STRING, []byte("why"))), ErrRejected},
+		{"reject, with a token that is no reason", InitiatorConfig{}, true,
+			respToken(field(0, cbasn1.ENUM, []byte{2}), field(2, cbasn1.OCTET_STRING, []byte("reply"))), ErrRejected},
 		{"a mechanism that was not offered", InitiatorConfig{}, true,
 			respToken(field(0, cbasn1.ENUM, []byte{0}), field(1, cbasn1.OBJECT_IDENTIFIER, derMSKerberos)), ErrMalformed},
 		{"NTLM", InitiatorConfig{MechTypes: []asn1.ObjectIdentifier{OIDKerberos, OIDNTLM}}, true,
@@ -351,6 +357,52 @@ func TestWhatKindOfToken(t *testing.T) {
 		}
 		if got := PeekMechToken(test.in); !bytes.Equal(got, test.peek) {
 			t.Errorf("%s: PeekMechToken %x", test.name, got)
+		}
+	}
+}
+
+// BIND CVE-2020-8625 and CVE-2021-25216: lengths inside SPNEGO tokens that were
+// believed. Tokens of both kinds are cut at every place, and every octet of
+// them is made to lie: none gets past the mechanism.
+func TestLessonLengthsInTokensAreChecked(t *testing.T) {
+	initiator, err := NewInitiator(InitiatorConfig{Mechanism: &toyMechanism{}, SendMIC: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := initiator.Init(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := respToken(field(0, cbasn1.ENUM, []byte{1}), field(2, cbasn1.OCTET_STRING, toyToken("request")), field(3, cbasn1.OCTET_STRING, []byte("mic")))
+	bare := initToken(field(0, cbasn1.SEQUENCE, listOf(derKerberos)))
+	for name, c := range map[string]struct {
+		before, token []byte
+	}{"NegTokenInit": {nil, first}, "NegTokenResp": {bare, next}} {
+		accept := func(token []byte) (*AcceptorContext, error) {
+			a := NewAcceptor(func() Mechanism { return &toyMechanism{acceptor: true} })
+			if c.before != nil {
+				if _, err := a.Accept(c.before); err != nil {
+					t.Fatal(err)
+				}
+			}
+			PeekMechToken(token)
+			_, err := a.Accept(token)
+			return a, err
+		}
+		for n := range c.token {
+			if a, err := accept(c.token[:n]); err == nil || a.Established() {
+				t.Errorf("%s, cut off after %d octets: %v", name, n, err)
+			}
+		}
+		for at := range c.token {
+			for _, v := range []byte{0x00, 0x7F, 0x80, 0x81, 0x84, 0xFF} {
+				token := bytes.Clone(c.token)
+				token[at] = v
+				a, err := accept(token)
+				if a.Established() && (err != nil || a.Mechanism() == nil || !a.Mechanism().Established()) {
+					t.Errorf("%s, octet %d made %#x: %v", name, at, v, err)
+				}
+			}
 		}
 	}
 }

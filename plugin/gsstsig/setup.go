@@ -29,6 +29,7 @@ type block struct {
 
 	keytabs       atomic.Pointer[krb5.Keytabs] // nil until they are open
 	keytabFailure failure                      // of the last attempt to read them again
+	warned        []string                     // what was said about the files last
 }
 
 // setup reads a gsstsig block, opens what it names, and joins the server block's plugins and listeners.
@@ -79,9 +80,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	for _, line := range describeKeys(service.Keytabs.Keys()) {
 		log.Info(line)
 	}
-	for _, line := range service.Keytabs.Warnings() {
-		log.Warning(line)
-	}
+	b.warn(service.Keytabs)
 	session := b.holdSessions(numbered(c, conf.Keytabs...), service.Keytabs)
 	b.keytabs.Store(service.Keytabs)
 	session.contexts.Limit(conf.Contexts)
@@ -140,12 +139,25 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	return handler, nil
 }
 
-// reloadKeytabs reads the block's keytabs again if they have changed, and says what it found.
+// warn says what is wrong with the files of keytabs, unless that was said before.
+func (b *block) warn(keytabs *krb5.Keytabs) {
+	warnings := keytabs.Warnings()
+	for _, line := range warnings {
+		if !slices.Contains(b.warned, line) {
+			log.Warning(line)
+		}
+	}
+	b.warned = warnings
+}
+
+// reloadKeytabs reads the block's keytabs again if they have changed, and says what it found. It is for
+// lookAtKeytabs.
 func (b *block) reloadKeytabs() {
 	keytabs := b.keytabs.Load()
 	if keytabs == nil {
 		return
 	}
+	b.warn(keytabs)
 	changed, err := keytabs.Reload()
 	if err != nil {
 		b.keytabFailure.report(err)

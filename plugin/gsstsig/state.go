@@ -166,9 +166,17 @@ var watching sync.Once
 // goroutine of each configuration would be left behind by one that fails to start.
 func watchKeytabs(tick <-chan time.Time) {
 	for range tick {
-		for _, b := range holders() {
-			b.reloadKeytabs()
-		}
+		lookAtKeytabs()
+	}
+}
+
+var looking sync.Mutex // one look at the keytabs at a time
+
+func lookAtKeytabs() {
+	looking.Lock()
+	defer looking.Unlock()
+	for _, b := range holders() {
+		b.reloadKeytabs()
 	}
 }
 

@@ -151,7 +151,8 @@ func (b *bounded) signed(key *krb5.InitiatorContext, name string) []byte {
 	return wire
 }
 
-// A source whose handshakes fail is heard no more, but who writes its address into UDP messages cannot shut it out.
+// A source whose handshakes fail is heard no more, but who writes its address into UDP messages cannot shut it out. What a
+// stranger may have computed is bounded (BIND CVE-2024-1975).
 func TestFailingHandshakes(t *testing.T) {
 	b := startBounded(t, Limits{HandshakeFailures: 3})
 	const bad, good = "127.0.0.66", "127.0.0.1"
@@ -441,6 +442,16 @@ func TestNoAmplification(t *testing.T) {
 		}
 		if err := new(dns.Msg).Unpack(buffer[:n]); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// Nor does a refusal become larger by the reason in it.
+	_, token := initiate(t, b.host, b.keys)
+	for n, name := range []string{"first.test.", "again.test."} {
+		wire := pack(t, tkeyQuery(name, dns.ClassANY, false, token))
+		answer := b.send("udp", "127.0.0.1", wire)
+		tkey := answer.Answer[0].(*dns.TKEY)
+		if got := len(pack(t, answer)); n == 1 && (tkey.Error != dns.RcodeBadKey || tkey.KeySize == 0 || got > len(wire)) {
+			t.Errorf("%d octets for %d:\n%v", got, len(wire), answer)
 		}
 	}
 	// A context that is made is answered in full, by less than was sent.

@@ -12,7 +12,7 @@ import (
 )
 
 // TestBadSignatures sends what a wrong, late or forgotten signature makes of a message. None of it changes the zone, and
-// none of it harms the key.
+// none of it harms the key (BIND CVE-2017-3142).
 func TestBadSignatures(t *testing.T) {
 	t.Parallel()
 	address := startSecure(t)

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
 )
 
@@ -75,6 +77,7 @@ func TestCheckAgainstKDC(t *testing.T) {
 		"an old keytab, as itself":  {old, []string{"-server", running.Address.String()}, 1, []string{"another key than the keytab", "TKEY is unacceptable"}},
 		"a principal nobody knows":  {gone, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"does not know it", "Server not found in Kerberos database"}},
 		"no KDC":                    {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent"}, 0, []string{"warning realm EXAMPLE.TEST", "/nonexistent"}},
+		"no KDC, for a program":     {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent", "-o", "json"}, 0, []string{`"level": "warning"`}},
 		"somebody else on the port": {shared.keytab, []string{"-server", notOurs(t)}, 1, []string{"does not serve example.test."}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,6 +95,75 @@ func TestCheckAgainstKDC(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCheckClock: what check says about a KDC whose clock is off, by more than is let pass or by much of it.
+func TestCheckClock(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		off   time.Duration
+		lines []string
+		says  []string
+	}{
+		{10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is ", "5m0s is let pass", `clients show: "Clock skew too great"`, "one time server"}},
+		{-10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is "}},
+		{10 * time.Minute, []string{"clockskew 15m"}, []string{"warning realm AWRY.TEST: this machine's clock is ", "more than half of what is let pass (15m0s)"}},
+	} {
+		t.Run(fmt.Sprint(test.off, test.lines), func(t *testing.T) {
+			t.Parallel()
+			const host = "ns.awry.test"
+			r := startRealm(t, realm.Config{Name: "AWRY.TEST", Clock: test.off}, "DNS/"+host)
+			config, err := r.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			corefile := block("awry.test", keytabOf(t, r, "DNS/"+host), test.lines...)
+			if err := os.WriteFile(filepath.Join(dir, "Corefile"), []byte(corefile), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// Whether the KDC gives out a ticket to a clock that is off is for the KDC to say.
+			output, status := command(t, dir, "check", "-krb5conf", config, "-server", "127.0.0.1:1")
+			if test.lines == nil && status != 1 {
+				t.Errorf("exit status %d", status)
+			}
+			for _, words := range test.says {
+				if !strings.Contains(output, words) {
+					t.Errorf("%q is not in:\n%s", words, output)
+				}
+			}
+		})
+	}
+}
+
+// TestCheckNameServers: clients that derive the principal from the zone's NS records, as net ads dns does, ask the KDC for each of
+// them; so does check.
+func TestCheckNameServers(t *testing.T) {
+	t.Parallel()
+	const known = "ns-known.example.test"
+	keytab := ownService(t, known)
+	dir := t.TempDir()
+	zone := fmt.Sprintf("$TTL 300\n@ IN SOA %[1]s. hostmaster 1 3600 600 86400 60\n@ IN NS %[1]s.\n@ IN NS ns-unknown\n@ IN NS ns1\n"+
+		"ns-known IN A 192.0.2.1\nns-unknown IN A 192.0.2.2\nns1 IN A 192.0.2.3\n", known)
+	for name, text := range map[string]string{"Corefile": block(forwardZone, keytab, "file db "+forwardZone), "db": zone} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running := startCoreDNS(t, server.Config{Corefile: block(forwardZone, shared.keytab), Probe: forwardZone})
+	output, status := command(t, dir, "check", "-server", running.Address.String())
+	if status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	for _, words := range []string{
+		"ok      principal DNS/ns-known.example.test@EXAMPLE.TEST: the KDC gives out tickets with key version 1",
+		"warning principal DNS/ns-unknown.example.test@EXAMPLE.TEST: the KDC does not know it\n        clients show: \"Server not found in Kerberos database\"",
+		"warning principal DNS/ns1.example.test@EXAMPLE.TEST: the KDC gives out tickets with key version",
+	} {
+		if !strings.Contains(output, words) {
+			t.Errorf("%q is not in:\n%s", words, output)
+		}
 	}
 }
 

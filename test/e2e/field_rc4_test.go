@@ -70,15 +70,15 @@ func TestRC4(t *testing.T) {
 			}
 			switch {
 			case s.key == realm.RC4:
-				refusedHandshake(t, off.Address, modern, service)
+				refusedHandshake(t, off.Address, modern, service, "")
 				awaitLine(t, off.Log(), 0, "the ticket for "+service+" is encrypted in arcfour-hmac", "or allow RC4")
 			case s.session == realm.RC4:
-				refusedHandshake(t, off.Address, modern, service)
+				refusedHandshake(t, off.Address, modern, service, "")
 				awaitLine(t, off.Log(), 0, service, "the session key is of type arcfour-hmac", "or allow RC4")
 			default:
 				signsWith(t, off, modern, service, gssclient.SPNEGO, "udp", realm.AES256SHA1)
 			}
-			refusedHandshake(t, narrow.Address, modern, service)
+			refusedHandshake(t, narrow.Address, modern, service, "")
 		})
 	}
 }

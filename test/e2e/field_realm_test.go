@@ -84,16 +84,23 @@ func update(t *testing.T, c *gssclient.Client, network, zone, record string) {
 	}
 }
 
-// refusedHandshake has a client ask for a context, and fails the test unless it is told BADKEY.
-func refusedHandshake(t *testing.T, address netip.AddrPort, who login, service string) {
+// refusedHandshake has a client ask for a context, and fails the test unless it is told BADKEY and, in a token for its
+// Kerberos library, the reason. Empty is any.
+func refusedHandshake(t *testing.T, address netip.AddrPort, who login, service, reason string) {
 	t.Helper()
 	for _, network := range []string{"udp", "tcp"} {
-		handshake, err := startClient(t, who, gssclient.Config{Server: address, Service: service}).Negotiate(network)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if handshake.Established || handshake.Rcode != dns.RcodeSuccess || handshake.Error != dns.RcodeBadKey {
-			t.Errorf("over %s: %+v", network, handshake)
+		for _, mechanism := range []string{gssclient.SPNEGO, gssclient.Kerberos} {
+			config := gssclient.Config{Server: address, Service: service, Mechanism: mechanism}
+			handshake, err := startClient(t, who, config).Negotiate(network)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if handshake.Established || handshake.Rcode != dns.RcodeSuccess || handshake.Error != dns.RcodeBadKey {
+				t.Errorf("%s over %s: %+v", mechanism, network, handshake)
+			}
+			if handshake.Reason == "" || !strings.Contains(handshake.Reason, reason) {
+				t.Errorf("%s over %s: the client's library reads %q, want %q", mechanism, network, handshake.Reason, reason)
+			}
 		}
 	}
 }

@@ -135,7 +135,7 @@ func TestTrusts(t *testing.T) {
 		s := startCoreDNS(t, zoneOf(t, w.corp))
 		registered(t, s, logins[w.corp], w.corp, "corp.test", "own")
 		// The trust lets it have a ticket. Whether it may come is for the server to say.
-		refusedHandshake(t, s.Address, logins[w.partner], serviceOf(w.corp))
+		refusedHandshake(t, s.Address, logins[w.partner], serviceOf(w.corp), "")
 		awaitLine(t, s.Log(), 0, "result=badkey", "clients of the realm PARTNER.TEST are not let in: host/a.partner.test@PARTNER.TEST")
 		if err := s.Reload(testContext(t), zoneOf(t, w.corp, "realm CORP.TEST PARTNER.TEST").Corefile); err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestTrusts(t *testing.T) {
 		registered(t, s, logins[w.partner], w.corp, "corp.test", "partner")
 		// A machine account of a trusted domain is the machine of that name no less.
 		registered(t, s, logInTo(t, w.partner, "PC7$"), w.corp, "corp.test", "pc7")
-		refusedHandshake(t, s.Address, logins[w.east], serviceOf(w.corp))
+		refusedHandshake(t, s.Address, logins[w.east], serviceOf(w.corp), "")
 		// Names of one realm say nothing in another.
 		mine := negotiated(t, logInTo(t, w.corp, "PC7$"), gssclient.Config{Server: s.Address, Service: serviceOf(w.corp)}, "tcp")
 		reply, err := mine.Exchange("tcp", add(t, "corp.test", "partner.corp.test. 300 A 192.0.2.8"), gssclient.Misbehaviour{})
@@ -195,7 +195,7 @@ func TestTrusts(t *testing.T) {
 				registered(t, s, logins[r], w.west, "west.corp.test", fmt.Sprintf("allowed%d", n))
 			}
 			for r, path := range test.refused {
-				refusedHandshake(t, s.Address, logins[r], serviceOf(w.west))
+				refusedHandshake(t, s.Address, logins[r], serviceOf(w.west), "")
 				awaitLine(t, s.Log(), 0, "result=badkey", path, "[capaths]")
 				outcome := updateIn(t, s, logins[r], w.west, "update add evil.west.corp.test 300 A 192.0.2.7")
 				if outcome.Rcode != "" || !strings.Contains(outcome.Output, "TKEY is unacceptable") {
@@ -235,6 +235,6 @@ func TestUnrelatedRealms(t *testing.T) {
 	if err != nil || reply.Message.Rcode != dns.RcodeNotAuth || reply.TSIGError != dns.RcodeBadKey {
 		t.Errorf("a context of a realm that is out: %+v, %v", reply, err)
 	}
-	refusedHandshake(t, s.Address, theirs, service+"@OTHER.TEST")
+	refusedHandshake(t, s.Address, theirs, service+"@OTHER.TEST", "")
 	registered(t, s, ours, nil, "example.test", "still")
 }

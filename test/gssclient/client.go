@@ -122,8 +122,9 @@ type Handshake struct {
 	Inception   time.Time
 	Expiration  time.Time
 	Mutual      bool
-	KeyType     int32 // encryption type of the key that signs
-	MechListMIC bool  // the server's mechListMIC came, and was right
+	KeyType     int32  // encryption type of the key that signs
+	MechListMIC bool   // the server's mechListMIC came, and was right
+	Reason      string // of a refusal, as MIT's library reads it in the server's token; empty if it came without
 }
 
 // Negotiate makes a new context. A server's refusal is a Handshake that is not Established; the error is for a server
@@ -148,6 +149,7 @@ func (c *Client) Negotiate(network string) (Handshake, error) {
 		Mutual:      words.number("mutual") == 1,
 		KeyType:     int32(words.number("keytype")),
 		MechListMIC: words.number("mechlistmic") == 1,
+		Reason:      strings.ReplaceAll(words["reason"], "_", " "),
 	}, nil
 }
 

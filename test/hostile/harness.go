@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -144,6 +145,7 @@ type task struct {
 	duration time.Duration
 	while    func() bool  // in place of the duration
 	renew    bool         // make a new context now and then
+	each     bool         // make a new context for each update
 	begin    func() error // called when all have a context, before the first update; may be nil
 }
 
@@ -178,7 +180,7 @@ func (h *harness) work(ctx context.Context, job task) (goodWork, error) {
 		group.Go(func() {
 			for n := 1; ctx.Err() == nil && job.while(); n++ {
 				w.update(ctx, uint32(n))
-				if job.renew && n%updatesPerContext == 0 {
+				if job.each || job.renew && n%updatesPerContext == 0 {
 					w.delete(ctx)
 				}
 			}
@@ -190,6 +192,13 @@ func (h *harness) work(ctx context.Context, job task) (goodWork, error) {
 		total.add(w.goodWork)
 	}
 	return total, ctx.Err()
+}
+
+// handshakes has the good clients make that many contexts, one after the other.
+func (h *harness) handshakes(ctx context.Context, n int) error {
+	var begun atomic.Int64
+	_, err := h.work(ctx, task{each: true, while: func() bool { return begun.Add(1) <= int64(n) }})
+	return err
 }
 
 // goodClient is one client that does nothing wrong.
@@ -282,10 +291,17 @@ func (s size) String() string {
 // measure has the server collect its garbage and looks at what is left.
 func (h *harness) measure(ctx context.Context) (size, error) {
 	var s size
-	// Twice: what finalizers and pools let go of in the first collection is garbage in the second.
+	// Again and again: what finalizers and pools let go of in one collection is garbage in the next. The profile as text tells
+	// what is live right after the collection; the metric counts what making the profile has left behind as well.
 	for range 3 {
-		if _, err := get(ctx, "http://"+h.server.Port("PPROF_PORT").String()+"/debug/pprof/heap?gc=1"); err != nil {
+		profile, err := get(ctx, "http://"+h.server.Port("PPROF_PORT").String()+"/debug/pprof/heap?gc=1&debug=1")
+		if err != nil {
 			return s, err
+		}
+		_, after, found := strings.Cut(profile, "\n# HeapAlloc = ")
+		number, _, _ := strings.Cut(after, "\n")
+		if s.Heap, err = strconv.ParseUint(number, 10, 64); err != nil || !found {
+			return s, errors.New("the heap profile does not tell how much is live")
 		}
 	}
 	metrics, err := get(ctx, "http://"+h.server.Port("METRICS_PORT").String()+"/metrics")
@@ -301,7 +317,6 @@ func (h *harness) measure(ctx context.Context) (size, error) {
 		}
 		return 0
 	}
-	s.Heap = uint64(value("go_memstats_heap_alloc_bytes"))
 	s.Goroutines = int(value("go_goroutines"))
 	s.Contexts = int(value(`coredns_gsstsig_contexts{state="live"}`) + value(`coredns_gsstsig_contexts{state="half_open"}`))
 	s.RSS, err = rss(h.server.PID())

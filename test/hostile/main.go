@@ -105,7 +105,8 @@ func soak(ctx context.Context, o options) error {
 	}
 
 	// What the server grows to, its pools and tables and the log of changes, is there before the first measurement.
-	if _, _, err := measured("warming up, with the flood", o.slice, here, elsewhere); err != nil {
+	_, warm, err := measured("warming up, with the flood", o.slice, here, elsewhere)
+	if err != nil {
 		return err
 	}
 	if _, _, err := measured("warming up, with the attackers busy elsewhere", o.slice, nowhere.targets(), elsewhere); err != nil {
@@ -113,6 +114,10 @@ func soak(ctx context.Context, o options) error {
 	}
 	undisturbed, _, err := measured("nothing else running", o.slice, nil, nil)
 	if err != nil {
+		return err
+	}
+	// So are authenticators, which are remembered for a while: as many as the flood leaves room for in that time.
+	if err := h.handshakes(ctx, int(float64(warm.Handshakes)/o.slice.Seconds()*min(o.flood, remembered).Seconds())); err != nil {
 		return err
 	}
 	before, err := h.settled(ctx, 15)
@@ -175,6 +180,9 @@ func soak(ctx context.Context, o options) error {
 	errs = append(errs, grown(before, after), h.crashed())
 	return errors.Join(errs...)
 }
+
+// remembered is how long the server remembers an authenticator: the clock skew that it lets pass, and a little more.
+const remembered = 5*time.Minute + 20*time.Second
 
 // settled measures the server when nothing goes on any more: connections and timers of the flood need a moment to end. It
 // looks once a second and takes the least.

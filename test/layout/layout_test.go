@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -77,5 +78,46 @@ func TestNoEscapeHatches(t *testing.T) {
 				t.Errorf("%s imports %s", words[0], imported)
 			}
 		}
+	}
+}
+
+// TestDependenciesAreListed compares the table of dependencies in the README with what go.mod requires directly: each module has
+// a purpose there, and none is there that is gone.
+func TestDependenciesAreListed(t *testing.T) {
+	const heading = "## What it is built on\n"
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(text), heading)
+	if !found {
+		t.Fatalf("the README has no %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	listed := make(map[string]bool)
+	for line := range strings.Lines(section) {
+		columns := strings.Split(strings.TrimSpace(line), "|")
+		if len(columns) != 4 || !strings.Contains(columns[1], "`") {
+			continue
+		}
+		if strings.TrimSpace(columns[2]) == "" {
+			t.Errorf("%s: no purpose", columns[1])
+		}
+		for name := range strings.SplitSeq(columns[1], ",") {
+			listed[strings.Trim(strings.TrimSpace(name), "`")] = true
+		}
+	}
+	for _, path := range goList(t, "-m", "-f", "{{if not (or .Main .Indirect)}}{{.Path}}{{end}}", "all") {
+		if path == "" {
+			continue
+		}
+		name := strings.TrimPrefix(path, "github.com/")
+		if !listed[name] {
+			t.Errorf("the README does not say what %s is for", path)
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("the README lists %s, which go.mod does not require directly", name)
 	}
 }

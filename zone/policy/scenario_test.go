@@ -45,6 +45,9 @@ type scenario struct {
 	clock  time.Time
 }
 
+// TestScenarios plays them. Those of quotas.txt are about limits on records of
+// a type, which no other entry of a rule, and no order of changes, gets around
+// (BIND GL #5799).
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) == 0 {

@@ -111,6 +111,49 @@ func TestTables(t *testing.T) {
 	t.Logf("%d cases", cases)
 }
 
+// TestLessonEveryRuleTypeRefuses: a rule that lets too much through passes
+// every test of what it is to let through (BIND CVE-2020-8624), and words that
+// promise a narrower meaning must keep it (BIND CVE-2018-5741). So there are
+// cases of both kinds for each of BIND's types of rule, where no other type
+// could have made the difference.
+func TestLessonEveryRuleTypeRefuses(t *testing.T) {
+	policies, err := policytest.Tables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdicts := make(map[string]map[bool]int)
+	for _, p := range policies {
+		kinds := make(map[string]bool)
+		for _, rule := range p.Rules {
+			words := strings.Fields(rule)
+			if words[0] == "deny" {
+				kinds["deny"] = true
+			}
+			kinds[words[2]] = true
+		}
+		if len(kinds) != 1 {
+			continue
+		}
+		for kind := range kinds {
+			if verdicts[kind] == nil {
+				verdicts[kind] = make(map[bool]int)
+			}
+			for _, c := range p.Cases {
+				verdicts[kind][c.Allow]++
+			}
+		}
+	}
+	for _, kind := range []string{
+		"name", "subdomain", "zonesub", "wildcard", "self", "selfsub", "selfwild",
+		"krb5-self", "krb5-selfsub", "krb5-subdomain", "krb5-subdomain-self-rhs",
+		"ms-self", "ms-selfsub", "ms-subdomain", "ms-subdomain-self-rhs", "tcp-self", "6to4-self",
+	} {
+		if n := verdicts[kind]; n[true] < 1 || n[false] < 3 {
+			t.Errorf("%s: %d cases are allowed, %d refused", kind, n[true], n[false])
+		}
+	}
+}
+
 func mustRecords(t testing.TB, origin string) []dns.RR {
 	t.Helper()
 	rrs, err := policytest.Records(origin)

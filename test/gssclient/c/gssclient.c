@@ -798,6 +798,35 @@ static int step(gss_ctx_id_t *fresh, gss_buffer_t in, struct buffer *out, OM_uin
 	return 0;
 }
 
+/* print_reason prints what this library reads in the server's token of a refusal, in one word; nothing if there is none. */
+static void print_reason(gss_ctx_id_t *fresh, const struct tkey *tkey)
+{
+	gss_buffer_desc in = { tkey->token_length, (void *)tkey->token }, out = GSS_C_EMPTY_BUFFER;
+	OM_uint32 ignored, minor, major, flags;
+	struct response r;
+
+	if (in.length > 0 && framing.first != NULL) {
+		if (!read_response(&in, &r))
+			return;
+		in = r.token;
+	}
+	if (in.length == 0 || framing.established)
+		return;
+	major = init_context(&minor, fresh, &in, &out, &flags);
+	if (major == GSS_S_CONTINUE_NEEDED && out.length > 0) {
+		/* MIT's SPNEGO sends a reject of its own first, and tells the reason when asked again. */
+		gss_buffer_desc nothing = GSS_C_EMPTY_BUFFER;
+		gss_release_buffer(&ignored, &out);
+		major = init_context(&minor, fresh, &nothing, &out, &flags);
+	}
+	gss_release_buffer(&ignored, &out);
+	if (!GSS_ERROR(major))
+		return;
+	printf(" reason=");
+	for (const char *c = gss_failure(major, minor); *c != 0; c++)
+		putchar(*c == ' ' || *c == '\n' ? '_' : *c);
+}
+
 static void negotiate(const char *transport)
 {
 	static struct buffer query, reply, token;
@@ -828,10 +857,13 @@ static void negotiate(const char *transport)
 		}
 		unsigned rcode = reply.octets[3] & 15;
 		if (rcode != 0 || !tkey.present || tkey.error != 0) {
+			printf("ok established=0 rcode=%u tkey=%d error=%u tc=%d rounds=%d", rcode, tkey.present,
+			       tkey.present ? tkey.error : 0, (reply.octets[2] & 2) != 0, rounds);
+			if (tkey.present)
+				print_reason(&fresh, &tkey);
+			putchar('\n');
 			/* The context of an earlier negotiation stays in use. */
 			gss_delete_sec_context(&ignored, &fresh, GSS_C_NO_BUFFER);
-			printf("ok established=0 rcode=%u tkey=%d error=%u tc=%d rounds=%d\n", rcode, tkey.present,
-			       tkey.present ? tkey.error : 0, (reply.octets[2] & 2) != 0, rounds);
 			return;
 		}
 		if (key_name_length == 1) { /* the server chose a name */

@@ -1,0 +1,174 @@
+package command
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+// maxPolicy bounds the text that convert reads.
+const maxPolicy = 1 << 20
+
+// convert prints the rules of BIND's update-policy as lines of a Corefile.
+func convert(s Streams, flags *flag.FlagSet, args []string) (int, error) {
+	args, err := parse(flags, args)
+	if err != nil {
+		return 0, err
+	}
+	name, in := "-", s.In
+	switch {
+	case len(args) > 1:
+		return 0, &usageError{"one file is expected, or none for standard input"}
+	case len(args) == 1 && args[0] != "-":
+		name = args[0]
+		f, err := os.Open(name)
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxPolicy+1))
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(text) > maxPolicy {
+		return 0, fmt.Errorf("%s: more than %d octets", name, maxPolicy)
+	}
+	lines, err := convertPolicy(string(text), name)
+	if err != nil {
+		return 0, err // half a policy is worse than none
+	}
+	_, err = io.WriteString(s.Out, strings.Join(lines, ""))
+	return ExitOK, err
+}
+
+// convertPolicy converts the one update-policy in a named.conf or a part of it, or the rules from between its braces alone. The
+// words stay as they are: grant and deny mean here what they mean to BIND. Errors name every line that cannot be converted.
+func convertPolicy(text, name string) (lines []string, err error) {
+	tokens, err := tokensOf(text, name)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := rulesIn(tokens, name)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for len(rules) > 0 && rules[0].text != "}" {
+		var words []string
+		verb := rules[0]
+		at := fmt.Sprintf("%s:%d", name, verb.line)
+		for rules = rules[1:]; len(rules) > 0 && !rules[0].ends(); rules = rules[1:] {
+			words = append(words, rules[0].text)
+		}
+		if len(rules) == 0 || rules[0].text != ";" {
+			return nil, errors.Join(append(errs, fmt.Errorf("%s: no semicolon ends what begins here", at))...)
+		}
+		rules = rules[1:]
+		if verb.text != "grant" && verb.text != "deny" {
+			errs = append(errs, fmt.Errorf("%s: %q is neither grant nor deny", at, verb.text))
+			continue
+		}
+		if _, err := policy.ParseRule(words, at, verb.text == "deny"); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		line := verb.text
+		for _, word := range words {
+			line += " " + quoted(word)
+		}
+		lines = append(lines, line+"\n")
+	}
+	if len(errs) == 0 && len(lines) == 0 {
+		errs = append(errs, fmt.Errorf("%s: the update-policy has no rules", name))
+	}
+	return lines, errors.Join(errs...)
+}
+
+// rulesIn finds where the rules begin. What follows the brace that closes them does not matter, but for a second policy.
+func rulesIn(tokens []policyToken, name string) (rules []policyToken, err error) {
+	for i, t := range tokens {
+		switch {
+		case t.text != "update-policy" || t.quoted:
+		case rules != nil:
+			return nil, fmt.Errorf("%s:%d: a second update-policy: convert each zone's by itself", name, t.line)
+		case i+1 < len(tokens) && tokens[i+1].text == "{":
+			rules = tokens[i+2:]
+		case i+1 < len(tokens) && tokens[i+1].text == "local":
+			return nil, fmt.Errorf("%s:%d: update-policy local is not supported: a key of the tsig plugin may update by a rule, grant KEY. zonesub ANY",
+				name, t.line)
+		default:
+			return nil, fmt.Errorf("%s:%d: no brace after update-policy", name, t.line)
+		}
+	}
+	switch {
+	case rules != nil:
+		return rules, nil
+	case len(tokens) > 0 && (tokens[0].text == "grant" || tokens[0].text == "deny"):
+		return tokens, nil
+	}
+	return nil, fmt.Errorf("%s: there is no update-policy in it", name)
+}
+
+// policyToken is a word of named.conf, or one of the signs { } ;.
+type policyToken struct {
+	text   string
+	line   int
+	quoted bool // was in quotation marks, which are gone
+}
+
+func (t policyToken) ends() bool {
+	return !t.quoted && (t.text == ";" || t.text == "{" || t.text == "}")
+}
+
+// tokensOf takes named.conf apart; comments are those of C, C++ and the shell.
+func tokensOf(text, name string) (tokens []policyToken, err error) {
+	line := 1
+	for len(text) > 0 {
+		length := 1
+		switch {
+		case text[0] == '\n' || text[0] == ' ' || text[0] == '\t' || text[0] == '\r':
+		case text[0] == '#' || strings.HasPrefix(text, "//"):
+			if length = strings.IndexByte(text, '\n'); length < 0 {
+				length = len(text)
+			}
+		case strings.HasPrefix(text, "/*"):
+			end := strings.Index(text[2:], "*/")
+			if end < 0 {
+				return nil, fmt.Errorf("%s:%d: a comment is not closed", name, line)
+			}
+			length = end + len("/**/")
+		case text[0] == '"':
+			end := strings.IndexAny(text[1:], "\"\n")
+			if end < 0 || text[1+end] == '\n' {
+				return nil, fmt.Errorf("%s:%d: a quotation mark is not closed", name, line)
+			}
+			length = end + 2
+			tokens = append(tokens, policyToken{text[1 : 1+end], line, true})
+		case strings.IndexByte("{};", text[0]) >= 0:
+			tokens = append(tokens, policyToken{text[:1], line, false})
+		default:
+			if length = strings.IndexAny(text, " \t\r\n{};\""); length < 0 {
+				length = len(text)
+			}
+			tokens = append(tokens, policyToken{text[:length], line, false})
+		}
+		line += strings.Count(text[:length], "\n")
+		text = text[length:]
+	}
+	return tokens, nil
+}
+
+// quoted writes a word for the Corefile.
+func quoted(word string) string {
+	if word != "" && !strings.ContainsAny(word, " \t#{}") {
+		return word
+	}
+	return `"` + word + `"`
+}

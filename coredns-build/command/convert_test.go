@@ -1,0 +1,105 @@
+package command
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
+)
+
+const bindPolicy = `
+# of the forward zone
+zone "corp.example.com" IN {
+	type primary; file "corp.db"; // it is named's
+	update-policy {
+		grant CORP.EXAMPLE.COM ms-self . A AAAA;  /* every
+			machine itself */ grant "ddns-key" zonesub ANY;
+		deny * name
+			critical.corp.example.com;
+		grant "host/a.corp.example.com\@CORP.EXAMPLE.COM" subdomain a.corp.example.com. TXT(2) ;
+	};
+	notify yes;
+};
+`
+
+// TestConvert: a policy of BIND's becomes lines that the Corefile's own reader takes.
+func TestConvert(t *testing.T) {
+	const want = `grant CORP.EXAMPLE.COM ms-self . A AAAA
+grant ddns-key zonesub ANY
+deny * name critical.corp.example.com
+grant host/a.corp.example.com\@CORP.EXAMPLE.COM subdomain a.corp.example.com. TXT(2)
+`
+	status, out, err := run(t, "convert", writeFile(t, bindPolicy))
+	if status != ExitOK || out != want || err != "" {
+		t.Errorf("exit status %d:\n%s%s", status, out, err)
+	}
+	servers, failure := corefile.ReadFile(write(t, out))
+	if failure != nil || len(servers[0].Block.Rules) != 4 {
+		t.Errorf("the Corefile with it: %v, %+v", failure, servers)
+	}
+	if got, err := convertPolicy("grant * tcp-self . PTR(1);\ndeny x zonesub;", "-"); err != nil || strings.Join(got, "") != "grant * tcp-self . PTR(1)\ndeny x zonesub\n" {
+		t.Errorf("rules alone: %q, %v", got, err)
+	}
+	// Words that the Corefile would read as something else.
+	got, failure := convertPolicy(`update-policy { grant "a key" zonesub; grant {x} zonesub; grant "#y" zonesub; };`, "-")
+	if failure == nil {
+		t.Errorf("a brace without quotation marks: %q", got)
+	}
+	if got, failure = convertPolicy(`update-policy { grant "a key" zonesub; grant "{x}" zonesub; grant "#y" zonesub; };`, "-"); failure != nil {
+		t.Fatal(failure)
+	}
+	if servers, failure = corefile.ReadFile(write(t, strings.Join(got, ""))); failure != nil || len(servers[0].Block.Rules) != 3 {
+		t.Errorf("the Corefile with %q: %v, %+v", got, failure, servers)
+	}
+}
+
+// TestConvertRefuses: what cannot be converted is named with its line, all of it, and nothing is printed.
+func TestConvertRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		text string
+		says []string
+	}{
+		"several": {"update-policy {\ngrant local: external *;\ngrant x name;\ngrant y zonesub;\npermit z zonesub;\ngrant x frobnicate a;\n};",
+			[]string{"policy:2: ", "external", "not supported", "policy:3: ", "name needs a name", "policy:5: ", "neither grant nor deny", "policy:6: ", "not a rule type"}},
+		"local":                 {"zone x {\n update-policy local; };", []string{"policy:2: ", "local is not supported", "tsig plugin"}},
+		"no policy":             {"zone x { allow-update { none; }; };", []string{"no update-policy"}},
+		"nothing":               {"", []string{"no update-policy"}},
+		"no rules":              {"update-policy { };", []string{"no rules"}},
+		"two policies":          {"update-policy { grant a zonesub; };\nupdate-policy { grant b zonesub; };", []string{"policy:2: ", "a second"}},
+		"no brace":              {"update-policy grant;", []string{"policy:1: ", "no brace"}},
+		"no semicolon":          {"update-policy {\ngrant a zonesub }", []string{"policy:2: ", "semicolon"}},
+		"no end":                {"update-policy {\ngrant a zonesub", []string{"policy:2: ", "semicolon"}},
+		"a brace inside":        {"grant a { b; };", []string{"policy:1: ", "semicolon"}},
+		"open comment":          {"\n/* grant a zonesub;", []string{"policy:2: ", "comment is not closed"}},
+		"open quotation":        {"grant \"a\n zonesub\";", []string{"policy:1: ", "quotation mark is not closed"}},
+		"far too much of it":    {strings.Repeat("#", maxPolicy+1), []string{"more than"}},
+		"a policy in quotation": {`"update-policy" { grant a zonesub; };`, []string{"no update-policy"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "policy")
+			if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			status, out, err := run(t, "convert", file)
+			if status != ExitNo || out != "" {
+				t.Errorf("exit status %d, %q", status, out)
+			}
+			for _, words := range test.says {
+				if !strings.Contains(err, words) {
+					t.Errorf("%q is not in %q", words, err)
+				}
+			}
+		})
+	}
+	if status, _, err := run(t, "convert", "a", "b"); status != ExitUsage || !strings.Contains(err, "usage:") {
+		t.Errorf("two files: exit status %d: %s", status, err)
+	}
+	if status, _, err := run(t, "convert", "/nonexistent/policy"); status != ExitNo || !strings.Contains(err, "/nonexistent/policy") {
+		t.Errorf("no file: exit status %d: %s", status, err)
+	}
+	if status, _, err := run(t, "convert"); status != ExitNo || !strings.Contains(err, "-: there is no update-policy") {
+		t.Errorf("empty standard input: exit status %d: %s", status, err)
+	}
+}

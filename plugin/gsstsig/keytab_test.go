@@ -1,0 +1,88 @@
+package gsstsig
+
+import (
+	"encoding/hex"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+)
+
+// TestKeytabBreaks: a keytab that cannot be read any more leaves the keys as they were, which is said once; one that everybody
+// may read is said as well, when that comes to be.
+func TestKeytabBreaks(t *testing.T) {
+	s := start(t, smallCorefile)
+	content, err := os.ReadFile(s.keytab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := func(what string, count int, words ...string) {
+		t.Helper()
+		lookAtKeytabs()
+		lookAtKeytabs()
+		want(t, what, len(logged.lines(append(words, s.keytab)...)), count)
+	}
+	said("a keytab as it should be", 0, "chmod")
+	if err := os.Chmod(s.keytab, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	said("a keytab that everybody may read", 1, "WARNING", "can be read by everyone", "chmod 600")
+	if err := os.WriteFile(s.keytab, content[:len(content)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said("half a keytab", 1, "ERROR", "cut off", "the keys read before stay in use")
+	s.context("host/client1.example.test")
+	if err := os.Remove(s.keytab); err != nil {
+		t.Fatal(err)
+	}
+	said("no keytab", 1, "ERROR", "no such file", "the keys read before stay in use")
+	s.context("host/client1.example.test")
+	if err := os.WriteFile(s.keytab, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said("the keytab once more", 1, "ERROR", "no such file")
+	s.context("host/client1.example.test")
+}
+
+// TestReplayAfterReload: what was seen before a reload is not new after it.
+func TestReplayAfterReload(t *testing.T) {
+	s := start(t, smallCorefile)
+	const principal, service = "host/client1.example.test", "DNS/ns1.example.test"
+	ticket, key := s.realm.Ticket(principal, service, 18, time.Hour)
+	initiator, err := krb5.NewInitiator(krb5.InitiatorConfig{
+		Ticket: ticket, SessionKey: key, Client: s.realm.Principal(principal), Mutual: true, Subkey: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := initiator.Init(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	negotiate := func(name string) uint16 {
+		t.Helper()
+		m := new(dns.Msg).SetQuestion(name, dns.TypeTKEY)
+		m.Question[0].Qclass = dns.ClassANY
+		m.Extra = []dns.RR{&dns.TKEY{
+			Hdr:       dns.RR_Header{Name: name, Rrtype: dns.TypeTKEY, Class: dns.ClassANY},
+			Algorithm: "gss-tsig.", Mode: 3, KeySize: uint16(len(token)), Key: hex.EncodeToString(token),
+		}}
+		reply, _, err := (&dns.Client{Net: "tcp"}).Exchange(m, s.address)
+		if reply == nil || len(reply.Answer) != 1 { // the client cannot verify the signature, and says so
+			t.Fatalf("%v: %v", err, reply)
+		}
+		return reply.Answer[0].(*dns.TKEY).Error
+	}
+	want(t, "the first time", negotiate("first.test."), 0)
+	want(t, "the second time", negotiate("second.test."), dns.RcodeBadKey)
+	if err := s.reload(smallCorefile + "# anew\n"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "after a reload", negotiate("third.test."), dns.RcodeBadKey)
+	if n := len(logged.lines("handshake result=badkey", `key="third.test."`, "was used before")); n != 1 {
+		t.Errorf("%d lines say so", n)
+	}
+}
