@@ -47,6 +47,20 @@ func TestCheckOffline(t *testing.T) {
 	}
 }
 
+// TestCheckSample: the Corefile that comes with the binary.
+func TestCheckSample(t *testing.T) {
+	sample, err := os.ReadFile(filepath.Join("..", "Corefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.NewReplacer("/etc/coredns/dns.keytab", keytabOf(t, write(t, "")), "/var/lib/coredns", t.TempDir(),
+		"corp.example.com", "example.test").Replace(string(sample))
+	status, out, errs := run(t, "check", "-offline", "-conf", writeFile(t, text))
+	if status != ExitOK || !strings.Contains(out, "ok      zone example.test.") || strings.Contains(out, "error") {
+		t.Errorf("exit status %d:\n%s%s", status, out, errs)
+	}
+}
+
 // TestCheckOutput: for programs, and for those who mistype.
 func TestCheckOutput(t *testing.T) {
 	conf := write(t, "")
