@@ -4,15 +4,14 @@ package ad
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
 	"github.com/gsstsig/coredns-gsstsig/test/node"
 )
 
@@ -28,21 +27,7 @@ func recordsOf(from *node.Node, server netip.AddrPort, name string, qtype uint16
 		return nil, err
 	}
 	defer conn.Close()
-	reply, _, err := new(dns.Client).ExchangeWithConn(new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), &dns.Conn{Conn: conn})
-	if err != nil {
-		return nil, err
-	}
-	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
-		return nil, errors.New(dns.RcodeToString[reply.Rcode])
-	}
-	var data []string
-	for _, rr := range reply.Answer {
-		if rr.Header().Rrtype == qtype {
-			data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
-		}
-	}
-	slices.Sort(data)
-	return data, nil
+	return dnsutils.Records(conn, name, qtype)
 }
 
 // wantRecords tells what is wrong with the answer to a query, if something is.

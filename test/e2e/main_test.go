@@ -6,11 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/test/process"
 	"github.com/gsstsig/coredns-gsstsig/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/test/server"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/test/suite"
 )
 
 // Principals of the realm that all tests share. A test that changes keys makes principals of its own.
@@ -44,57 +42,20 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// Whatever ends the tests, nothing of them stays behind.
-	cleanUp := sync.OnceFunc(func() {
+	os.Exit(suite.Run(m, "e2e", prepare, func() error {
 		if shared.realm != nil {
 			shared.realm.Stop()
 		}
-		// Programs that are just being killed may still write there.
-		again := time.NewTicker(20 * time.Millisecond)
-		defer again.Stop()
-		for attempts := 100; os.RemoveAll(shared.dir) != nil && attempts > 0; attempts-- {
-			<-again.C
-		}
-	})
-	finished := make(chan struct{})
-	go func() {
-		select {
-		case <-ctx.Done():
-			cleanUp()
-			os.Exit(130)
-		case <-finished:
-		}
-	}()
-	status := 1
-	if err := prepare(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-	} else {
-		status = m.Run()
-		if err := tested.Print("e2e"); err != nil {
-			fmt.Fprintln(os.Stderr, "e2e:", err)
-			status = 1
-		}
-	}
-	close(finished)
-	cleanUp()
-	stop()
-	os.Exit(status)
+		return nil
+	}))
 }
 
-func prepare(ctx context.Context) error {
+func prepare(ctx context.Context, dir string) error {
 	if err := process.Require("nsupdate", "dig", "delv", "kdig", "named", "gcc", "make", "file"); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "e2e-")
-	if err != nil {
-		return err
-	}
 	shared.ctx, shared.dir = ctx, dir
-	// Everything that a test, a realm or a server puts into a temporary directory goes with this one.
-	if err := os.Setenv("TMPDIR", dir); err != nil {
-		return err
-	}
+	var err error
 	shared.coredns = sync.OnceValues(func() (string, error) { return server.Build(ctx, dir) })
 	if shared.client, err = gssclient.Build(ctx, dir); err != nil {
 		return err

@@ -4,7 +4,6 @@ package mit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
 	"github.com/gsstsig/coredns-gsstsig/test/node"
 	"github.com/gsstsig/coredns-gsstsig/test/process"
 	"github.com/gsstsig/coredns-gsstsig/test/recipe"
@@ -63,21 +63,7 @@ func (s *site) records(name string, qtype uint16) ([]string, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	reply, _, err := new(dns.Client).ExchangeWithConn(new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype), &dns.Conn{Conn: conn})
-	if err != nil {
-		return nil, err
-	}
-	if reply.Rcode != dns.RcodeSuccess && reply.Rcode != dns.RcodeNameError {
-		return nil, errors.New(dns.RcodeToString[reply.Rcode])
-	}
-	var data []string
-	for _, rr := range reply.Answer {
-		if rr.Header().Rrtype == qtype {
-			data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
-		}
-	}
-	slices.Sort(data)
-	return data, nil
+	return dnsutils.Records(conn, name, qtype)
 }
 
 // expect fails the test unless the answer to a query is as wanted.
