@@ -5,6 +5,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -64,6 +65,10 @@ func newNode(ctx context.Context, config Config) (*Node, error) {
 	if n.holder, n.inside, err = hold(ctx, setUp, []string{dir, n.host}, flags, allNamespaces...); err != nil {
 		return nil, err
 	}
+	if err := n.isolated(); err != nil {
+		n.Close()
+		return nil, err
+	}
 	hosts := "127.0.0.1 localhost\n::1 localhost\n"
 	for _, address := range config.Addresses {
 		hosts += fmt.Sprintf("%s %s %s\n", address.Addr(), n.host, n.Name)
@@ -79,6 +84,22 @@ func newNode(ctx context.Context, config Config) (*Node, error) {
 		}
 	}
 	return n, nil
+}
+
+// isolated makes sure, before anything is written, that files of the node are not the machine's: whoever enters a mount
+// namespace out of a chroot comes out at the machine's own root.
+func (n *Node) isolated() error {
+	outside, err := os.Stat(n.Path("/etc"))
+	if err != nil {
+		return err
+	}
+	return n.inside.do(func() error {
+		inside, err := os.Stat("/etc")
+		if err == nil && !os.SameFile(inside, outside) {
+			err = errors.New("nodes cannot be made in a chroot: their /etc would be the machine's")
+		}
+		return err
+	})
 }
 
 // connect brings up the node's link.
