@@ -180,10 +180,9 @@ func (s *server) shortcut(x *packetExchange, wire []byte) (answered bool) {
 			return
 		}
 		if failure := recover(); failure != nil {
-			// The usual way does not come to the same place, and has its own guards.
+			// If nothing was sent, the query goes the usual way, which has guards of its own.
 			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
 			vars.Panic.Inc()
-			answered = false
 		}
 	}()
 	q := &x.query
@@ -216,12 +215,13 @@ func (s *server) shortcut(x *packetExchange, wire []byte) (answered bool) {
 		response = append(response, 0, 0, byte(dns.TypeOPT), byte(q.size>>8), byte(q.size), 0, 0, q.flags, 0, 0, 0)
 		response[11] = 1
 	}
-	// The client is gone, or it asks again.
+	answered = true // whatever happens from here on, not a second time
+	// On an error the client is gone, or it asks again.
 	_, _ = x.Write(response)
 	if by.meter {
 		by.count(s, x, len(wire), response, began)
 	}
-	return true
+	return answered
 }
 
 // shortcutFor finds the longest of the server's zones that the question's name is in.
