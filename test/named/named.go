@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -182,6 +183,12 @@ func (s *Server) write(config Config) error {
 
 // Log is what named has logged.
 func (s *Server) Log() string { return s.process.Output().String() }
+
+// Pause has named do nothing, until Continue.
+func (s *Server) Pause() error { return s.process.Signal(syscall.SIGSTOP) }
+
+// Continue has named go on after Pause.
+func (s *Server) Continue() error { return s.process.Signal(syscall.SIGCONT) }
 
 // Stop ends named and removes what it wrote. It may be called more than once.
 func (s *Server) Stop() {
