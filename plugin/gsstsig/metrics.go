@@ -6,6 +6,8 @@ import (
 	"github.com/coredns/coredns/plugin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 )
 
 var (
@@ -53,7 +55,16 @@ type observer struct{}
 func (observer) VerificationFailed(kind string) { verificationFailures.WithLabelValues(kind).Inc() }
 
 // Dropped implements listener.Observer.
-func (observer) Dropped(reason string) { dropped.WithLabelValues(reason).Inc() }
+func (observer) Dropped(reason listener.Reason) { droppedFor[reason].Inc() }
+
+// droppedFor has the counter of each reason, so that none has to be looked for in the middle of a flood. Each is there
+// from the start: the first message that is dropped is one more than none.
+var droppedFor = func() (counters [listener.Reasons]prometheus.Counter) {
+	for reason := range listener.Reasons {
+		counters[reason] = dropped.WithLabelValues(reason.String())
+	}
+	return counters
+}()
 
 // gauges reads contexts and serials when asked, so that no update pays for keeping a gauge.
 type gauges struct{}

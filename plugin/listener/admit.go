@@ -2,7 +2,10 @@ package listener
 
 import (
 	"encoding/binary"
+	"runtime/debug"
 
+	"github.com/coredns/coredns/plugin/metrics/vars"
+	"github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
@@ -23,14 +26,24 @@ const (
 // admit decides which way a message goes. Under a flood this is all that most of it costs, so it comes before everything
 // else: a walk over the octets, a look for the key, and the account of where it comes from. Nothing is parsed, no MAC
 // and no ticket looked at.
-func (s *server) admit(w *responseWriter, wire []byte) class {
+func (s *server) admit(w *responseWriter, wire []byte) (as class) {
+	defer func() {
+		if s.debug {
+			return
+		}
+		if failure := recover(); failure != nil {
+			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
+			vars.Panic.Inc()
+			as = discarded
+		}
+	}()
 	if len(wire) < headerSize {
-		s.observer.Dropped("short")
+		s.observer.Dropped(Short)
 		return discarded
 	}
 	flags := binary.BigEndian.Uint16(wire[2:])
 	if flags&(1<<15) != 0 {
-		s.observer.Dropped("response") // an answer to an answer might go on for ever
+		s.observer.Dropped(Response) // an answer to an answer might go on for ever
 		return discarded
 	}
 	w.id = binary.BigEndian.Uint16(wire)
@@ -43,13 +56,13 @@ func (s *server) admit(w *responseWriter, wire []byte) class {
 	switch {
 	case glance.Malformed, glance.Signed && !glance.Known:
 		if !s.guard.mayTell(w.source, w.stream) {
-			s.observer.Dropped("errors")
+			s.observer.Dropped(Errors)
 			return discarded
 		}
 		return invalid
 	case glance.Signed:
 		if s.guard.forging(w.source, glance.KeyName(), w.stream) {
-			s.observer.Dropped("forgeries")
+			s.observer.Dropped(Forgeries)
 			return discarded
 		}
 		return established
@@ -58,7 +71,7 @@ func (s *server) admit(w *responseWriter, wire []byte) class {
 			return ordinary
 		}
 		if !s.guard.mayTell(w.source, w.stream) {
-			s.observer.Dropped("failures")
+			s.observer.Dropped(Failures)
 			return discarded
 		}
 		return overdrawn

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/jcmturner/gokrb5/v8/keytab"
 	"github.com/miekg/dns"
 
@@ -31,6 +32,9 @@ func startBounded(t *testing.T, limits Limits) *bounded {
 	t.Helper()
 	moment := time.Now()
 	limits.now = func() time.Time { return moment }
+	if limits.closeDelay == 0 {
+		limits.closeDelay = time.Millisecond
+	}
 	b := &bounded{t: t, port: freePort(t), host: "one.example.org"}
 	server, keys := kerberosServer(t, b.host, time.Now)
 	b.keys = keys
@@ -500,6 +504,55 @@ func TestConnectionsOfASource(t *testing.T) {
 	}
 }
 
+// A connection that is only held gives way before those that are older, and is not listed if it was closed to make room.
+func TestHeldConnectionsGiveWay(t *testing.T) {
+	table := newConnectionTable()
+	old, held, late := new(connection), new(connection), new(connection)
+	table.add(old, 2, 9)
+	table.add(held, 2, 9)
+	table.work(held)
+	table.hold(held)
+	if evicted, ok := table.add(late, 2, 9); evicted != held || !ok {
+		t.Errorf("evicted %p, %v; want %p of %p and %p", evicted, ok, held, old, held)
+	}
+	table.hold(held)
+	if evicted, ok := table.add(new(connection), 2, 9); evicted != old || !ok {
+		t.Errorf("evicted %p, %v; want %p", evicted, ok, old)
+	}
+}
+
+// Whoever is not listened to any more cannot have another connection at once: the one it has stays open for a while.
+func TestConnectionsAreHeld(t *testing.T) {
+	const delay = 300 * time.Millisecond
+	b := startBounded(t, Limits{closeDelay: delay})
+	for name, frame := range map[string][]byte{
+		"discarded":           {0, 1, 0},
+		"ended by the client": {},
+	} {
+		c, err := net.Dial("tcp", local(b.port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+		if len(frame) == 0 {
+			c.(*net.TCPConn).CloseWrite()
+		}
+		began := time.Now()
+		err = ended(c)
+		if passed := time.Since(began); err != nil || (passed >= delay) != (len(frame) > 0) {
+			t.Errorf("%s: closed after %v: %v", name, passed, err)
+		}
+	}
+	eventually(t, "none is open", func() bool {
+		connections.mu.Lock()
+		defer connections.mu.Unlock()
+		return len(connections.open) == 0 && connections.idle.Len() == 0
+	})
+}
+
 func TestConnectionsAreBounded(t *testing.T) {
 	b := startBounded(t, Limits{SourceConnections: 2})
 	dial := func(from string) net.Conn {
@@ -540,5 +593,17 @@ func TestLimitsOfSeveralBlocks(t *testing.T) {
 	}
 	if (Limits{}).orDefaults().Handshakes < 1 {
 		t.Error("no handshakes at all")
+	}
+}
+
+// A panic before a message is let in costs that message alone.
+func TestAdmitPanics(t *testing.T) {
+	s := &server{Server: new(dnsserver.Server), observer: counts} // without a guard
+	wire, err := signed(query("x.example.org.", dns.TypeTXT)).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if as := s.admit(new(responseWriter), wire); as != discarded {
+		t.Errorf("taken for %d", as)
 	}
 }

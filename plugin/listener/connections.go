@@ -105,6 +105,16 @@ func (t *connectionTable) rest(c *connection) {
 	}
 }
 
+// hold notes that c waits for nothing but its end. It is the first to give way.
+func (t *connectionTable) hold(c *connection) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open[c] && c.element == nil {
+		c.element = t.idle.PushFront(c)
+		c.own = t.sources[c.source].idle.PushFront(c)
+	}
+}
+
 // remove forgets c.
 func (t *connectionTable) remove(c *connection) {
 	t.mu.Lock()

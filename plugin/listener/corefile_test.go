@@ -184,7 +184,7 @@ type counter struct {
 }
 
 func (c *counter) VerificationFailed(kind string) { c.add(kind) }
-func (c *counter) Dropped(reason string)          { c.add(reason) }
+func (c *counter) Dropped(reason Reason)          { c.add(reason.String()) }
 
 func (c *counter) add(what string) {
 	c.mu.Lock()

@@ -26,17 +26,17 @@ const receiveBuffer = 4 << 20
 type endpoint struct {
 	key     endpointKey
 	packets net.PacketConn
-	udp     *net.UDPConn // packets, unless wrapped
-	anyHost bool         // udp is bound to the wildcard address
+	udp     *net.UDPConn     // packets, unless wrapped
+	batched *ipv4.PacketConn // udp, of either IP version, for several messages at a time
+	anyHost bool             // udp is bound to the wildcard address
 	streams net.Listener
 
 	current atomic.Pointer[server] // nil before the first server and after the last
 	busy    atomic.Int64           // UDP requests in flight
-	readers atomic.Int64           // goroutines that read packets, or wait for their turn to
 	idle    atomic.Int64           // goroutines that have served and wait until they are needed
-	needed  chan struct{}
-	quit    chan struct{} // closed by quiesce
-	reading sync.Mutex    // held to read packets if they are wrapped: CoreDNS's wrapper expects one reader
+	vacant  chan struct{}          // leaves the UDP socket to an idle goroutine
+	handed  chan packetRequest     // gives a request to one
+	quit    chan struct{}          // closed by quiesce
 
 	// Guarded by the registry.
 	next    *server // has claimed the endpoint
@@ -61,12 +61,13 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 	e := &endpoint{
 		packets:     packets,
 		streams:     streams,
-		needed:      make(chan struct{}),
+		vacant:      make(chan struct{}),
+		handed:      make(chan packetRequest),
 		quit:        make(chan struct{}),
 		connections: make(map[*connection]bool),
 	}
 	if udp, ok := packets.(*net.UDPConn); ok {
-		e.udp = udp
+		e.udp, e.batched = udp, ipv4.NewPacketConn(udp)
 		if got, err := setReceiveBuffer(udp, receiveBuffer); err != nil {
 			log.Warningf("%s: the receive buffer stays as it is: %v", s.Addr, err)
 		} else if got < receiveBuffer {
@@ -89,8 +90,7 @@ func (e *endpoint) start() {
 		return
 	}
 	e.started = true
-	e.readers.Store(1)
-	go e.servePackets()
+	go e.servePackets(packetRequest{})
 	go e.acceptConnections()
 }
 

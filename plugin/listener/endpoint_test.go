@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,55 +107,38 @@ func TestTooManyRequests(t *testing.T) {
 	answersAll(t, port, "a unsigned")
 }
 
-// A goroutine that is not needed at the socket is at no moment counted there: the last ones that are would see it, start
-// nobody in their place, and leave the socket to one that goes idle.
-func TestNotNeededNotCounted(t *testing.T) {
-	e := &endpoint{needed: make(chan struct{}), quit: make(chan struct{})}
-	e.readers.Store(maxReaders)
-	close(e.quit) // those who would wait return
-	var returning sync.WaitGroup
-	var over atomic.Bool
-	returning.Go(func() {
-		for range 500_000 {
-			if e.rejoin() {
-				t.Error("needed although there are enough")
-				break
-			}
-		}
-		over.Store(true)
-	})
-	for !over.Load() {
-		if n := e.readers.Load(); n != maxReaders {
-			t.Errorf("%d counted", n)
-			break
-		}
+// An idle goroutine is left the socket, or given what another has read.
+func TestStay(t *testing.T) {
+	e := &endpoint{vacant: make(chan struct{}), handed: make(chan packetRequest), quit: make(chan struct{})}
+	type outcome struct {
+		request packetRequest
+		ok      bool
 	}
-	returning.Wait()
-}
-
-// The last one at the socket does not leave it to nobody.
-func TestSomebodyReads(t *testing.T) {
-	e := &endpoint{needed: make(chan struct{}), quit: make(chan struct{})}
-	defer close(e.quit)
-	e.readers.Store(2)
-	if e.depart() {
-		t.Error("a goroutine is started although another one is there")
+	back := make(chan outcome)
+	stay := func() {
+		request, ok := e.stay()
+		back <- outcome{request, ok}
 	}
-	if !e.depart() || e.readers.Load() != 1 {
-		t.Errorf("the last one left: %d count", e.readers.Load())
+	go stay()
+	e.vacant <- struct{}{}
+	if got := <-back; !got.ok || got.request.exchange != nil {
+		t.Errorf("%+v; it was to be left the socket", got)
 	}
-	e.readers.Store(maxReaders)
-	back := make(chan bool)
-	go func() { back <- e.rejoin() }()
-	eventually(t, "somebody is idle", func() bool { return e.idle.Load() == 1 })
-	e.readers.Store(1)
-	// Idle is counted a moment before it waits.
-	if e.depart() {
-		t.Log("started before the idle one was waiting")
-		e.needed <- struct{}{}
+	go stay()
+	given := packetRequest{exchange: new(packetExchange), length: 7}
+	e.handed <- given
+	if got := <-back; !got.ok || got.request != given {
+		t.Errorf("%+v, want %+v", got, given)
 	}
-	if !<-back || e.readers.Load() != 1 {
-		t.Errorf("the idle one did not take its place: %d count", e.readers.Load())
+	go stay()
+	eventually(t, "it is idle", func() bool { return e.idle.Load() == 1 })
+	e.idle.Add(maxIdle - 1)
+	if got, ok := e.stay(); ok {
+		t.Errorf("%+v; there were enough", got)
+	}
+	close(e.quit)
+	if got := <-back; got.ok {
+		t.Error("it was to end")
 	}
 }
 
@@ -178,11 +160,10 @@ func TestSlowRequests(t *testing.T) {
 		}
 		waiting.Wait()
 		eventually(t, "all goroutines wait for the next request", func() bool {
-			n := e.readers.Load()
-			return n >= 1 && n <= maxReaders && e.readers.Load()+e.idle.Load() >= slow && e.busy.Load() == 0
+			return e.idle.Load() >= slow-1 && e.busy.Load() == 0
 		})
 	}
-	if n := e.readers.Load() + e.idle.Load(); n > 60 {
+	if n := e.idle.Load(); n > 60 {
 		t.Errorf("%d goroutines after at most 51 requests at once", n)
 	}
 }

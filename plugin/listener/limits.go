@@ -27,8 +27,13 @@ type Limits struct {
 	// 256.
 	SourceConnections int
 
-	now func() time.Time // the clock of tests; nil is time.Now
+	now        func() time.Time // the clock of tests; nil is time.Now
+	closeDelay time.Duration    // shorter for tests; 0 is defaultCloseDelay
 }
+
+// defaultCloseDelay is for how long a TCP connection stays open after the message that ends it. Whoever floods the server
+// would open the next one at once, and that costs more than the message.
+const defaultCloseDelay = time.Second
 
 func (l *Limits) fields() []*int {
 	return []*int{&l.Handshakes, &l.HandshakeQueue, &l.HandshakeFailures, &l.SourceErrors, &l.Connections, &l.SourceConnections}
@@ -43,6 +48,7 @@ func (l *Limits) widen(others Limits) {
 	if l.now == nil {
 		l.now = others.now
 	}
+	l.closeDelay = max(l.closeDelay, others.closeDelay)
 }
 
 // orDefaults fills in the defaults.
@@ -63,6 +69,9 @@ func (l Limits) orDefaults() Limits {
 	}
 	if l.now == nil {
 		l.now = time.Now
+	}
+	if l.closeDelay <= 0 {
+		l.closeDelay = defaultCloseDelay
 	}
 	return l
 }

@@ -43,7 +43,7 @@ func (s *server) serve(w *responseWriter, wire []byte, as class, done func()) (o
 		return true
 	case suspect:
 		if !s.guard.suspects.enter() {
-			s.observer.Dropped("suspects")
+			s.observer.Dropped(Suspects)
 			return false
 		}
 		defer s.guard.suspects.leave()
@@ -175,7 +175,7 @@ func (s *server) refuse(w *responseWriter, wire []byte, known bool, err error) {
 	if failure.Kind == gsstsig.BadSig {
 		s.guard.forged(w.source, failure.WireKeyName(), w.stream)
 		if !s.guard.mayTell(w.source, w.stream) {
-			s.observer.Dropped("errors")
+			s.observer.Dropped(Errors)
 			return
 		}
 	}
@@ -210,7 +210,7 @@ func headerAlone(reply []byte) []byte {
 // negotiate answers a TKEY query. The key name in its question is in no zone, so CoreDNS could not route it.
 func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
 	if !s.guard.handshakes.enter() {
-		s.observer.Dropped("handshakes")
+		s.observer.Dropped(Handshakes)
 		if w.stream {
 			w.reject(dns.RcodeServerFailure)
 		}
@@ -253,7 +253,7 @@ func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
 // postpone answers a TKEY query that is not tried because too many from its source have failed. By UDP the source may be
 // the victim of somebody who writes its address: it is told to come by TCP, where that is found out.
 func (s *server) postpone(w *responseWriter) {
-	s.observer.Dropped("failures")
+	s.observer.Dropped(Failures)
 	if w.stream {
 		w.reject(dns.RcodeRefused)
 		return

@@ -38,21 +38,15 @@ type Observer interface {
 	// "badkey", "badsig", "badtime", "badtrunc" or "malformed".
 	VerificationFailed(kind string)
 
-	// Dropped is called for a message or connection that is not worked on, with the reason: "short" (less than a DNS
-	// header), "response" (a message with the QR bit), "busy" (too many requests in flight), "connections" (a TCP
-	// connection closed to make room), "handshakes" (a TKEY query that found too many waiting; by TCP it is told so),
-	// "failures" (a TKEY query from a source of which too many have failed; it is told so, or to come by TCP, unless the
-	// source was told too many errors), "errors" (a malformed message, or one with an unknown key or wrong MAC, from a
-	// source that was told too many errors), "forgeries" (a message with a key of which too many wrong MACs have come
-	// from the source), "suspects" (an unsigned update from a source that was told too many errors).
-	Dropped(reason string)
+	// Dropped is called for a message or connection that is not worked on. Under a flood that is most of them.
+	Dropped(reason Reason)
 }
 
 // nobody observes where no block has an observer.
 type nobody struct{}
 
 func (nobody) VerificationFailed(string) {}
-func (nobody) Dropped(string)            {}
+func (nobody) Dropped(Reason)            {}
 
 // Register makes this package serve the plain DNS addresses of the server block that c sets up. It is called by the
 // setup function of a directive, once for a server block, after dnsserver.Config.AddPlugin.

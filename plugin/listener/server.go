@@ -107,6 +107,9 @@ func (g *gate) enter() bool {
 	return true
 }
 
+// again counts somebody in who is brought by another that is inside. leave must follow.
+func (g *gate) again() { g.inside.Add(1) }
+
 func (g *gate) leave() {
 	if g.inside.Add(-1) == 0 && g.closed.Load() {
 		g.signal.Do(func() { close(g.idle) })

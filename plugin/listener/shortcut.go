@@ -169,59 +169,57 @@ func (q *plainQuery) limit() int {
 	return min(max(int(q.size), dns.MinMsgSize), maxPacket)
 }
 
-// shortcut answers a message that is a plain query of a zone with a shortcut, and reports false if it is not, or the
-// answer is not simple. Nothing has happened then.
-func (s *server) shortcut(x *packetExchange, wire []byte) (answered bool) {
+// shortcut returns the answer to a message that is a plain query of a zone with a shortcut, and nil if it is not, or the
+// answer is not simple. Nothing has happened then. The answer is good until the exchange is used again.
+func (s *server) shortcut(x *packetExchange, wire []byte) (response []byte) {
 	if s.shortcuts == nil || x.endpoint.udp == nil {
-		return false
+		return nil
 	}
 	defer func() {
 		if s.debug {
 			return
 		}
 		if failure := recover(); failure != nil {
-			// If nothing was sent, the query goes the usual way, which has guards of its own.
+			// Without an answer the query goes the usual way, which has guards of its own.
 			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
 			vars.Panic.Inc()
 		}
 	}()
 	q := &x.query
 	if !q.parse(wire) || q.qtype == dns.TypeDS { // CoreDNS may ask the parent zone for DS
-		return false
+		return nil
 	}
 	by := s.shortcutFor(q)
 	if by == nil {
-		return false
+		return nil
 	}
 	var began time.Time
 	if by.meter {
 		began = time.Now()
 	}
-	response := append(x.response[:0], wire[:q.end]...)
-	response[2] = 0x80 | wire[2]&wantRD
-	response[3] = wire[3] & wantCD
-	clear(response[4:headerSize])
+	room := append(x.response[:0], wire[:q.end]...)
+	room[2] = 0x80 | wire[2]&wantRD
+	room[3] = wire[3] & wantCD
+	clear(room[4:headerSize])
 	limit := q.limit()
 	if q.edns {
 		limit -= optSize
 	}
-	response, ok := by.answer(response, limit)
-	x.response = response[:0]
+	whole, ok := by.answer(room, limit)
+	x.response = whole[:0]
 	if !ok {
-		return false
+		return nil
 	}
 	if q.edns {
 		// As CoreDNS does: what the client has said of itself is said back to it.
-		response = append(response, 0, 0, byte(dns.TypeOPT), byte(q.size>>8), byte(q.size), 0, 0, q.flags, 0, 0, 0)
-		response[11] = 1
+		whole = append(whole, 0, 0, byte(dns.TypeOPT), byte(q.size>>8), byte(q.size), 0, 0, q.flags, 0, 0, 0)
+		whole[11] = 1
 	}
-	answered = true // whatever happens from here on, not a second time
-	// On an error the client is gone, or it asks again.
-	_, _ = x.Write(response)
+	response = whole // whatever happens from here on, this is sent
 	if by.meter {
 		by.count(s, x, len(wire), response, began)
 	}
-	return answered
+	return response
 }
 
 // shortcutFor finds the longest of the server's zones that the question's name is in.

@@ -47,11 +47,11 @@ func (e *endpoint) admit(c *connection) bool {
 	} // else the address comes with the first octets, which must not be waited for here
 	evicted, ok := connections.add(c, s.guard.limits.Connections, s.guard.limits.SourceConnections)
 	if evicted != nil {
-		s.observer.Dropped("connections")
+		s.observer.Dropped(Connections)
 		evicted.Close()
 	}
 	if !ok {
-		s.observer.Dropped("connections")
+		s.observer.Dropped(Connections)
 		return false
 	}
 	e.mu.Lock()
@@ -68,11 +68,17 @@ func (e *endpoint) admit(c *connection) bool {
 // answer out of order, no more).
 func (e *endpoint) serveConnection(c *connection) {
 	hijacked := false
+	var delay time.Duration
 	defer func() {
-		e.mu.Lock()
-		delete(e.connections, c)
-		e.mu.Unlock()
-		connections.remove(c)
+		if delay > 0 {
+			connections.hold(c)
+			time.AfterFunc(delay, func() {
+				e.forget(c)
+				c.Close()
+			})
+			return
+		}
+		e.forget(c)
 		if !hijacked {
 			c.Close()
 		}
@@ -105,11 +111,23 @@ func (e *endpoint) serveConnection(c *connection) {
 		}()
 		closed, taken := x.state()
 		hijacked = taken
-		if closed || taken || x.failed || !goOn {
+		if closed || taken || x.failed {
+			return
+		}
+		if !goOn {
+			delay = s.guard.limits.closeDelay
 			return
 		}
 		connections.rest(c)
 	}
+}
+
+// forget takes the connection out of the tables.
+func (e *endpoint) forget(c *connection) {
+	e.mu.Lock()
+	delete(e.connections, c)
+	e.mu.Unlock()
+	connections.remove(c)
 }
 
 var errEnough = errors.New("no more messages on this connection")

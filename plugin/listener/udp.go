@@ -8,8 +8,6 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
-
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 )
 
 const (
@@ -24,9 +22,6 @@ const (
 	// those who do.
 	maxUnproven = maxInFlight / 2
 
-	// maxReaders is the number of goroutines per socket that are at it for the next UDP request, each with a buffer.
-	maxReaders = 2
-
 	// maxIdle is the number of goroutines per socket that wait until they are needed there. It is enough for the bursts
 	// in which many requests at once wait for the socket to take their answer.
 	maxIdle = 256
@@ -38,29 +33,36 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-// servePackets reads messages from the UDP socket and answers them, one after the other, until the endpoint is closed.
-// Several goroutines do so, and take turns at the socket: whoever got a message sees to it that somebody else is there,
-// then works on the message itself. So a request that takes its time holds up nobody, and one that does not costs no
-// hand-over to another goroutine, whose stack would have to grow first.
+// servePackets reads messages from the UDP socket and answers them until the endpoint is closed. One goroutine at a time
+// is at the socket: the runtime lets only one send anyway, so two would get into each other's way, and several sockets
+// (multisocket) are the way to more. It answers at once what takes no longer than reading. When there is a request that
+// does, it leaves the socket to another and works on the request itself: so one that takes its time holds up nobody, and
+// the next costs no hand-over to a goroutine whose stack would have to grow first. Only if several such requests come at
+// once others get all but one of them.
 //
-// The caller counts the goroutine in readers.
-func (e *endpoint) servePackets() {
-	var oob []byte
-	if e.anyHost {
-		oob = make([]byte, controlSize)
-	}
-	var wait time.Duration
-	var buffer *[]byte
-	var x *packetExchange
-	for {
-		if x == nil { // else the last message came to nothing, or was answered at once
-			buffer, x = buffers.Get().(*[]byte), &packetExchange{endpoint: e}
+// The caller either has left the socket to the goroutine, or has a request for it to begin with.
+func (e *endpoint) servePackets(request packetRequest) {
+	for ok := true; ok; request, ok = e.stay() {
+		if request.exchange == nil {
+			if request, ok = e.nextPacket(); !ok {
+				return
+			}
 		}
-		n, err := e.readPacket(x, *buffer, oob)
+		e.servePacket(request)
+	}
+}
+
+// nextPacket reads until there is a request that takes longer than reading, and leaves the socket to another goroutine. It
+// reports false if the endpoint is closed.
+func (e *endpoint) nextPacket() (request packetRequest, ok bool) {
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	var wait time.Duration
+	for {
+		n, err := b.read(e)
 		if err != nil {
 			if e.isClosing() {
-				buffers.Put(buffer)
-				return
+				return packetRequest{}, false
 			}
 			wait = pause(wait)
 			continue
@@ -70,102 +72,81 @@ func (e *endpoint) servePackets() {
 		if s == nil {
 			continue // between the last server's stop and the end of this loop
 		}
+		s.sift(b, n)
+		s.requests.leave()
+		b.send(e)
+		if len(b.requests) == 0 {
+			continue
+		}
+		request = b.requests[0]
+		select {
+		case e.vacant <- struct{}{}:
+		default: // nobody waits
+			go e.servePackets(packetRequest{})
+		}
+		for _, other := range b.requests[1:] {
+			select {
+			case e.handed <- other:
+			default:
+				go e.servePackets(other)
+			}
+		}
+		clear(b.requests)
+		b.requests = b.requests[:0]
+		return request, true
+	}
+}
+
+// sift goes through the messages that were read: most of a flood is discarded, plain queries are answered, and what takes
+// longer is kept, counted as busy and as inside the server.
+func (s *server) sift(b *batch, n int) {
+	for i := range n {
+		x := b.exchanges[i]
 		x.responseWriter.back, x.responseWriter.server = x, s
-		if s.shortcut(x, (*buffer)[:n]) {
-			s.requests.leave()
+		wire := b.received[i].Buffers[0][:b.received[i].N]
+		if response := s.shortcut(x, wire); response != nil {
+			b.reply(i, response)
 			continue
 		}
-		as := s.admit(&x.responseWriter, (*buffer)[:n])
+		as := s.admit(&x.responseWriter, wire)
 		if as == discarded {
-			s.requests.leave()
 			continue
 		}
+		e := x.endpoint
 		if busy := e.busy.Add(1); busy > maxInFlight || busy > maxUnproven && as != established {
 			e.busy.Add(-1)
-			s.observer.Dropped("busy")
-			s.requests.leave()
+			s.observer.Dropped(Busy)
 			continue
 		}
-		if e.depart() {
-			go e.servePackets()
-		}
-		e.servePacket(x, buffer, n, as)
-		x, buffer = nil, nil // an idle goroutine shall hold neither
-		if !e.rejoin() {
-			return
-		}
+		s.requests.again()
+		b.take(i, as)
 	}
 }
 
-// depart counts a goroutine out of those that read packets. If it was the last one it wakes an idle one, or reports that
-// a new one has to be started, which is counted already.
-func (e *endpoint) depart() (start bool) {
-	if e.readers.Add(-1) > 0 {
-		return false
-	}
-	e.readers.Add(1)
-	select {
-	case e.needed <- struct{}{}:
-		return false
-	default: // nobody is idle
-		return true
-	}
-}
-
-// rejoin takes a goroutine back to those that read packets, at once or when it is needed there. It reports false if it
-// is to end. The same few goroutines do most of the work that way, and the stacks of the others stay out of the
-// processor's caches.
-func (e *endpoint) rejoin() bool {
-	// Never count to more than there are: the last ones to depart would leave the socket to somebody who goes idle.
-	for n := e.readers.Load(); n < maxReaders; n = e.readers.Load() {
-		if e.readers.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
+// stay has a goroutine wait until the socket is left to it, or until there is a request for it, which another has read.
+// It reports false if it is to end.
+func (e *endpoint) stay() (request packetRequest, ok bool) {
 	defer e.idle.Add(-1)
 	if e.idle.Add(1) > maxIdle {
-		return false
+		return packetRequest{}, false
 	}
 	select {
-	case <-e.needed: // whoever says so has counted this goroutine in readers
-		return true
+	case <-e.vacant:
+		return packetRequest{}, true
+	case request = <-e.handed:
+		return request, true
 	case <-e.quit:
-		return false
+		return packetRequest{}, false
 	}
 }
 
-func (e *endpoint) servePacket(x *packetExchange, buffer *[]byte, length int, as class) {
-	s := x.server
+func (e *endpoint) servePacket(r packetRequest) {
+	s := r.exchange.server
 	defer func() {
 		e.busy.Add(-1)
 		s.requests.leave()
 	}()
-	s.serve(&x.responseWriter, (*buffer)[:length], as, func() { buffers.Put(buffer) })
-}
-
-// readPacket reads one message, and into x who sent it.
-func (e *endpoint) readPacket(x *packetExchange, b, oob []byte) (n int, err error) {
-	switch {
-	case e.udp == nil:
-		e.reading.Lock()
-		n, x.remote, err = e.packets.ReadFrom(b)
-		e.reading.Unlock()
-		if err == nil {
-			x.source = source.Of(addressOf(x.remote).Addr())
-		}
-		return n, err
-	case oob == nil:
-		n, x.peer, err = e.udp.ReadFromUDPAddrPort(b)
-	default:
-		var controls int
-		n, controls, _, x.peer, err = e.udp.ReadMsgUDPAddrPort(b, oob)
-		if err == nil {
-			x.control = replyControl(oob[:controls])
-		}
-	}
-	x.remote = nil // until somebody wants to know
-	x.source = source.Of(x.peer.Addr())
-	return n, err
+	s.serve(&r.exchange.responseWriter, (*r.buffer)[:r.length], r.as, func() { buffers.Put(r.buffer) })
 }
 
 // packetExchange is a request that came by UDP and the way back.
@@ -173,7 +154,7 @@ type packetExchange struct {
 	responseWriter
 	endpoint *endpoint
 	remote   net.Addr       // of the client; with the PROXY protocol not where the packet came from
-	peer     netip.AddrPort // where the packet came from, if the socket is not wrapped
+	peer     netip.AddrPort // the same, if the socket is not wrapped
 	control  []byte         // for the reply, nil if the socket has one address
 	query    plainQuery     // of the shortcut
 	response []byte         // room for the shortcut's
@@ -181,12 +162,8 @@ type packetExchange struct {
 
 func (x *packetExchange) localAddr() net.Addr { return x.endpoint.packets.LocalAddr() }
 
-func (x *packetExchange) remoteAddr() net.Addr {
-	if x.remote == nil {
-		x.remote = net.UDPAddrFromAddrPort(x.peer)
-	}
-	return x.remote
-}
+func (x *packetExchange) remoteAddr() net.Addr { return x.remote }
+
 func (x *packetExchange) close() error { return nil } // the socket is everyone's
 
 // Write sends one message.

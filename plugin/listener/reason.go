@@ -1,0 +1,25 @@
+package listener
+
+// Reason is why a message or connection is not worked on.
+type Reason int
+
+// The reasons.
+const (
+	Short       Reason = iota // less than a DNS header
+	Response                  // a message with the QR bit
+	Busy                      // too many requests in flight
+	Connections               // a TCP connection closed to make room
+	Handshakes                // a TKEY query that found too many waiting; by TCP it is told so
+	Failures                  // a TKEY query from a source of which too many have failed; it is told so, or to come by TCP, unless the source was told too many errors
+	Errors                    // a malformed message, or one with an unknown key or wrong MAC, from a source that was told too many errors
+	Forgeries                 // a message with a key of which too many wrong MACs have come from the source
+	Suspects                  // an unsigned update from a source that was told too many errors
+
+	// Reasons is the number of them.
+	Reasons
+)
+
+// String returns the reason in a word, in lower case.
+func (r Reason) String() string {
+	return [Reasons]string{"short", "response", "busy", "connections", "handshakes", "failures", "errors", "forgeries", "suspects"}[r]
+}
