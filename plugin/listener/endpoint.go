@@ -91,6 +91,7 @@ func (e *endpoint) start() {
 	}
 	e.started = true
 	go e.servePackets(packetRequest{})
+	go e.trimNowAndThen()
 	go e.acceptConnections()
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,6 +140,30 @@ func TestStay(t *testing.T) {
 	close(e.quit)
 	if got := <-back; got.ok {
 		t.Error("it was to end")
+	}
+}
+
+// Idle goroutines above a few end little by little.
+func TestTrim(t *testing.T) {
+	e := &endpoint{vacant: make(chan struct{}), handed: make(chan packetRequest), quit: make(chan struct{})}
+	defer close(e.quit)
+	const many = fewIdle + 100
+	var ended atomic.Int64
+	for range many {
+		go func() {
+			if _, ok := e.stay(); !ok {
+				ended.Add(1)
+			}
+		}()
+	}
+	eventually(t, "all are idle", func() bool { return e.idle.Load() == many })
+	eventually(t, "only a few are left", func() bool {
+		e.trim()
+		return e.idle.Load() == fewIdle
+	})
+	e.trim()
+	if n := ended.Load(); n != many-fewIdle {
+		t.Errorf("%d of %d have ended", n, many)
 	}
 }
 

@@ -23,8 +23,11 @@ const (
 	maxUnproven = maxInFlight / 2
 
 	// maxIdle is the number of goroutines per socket that wait until they are needed there. It is enough for the bursts
-	// in which many requests at once wait for the socket to take their answer.
-	maxIdle = 256
+	// in which many requests at once wait for the socket to take their answer. Each time trimPeriod has passed, half of
+	// those above fewIdle end, so that a burst or a flood leaves nothing behind.
+	maxIdle    = 256
+	fewIdle    = 16
+	trimPeriod = 5 * time.Second
 )
 
 // buffers holds *[]byte of maxMessage octets, for reading and for packing.
@@ -134,9 +137,34 @@ func (e *endpoint) stay() (request packetRequest, ok bool) {
 	case <-e.vacant:
 		return packetRequest{}, true
 	case request = <-e.handed:
-		return request, true
+		return request, request.exchange != nil
 	case <-e.quit:
 		return packetRequest{}, false
+	}
+}
+
+// trimNowAndThen has those end who have not been needed, until the endpoint is closed.
+func (e *endpoint) trimNowAndThen() {
+	tick := time.NewTicker(trimPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			e.trim()
+		case <-e.quit:
+			return
+		}
+	}
+}
+
+// trim has half of the idle goroutines above fewIdle end. An empty request tells them.
+func (e *endpoint) trim() {
+	for range (e.idle.Load() - fewIdle + 1) / 2 {
+		select {
+		case e.handed <- packetRequest{}:
+		default:
+			return
+		}
 	}
 }
 
