@@ -67,7 +67,9 @@ type demo struct {
 	realm  *realm.Realm
 	server *server.Server
 	keytab string
-	caches []string // of client1, client2, …
+	// Of client1, client2, …
+	caches  []string
+	keytabs []string
 }
 
 func client(n int) string { return fmt.Sprintf("client%d.%s", n, zone) }
@@ -101,7 +103,11 @@ func start(ctx context.Context) (d *demo, err error) {
 		if err != nil {
 			return nil, err
 		}
-		d.caches = append(d.caches, cache)
+		keytab, err := d.realm.Keytab(fmt.Sprintf("host%d.keytab", n), principal)
+		if err != nil {
+			return nil, err
+		}
+		d.caches, d.keytabs = append(d.caches, cache), append(d.keytabs, keytab)
 	}
 	binary, err := server.Build(ctx, d.dir)
 	if err != nil {
@@ -233,13 +239,14 @@ To try more, in another terminal:
    dig @%[4]s -p %[5]d printer.%[6]s
 
    tickets of the others   %s
+   keytabs of all three    %s
    keytab of the server    %s
    Corefile                %s (SIGUSR1 to process %d loads it again)
 
 Ctrl-C ends it all and leaves nothing behind. The server's log:
 
 `, config, d.caches[0], client(1), d.server.Address.Addr(), d.server.Address.Port(), zone,
-		strings.Join(d.caches[1:], " "), d.keytab, filepath.Join(d.server.Dir(), "Corefile"), d.server.PID())
+		strings.Join(d.caches[1:], " "), strings.Join(d.keytabs, " "), d.keytab, filepath.Join(d.server.Dir(), "Corefile"), d.server.PID())
 	log, shown := d.server.Log(), 0
 	for {
 		var text string
