@@ -208,9 +208,9 @@ func (h *harness) settled(ctx context.Context, looks int) (size, error) {
 	return least, nil
 }
 
-// restingGoroutines is how many the server may have whatever was before: a few rest in the listener once there were
-// so many requests at a time.
-const restingGoroutines = 16 + 40
+// restingGoroutines is how many the server may have whatever was before: up to 256 rest in the listener once there were
+// so many requests at a time, and end little by little.
+const restingGoroutines = 256 + 40
 
 // grown says by how much more than tolerance the server has.
 func grown(before, after size) error {
