@@ -62,15 +62,16 @@ func (s *server) respond(ctx context.Context, wire []byte, from netip.AddrPort, 
 			return nil
 		}
 		return answer
+	} else if err != nil {
+		return nil
 	}
-	if malformed {
-		header := make([]byte, headerSize)
-		copy(header, wire[:4])
-		header[2], header[3] = header[2]|0x80, dns.RcodeFormatError
-		return header
-	}
-
 	response := new(dns.Msg)
+	if malformed {
+		// Nothing but the header is certain.
+		response.Id, response.Opcode = binary.BigEndian.Uint16(wire), int(wire[2]>>3&0xF)
+		response.Response, response.Rcode = true, dns.RcodeFormatError
+		return pack(response, new(dns.Msg), transaction, stream)
+	}
 	switch question := request.Question[0]; {
 	case request.Opcode == dns.OpcodeUpdate && fault.kind == refused:
 		response.SetRcode(request, dns.RcodeRefused)

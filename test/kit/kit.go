@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -155,11 +156,5 @@ func (k *Kit) Owner(name string) string {
 
 // fileName makes one of a principal.
 func fileName(principal string) string {
-	name := []byte(principal)
-	for i, b := range name {
-		if b == '/' || b == '\\' {
-			name[i] = '_'
-		}
-	}
-	return string(name)
+	return strings.NewReplacer("/", "_", "\\", "_").Replace(principal)
 }
