@@ -76,8 +76,8 @@ func (e *endpoint) nextPacket() (request packetRequest, ok bool) {
 			continue // between the last server's stop and the end of this loop
 		}
 		s.sift(b, n)
-		s.requests.leave()
 		b.send(e)
+		s.requests.leave() // not before: a server that nobody is inside of may close the socket
 		if len(b.requests) == 0 {
 			continue
 		}
