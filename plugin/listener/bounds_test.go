@@ -511,11 +511,17 @@ func TestHeldConnectionsGiveWay(t *testing.T) {
 	table.add(old, 2, 9)
 	table.add(held, 2, 9)
 	table.work(held)
-	table.hold(held)
+	ended := make(chan bool, 1)
+	if !table.hold(held, time.Hour, func() { ended <- true }) {
+		t.Error("not held")
+	}
 	if evicted, ok := table.add(late, 2, 9); evicted != held || !ok {
 		t.Errorf("evicted %p, %v; want %p of %p and %p", evicted, ok, held, old, held)
 	}
-	table.hold(held)
+	<-ended // long before its time
+	if table.hold(held, time.Hour, func() {}) {
+		t.Error("held although it was closed to make room")
+	}
 	if evicted, ok := table.add(new(connection), 2, 9); evicted != old || !ok {
 		t.Errorf("evicted %p, %v; want %p", evicted, ok, old)
 	}

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 )
@@ -17,6 +18,7 @@ type connection struct {
 	element *list.Element // in idle, nil while a request is worked on
 	own     *list.Element // in the idle list of its source
 	evicted bool
+	ending  *time.Timer // of a held connection
 }
 
 // connectionTable counts connections and keeps the idle ones in the order in which they became so. A connection whose
@@ -60,6 +62,9 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	}
 	evicted = oldest.Value.(*connection)
 	evicted.evicted = true
+	if evicted.ending != nil {
+		evicted.ending.Reset(0) // what it holds beside the table shall not pile up
+	}
 	t.leave(evicted)
 	t.enter(c)
 	return evicted, true
@@ -105,14 +110,19 @@ func (t *connectionTable) rest(c *connection) {
 	}
 }
 
-// hold notes that c waits for nothing but its end. It is the first to give way.
-func (t *connectionTable) hold(c *connection) {
+// hold notes that c waits for nothing but its end, and calls end after the delay, or when c was closed to make room. It is
+// the first to give way. hold reports false if it has been closed for that already.
+func (t *connectionTable) hold(c *connection, delay time.Duration, end func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[c] && c.element == nil {
-		c.element = t.idle.PushFront(c)
-		c.own = t.sources[c.source].idle.PushFront(c)
+	if c.evicted {
+		return false
 	}
+	t.unlist(c)
+	c.element = t.idle.PushFront(c)
+	c.own = t.sources[c.source].idle.PushFront(c)
+	c.ending = time.AfterFunc(delay, end)
+	return true
 }
 
 // remove forgets c.

@@ -70,17 +70,15 @@ func (e *endpoint) serveConnection(c *connection) {
 	hijacked := false
 	var delay time.Duration
 	defer func() {
-		if delay > 0 {
-			connections.hold(c)
-			time.AfterFunc(delay, func() {
-				e.forget(c)
-				c.Close()
-			})
-			return
-		}
-		e.forget(c)
-		if !hijacked {
+		end := func() {
+			e.forget(c)
 			c.Close()
+		}
+		switch {
+		case hijacked:
+			e.forget(c)
+		case delay == 0 || !connections.hold(c, delay, end):
+			end()
 		}
 	}()
 	r := bufio.NewReaderSize(c, 2048)
