@@ -2,10 +2,7 @@ package listener
 
 import (
 	"encoding/binary"
-	"runtime/debug"
 
-	"github.com/coredns/coredns/plugin/metrics/vars"
-	"github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
@@ -27,16 +24,7 @@ const (
 // else: a walk over the octets, a look for the key, and the account of where it comes from. Nothing is parsed, no MAC
 // and no ticket looked at.
 func (s *server) admit(w *responseWriter, wire []byte) (as class) {
-	defer func() {
-		if s.debug {
-			return
-		}
-		if failure := recover(); failure != nil {
-			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
-			vars.Panic.Inc()
-			as = discarded
-		}
-	}()
+	defer s.recovered(func() { as = discarded })
 	if len(wire) < headerSize {
 		s.observer.Dropped(Short)
 		return discarded

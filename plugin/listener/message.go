@@ -18,16 +18,7 @@ const headerSize = 12
 // serve answers one message of that class, and reports whether the client may go on. It calls done when it no longer
 // needs the octets, before the request goes to the plugins.
 func (s *server) serve(w *responseWriter, wire []byte, as class, done func()) (ok bool) {
-	defer func() {
-		if s.debug {
-			return
-		}
-		if failure := recover(); failure != nil {
-			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
-			vars.Panic.Inc()
-			s.fail(w)
-		}
-	}()
+	defer s.recovered(func() { s.fail(w) })
 	if as == discarded {
 		done()
 		return false
@@ -54,6 +45,18 @@ func (s *server) serve(w *responseWriter, wire []byte, as class, done func()) (o
 	}
 	s.ServeDNS(&requestContext{Context: context.Background(), server: s.Server, transaction: w.transaction}, w, request)
 	return true
+}
+
+// recovered is for defer: it keeps a panic from ending the process, unless the debug plugin wants that, and calls then.
+func (s *server) recovered(then func()) {
+	if s.debug {
+		return
+	}
+	if failure := recover(); failure != nil {
+		log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
+		vars.Panic.Inc()
+		then()
+	}
 }
 
 // fail answers after a panic. What panicked may have been the packing or signing of an answer, and do it again.

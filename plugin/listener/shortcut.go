@@ -2,13 +2,11 @@ package listener
 
 import (
 	"encoding/binary"
-	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/metrics/vars"
-	"github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/coredns/coredns/plugin/pkg/rcode"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
@@ -175,16 +173,8 @@ func (s *server) shortcut(x *packetExchange, wire []byte) (response []byte) {
 	if s.shortcuts == nil || x.endpoint.udp == nil {
 		return nil
 	}
-	defer func() {
-		if s.debug {
-			return
-		}
-		if failure := recover(); failure != nil {
-			// Without an answer the query goes the usual way, which has guards of its own.
-			log.Errorf("Recovered from panic in listener: %q %v\n%s", s.Addr, failure, debug.Stack())
-			vars.Panic.Inc()
-		}
-	}()
+	// After a panic without an answer the query goes the usual way, which has guards of its own.
+	defer s.recovered(func() {})
 	q := &x.query
 	if !q.parse(wire) || q.qtype == dns.TypeDS { // CoreDNS may ask the parent zone for DS
 		return nil
