@@ -57,10 +57,7 @@ func openNew(service *Service, origin string, addresses []net.IP) (*zone.Zone, e
 	var contents store.Store = store.NewMemory(store.MemoryOptions{})
 	place := "in memory"
 	if service.Database != "" {
-		if err := os.MkdirAll(service.Database, 0o700); err != nil {
-			return nil, err
-		}
-		opened, err := disk.Open(service.DatabaseOf(origin), disk.Options{Origin: origin})
+		opened, err := openDatabase(service, origin)
 		if err != nil {
 			return nil, err
 		}
@@ -88,6 +85,22 @@ func openNew(service *Service, origin string, addresses []net.IP) (*zone.Zone, e
 	log.Infof("zone %s: serial %d, primary server %s, from %s, %s, updates %s",
 		origin, soa.Serial, soa.Ns, source, place, service.Mode(origin))
 	return z, nil
+}
+
+// openDatabase opens a zone's database, which it makes if there is none.
+func openDatabase(service *Service, origin string) (*disk.Disk, error) {
+	err := os.MkdirAll(service.Database, 0o700)
+	if err == nil {
+		var opened *disk.Disk
+		if opened, err = disk.Open(service.DatabaseOf(origin), disk.Options{Origin: origin}); err == nil {
+			return opened, nil
+		}
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w; the database %s and all that is in it must belong to the user that the server runs as, who is number %d",
+			err, service.Database, os.Getuid())
+	}
+	return nil, err
 }
 
 // compareSeed says when a zone's master file is no longer the one that its database was made from: the database is the

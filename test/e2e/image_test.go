@@ -78,8 +78,8 @@ func (i images) config(t *testing.T, image string) imageConfig {
 	return described.OCIv1.Config
 }
 
-// run starts a container of the image with volumes, on this machine's network.
-func (i images) run(ctx context.Context, t *testing.T, image string, config imageConfig, volumes ...string) *process.Process {
+// run runs a container of the image with volumes, on this machine's network, and waits until it says something.
+func (i images) run(ctx context.Context, t *testing.T, image string, config imageConfig, said string, volumes ...string) *process.Process {
 	t.Helper()
 	args := []string{"run", "--isolation", "chroot"}
 	for _, volume := range volumes {
@@ -91,7 +91,7 @@ func (i images) run(ctx context.Context, t *testing.T, image string, config imag
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	if err := p.Output().WaitFor(ctx, 0, "CoreDNS-"); err != nil { // it says that when it listens
+	if err := p.Output().WaitFor(ctx, 0, said); err != nil {
 		t.Fatalf("%v\n%s", err, p.Output())
 	}
 	return p
@@ -128,22 +128,30 @@ func TestImage(t *testing.T) {
 	if _, err := shared.realm.Keytab(filepath.Join(etc, "dns.keytab"), service); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{etc, filepath.Join(etc, "Corefile"), filepath.Join(etc, "dns.keytab"), database} {
-		if err := os.Chown(path, user, group); err != nil {
-			t.Fatal(err)
+	give := func(paths ...string) {
+		t.Helper()
+		for _, path := range paths {
+			if err := os.Chown(path, user, group); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	give(etc, filepath.Join(etc, "Corefile"), filepath.Join(etc, "dns.keytab"))
+	const listening = "CoreDNS-" // what it says then
 	volumes := []string{etc + ":/etc/coredns:ro", database + ":/var/lib/coredns"}
 	// Without a volume the database is in the container: its directory is the user's.
-	images.run(ctx, t, image, config, volumes[0]).Stop(10 * time.Second)
+	images.run(ctx, t, image, config, listening, volumes[0]).Stop(10 * time.Second)
+	// A volume that is not the user's ends the start, with words on how to mend it.
+	images.run(ctx, t, image, config, fmt.Sprintf("must belong to the user that the server runs as, who is number %d", user), volumes...)
+	give(database)
 
-	first := images.run(ctx, t, image, config, volumes...)
+	first := images.run(ctx, t, image, config, listening, volumes...)
 	outcome := nsupdate(ctx, t, address, "-g", logIn(t, host1).env, "update add image.example.test 300 A 192.0.2.1")
 	if outcome.Rcode != "NOERROR" {
 		t.Errorf("nsupdate:\n%s", outcome.Output)
 	}
 	first.Stop(10 * time.Second)
-	images.run(ctx, t, image, config, volumes...)
+	images.run(ctx, t, image, config, listening, volumes...)
 	records, err := dnsutils.Dig(ctx, address, "image.example.test", "A", "+short")
 	if err != nil || !slices.Equal(records, []string{"192.0.2.1"}) {
 		t.Errorf("after the second start the host has %q (%v)", records, err)
