@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
 // defaultFudge is the fudge, in seconds, of what this package signs: RFC 8945
@@ -82,6 +84,27 @@ func (e *VerifyError) Error() string {
 
 // Unwrap returns the cause.
 func (e *VerifyError) Unwrap() error { return e.Err }
+
+// Advice says what to do about it, to whoever runs the client or the server.
+// It is empty where the error itself has said all.
+func (e *VerifyError) Advice() string {
+	gss := e.algorithm == wireGSS || e.algorithm == wireGSSMicrosoft
+	switch {
+	case e.Kind == BadTime:
+		return "set the clocks of client and server, by NTP"
+	case e.Kind == BadKey && gss:
+		return "the client has to negotiate a new context, as most do by themselves; contexts end with the server"
+	case e.Kind == BadKey:
+		return "give the server the HMAC key of that name, or have the client sign with its Kerberos ticket"
+	case errors.Is(e.Err, krb5.ErrReplay):
+		return "the message came twice, or the client signs several messages under one number and needs a context for each"
+	case e.Kind == BadSig && gss:
+		return "the message is not as it was signed: have the client ask this server itself, not through something that changes messages"
+	case e.Kind == BadSig:
+		return "give client and server the same secret for that key"
+	}
+	return ""
+}
 
 // TSIG reports whether it is the TSIG record that is wrong, and not only the
 // message as a whole.

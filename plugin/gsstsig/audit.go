@@ -25,6 +25,10 @@ const auditRecords = 8
 // the disk takes the database with it. Lines left out are counted in the next one.
 var failures = limited{limiter: rate.NewLimiter(20, 200)}
 
+// badSignatures bounds the lines about signatures that do not verify. These take no ticket and no handshake, so that they
+// shall not push out the lines about what does.
+var badSignatures = limited{limiter: rate.NewLimiter(5, 50)}
+
 // limited lets a bounded number of lines through.
 type limited struct {
 	limiter *rate.Limiter
@@ -151,6 +155,30 @@ func describeFailure(e gsstsig.Event) string {
 	line += fmt.Sprintf(" reason=%q", e.Reason)
 	if e.Advice != "" {
 		line += fmt.Sprintf(" advice=%q", e.Advice)
+	}
+	return line
+}
+
+// auditSignature counts a message whose TSIG record did not verify and writes a line about it: such a message gets to no
+// plugin, so that nothing else would.
+func auditSignature(client netip.AddrPort, failure *gsstsig.VerifyError) {
+	verificationFailures.WithLabelValues(failure.Kind.String()).Inc()
+	if note, ok := badSignatures.allow(); ok {
+		log.Warning(describeSignature(client, failure) + note)
+	}
+}
+
+// describeSignature is the line about a message that did not verify.
+func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) string {
+	line := fmt.Sprintf("signature result=%s client=%s", failure.Kind, client)
+	if failure.KeyName != "" {
+		line += fmt.Sprintf(" key=%q algorithm=%q", failure.KeyName, failure.Algorithm)
+	}
+	if failure.Err != nil {
+		line += fmt.Sprintf(" reason=%q", failure.Err)
+	}
+	if advice := failure.Advice(); advice != "" {
+		line += fmt.Sprintf(" advice=%q", advice)
 	}
 	return line
 }

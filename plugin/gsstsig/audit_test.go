@@ -1,9 +1,11 @@
 package gsstsig
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
+	"github.com/miekg/dns"
 	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
@@ -25,6 +27,35 @@ func TestFailureLine(t *testing.T) {
 	bare := gsstsig.Event{Result: gsstsig.ResultFormErr, Client: full.Client, Reason: "no TKEY record"}
 	if line := describeFailure(bare); line != `handshake result=formerr client=192.0.2.1:53053 key="" reason="no TKEY record"` {
 		t.Error(line)
+	}
+}
+
+// Whoever reads the line about a signature that does not verify learns whose it is, what is wrong, and what to do.
+func TestSignatureLine(t *testing.T) {
+	client := netip.MustParseAddrPort("192.0.2.1:53053")
+	request := new(dns.Msg).SetUpdate("example.test.")
+	for _, test := range []struct{ algorithm, want string }{
+		{"gss-tsig.", `signature result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." algorithm="gss-tsig." ` +
+			`reason="no such key; it may have expired or been deleted" ` +
+			`advice="the client has to negotiate a new context, as most do by themselves; contexts end with the server"`},
+		{dns.HmacSHA256, `signature result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." algorithm="hmac-sha256." ` +
+			`reason="no such key; it may have expired or been deleted" ` +
+			`advice="give the server the HMAC key of that name, or have the client sign with its Kerberos ticket"`},
+	} {
+		signed := request.Copy().SetTsig("1.sig-ns1.example.test.", test.algorithm, 300, 0)
+		signed.IsTsig().MAC, signed.IsTsig().MACSize = "00", 1
+		wire, err := signed.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = gsstsig.NewVerifier(nil).Verify(wire, nil)
+		var failure *gsstsig.VerifyError
+		if !errors.As(err, &failure) {
+			t.Fatal(err)
+		}
+		if line := describeSignature(client, failure); line != test.want {
+			t.Errorf("%s\nwant\n%s", line, test.want)
+		}
 	}
 }
 

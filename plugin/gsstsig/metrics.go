@@ -1,12 +1,14 @@
 package gsstsig
 
 import (
+	"net/netip"
 	"sync"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 )
 
@@ -52,7 +54,9 @@ var (
 type observer struct{}
 
 // VerificationFailed implements listener.Observer.
-func (observer) VerificationFailed(kind string) { verificationFailures.WithLabelValues(kind).Inc() }
+func (observer) VerificationFailed(client netip.AddrPort, failure *gsstsig.VerifyError) {
+	auditSignature(client, failure)
+}
 
 // Dropped implements listener.Observer.
 func (observer) Dropped(reason listener.Reason) { droppedFor[reason].Inc() }

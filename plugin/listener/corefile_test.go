@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -183,8 +184,10 @@ type counter struct {
 	n  map[string]int
 }
 
-func (c *counter) VerificationFailed(kind string) { c.add(kind) }
-func (c *counter) Dropped(reason Reason)          { c.add(reason.String()) }
+func (c *counter) VerificationFailed(_ netip.AddrPort, failure *gsstsig.VerifyError) {
+	c.add(failure.Kind.String())
+}
+func (c *counter) Dropped(reason Reason) { c.add(reason.String()) }
 
 func (c *counter) add(what string) {
 	c.mu.Lock()

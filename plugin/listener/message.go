@@ -172,9 +172,8 @@ func (s *server) refuse(w *responseWriter, wire []byte, known bool, err error) {
 			return
 		}
 	} else {
-		s.observer.VerificationFailed(failure.Kind.String())
+		s.observer.VerificationFailed(w.client(), failure)
 	}
-	log.Debugf("%s: message from %s: %v", s.Addr, w.RemoteAddr(), failure)
 	if failure.Kind == gsstsig.BadSig {
 		s.guard.forged(w.source, failure.WireKeyName(), w.stream)
 		if !s.guard.mayTell(w.source, w.stream) {

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"net/netip"
 	"sync"
 
 	"github.com/coredns/caddy"
@@ -34,9 +35,8 @@ type Block struct {
 // Observer counts what the listener keeps from the plugins. Its methods are called by many goroutines at once, on the
 // way of a request: they must be quick.
 type Observer interface {
-	// VerificationFailed is called for a message whose TSIG record did not verify, with the kind of the failure:
-	// "badkey", "badsig", "badtime", "badtrunc" or "malformed".
-	VerificationFailed(kind string)
+	// VerificationFailed is called for a message whose TSIG record did not verify.
+	VerificationFailed(client netip.AddrPort, failure *gsstsig.VerifyError)
 
 	// Dropped is called for a message or connection that is not worked on. Under a flood that is most of them.
 	Dropped(reason Reason)
@@ -45,8 +45,8 @@ type Observer interface {
 // nobody observes where no block has an observer.
 type nobody struct{}
 
-func (nobody) VerificationFailed(string) {}
-func (nobody) Dropped(Reason)            {}
+func (nobody) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError) {}
+func (nobody) Dropped(Reason)                                          {}
 
 // Register makes this package serve the plain DNS addresses of the server block that c sets up. It is called by the
 // setup function of a directive, once for a server block, after dnsserver.Config.AddPlugin.

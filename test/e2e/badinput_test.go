@@ -9,36 +9,41 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/test/server"
 )
 
 // TestBadSignatures sends what a wrong, late or forgotten signature makes of a message. None of it changes the zone, and
 // none of it harms the key (BIND CVE-2017-3142).
 func TestBadSignatures(t *testing.T) {
 	t.Parallel()
-	address := startSecure(t)
+	s := startCoreDNS(t, server.Config{Corefile: secureBlock(), Probe: forwardZone})
+	address := s.Address
 	client := negotiated(t, logIn(t, host1), gssclient.Config{Server: address}, "tcp")
 	message := add(t, forwardZone, "signature.example.test. 300 A 192.0.2.41")
+	ctx := testContext(t)
 	for _, test := range []struct {
 		name  string
 		send  func(network string) (gssclient.Reply, error)
 		error int
 		mic   string
+		log   string
 	}{
 		{"wrong MAC", func(network string) (gssclient.Reply, error) {
 			return client.Exchange(network, message, gssclient.Misbehaviour{Corrupt: true})
-		}, dns.RcodeBadSig, gssclient.MICEmpty},
+		}, dns.RcodeBadSig, gssclient.MICEmpty, "not as it was signed"},
 		{"an hour late", func(network string) (gssclient.Reply, error) {
 			return client.Exchange(network, message, gssclient.Misbehaviour{Skew: -time.Hour})
-		}, dns.RcodeBadTime, gssclient.MICOK},
+		}, dns.RcodeBadTime, gssclient.MICOK, "time signed is -1h"},
 		{"an hour early", func(network string) (gssclient.Reply, error) {
 			return client.Exchange(network, message, gssclient.Misbehaviour{Skew: time.Hour})
-		}, dns.RcodeBadTime, gssclient.MICOK},
+		}, dns.RcodeBadTime, gssclient.MICOK, "set the clocks"},
 		{"unknown key", func(network string) (gssclient.Reply, error) {
 			return client.Exchange(network, message, gssclient.Misbehaviour{KeyName: "nobody.example.test."})
-		}, dns.RcodeBadKey, gssclient.MICEmpty},
+		}, dns.RcodeBadKey, gssclient.MICEmpty, `key="nobody.example.test."`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, network := range []string{"udp", "tcp"} {
+				from := s.Log().Len()
 				reply, err := test.send(network)
 				if err != nil {
 					t.Fatal(err)
@@ -49,6 +54,9 @@ func TestBadSignatures(t *testing.T) {
 				}
 				if test.error == dns.RcodeBadTime && len(reply.Message.IsTsig().OtherData) != 2*6 {
 					t.Errorf("over %s: the server's time is missing: %q", network, reply.Message.IsTsig().OtherData)
+				}
+				if err := s.Log().WaitFor(ctx, from, test.log); err != nil {
+					t.Errorf("over %s: no line about it: %v", network, err)
 				}
 			}
 		})
@@ -61,9 +69,13 @@ func TestBadSignatures(t *testing.T) {
 	}
 	// The same octets once more are an attacker's.
 	for _, network := range []string{"udp", "tcp"} {
+		from := s.Log().Len()
 		reply, err := client.Replay(network)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if err := s.Log().WaitFor(ctx, from, "the message came twice"); err != nil {
+			t.Errorf("a replay over %s: no line about it: %v", network, err)
 		}
 		if reply.Message.Rcode != dns.RcodeNotAuth || reply.TSIGError != dns.RcodeBadSig {
 			t.Errorf("a replay over %s: %s, TSIG error %d", network, dns.RcodeToString[reply.Message.Rcode], reply.TSIGError)
