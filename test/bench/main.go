@@ -20,7 +20,7 @@ type settings struct {
 	memory   bool
 	rounds   int
 	duration time.Duration
-	only     *regexp.Regexp // of the rows' names; nil is all
+	only     *regexp.Regexp // of the parts' names; nil is all
 	profiles string         // directory for CPU profiles of our server, "" for none
 }
 
@@ -34,7 +34,7 @@ func main() {
 	flag.BoolVar(&quick, "quick", false, "shorter rounds, and three of them")
 	flag.IntVar(&s.rounds, "rounds", 5, "how many `rounds`")
 	flag.DurationVar(&s.duration, "duration", 3*time.Second, "how long each measurement takes")
-	flag.StringVar(&only, "only", "", "measure only the rows whose name matches this `pattern`")
+	flag.StringVar(&only, "only", "", "measure only the parts that match this `pattern`: updates 1, updates 16, updates 256, handshakes, queries, large")
 	flag.StringVar(&s.profiles, "profiles", "", "write CPU profiles of our server to this `directory`")
 	flag.Parse()
 	if quick {
