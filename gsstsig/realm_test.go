@@ -45,12 +45,13 @@ func (c *clock) advance(d time.Duration) {
 
 // realm plays the KDC and owns the server under test.
 type realm struct {
-	t      testing.TB
-	clock  *clock
-	keys   *keytab.Keytab
-	table  *Table
-	config Config
-	server *Server
+	t       testing.TB
+	clock   *clock
+	keys    *keytab.Keytab
+	keytabs *krb5.Keytabs // the same, as the server reads them
+	table   *Table
+	config  Config
+	server  *Server
 
 	mu     sync.Mutex
 	events []Event
@@ -101,6 +102,7 @@ func newRealm(t testing.TB, change func(*TableConfig, *Config)) *realm {
 	if change != nil {
 		change(&tableConfig, &r.config)
 	}
+	r.keytabs = keytabs
 	r.table = NewTable(tableConfig)
 	r.config.Contexts = r.table
 	if r.server, err = NewServer(r.config); err != nil {

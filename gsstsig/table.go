@@ -306,28 +306,21 @@ func (t *Table) delete(c *securityContext) bool {
 	return true
 }
 
-// Retain drops every context whose identity keep refuses, established or about
-// to be. A reload calls it when principals or realms are no longer allowed.
-// keep must not call the table.
-func (t *Table) Retain(keep func(Identity) bool) {
+// Clear drops every context, established or not.
+func (t *Table) Clear() {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
 		for _, c := range s.contexts {
-			if !keep(c.identity) {
-				s.remove(c)
-			}
+			s.remove(c)
 		}
 		s.mu.Unlock()
 	}
 	t.halfOpenMu.Lock()
 	defer t.halfOpenMu.Unlock()
 	for _, h := range t.halfOpen {
-		if h.kerberos != nil && h.kerberos.Established() &&
-			!keep(Identity{Principal: h.kerberos.Peer(), KeyName: nameText([]byte(h.name))}) {
-			t.removeHalfOpen(h)
-			h.drop()
-		}
+		t.removeHalfOpen(h)
+		h.drop()
 	}
 }
 

@@ -1,8 +1,6 @@
 package gsstsig
 
 import (
-	"encoding/asn1"
-	"encoding/hex"
 	"fmt"
 	"runtime"
 	"sync"
@@ -10,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
 )
 
 // entry is a context without a mechanism, for tests of the table alone. Each
@@ -218,39 +215,20 @@ func TestHalfOpenFloodLeavesContexts(t *testing.T) {
 	}
 }
 
-func TestRetain(t *testing.T) {
+func TestClear(t *testing.T) {
 	r := newRealm(t, nil)
-	kept := r.login("kept.example.test.", login{})
-	r.login("gone.example.test.", login{client: "host/b.example.test"})
+	r.login("gone.example.test.", login{})
 	half := r.newPeer("half.example.test.", login{noOptimistic: true})
 	r.server.Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
-	// One that has shown its ticket and owes a MIC has a name already.
-	known := r.newPeer("known.example.test.", login{
-		client:    "host/b.example.test",
-		mechTypes: []asn1.ObjectIdentifier{spnego.OIDNTLM, spnego.OIDKerberos},
-	})
-	token := known.first()
-	for range 2 {
-		response, _ := r.server.Negotiate(tkeyMessage(known.name, known.algorithm, modeGSS, token), testClient, nil)
-		reply, err := hex.DecodeString(answerOf(t, response).Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if token, err = known.outer.Init(reply); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, halfOpen := r.table.Len(); halfOpen != 2 {
-		t.Fatalf("%d unfinished", halfOpen)
-	}
-	r.table.Retain(func(id Identity) bool {
-		return id.Principal.Equal(krb5.Principal{Components: []string{"host", "a.example.test"}, Realm: testRealm})
-	})
 	if live, halfOpen := r.table.Len(); live != 1 || halfOpen != 1 {
+		t.Fatalf("%d live, %d unfinished", live, halfOpen)
+	}
+	r.table.Clear()
+	if live, halfOpen := r.table.Len(); live != 0 || halfOpen != 0 {
 		t.Errorf("%d live, %d unfinished", live, halfOpen)
 	}
-	if !r.table.has(kept.name) {
-		t.Error("not the right one")
+	if len(r.table.owners.of) != 0 || len(r.table.halfOpenOf) != 0 {
+		t.Error("the accounts are not empty")
 	}
 }
 
@@ -269,7 +247,7 @@ func TestTableConcurrently(t *testing.T) {
 				case 1:
 					table.delete(c)
 				case 2:
-					table.Retain(func(Identity) bool { return i%3 == 0 })
+					table.Clear()
 				case 3:
 					if live, halfOpen := table.Len(); live > 1024 || halfOpen > 8 {
 						t.Errorf("%d, %d", live, halfOpen)

@@ -313,7 +313,8 @@ func (v *Verifier) authenticateGSS(wire []byte, sig *tsigRecord, buf *[]byte) (*
 	kind := BadKey
 	for _, server := range v.servers {
 		c := server.contexts.lookup(sig.name.bytes())
-		if c == nil {
+		// The table may have contexts from before the configuration changed.
+		if c == nil || !server.acceptor.LetsIn(c.mechanism) {
 			continue
 		}
 		if c.algorithm != string(sig.algorithm.bytes()) {

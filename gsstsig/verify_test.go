@@ -689,6 +689,35 @@ func TestVerifySeveralServers(t *testing.T) {
 	}
 }
 
+// A table outlives its server. What another server would not have let in is no key of its, and still one of the first's.
+func TestVerifyWithChangedConfiguration(t *testing.T) {
+	r := newRealm(t, nil)
+	wire, _ := r.login("k.example.test.", login{}).sign(updateMessage())
+	for _, test := range []struct {
+		realm string
+		want  VerifyErrorKind
+	}{{"OTHER.TEST", BadKey}, {testRealm, 0}} {
+		changed := r.config
+		var err error
+		changed.Acceptor, err = krb5.NewAcceptor(krb5.AcceptorConfig{
+			Keytabs: r.keytabs, Replays: krb5.NewReplayCache(1), Realms: []string{test.realm}, Now: r.clock.now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := NewServer(changed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewVerifier(nil, server).Verify(wire, nil); kindOf(err) != test.want {
+			t.Errorf("clients of %s: %v", test.realm, err)
+		}
+	}
+	if live, _ := r.table.Len(); live != 1 {
+		t.Errorf("%d contexts are left", live)
+	}
+}
+
 func TestVerifyConcurrently(t *testing.T) {
 	r := newRealm(t, nil)
 	v := NewVerifier(staticKeys, r.server)

@@ -149,6 +149,31 @@ func (a *Acceptor) Holds(token []byte) bool {
 // NewContext begins a handshake.
 func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{acceptor: a} }
 
+// LetsIn reports whether the acceptor would let in the client of a context
+// that another one may have established, before the configuration changed: its
+// realm, the service, and the encryption types. Keys are not looked at, nor are
+// times.
+func (a *Acceptor) LetsIn(c *AcceptorContext) bool {
+	if c.acceptor == a {
+		return true
+	}
+	for _, id := range append(c.types[:], c.SessionEncryptionType()) {
+		if !slices.Contains(a.encryptionTypes, id) {
+			return false
+		}
+	}
+	return a.serves(c.service) && a.letsInRealm(c.peer.Realm)
+}
+
+// letsInRealm reports whether clients of the realm are let in.
+func (a *Acceptor) letsInRealm(realm string) bool {
+	realms := a.realms
+	if len(realms) == 0 {
+		realms = a.keytabs.set.Load().realms
+	}
+	return slices.Contains(realms, realm)
+}
+
 func (a *Acceptor) serves(p Principal) bool {
 	if len(a.services) == 0 {
 		return p.isDNS()
@@ -171,6 +196,7 @@ type AcceptorContext struct {
 	service  Principal
 	expires  time.Time
 	groups   []unique.Handle[string] // shared by all contexts: clients have groups in common
+	types    [2]int32                // of the ticket's encryption and of its session key
 	session  *session
 }
 
@@ -209,6 +235,7 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 		return nil, &Error{Code: codeGeneric, Reason: "the AP-REP cannot be made", Service: req.ticket.service.shown(), err: err}
 	}
 	c.peer, c.service, c.expires, c.groups, c.session = h.ticket.client, h.service, h.ticket.end, h.groups, session
+	c.types = [2]int32{req.ticket.enc.encryptionType, h.session.encryption.id}
 	return reply, nil
 }
 
@@ -507,11 +534,7 @@ func (h *handshake) checkClient() *Error {
 	if client.isAnonymous() {
 		return &Error{Code: codePolicy, Reason: "the ticket is anonymous", err: ErrNotAccepted}
 	}
-	realms := h.acceptor.realms
-	if len(realms) == 0 {
-		realms = h.acceptor.keytabs.set.Load().realms
-	}
-	if !slices.Contains(realms, client.Realm) {
+	if !h.acceptor.letsInRealm(client.Realm) {
 		return &Error{
 			Code:   codePolicy,
 			Reason: "clients of the realm " + shown(client.Realm) + " are not let in: " + client.shown(),

@@ -511,6 +511,32 @@ func TestEncryptionTypesLetIn(t *testing.T) {
 	}
 }
 
+// A context outlives its acceptor over a change of the configuration, but not what the new one lets in.
+func TestContextOfAnotherAcceptor(t *testing.T) {
+	c, _ := accept(t, newTestAcceptor(t), requestSpec{
+		ticketSpec: ticketSpec{key: testServiceKey(20), session: testKey(18, "session")}, subkey: testKey(19, "subkey"),
+	}.token())
+	for _, test := range []struct {
+		name   string
+		change func(*AcceptorConfig)
+		want   bool
+	}{
+		{"same", func(*AcceptorConfig) {}, true},
+		{"another realm", func(c *AcceptorConfig) { c.Realms = []string{"OTHER.TEST"} }, false},
+		{"this realm", func(c *AcceptorConfig) { c.Realms = []string{testRealm} }, true},
+		{"another service", func(c *AcceptorConfig) { c.Services = []Principal{mustPrincipal("DNS/other.example.test")} }, false},
+		{"this service", func(c *AcceptorConfig) { c.Services = []Principal{testService} }, true},
+		{"without the ticket's type", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{17, 18, 19} }, false},
+		{"without the session key's type", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{17, 19, 20} }, false},
+		{"without the subkey's type", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{17, 18, 20} }, false},
+		{"with all three", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{18, 19, 20} }, true},
+	} {
+		if got := newTestAcceptor(t, test.change).LetsIn(c); got != test.want {
+			t.Errorf("%s: %t", test.name, got)
+		}
+	}
+}
+
 func TestKeysMustFitTheirType(t *testing.T) {
 	s := requestSpec{ticketSpec: ticketSpec{session: types.EncryptionKey{KeyType: 20, KeyValue: make([]byte, 24)}}, authKey: testKey(20, "session")}
 	refuse(t, newTestAcceptor(t), s.token(), ErrMalformed, codeModified)

@@ -315,6 +315,29 @@ func TestReload(t *testing.T) {
 		t.Fatal("a Corefile without its seed was taken")
 	}
 
+	// What is wrong may be in a later block, or show only when the servers start: nothing of the first block may have taken
+	// effect then.
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	changed := strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nrealm OTHER.TEST\nlimit rrset-records 1\nlimit contexts 1", 1)
+	for what, block := range map[string]string{
+		"a keytab":   "other.test:{PORT} {\n bind 127.0.0.1\n gsstsig {\n keytab /nonexistent\n }\n}\n",
+		"an address": fmt.Sprintf("other.test:%d {\n bind 127.0.0.1\n whoami\n}\n", busy.Addr().(*net.TCPAddr).Port),
+	} {
+		if err := s.reload(changed + block); err == nil {
+			t.Fatalf("a Corefile whose second block cannot have %s was taken", what)
+		}
+		want(t, "without "+what, s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.3")), dns.RcodeSuccess)
+		want(t, "without "+what, s.signed(host, message(t, "example.test.", "-client1.example.test. A",
+			"+client1.example.test. 300 A 192.0.2.1", "+client1.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
+		other := s.context("host/client2.example.test")
+		want(t, "another client without "+what, s.signed(other, message(t, "example.test.", "+client2.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+		want(t, "the first without "+what, s.signed(host, message(t, "example.test.")), dns.RcodeSuccess)
+	}
+
 	for i := range 3 {
 		if err := s.reload(smallCorefile + fmt.Sprintf("# %d\n", i)); err != nil {
 			t.Fatal(err)
@@ -328,7 +351,7 @@ func TestReload(t *testing.T) {
 	if err := s.reload(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nrealm OTHER.TEST", 1)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := host.Update(t.Context(), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.99"))
+	_, err = host.Update(t.Context(), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.99"))
 	var refused *client.TSIGError
 	if !errors.As(err, &refused) {
 		t.Errorf("a context of a realm that is let in no longer: got %v, want a TSIG error", err)

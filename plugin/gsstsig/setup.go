@@ -30,6 +30,10 @@ type block struct {
 	keytabs       atomic.Pointer[krb5.Keytabs] // nil until they are open
 	keytabFailure failure                      // of the last attempt to read them again
 	warned        []string                     // what was said about the files last
+
+	// effects are what the block's properties do to what outlives a reload. They wait until the configuration is the one
+	// in force: one that is rejected must leave no trace.
+	effects []func()
 }
 
 // setup reads a gsstsig block, opens what it names, and joins the server block's plugins and listeners.
@@ -60,6 +64,7 @@ func setup(c *caddy.Controller) error {
 		return plugin.Error(pluginName, errors.Join(err, b.release()))
 	}
 	c.OnStartup(registerGauges)
+	c.OnStartup(b.takeEffect)
 	c.OnStartup(func() error {
 		if t, ok := dnsserver.GetConfig(c).Handler("transfer").(*transfer.Transfer); ok {
 			handler.followedBy(t)
@@ -67,7 +72,18 @@ func setup(c *caddy.Controller) error {
 		return nil
 	})
 	c.OnShutdown(b.release)
-	c.OnRestartFailed(func() error { return releaseStrangers(b.instance) })
+	c.OnRestartFailed(func() error {
+		// The configuration that failed may have come as far as to take effect.
+		return errors.Join(releaseStrangers(b.instance), b.takeEffect())
+	})
+	return nil
+}
+
+// takeEffect is for the time when the block's configuration is in force.
+func (b *block) takeEffect() error {
+	for _, effect := range b.effects {
+		effect()
+	}
 	return nil
 }
 
@@ -83,7 +99,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	b.warn(service.Keytabs)
 	session := b.holdSessions(numbered(c, conf.Keytabs...), service.Keytabs)
 	b.keytabs.Store(service.Keytabs)
-	session.contexts.Limit(conf.Contexts)
+	b.effects = append(b.effects, func() { session.contexts.Limit(conf.Contexts) })
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
 		Keytabs:         service.Keytabs,
 		Replays:         replays,
@@ -110,10 +126,6 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	if err != nil {
 		return nil, err
 	}
-	// A context that the new configuration would not have let in ends with the reload.
-	session.contexts.Retain(func(id gsstsig.Identity) bool {
-		return slices.Contains(service.Realms, id.Principal.Realm)
-	})
 
 	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server}
 	var primaries []string

@@ -33,6 +33,7 @@ func (b *block) openZone(service *Service, origin, memoryKey string, addresses [
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", origin, err)
 	}
+	b.effects = append(b.effects, func() { z.Configure(service.Limits, service.Tombstones) })
 	if !found {
 		return z, nil
 	}
@@ -47,7 +48,6 @@ func (b *block) openZone(service *Service, origin, memoryKey string, addresses [
 	} else {
 		log.Infof("zone %s: kept over the reload, serial %d, updates %s", origin, z.Snapshot().Serial(), service.Mode(origin))
 	}
-	z.Configure(service.Limits, service.Tombstones)
 	return z, nil
 }
 

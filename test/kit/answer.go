@@ -50,7 +50,7 @@ func (s *server) respond(ctx context.Context, wire []byte, from netip.AddrPort, 
 	case badTime:
 		verifier = s.late
 	case expired:
-		s.contexts.Retain(func(gsstsig.Identity) bool { return false })
+		s.contexts.Clear()
 	}
 	transaction, err := verifier.Verify(wire, nil)
 	if failure := (*gsstsig.VerifyError)(nil); errors.As(err, &failure) {
