@@ -581,7 +581,7 @@ func (h *handshake) checkReplay() *Error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrReplayCacheFull):
-		return &Error{Code: codeGeneric, Reason: "the replay cache is full", Advice: "more handshakes come than the cache is sized for", err: err}
+		return &Error{Code: codeGeneric, Reason: "the replay cache has no room for another handshake of " + h.ticket.client.shown(), Advice: "find out what makes so many handshakes; room comes back within minutes", err: err}
 	}
 	return &Error{Code: codeRepeat, Reason: "the authenticator of " + h.ticket.client.shown() + " was used before", err: err}
 }

@@ -17,8 +17,8 @@ var (
 	// ErrReplay: the authenticator or MIC has been seen before, or is too old
 	// for that to be known.
 	ErrReplay = errors.New("replayed")
-	// ErrReplayCacheFull: the replay cache cannot take another authenticator
-	// until some have expired.
+	// ErrReplayCacheFull: the replay cache cannot take another authenticator,
+	// or another one of the client, until some have expired.
 	ErrReplayCacheFull = errors.New("replay cache full")
 	// ErrSkew: the peer's clock differs by more than is allowed.
 	ErrSkew = errors.New("clock skew too great")

@@ -3,6 +3,7 @@ package krb5
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"hash/maphash"
 	"math"
 	"sync"
 	"time"
@@ -18,6 +19,10 @@ const (
 	// bucketSeconds is the span of authenticator times that are forgotten
 	// together.
 	bucketSeconds = 16
+	// clientShare is the part of the cache that one client may have of its
+	// second half. The first half is open to all: most sites have a client
+	// that makes most of the handshakes.
+	clientShare = 8
 )
 
 // ReplayCache remembers authenticators that have been accepted, so that none
@@ -47,21 +52,34 @@ type replayShard struct {
 
 // replayBucket is the authenticators of one span of time.
 type replayBucket struct {
-	seen  map[replayKey]struct{}
-	until time.Duration // since started, when the last one is too old
+	seen  map[replayDigest]struct{}
+	of    map[uint64]int // how many a client has
+	until time.Duration  // since started, when the last one is too old
 }
 
 // started is what the clock that is never set counts from. (Times of a clock
 // in a test have no such reading, and count by the wall clock throughout.)
 var started = time.Now()
 
-// replayKey is a part of a SHA-256 digest, long enough that nobody meets
+// replayKey is the identity of an authenticator, and whose it is.
+type replayKey struct {
+	digest replayDigest
+	client uint64 // a hash, for the accounts
+}
+
+// replayDigest is a part of a SHA-256 digest, long enough that nobody meets
 // another's.
-type replayKey [20]byte
+type replayDigest [20]byte
+
+// clientSeed is of the hash of clients, so that none can choose to be taken for
+// another.
+var clientSeed = maphash.MakeSeed()
 
 // NewReplayCache returns a cache for at most max authenticators; for max <= 0
 // about two million. A full cache refuses new authenticators: it never forgets
-// one that could be accepted again.
+// one that could be accepted again. One that is half full refuses those of
+// clients that have an eighth of it, so that nobody with a ticket locks out
+// everybody else.
 func NewReplayCache(max int) *ReplayCache {
 	if max <= 0 {
 		max = defaultReplays
@@ -110,19 +128,24 @@ func (c *ReplayCache) keepFor(skew time.Duration) {
 // told apart. Names are prefixed by their length: none can pass for another.
 func replayKeyOf(client, service Principal, at time.Time, cipher []byte) replayKey {
 	h := sha256.New()
-	b := make([]byte, 0, 256)
-	for _, p := range [...]Principal{client, service} {
-		b = appendCounted(b, p.Realm)
-		b = binary.BigEndian.AppendUint16(b, uint16(len(p.Components)))
-		for _, c := range p.Components {
-			b = appendCounted(b, c)
-		}
-	}
+	b := appendPrincipal(make([]byte, 0, 256), client)
+	k := replayKey{client: maphash.Bytes(clientSeed, b)}
+	b = appendPrincipal(b, service)
 	b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMicro()))
 	h.Write(b)
 	h.Write(cipher)
 	var sum [sha256.Size]byte
-	return replayKey(h.Sum(sum[:0])[:20])
+	copy(k.digest[:], h.Sum(sum[:0]))
+	return k
+}
+
+func appendPrincipal(b []byte, p Principal) []byte {
+	b = appendCounted(b, p.Realm)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(p.Components)))
+	for _, c := range p.Components {
+		b = appendCounted(b, c)
+	}
+	return b
 }
 
 func appendCounted(b []byte, s string) []byte {
@@ -131,7 +154,7 @@ func appendCounted(b []byte, s string) []byte {
 
 // add records the authenticator made at time at, in one step with looking for
 // it. It returns ErrReplay if it was there or may have been, and
-// ErrReplayCacheFull if it cannot be remembered.
+// ErrReplayCacheFull if it cannot be remembered, or not for that client.
 func (c *ReplayCache) add(k replayKey, at, now time.Time) error {
 	return c.addAt(k, at, now, now.Sub(started))
 }
@@ -139,7 +162,7 @@ func (c *ReplayCache) add(k replayKey, at, now time.Time) error {
 // addAt is add with the time by the wall clock and by the one that is never
 // set.
 func (c *ReplayCache) addAt(k replayKey, at, now time.Time, elapsed time.Duration) error {
-	s := &c.shards[int(k[0])%len(c.shards)]
+	s := &c.shards[int(k.digest[0])%len(c.shards)]
 	bucket := floorDiv(at.Unix(), bucketSeconds)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,21 +172,31 @@ func (c *ReplayCache) addAt(k replayKey, at, now time.Time, elapsed time.Duratio
 	}
 	b := s.buckets[bucket]
 	if b != nil {
-		if _, ok := b.seen[k]; ok {
+		if _, ok := b.seen[k.digest]; ok {
 			return ErrReplay
 		}
 	}
-	if s.count >= s.limit {
+	if s.count >= s.limit || s.count >= s.limit/2 && s.of(k.client) >= max(1, s.limit/clientShare) {
 		return ErrReplayCacheFull
 	}
 	if b == nil {
-		b = &replayBucket{seen: make(map[replayKey]struct{}), until: math.MinInt64}
+		b = &replayBucket{seen: make(map[replayDigest]struct{}), of: make(map[uint64]int), until: math.MinInt64}
 		s.buckets[bucket] = b
 	}
-	b.seen[k] = struct{}{}
+	b.seen[k.digest] = struct{}{}
+	b.of[k.client]++
 	b.until = max(b.until, elapsed+at.Sub(now)+time.Duration(s.skew)*time.Second)
 	s.count++
 	return nil
+}
+
+// of is how many authenticators of the client the shard remembers.
+func (s *replayShard) of(client uint64) int {
+	n := 0
+	for _, b := range s.buckets {
+		n += b.of[client]
+	}
+	return n
 }
 
 // forget drops the buckets that lie wholly before now - skew, unless only the

@@ -13,6 +13,41 @@ func replayKeyN(n int) replayKey {
 	return replayKeyOf(testClient, testService, testNow, fmt.Append(nil, n))
 }
 
+// One client can fill half of the cache, and then has to leave room to others.
+func TestReplayCacheHasRoomForOthers(t *testing.T) {
+	const limit = 64 * 64
+	c := NewReplayCache(limit)
+	c.keepFor(DefaultClockSkew)
+	count := func(client Principal, now time.Time) (accepted int) {
+		for n := range 2 * limit {
+			at := now.Add(time.Duration(n%600-300) * time.Second)
+			switch err := c.add(replayKeyOf(client, testService, at, fmt.Append(nil, n)), at, now); {
+			case err == nil:
+				accepted++
+			case !errors.Is(err, ErrReplayCacheFull):
+				t.Fatal(err)
+			}
+		}
+		return accepted
+	}
+	greedy := mustPrincipal("host/greedy.example.test@EXAMPLE.TEST")
+	if n := count(greedy, testNow); n != limit/2 {
+		t.Errorf("one client has %d of %d", n, limit)
+	}
+	for i := range 4 {
+		if n := count(mustPrincipal(fmt.Sprintf("host/%d.example.test@EXAMPLE.TEST", i)), testNow); n != limit/clientShare {
+			t.Errorf("client %d has %d of %d", i, n, limit)
+		}
+	}
+	if n := count(mustPrincipal("host/late.example.test@EXAMPLE.TEST"), testNow); n != 0 {
+		t.Errorf("beyond the limit there are %d", n)
+	}
+	// What is forgotten is no longer on the account.
+	if n := count(greedy, testNow.Add(time.Hour)); n != limit/2 {
+		t.Errorf("an hour later the client has %d of %d", n, limit)
+	}
+}
+
 // gokrb5's cache looks first and adds later: of 20,000 authenticators that
 // came twice at the same time it let 24 pass twice.
 func TestReplayCacheAcceptsOnce(t *testing.T) {
@@ -136,8 +171,11 @@ func TestReplayCacheIsBoundedAndNeverForgetsTheLiving(t *testing.T) {
 	c := NewReplayCache(limit)
 	c.keepFor(time.Minute)
 	var kept []int
+	key := func(n int) replayKey { // of many clients
+		return replayKeyOf(mustPrincipal(fmt.Sprintf("host/%d@EXAMPLE.TEST", n%100)), testService, testNow, fmt.Append(nil, n))
+	}
 	for n := range 5000 {
-		switch err := c.add(replayKeyN(n), testNow, testNow); {
+		switch err := c.add(key(n), testNow, testNow); {
 		case err == nil:
 			kept = append(kept, n)
 		case !errors.Is(err, ErrReplayCacheFull):
@@ -148,12 +186,12 @@ func TestReplayCacheIsBoundedAndNeverForgetsTheLiving(t *testing.T) {
 		t.Errorf("%d kept, %d remembered", len(kept), c.Len())
 	}
 	for _, n := range kept {
-		if err := c.add(replayKeyN(n), testNow, testNow); !errors.Is(err, ErrReplay) {
+		if err := c.add(key(n), testNow, testNow); !errors.Is(err, ErrReplay) {
 			t.Fatalf("%d: %v", n, err)
 		}
 	}
 	later := testNow.Add(2 * time.Minute)
-	if err := c.add(replayKeyN(9999), later, later); err != nil {
+	if err := c.add(key(9999), later, later); err != nil {
 		t.Errorf("after all have expired: %v", err)
 	}
 }

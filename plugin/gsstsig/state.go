@@ -21,8 +21,9 @@ import (
 // lets go last closes them.
 
 // replayEntries bounds the replay cache: at the design rate of 4,000 handshakes a second a five-minute window on
-// both sides of the clock holds 2.4 million entries, at the rate of a large site a hundredth of that.
-const replayEntries = 1 << 20
+// both sides of the clock holds 2.4 million entries, at the rate of a large site a hundredth of that. An entry takes some
+// 50 octets, while it is there.
+const replayEntries = 1 << 22
 
 // replays are the authenticators that were seen, by all blocks and for as long as the process lives.
 var replays = krb5.NewReplayCache(replayEntries)
