@@ -128,6 +128,9 @@ func (c *checker) keytabs(s *gsstsig.Service) {
 	for _, line := range s.DescribeKeys() {
 		c.ok("keytab", "%s", line)
 	}
+	if problem, mend := s.UnusableKeys(); problem != "" {
+		c.add(finding{Level: levelError, About: "keytab", Text: problem, Client: `"TKEY is unacceptable"`, Mend: mend})
+	}
 }
 
 // zones looks at the zones, and returns the names that clients derive principals from: the MNAMEs, which most go by, and

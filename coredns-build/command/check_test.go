@@ -28,9 +28,11 @@ func TestCheckOffline(t *testing.T) {
 		"another name server": {seed("@ SOA ns1 h 1 900 600 86400 300\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n"), ExitOK,
 			[]string{"warning zone example.test.", "ns2.example.test", "net ads dns"}},
 		"no address": {seed("@ SOA ns1 h 1 900 600 86400 300\n@ NS ns1\n"), ExitOK, []string{"warning zone example.test.", "has no address"}},
-		"bad seed":   {seed("@ NS ns1\n"), ExitNo, []string{"error   zone example.test.", "SOA"}},
-		"bad block":  {write(t, "\t\tupdates maybe"), ExitNo, []string{":5", "maybe"}},
-		"no file":    {"/nonexistent/Corefile", ExitNo, []string{"/nonexistent/Corefile"}},
+		"no usable key": {write(t, "\t\tenctypes aes256-cts-hmac-sha384-192"), ExitNo,
+			[]string{"error   keytab", "no client gets in", "TKEY is unacceptable", "mend: give the principal AES keys"}},
+		"bad seed":  {seed("@ NS ns1\n"), ExitNo, []string{"error   zone example.test.", "SOA"}},
+		"bad block": {write(t, "\t\tupdates maybe"), ExitNo, []string{":5", "maybe"}},
+		"no file":   {"/nonexistent/Corefile", ExitNo, []string{"/nonexistent/Corefile"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

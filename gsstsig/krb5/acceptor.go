@@ -65,6 +65,19 @@ type AcceptorConfig struct {
 	Random io.Reader
 }
 
+// EncryptionTypesLetIn lists the encryption types that are let in, by
+// EncryptionTypes and AllowRC4.
+func (c *AcceptorConfig) EncryptionTypesLetIn() []int32 {
+	types := slices.Clone(c.EncryptionTypes)
+	if len(types) == 0 {
+		types = slices.Clone(defaultEncryptionTypes)
+	}
+	if c.AllowRC4 && !slices.Contains(types, rc4HMAC) {
+		types = append(types, rc4HMAC)
+	}
+	return types
+}
+
 // Acceptor is the service's side of the mechanism: keys and rules, from which
 // each handshake gets its context. It does not change and is safe for
 // concurrent use.
@@ -95,7 +108,7 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 		services:        slices.Clone(c.Services),
 		realms:          slices.Clone(c.Realms),
 		transit:         c.Transit,
-		encryptionTypes: slices.Clone(c.EncryptionTypes),
+		encryptionTypes: c.EncryptionTypesLetIn(),
 		skew:            c.ClockSkew,
 		now:             c.Now,
 		random:          c.Random,
@@ -111,12 +124,6 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 	}
 	if a.transit == nil {
 		a.transit = new(TransitPolicy)
-	}
-	if len(a.encryptionTypes) == 0 {
-		a.encryptionTypes = defaultEncryptionTypes
-	}
-	if c.AllowRC4 && !slices.Contains(a.encryptionTypes, rc4HMAC) {
-		a.encryptionTypes = append(slices.Clip(a.encryptionTypes), rc4HMAC)
 	}
 	for _, id := range a.encryptionTypes {
 		if id == rc4HMAC && !c.AllowRC4 {

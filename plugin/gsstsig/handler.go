@@ -2,7 +2,6 @@ package gsstsig
 
 import (
 	"context"
-	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/transfer"
@@ -29,7 +28,7 @@ type Handler struct {
 	transfers *transfer.Transfer
 	notifier  *notifier
 
-	ready atomic.Bool
+	service *Service
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -58,8 +57,11 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 }
 
-// Ready implements ready.Readiness: the zones are loaded and the keytab has a usable key.
-func (h *Handler) Ready() bool { return h.ready.Load() }
+// Ready implements ready.Readiness: the keytab has a usable key. The zones are loaded before there is a handler.
+func (h *Handler) Ready() bool {
+	problem, _ := h.service.UnusableKeys()
+	return problem == ""
+}
 
 // CacheBypassZones tells the cache plugin to leave our zones alone: an answer from before an acknowledged update would
 // be stale.

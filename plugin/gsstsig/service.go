@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -52,6 +53,44 @@ func OpenService(b *corefile.Block) (*Service, error) {
 	}
 	s.Transit.TrustKDC = b.TrustKDC
 	return s, nil
+}
+
+// acceptor is what the block says of whom to let in. It lacks what outlives a reload.
+func (s *Service) acceptor() krb5.AcceptorConfig {
+	return krb5.AcceptorConfig{
+		Keytabs:         s.Keytabs,
+		Services:        s.Principals,
+		Realms:          s.Realms,
+		Transit:         s.Transit,
+		EncryptionTypes: s.Encryption,
+		AllowRC4:        s.AllowRC4,
+		ClockSkew:       s.ClockSkew,
+	}
+}
+
+// UnusableKeys says that no ticket can be taken, and what to do about it, where all keys that tickets are made with are
+// of encryption types that are not let in; otherwise it is empty. Keytabs change while the server runs, and the answer
+// with them.
+func (s *Service) UnusableKeys() (problem, mend string) {
+	config := s.acceptor()
+	letIn := config.EncryptionTypesLetIn()
+	var held, names []string
+	for _, k := range s.Keytabs.Keys() {
+		if serviceHost(k.Principal, s.Principals) == "" {
+			continue
+		}
+		if slices.Contains(letIn, k.EncryptionType) {
+			return "", ""
+		}
+		held = append(held, krb5.EncryptionTypeName(k.EncryptionType))
+	}
+	for _, id := range letIn {
+		names = append(names, krb5.EncryptionTypeName(id))
+	}
+	slices.Sort(held)
+	return fmt.Sprintf("the keys of DNS/%s in %v are of type %s, and what is let in is %s: no client gets in", strings.Join(withoutDots(s.Hosts), ", DNS/"),
+			s.Block.Keytabs, strings.Join(slices.Compact(held), ", "), strings.Join(names, ", ")),
+		"give the principal AES keys and export them to the keytab, or let the type in by enctypes or allow_rc4"
 }
 
 // Seed says what a zone of the block starts with: its master file or the generated apex, and what to call that. The

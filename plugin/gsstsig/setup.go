@@ -97,21 +97,15 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		log.Info(line)
 	}
 	b.warn(service.Keytabs)
+	if problem, mend := service.UnusableKeys(); problem != "" {
+		log.Warningf("%s. Mend: %s", problem, mend)
+	}
 	session := b.holdSessions(numbered(c, conf.Keytabs...), service.Keytabs)
 	b.keytabs.Store(service.Keytabs)
 	b.effects = append(b.effects, func() { session.contexts.Limit(conf.Contexts) })
-	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
-		Keytabs:         service.Keytabs,
-		Replays:         replays,
-		Services:        service.Principals,
-		Realms:          service.Realms,
-		Transit:         service.Transit,
-		EncryptionTypes: conf.Encryption,
-		AllowRC4:        conf.AllowRC4,
-		ClockSkew:       conf.ClockSkew,
-		Now:             machine.now,
-		Random:          machine.random,
-	})
+	config := service.acceptor()
+	config.Replays, config.Now, config.Random = replays, machine.now, machine.random
+	acceptor, err := krb5.NewAcceptor(config)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +121,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		return nil, err
 	}
 
-	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server}
+	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server, service: service}
 	var primaries []string
 	addresses := ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	for _, origin := range conf.Origins {
@@ -147,7 +141,6 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 			return nil, err
 		}
 	}
-	handler.ready.Store(true)
 	return handler, nil
 }
 

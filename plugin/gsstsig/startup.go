@@ -16,15 +16,19 @@ func isService(p krb5.Principal) bool {
 	return len(p.Components) == 2 && strings.EqualFold(p.Components[0], "DNS")
 }
 
+// serviceHost is the canonical host name of a service principal that a block accepts, "" of any other principal.
+func serviceHost(p krb5.Principal, only []krb5.Principal) string {
+	if !isService(p) || (len(only) > 0 && !slices.ContainsFunc(only, p.Equal)) {
+		return ""
+	}
+	return dns.CanonicalName(p.Components[1])
+}
+
 // serviceHosts lists the host names of the service principals that a block accepts, canonical and in keytab order.
 func serviceHosts(keys []krb5.KeyInfo, only []krb5.Principal) []string {
 	var hosts []string
 	for _, k := range keys {
-		if !isService(k.Principal) || (len(only) > 0 && !slices.ContainsFunc(only, k.Principal.Equal)) {
-			continue
-		}
-		host := dns.CanonicalName(k.Principal.Components[1])
-		if !slices.Contains(hosts, host) {
+		if host := serviceHost(k.Principal, only); host != "" && !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}

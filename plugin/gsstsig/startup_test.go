@@ -8,6 +8,9 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
@@ -68,6 +71,44 @@ func TestMismatches(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnusableKeys: a keytab without a key of a type that is let in is named, and is not ready to serve.
+func TestUnusableKeys(t *testing.T) {
+	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test", "host/ns1.example.test").Keytab()
+	held := func() (types []int32) {
+		service, err := OpenService(&corefile.Block{Keytabs: []string{keytab}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range service.Keytabs.Keys() {
+			types = append(types, k.EncryptionType)
+		}
+		return types
+	}()
+	others := slices.DeleteFunc([]int32{17, 18, 19, 20}, func(id int32) bool { return slices.Contains(held, id) })
+	for _, test := range []struct {
+		types []int32
+		want  []string
+	}{
+		{nil, nil},
+		{held, nil},
+		{others, []string{"DNS/ns1.example.test", keytab, krb5.EncryptionTypeName(held[0]), krb5.EncryptionTypeName(others[0])}},
+	} {
+		service, err := OpenService(&corefile.Block{Keytabs: []string{keytab}, Encryption: test.types})
+		if err != nil {
+			t.Fatal(err)
+		}
+		problem, _ := service.UnusableKeys()
+		if ready := (&Handler{service: service}).Ready(); ready != (test.want == nil) || ready != (problem == "") {
+			t.Errorf("%v: ready %t, %q", test.types, ready, problem)
+		}
+		for _, words := range test.want {
+			if !strings.Contains(problem, words) {
+				t.Errorf("%q does not say %q", problem, words)
+			}
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func (g *guard) overdrawn(from source.Key, proven bool) bool {
 }
 
 // judge charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
-// that negotiations of several rounds are charged for only while they are unfinished.
+// that a negotiation of two rounds costs nothing in the end.
 func (g *guard) judge(from source.Key, proven, established bool) {
 	failures := g.accounts(proven).failures
 	if established {
