@@ -112,6 +112,14 @@ func (s *Server) Claims(request *dns.Msg) (claims bool) {
 	return inner != nil && s.acceptor.Holds(inner)
 }
 
+// LetsIn reports whether the signer of a request, who may have negotiated with
+// another server on the same address, would have got a context from this one:
+// see krb5.Acceptor.LetsIn. A static key is not for a server to let in.
+func (s *Server) LetsIn(t *Transaction) bool {
+	c, ok := t.key.(*securityContext)
+	return ok && s.acceptor.LetsIn(c.mechanism)
+}
+
 // faultText describes a recovered panic. The runtime's own errors hold numbers
 // only; of other values nothing is known, so they are not shown.
 func faultText(r any) string {

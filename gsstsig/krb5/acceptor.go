@@ -1,6 +1,7 @@
 package krb5
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -149,17 +150,17 @@ func (a *Acceptor) Holds(token []byte) bool {
 	if !ok || !a.serves(service) {
 		return false
 	}
-	now := a.now()
-	return slices.ContainsFunc(a.keytabs.set.Load().services[service.folded()], func(k *serviceKey) bool { return k.usable(now) })
+	return a.holdsKeyOf(service)
 }
 
 // NewContext begins a handshake.
 func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{acceptor: a} }
 
 // LetsIn reports whether the acceptor would let in the client of a context
-// that another one may have established, before the configuration changed: its
-// realm, the service, and the encryption types. Keys are not looked at, nor are
-// times.
+// that another one has established, one of another block or of before the
+// configuration changed: by its realm and the way from there, by the service
+// and whether there is a key of it, and by the encryption types. Times are not
+// looked at.
 func (a *Acceptor) LetsIn(c *AcceptorContext) bool {
 	if c.acceptor == a {
 		return true
@@ -169,7 +170,14 @@ func (a *Acceptor) LetsIn(c *AcceptorContext) bool {
 			return false
 		}
 	}
-	return a.serves(c.service) && a.letsInRealm(c.peer.Realm)
+	return a.letsInRealm(c.peer.Realm) && a.serves(c.service) && a.holdsKeyOf(c.service) &&
+		a.transit.check(c.peer, c.service.Realm, c.way) == nil
+}
+
+// holdsKeyOf reports whether there is a key of the service.
+func (a *Acceptor) holdsKeyOf(service Principal) bool {
+	now := a.now()
+	return slices.ContainsFunc(a.keytabs.set.Load().services[service.folded()], func(k *serviceKey) bool { return k.usable(now) })
 }
 
 // letsInRealm reports whether clients of the realm are let in.
@@ -204,6 +212,7 @@ type AcceptorContext struct {
 	expires  time.Time
 	groups   []unique.Handle[string] // shared by all contexts: clients have groups in common
 	types    [2]int32                // of the ticket's encryption and of its session key
+	way      transit
 	session  *session
 }
 
@@ -243,6 +252,8 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 	}
 	c.peer, c.service, c.expires, c.groups, c.session = h.ticket.client, h.service, h.ticket.end, h.groups, session
 	c.types = [2]int32{req.ticket.enc.encryptionType, h.session.encryption.id}
+	c.way = h.ticket.way()
+	c.way.realms = bytes.Clone(c.way.realms) // the ticket is wiped
 	return reply, nil
 }
 

@@ -54,25 +54,42 @@ func (p *TransitPolicy) between(client, service string) []string {
 	return list
 }
 
+// transit is what a ticket says of the realms that it came through.
+type transit struct {
+	checked  bool // by the KDC
+	encoding int32
+	realms   []byte // empty for one hop
+}
+
+// way is how the ticket came.
+func (p *encTicketPart) way() transit {
+	return transit{checked: p.flags.has(ticketTransitChecked), encoding: p.transitedType, realms: p.transited}
+}
+
 // checkTransit is the check of RFC 4120, section 2.7.
 func (h *handshake) checkTransit() *Error {
-	p := h.acceptor.transit
-	if len(h.ticket.transited) == 0 || (p.TrustKDC && h.ticket.flags.has(ticketTransitChecked)) {
+	return h.acceptor.transit.check(h.ticket.client, h.service.Realm, h.ticket.way())
+}
+
+// check says why a ticket of the client for a service of that realm may not
+// have come that way, nil if it may.
+func (p *TransitPolicy) check(of Principal, service string, way transit) *Error {
+	if len(way.realms) == 0 || (p.TrustKDC && way.checked) {
 		return nil
 	}
-	client, service := h.ticket.client.Realm, h.service.Realm
+	client := of.Realm
 	refuse := func(reason, advice string) *Error {
 		return &Error{
 			Code:   codePathRefused,
-			Reason: "the ticket of " + h.ticket.client.shown() + " came through other realms: " + reason,
+			Reason: "the ticket of " + of.shown() + " came through other realms: " + reason,
 			Advice: advice,
 			err:    ErrNotAccepted,
 		}
 	}
-	if h.ticket.transitedType != transitedCompressed {
+	if way.encoding != transitedCompressed {
 		return refuse("they are listed in an encoding that is not known", "")
 	}
-	through, err := decodeTransited(h.ticket.transited, client, service)
+	through, err := decodeTransited(way.realms, client, service)
 	if err != nil {
 		return refuse(err.Error(), "")
 	}

@@ -30,10 +30,11 @@ func identity(transaction *gsstsig.Transaction, remote net.Addr) policy.Identity
 	return id
 }
 
-// ours tells whether a transaction may be used in this block: a context belongs to the block whose keytab it was made
-// with, a static key to all blocks of the address, as in the tsig plugin.
+// ours tells whether a transaction may be used in this block: a context if the block would have made it too, since blocks
+// on one address mostly have the same keytab and one of them makes all contexts; a static key in all blocks of the address,
+// as in the tsig plugin.
 func (h *Handler) ours(transaction *gsstsig.Transaction) bool {
-	return transaction.Identity().Static || transaction.Server() == h.server
+	return transaction.Identity().Static || h.server.LetsIn(transaction)
 }
 
 // source is the address of a request's sender, as given by the listener or by a proxy in front of it.

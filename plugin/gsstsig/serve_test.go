@@ -358,24 +358,26 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestContextOfAnotherBlock: a context is good for the block whose keytab it was made with, and for no other.
+// TestContextOfAnotherBlock: a context is good for the blocks that would have made it themselves, and for no others.
 func TestContextOfAnotherBlock(t *testing.T) {
-	s := start(t, smallCorefile+`
-other.test:{PORT} {
-	bind 127.0.0.1
-	gsstsig {
-		keytab {KEYTAB}
+	strange := krb5test.New(t, "OTHER.TEST", "DNS/ns1.other.test").Keytab()
+	block := func(zone, keytab, more string) string {
+		return fmt.Sprintf("%s:{PORT} {\n bind 127.0.0.1\n gsstsig {\n keytab %s\n realm EXAMPLE.TEST OTHER.TEST\n %s\n }\n}\n", zone, keytab, more)
 	}
-}
-`)
-	host := s.context("host/client1.example.test") // the first block claims the ticket
-	rcodes := map[string]int{}
-	for _, origin := range []string{"example.test.", "other.test."} {
-		rcodes[origin] = s.signed(host, message(t, origin, "+client1."+origin+" 300 A 192.0.2.1"))
+	s := start(t, smallCorefile+
+		block("same.test", "{KEYTAB}", "grant EXAMPLE.TEST krb5-self . A")+
+		strings.Replace(block("realm.test", "{KEYTAB}", ""), "realm EXAMPLE.TEST OTHER.TEST", "realm OTHER.TEST", 1)+
+		block("keytab.test", strange, "")+
+		block("enctypes.test", "{KEYTAB}", "enctypes aes256-cts-hmac-sha384-192"))
+	host := s.context("host/client1.same.test") // the first block claims the ticket
+	for origin, rcode := range map[string]int{
+		"example.test.": dns.RcodeSuccess, "same.test.": dns.RcodeSuccess, "realm.test.": dns.RcodeRefused,
+		"keytab.test.": dns.RcodeRefused, "enctypes.test.": dns.RcodeRefused,
+	} {
+		want(t, origin, s.signed(host, message(t, origin, "+client1."+origin+" 300 A 192.0.2.1")), rcode)
 	}
-	if fmt.Sprint(rcodes) != fmt.Sprint(map[string]int{"example.test.": dns.RcodeSuccess, "other.test.": dns.RcodeRefused}) {
-		t.Errorf("rcodes %v, want NOERROR in the context's own block and REFUSED in the other", rcodes)
-	}
+	// Each block has rules of its own.
+	want(t, "by its rules", s.signed(host, message(t, "same.test.", "+other.same.test. 300 A 192.0.2.1")), dns.RcodeRefused)
 }
 
 // TestStaticKeys: a key of the tsig plugin may update where a rule says so, whether or not the plugin is in front.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 // update takes an UPDATE message through its three steps and answers it (RFC 2136 section 3).
@@ -15,12 +16,13 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	// (DoT, DoH, DoQ, gRPC) was never looked at, so its sender is nobody.
 	transaction, seen := listener.TransactionFrom(ctx)
 	if !seen {
-		return h.refuse(z, w, r, "updates are taken on the plain DNS listeners alone")
-	}
-	if transaction != nil && !h.ours(transaction) {
-		return h.refuse(z, w, r, "the context was made with the keytab of another server block")
+		return h.refuse(z, w, r, identity(nil, w.RemoteAddr()), "updates are taken on the plain DNS listeners alone")
 	}
 	id := identity(transaction, w.RemoteAddr())
+	if transaction != nil && !h.ours(transaction) {
+		return h.refuse(z, w, r, id, "the context was made with another server block, and this one would not have made it: it has another keytab, "+
+			"or its realm, principal, enctypes, allow_rc4, krb5conf or transit say otherwise")
+	}
 
 	// Authorize and change: the zone asks the policy about the very state that it is going to change, then changes it.
 	result := z.Apply(ctx, &zone.Update{Message: r, Authorize: h.policies[z.Origin()].Authorizer(id)})
@@ -33,9 +35,12 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 }
 
 // refuse answers an update that does not get as far as the policy.
-func (h *Handler) refuse(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, reason string) (int, error) {
-	h.audit(z, identity(nil, w.RemoteAddr()), source(w.RemoteAddr()), r, zone.Result{
+func (h *Handler) refuse(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, id policy.Identity, reason string) (int, error) {
+	serial := z.Snapshot().Serial()
+	h.audit(z, id, source(w.RemoteAddr()), r, zone.Result{
 		Rcode:    dns.RcodeRefused,
+		Before:   serial,
+		After:    serial,
 		Decision: zone.Decision{Reason: reason},
 	})
 	return h.answer(w, r, dns.RcodeRefused)
