@@ -100,6 +100,9 @@ func syntaxError(file string, line int, err error) *SeedError {
 			reason = reason[:m[0]]
 		}
 		reason = strings.TrimPrefix(reason, "dns: ")
+		if strings.HasPrefix(reason, "$INCLUDE") {
+			reason += "; make one file of them first, as named-compilezone does"
+		}
 	}
 	return &SeedError{File: file, Line: line, Reason: reason}
 }

@@ -68,7 +68,7 @@ func TestParseSeedErrors(t *testing.T) {
 		{"meta-type", apex + "x 60 TYPE249 \\# 1 00\n", 3, "TKEY"},
 		{"bad rdata", apex + "x 60 A 192.0.2.256\n", 3, "bad A"},
 		{"bad rdata in generic form", apex + "x 60 TYPE1 \\# 3 c00002\n", 3, ""},
-		{"include", apex + "$INCLUDE other\n", 3, "INCLUDE"},
+		{"include", apex + "$INCLUDE other\n", 3, "named-compilezone"},
 		{"unbalanced", apex + "x 60 TXT ( a\n", 0, ""},
 		{"over lines", apex + "x 60 CH TXT ( a\n b )\n", 4, "class CH"},
 		{"last line without end", apex + "example.net. 60 A 192.0.2.1", 3, "not a name in the zone"},

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -99,6 +100,10 @@ func defaultKrb5conf() string {
 
 func (c *checker) run(conf string, offline bool) {
 	servers, err := corefile.ReadFile(conf)
+	if errors.Is(err, corefile.ErrNoBlock) {
+		c.add(finding{Level: levelError, About: conf, Text: err.Error(), Mend: "name the Corefile of the server by -conf, or add gsstsig to a server block"})
+		return
+	}
 	if err != nil {
 		c.add(finding{Level: levelError, About: conf, Text: err.Error(), Mend: "the server does not start with it"})
 		return
@@ -130,6 +135,9 @@ func (c *checker) keytabs(s *gsstsig.Service) {
 	}
 	if problem, mend := s.UnusableKeys(); problem != "" {
 		c.add(finding{Level: levelError, About: "keytab", Text: problem, Client: `"TKEY is unacceptable"`, Mend: mend})
+	}
+	for _, problem := range s.MistypedRealms() {
+		c.add(finding{Level: levelError, About: "realm", Text: problem, Client: `"TKEY is unacceptable"`, Mend: "write the realm as the KDC does, mostly in capitals"})
 	}
 }
 

@@ -48,17 +48,34 @@ func convert(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	return ExitOK, err
 }
 
-// convertPolicy converts the one update-policy in a named.conf or a part of it, or the rules from between its braces alone. The
-// words stay as they are: grant and deny mean here what they mean to BIND. Errors name every line that cannot be converted.
+// convertPolicy converts the update-policies in a named.conf or a part of it, or the rules from between the braces of one alone. The
+// words stay as they are: grant and deny mean here what they mean to BIND. Where there are several policies, a comment in front of
+// each names its zone: each wants a server block of its own. Errors name every line that cannot be converted.
 func convertPolicy(text, name string) (lines []string, err error) {
 	tokens, err := tokensOf(text, name)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := rulesIn(tokens, name)
+	policies, err := policiesIn(tokens, name)
 	if err != nil {
 		return nil, err
 	}
+	var errs []error
+	for _, p := range policies {
+		converted, err := convertRules(p.rules, name)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if len(policies) > 1 {
+			lines = append(lines, fmt.Sprintf("# zone %s, %s:%d\n", p.zone, name, p.line))
+		}
+		lines = append(lines, converted...)
+	}
+	return lines, errors.Join(errs...)
+}
+
+// convertRules converts the rules up to the brace that closes them.
+func convertRules(rules []policyToken, name string) (lines []string, err error) {
 	var errs []error
 	for len(rules) > 0 && rules[0].text != "}" {
 		var words []string
@@ -91,16 +108,28 @@ func convertPolicy(text, name string) (lines []string, err error) {
 	return lines, errors.Join(errs...)
 }
 
-// rulesIn finds where the rules begin. What follows the brace that closes them does not matter, but for a second policy.
-func rulesIn(tokens []policyToken, name string) (rules []policyToken, err error) {
+// zonePolicy is an update-policy: what stands behind its brace, its line, and the zone whose it is.
+type zonePolicy struct {
+	zone  string // "?" if that is not there to read
+	line  int
+	rules []policyToken
+}
+
+// policiesIn finds the policies. What follows the brace that closes one does not matter, but for the next.
+func policiesIn(tokens []policyToken, name string) (policies []zonePolicy, err error) {
+	zone := "?"
 	for i, t := range tokens {
+		next := policyToken{}
+		if i+1 < len(tokens) {
+			next = tokens[i+1]
+		}
 		switch {
+		case t.text == "zone" && !t.quoted && !next.ends():
+			zone = next.text
 		case t.text != "update-policy" || t.quoted:
-		case rules != nil:
-			return nil, fmt.Errorf("%s:%d: a second update-policy: convert each zone's by itself", name, t.line)
-		case i+1 < len(tokens) && tokens[i+1].text == "{":
-			rules = tokens[i+2:]
-		case i+1 < len(tokens) && tokens[i+1].text == "local":
+		case next.text == "{":
+			policies = append(policies, zonePolicy{zone, t.line, tokens[i+2:]})
+		case next.text == "local":
 			return nil, fmt.Errorf("%s:%d: update-policy local is not supported: a key of the tsig plugin may update by a rule, grant KEY. zonesub ANY",
 				name, t.line)
 		default:
@@ -108,10 +137,10 @@ func rulesIn(tokens []policyToken, name string) (rules []policyToken, err error)
 		}
 	}
 	switch {
-	case rules != nil:
-		return rules, nil
+	case policies != nil:
+		return policies, nil
 	case len(tokens) > 0 && (tokens[0].text == "grant" || tokens[0].text == "deny"):
-		return tokens, nil
+		return []zonePolicy{{rules: tokens}}, nil
 	}
 	return nil, fmt.Errorf("%s: there is no update-policy in it", name)
 }

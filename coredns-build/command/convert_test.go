@@ -42,6 +42,12 @@ grant host/a.corp.example.com\@CORP.EXAMPLE.COM subdomain a.corp.example.com. TX
 	if got, err := convertPolicy("grant * tcp-self . PTR(1);\ndeny x zonesub;", "-"); err != nil || strings.Join(got, "") != "grant * tcp-self . PTR(1)\ndeny x zonesub\n" {
 		t.Errorf("rules alone: %q, %v", got, err)
 	}
+	// Forward and reverse zone.
+	both := bindPolicy + "zone 2.0.192.in-addr.arpa {\n\tupdate-policy { grant CORP.EXAMPLE.COM krb5-subdomain-self-rhs . PTR; };\n};\n"
+	wantBoth := "# zone corp.example.com, -:5\n" + want + "# zone 2.0.192.in-addr.arpa, -:15\ngrant CORP.EXAMPLE.COM krb5-subdomain-self-rhs . PTR\n"
+	if got, err := convertPolicy(both, "-"); err != nil || strings.Join(got, "") != wantBoth {
+		t.Errorf("two zones: %q, %v", got, err)
+	}
 	// Words that the Corefile would read as something else.
 	got, failure := convertPolicy(`update-policy { grant "a key" zonesub; grant {x} zonesub; grant "#y" zonesub; };`, "-")
 	if failure == nil {
@@ -67,7 +73,7 @@ func TestConvertRefuses(t *testing.T) {
 		"no policy":             {"zone x { allow-update { none; }; };", []string{"no update-policy"}},
 		"nothing":               {"", []string{"no update-policy"}},
 		"no rules":              {"update-policy { };", []string{"no rules"}},
-		"two policies":          {"update-policy { grant a zonesub; };\nupdate-policy { grant b zonesub; };", []string{"policy:2: ", "a second"}},
+		"two policies":          {"update-policy { grant a zonesub; };\nupdate-policy { grant b nothing; };", []string{"policy:2: ", "not a rule type"}},
 		"no brace":              {"update-policy grant;", []string{"policy:1: ", "no brace"}},
 		"no semicolon":          {"update-policy {\ngrant a zonesub }", []string{"policy:2: ", "semicolon"}},
 		"no end":                {"update-policy {\ngrant a zonesub", []string{"policy:2: ", "semicolon"}},

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
@@ -25,14 +26,14 @@ func addDatabaseFlags(flags *flag.FlagSet) databaseFlags {
 	}
 }
 
-// find returns the directory of one zone's database.
-func (f databaseFlags) find(origin string) (string, error) {
+// find returns the directory of one zone's database, and the block that has the zone if the Corefile was read.
+func (f databaseFlags) find(origin string) (string, *corefile.Block, error) {
 	if *f.directory != "" {
-		return disk.Path(*f.directory, origin), nil
+		return disk.Path(*f.directory, origin), nil, nil
 	}
 	servers, err := corefile.ReadFile(*f.conf)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	for _, server := range servers {
 		for _, o := range server.Origins {
@@ -40,12 +41,12 @@ func (f databaseFlags) find(origin string) (string, error) {
 				continue
 			}
 			if server.Database == "" {
-				return "", fmt.Errorf("%s: zone %s has no database", server.Position, origin)
+				return "", nil, fmt.Errorf("%s: zone %s has no database", server.Position, origin)
 			}
-			return server.DatabaseOf(origin), nil
+			return server.DatabaseOf(origin), server.Block, nil
 		}
 	}
-	return "", fmt.Errorf("%s: no gsstsig block has the zone %s", *f.conf, origin)
+	return "", nil, fmt.Errorf("%s: no gsstsig block has the zone %s", *f.conf, origin)
 }
 
 // dump prints a database's zone as a master file. It works beside a running server: what it prints is the state of one
@@ -60,7 +61,7 @@ func dump(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 		return 0, &usageError{"one zone is needed"}
 	}
 	origin := dns.CanonicalName(args[0])
-	directory, err := database.find(origin)
+	directory, _, err := database.find(origin)
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +96,7 @@ func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 		return 0, &usageError{"a zone and a master file are needed"}
 	}
 	origin, file := dns.CanonicalName(args[0]), args[1]
-	directory, err := database.find(origin)
+	directory, block, err := database.find(origin)
 	if err != nil {
 		return 0, err
 	}
@@ -111,6 +112,12 @@ func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	loaded, err := fill(directory, origin, in, file)
 	if err != nil {
 		return 0, err
+	}
+	if block != nil {
+		// From here on the database is the truth: the start shall tell of later changes of the seed alone.
+		if err := gsstsig.MarkSeed(block, origin); err != nil {
+			fmt.Fprintf(s.Err, "the start will say that the seed has changed: %v\n", err)
+		}
 	}
 	fmt.Fprintf(s.Out, "zone %s: %d records, serial %d, loaded into %s\n", origin, loaded.Len(), loaded.Serial(), directory)
 	return ExitOK, nil

@@ -105,6 +105,32 @@ func TestDumpAndLoad(t *testing.T) {
 	}
 }
 
+// TestLoadMarksSeed: a database that was just loaded is as new as the seed that the Corefile names.
+func TestLoadMarksSeed(t *testing.T) {
+	seed := writeFile(t, master)
+	conf := write(t, "\t\tfile "+seed+" example.test\n\t\tdatabase zones")
+	if status, out, err := run(t, "load", "-conf", conf, "example.test", seed); status != ExitOK || err != "" {
+		t.Fatalf("load: exit status %d: %s%s", status, out, err)
+	}
+	mark := filepath.Join(filepath.Dir(conf), "zones", "example.test.seed")
+	first, err := os.ReadFile(mark)
+	if err != nil || len(first) == 0 {
+		t.Fatalf("%q, %v", first, err)
+	}
+	if err := os.RemoveAll(filepath.Join(filepath.Dir(conf), "zones", "example.test")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(seed, []byte(master+"more A 192.0.2.9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, err := run(t, "load", "-conf", conf, "example.test", seed); status != ExitOK || err != "" {
+		t.Fatalf("load again: exit status %d: %s", status, err)
+	}
+	if second, err := os.ReadFile(mark); err != nil || string(second) == string(first) {
+		t.Errorf("the mark is %q still (%v)", second, err)
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ content, says string }{
 		"no zone":            {"a.example.test. 300 A 192.0.2.1\n", "SOA"},

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -30,6 +32,11 @@ func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	if len(args) < 3 {
 		return 0, &usageError{"a principal, a name and a type are needed"}
 	}
+	for _, group := range groups {
+		if !strings.HasPrefix(group, "S-1-") {
+			return 0, &usageError{fmt.Sprintf("group %q is not a SID, such as S-1-5-21-1-2-3-512", group)}
+		}
+	}
 	id, err := identity(args[0], *client, groups)
 	if err != nil {
 		return 0, &usageError{err.Error()}
@@ -46,6 +53,11 @@ func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	service, origin, err := find(servers, name)
 	if err != nil {
 		return 0, err
+	}
+	if id.Kind == policy.Kerberos && !slices.Contains(service.Realms, id.Realm) {
+		fmt.Fprintf(s.Out, "%s may not %s: clients of the realm %s are not let in, only those of %s; the property realm lists them\n",
+			id, describe(update), id.Realm, strings.Join(service.Realms, ", "))
+		return ExitNo, nil
 	}
 	decision, err := decide(service, origin, id, update)
 	if err != nil {
@@ -65,6 +77,9 @@ func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	fmt.Fprintln(s.Out)
 	for _, note := range decision.Notes {
 		fmt.Fprintf(s.Out, "note: %s\n", note)
+	}
+	if service.Database == "" {
+		fmt.Fprintf(s.Out, "note: zone %s is kept in memory. What a server has there since its start, owners too, is not known here\n", origin)
 	}
 	return status, nil
 }
@@ -106,7 +121,7 @@ var samples = map[uint16]string{
 
 // change makes the update section.
 func change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, error) {
-	rrtype, ok := dns.StringToType[strings.ToUpper(typeName)]
+	rrtype, ok := recordType(typeName)
 	if !ok {
 		return nil, fmt.Errorf("%q is not a record type", typeName)
 	}
@@ -126,6 +141,17 @@ func change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, err
 		return nil, fmt.Errorf("%s %q: %w", dns.Type(rrtype), data, err)
 	}
 	return []dns.RR{rr}, nil
+}
+
+// recordType reads a type, also one without a name (RFC 3597 section 5).
+func recordType(word string) (uint16, bool) {
+	word = strings.ToUpper(word)
+	if rrtype, ok := dns.StringToType[word]; ok {
+		return rrtype, true
+	}
+	number, ok := strings.CutPrefix(word, "TYPE")
+	rrtype, err := strconv.ParseUint(number, 10, 16)
+	return uint16(rrtype), ok && err == nil
 }
 
 func describe(update []dns.RR) string {

@@ -169,6 +169,11 @@ func (b *Block) realm(c *caddy.Controller, _ string, args []string) error {
 	if len(args) == 0 {
 		return c.Errf("realm wants one or more Kerberos realms")
 	}
+	for _, arg := range args {
+		if strings.Contains(arg, "@") {
+			return c.Errf("%q is no realm: leave out what is before the @, and the @", arg)
+		}
+	}
 	b.Realms = append(b.Realms, args...)
 	return nil
 }

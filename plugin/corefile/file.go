@@ -1,6 +1,7 @@
 package corefile
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -16,8 +17,11 @@ type Server struct {
 	Bind []string // words of its bind directive: addresses and names of interfaces
 }
 
+// ErrNoBlock is returned by ReadFile for a Corefile without gsstsig.
+var ErrNoBlock = errors.New("no server block has gsstsig")
+
 // ReadFile reads the gsstsig blocks of a Corefile. It starts nothing and opens no file but the Corefile and what that
-// imports. A Corefile without gsstsig is an error.
+// imports. A Corefile without gsstsig is ErrNoBlock.
 func ReadFile(path string) ([]Server, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -45,7 +49,7 @@ func ReadFile(path string) ([]Server, error) {
 		servers = append(servers, Server{Block: parsed, Keys: block.Keys, Bind: words(path, block, "bind")})
 	}
 	if len(servers) == 0 {
-		return nil, fmt.Errorf("%s: no server block has gsstsig", path)
+		return nil, fmt.Errorf("%s: %w", path, ErrNoBlock)
 	}
 	return servers, nil
 }

@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -91,7 +92,7 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 		line = appendQuoted(line, "reason", result.Decision.Reason)
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
-		line = appendQuoted(line, "error", result.Err.Error())
+		line = appendQuoted(line, "error", inWordsOfCorefile(result.Err))
 	}
 	for _, n := range result.Decision.Notes {
 		line = appendQuoted(line, "note", n)
@@ -104,6 +105,23 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	default:
 		log.Info(string(line))
 	}
+}
+
+// limitWords are the limits of a zone as the Corefile calls them.
+var limitWords = map[string]string{
+	"UpdateRecords": "update-records", "UpdateOctets": "update-octets", "RecordsPerSet": "rrset-records", "TypesPerName": "name-types",
+	"ZoneRecords": "zone-records", "ZoneOctets": "zone-octets", "Queue": "queue",
+}
+
+// inWordsOfCorefile names a limit that was exceeded as the administrator sets it.
+func inWordsOfCorefile(err error) string {
+	var limit *zone.LimitError
+	if !errors.As(err, &limit) {
+		return err.Error()
+	}
+	named := *limit
+	named.Limit = limitWords[limit.Limit]
+	return named.Error()
 }
 
 // appendField adds a field whose value needs no quotes. Lines about updates are put together without fmt, which took

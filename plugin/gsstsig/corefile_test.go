@@ -56,6 +56,7 @@ func TestCorefile(t *testing.T) {
 		"the block's line":       {one, "keytab " + hostKeytab, "Testfile:1"},
 		"principal not there":    {one, "keytab " + dnsKeytab + "\nprincipal DNS/other.example.test", "DNS/other.example.test is not in the keytab"},
 		"principal malformed":    {one, "keytab " + dnsKeytab + "\nprincipal DNS/a@B@C", "Testfile:3"},
+		"realm with a name":      {one, "keytab " + dnsKeytab + "\nrealm user@EXAMPLE.TEST", "is no realm"},
 		"realm without name":     {one, "keytab " + dnsKeytab + "\nrealm", "realm wants"},
 		"mode unknown":           {one, "keytab " + dnsKeytab + "\nupdates sometimes", "sometimes"},
 		"mode twice":             {one, "keytab " + dnsKeytab + "\nupdates secure\nupdates none", "twice"},

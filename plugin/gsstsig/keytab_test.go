@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 )
 
 // TestKeytabBreaks: a keytab that cannot be read any more leaves the keys as they were, which is said once; one that everybody
@@ -44,6 +45,15 @@ func TestKeytabBreaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	said("the keytab once more", 1, "ERROR", "no such file")
+	s.context("host/client1.example.test")
+	other, err := os.ReadFile(krb5test.New(t, "EXAMPLE.TEST", "host/ns1.example.test").Keytab())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.keytab, other, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said("the keytab of another service", 1, "WARNING", "holds no key of DNS/ns1.example.test any more", "host/ns1.example.test", "the keys read before serve for 24h")
 	s.context("host/client1.example.test")
 }
 

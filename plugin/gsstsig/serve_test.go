@@ -505,7 +505,7 @@ func TestReloadTakesNewLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, "one too many", s.signed(host, add(2)), dns.RcodeRefused)
-	if lines := logged.lines("rcode=REFUSED", "RecordsPerSet"); len(lines) == 0 {
+	if lines := logged.lines("rcode=REFUSED", "limit rrset-records ("); len(lines) == 0 {
 		t.Error("the log does not name the limit")
 	}
 }

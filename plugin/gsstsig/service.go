@@ -75,7 +75,8 @@ func (s *Service) UnusableKeys() (problem, mend string) {
 	config := s.acceptor()
 	letIn := config.EncryptionTypesLetIn()
 	var held, names []string
-	for _, k := range s.Keytabs.Keys() {
+	keys := s.Keytabs.Keys()
+	for _, k := range keys {
 		if serviceHost(k.Principal, s.Principals) == "" {
 			continue
 		}
@@ -84,6 +85,10 @@ func (s *Service) UnusableKeys() (problem, mend string) {
 		}
 		held = append(held, krb5.EncryptionTypeName(k.EncryptionType))
 	}
+	if len(held) == 0 {
+		return fmt.Sprintf("%v holds no key of DNS/%s any more, but those of %v", s.Block.Keytabs, strings.Join(withoutDots(s.Hosts), ", DNS/"), principalNames(keys)),
+			"export the key to the keytab again"
+	}
 	for _, id := range letIn {
 		names = append(names, krb5.EncryptionTypeName(id))
 	}
@@ -91,6 +96,19 @@ func (s *Service) UnusableKeys() (problem, mend string) {
 	return fmt.Sprintf("the keys of DNS/%s in %v are of type %s, and what is let in is %s: no client gets in", strings.Join(withoutDots(s.Hosts), ", DNS/"),
 			s.Block.Keytabs, strings.Join(slices.Compact(held), ", "), strings.Join(names, ", ")),
 		"give the principal AES keys and export them to the keytab, or let the type in by enctypes or allow_rc4"
+}
+
+// MistypedRealms are the realms of the realm property that are no realm of the keytabs, but are one in other letters:
+// realms differ by case.
+func (s *Service) MistypedRealms() (problems []string) {
+	for _, realm := range s.Block.Realms {
+		for _, known := range s.Keytabs.Realms() {
+			if realm != known && strings.EqualFold(realm, known) && !slices.Contains(s.Block.Realms, known) {
+				problems = append(problems, fmt.Sprintf("realm %s lets nobody in from the keytab's realm %s: case counts", realm, known))
+			}
+		}
+	}
+	return problems
 }
 
 // Seed says what a zone of the block starts with: its master file or the generated apex, and what to call that. The

@@ -27,9 +27,9 @@ func init() { plugin.Register(pluginName, setup) }
 type block struct {
 	instance caddy.Context // the configuration that the block is part of
 
-	keytabs       atomic.Pointer[krb5.Keytabs] // nil until they are open
-	keytabFailure failure                      // of the last attempt to read them again
-	warned        []string                     // what was said about the files last
+	service       atomic.Pointer[Service] // nil until its keytabs are open
+	keytabFailure failure                 // of the last attempt to read them again
+	warned        []string                // what was said about the files last
 
 	// effects are what the block's properties do to what outlives a reload. They wait until the configuration is the one
 	// in force: one that is rejected must leave no trace.
@@ -100,8 +100,11 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	if problem, mend := service.UnusableKeys(); problem != "" {
 		log.Warningf("%s. Mend: %s", problem, mend)
 	}
+	for _, problem := range service.MistypedRealms() {
+		log.Warning(problem)
+	}
 	session := b.holdSessions(numbered(c, conf.Keytabs...), service.Keytabs)
-	b.keytabs.Store(service.Keytabs)
+	b.service.Store(service)
 	b.effects = append(b.effects, func() { session.contexts.Limit(conf.Contexts) })
 	config := service.acceptor()
 	config.Replays, config.Now, config.Random = replays, machine.now, machine.random
@@ -158,10 +161,11 @@ func (b *block) warn(keytabs *krb5.Keytabs) {
 // reloadKeytabs reads the block's keytabs again if they have changed, and says what it found. It is for
 // lookAtKeytabs.
 func (b *block) reloadKeytabs() {
-	keytabs := b.keytabs.Load()
-	if keytabs == nil {
+	service := b.service.Load()
+	if service == nil {
 		return
 	}
+	keytabs := service.Keytabs
 	b.warn(keytabs)
 	changed, err := keytabs.Reload()
 	if err != nil {
@@ -172,6 +176,9 @@ func (b *block) reloadKeytabs() {
 	if changed {
 		for _, line := range describeKeys(keytabs.Keys()) {
 			log.Info("changed " + line)
+		}
+		if problem, mend := service.UnusableKeys(); problem != "" {
+			log.Warningf("%s; the keys read before serve for %s. Mend: %s", problem, krb5.DefaultKeep, mend)
 		}
 	}
 }

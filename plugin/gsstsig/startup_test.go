@@ -112,6 +112,23 @@ func TestUnusableKeys(t *testing.T) {
 	}
 }
 
+// TestMistypedRealms: a realm whose letters differ in case only from the keytab's is named, one beside it is not.
+func TestMistypedRealms(t *testing.T) {
+	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()
+	for _, test := range []struct {
+		realms []string
+		want   int
+	}{{nil, 0}, {[]string{"EXAMPLE.TEST", "example.test"}, 0}, {[]string{"OTHER.TEST"}, 0}, {[]string{"example.test"}, 1}} {
+		service, err := OpenService(&corefile.Block{Keytabs: []string{keytab}, Realms: test.realms})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problems := service.MistypedRealms(); len(problems) != test.want {
+			t.Errorf("%v: %q", test.realms, problems)
+		}
+	}
+}
+
 // TestGeneratedApex: the primary server of a generated zone has an address where it lies inside the zone.
 func TestGeneratedApex(t *testing.T) {
 	addresses := []net.IP{net.ParseIP("192.0.2.53"), net.ParseIP("2001:db8::53")}

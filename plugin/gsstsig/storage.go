@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
@@ -46,6 +48,9 @@ func (b *block) openZone(service *Service, origin, memoryKey string, addresses [
 		log.Infof("zone %s: kept over the reload, serial %d, updates %s; %s was not read into it",
 			origin, z.Snapshot().Serial(), service.Mode(origin), source)
 	} else {
+		if err := compareSeed(service, origin, false); err != nil {
+			return nil, err
+		}
 		log.Infof("zone %s: kept over the reload, serial %d, updates %s", origin, z.Snapshot().Serial(), service.Mode(origin))
 	}
 	return z, nil
@@ -96,7 +101,10 @@ func openDatabase(service *Service, origin string) (*disk.Disk, error) {
 			return opened, nil
 		}
 	}
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		err = fmt.Errorf("%w; make room on the disk: without any the database cannot be opened", err)
+	case errors.Is(err, fs.ErrPermission):
 		err = fmt.Errorf("%w; the database %s and all that is in it must belong to the user that the server runs as, who is number %d",
 			err, service.Database, os.Getuid())
 	}
@@ -118,13 +126,11 @@ func compareSeed(service *Service, origin string, planted bool) error {
 		log.Warningf("zone %s: %v; its database is the truth, so nothing is missing", origin, err)
 		return nil
 	}
-	sum := sha256.Sum256(content)
-	digest := hex.EncodeToString(sum[:])
-	mark := service.DatabaseOf(origin) + ".seed"
+	digest := digestOf(content)
 	if planted {
-		return writeMark(mark, digest)
+		return writeMark(markOf(service.Block, origin), digest)
 	}
-	before, err := os.ReadFile(mark)
+	before, err := os.ReadFile(markOf(service.Block, origin))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// The zone came from the generated apex or from load, and the file property later.
@@ -137,6 +143,28 @@ func compareSeed(service *Service, origin string, planted bool) error {
 			"empty database: coredns gsstsig load", origin, file, service.DatabaseOf(origin))
 	}
 	return nil
+}
+
+// MarkSeed notes that the zone's database is as new as its master file, as after a load: only what is written there later
+// is a change that was not taken over. It does nothing for a zone without one of both.
+func MarkSeed(b *corefile.Block, origin string) error {
+	file, ok := b.Seeds[origin]
+	if !ok || b.Database == "" {
+		return nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return writeMark(markOf(b, origin), digestOf(content))
+}
+
+// markOf is the file with the digest of the master file that a database was made from.
+func markOf(b *corefile.Block, origin string) string { return b.DatabaseOf(origin) + ".seed" }
+
+func digestOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // writeMark writes a small file whole or not at all.

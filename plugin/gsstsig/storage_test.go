@@ -77,6 +77,10 @@ func TestSeedIsReadOnce(t *testing.T) {
 	s.restart(corefile)
 	want(t, "not merged", s.lookup("late.example.test.", dns.TypeA), "")
 	want(t, "reported", len(logged.lines("has changed since the database", seed))-before, 1)
+	if err := s.reload(corefile + "# again\n"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "reported at a reload", len(logged.lines("has changed since the database", seed))-before, 2)
 	s.stop()
 
 	if err := os.Remove(seed); err != nil {
