@@ -69,7 +69,9 @@ var (
 )
 
 // parse checks all of an UPDATE message that can be checked without the zone's
-// data (RFC 2136 sections 3.1, 3.2.5 and 3.4.1). It only reads m.
+// data (RFC 2136 sections 3.1, 3.2.5 and 3.4.1). It only reads m. This is done
+// for whoever asks, before anybody knows whether he may, so that it takes no
+// more than time in proportion to what the limits let through.
 func parse(o *origin, m *dns.Msg, limits *Limits) (*request, error) {
 	if m == nil || m.Opcode != dns.OpcodeUpdate || m.Response {
 		return nil, malformed(dns.RcodeFormatError, "not an UPDATE request")
@@ -81,18 +83,11 @@ func parse(o *origin, m *dns.Msg, limits *Limits) (*request, error) {
 		return nil, &LimitError{Limit: "UpdateRecords", Max: limits.UpdateRecords}
 	}
 	p := &parser{origin: o, request: new(request)}
-	for _, rr := range m.Answer {
-		if err := p.prerequisite(rr); err != nil {
-			return nil, err
-		}
+	if err := p.section(m.Answer, p.prerequisite, limits); err != nil {
+		return nil, err
 	}
-	for _, rr := range m.Ns {
-		if err := p.instruction(rr); err != nil {
-			return nil, err
-		}
-	}
-	if p.octets > limits.UpdateOctets {
-		return nil, &LimitError{Limit: "UpdateOctets", Max: limits.UpdateOctets}
+	if err := p.section(m.Ns, p.instruction, limits); err != nil {
+		return nil, err
 	}
 	return p.request, nil
 }
@@ -123,10 +118,36 @@ func parseZone(o *origin, question []dns.Question) error {
 	return nil
 }
 
+// maxFew is how many of a request's RRsets are searched in a row before an
+// index is made.
+const maxFew = 8
+
 type parser struct {
 	origin  *origin
 	request *request
 	octets  int
+	// index finds the request's values, once there are more than maxFew.
+	index map[setKey]int
+}
+
+// A setKey says which RRset of the zone is meant.
+type setKey struct {
+	key    string
+	rrtype uint16
+}
+
+// section takes the records of a section. It looks at none beyond the one that
+// exceeds the limit of octets.
+func (p *parser) section(rrs []dns.RR, take func(dns.RR) error, limits *Limits) error {
+	for _, rr := range rrs {
+		if err := take(rr); err != nil {
+			return err
+		}
+		if p.octets > limits.UpdateOctets {
+			return &LimitError{Limit: "UpdateOctets", Max: limits.UpdateOctets}
+		}
+	}
+	return nil
 }
 
 // key returns the key of a record's owner, which must be in the zone.
@@ -226,14 +247,35 @@ func (p *parser) prerequisite(rr dns.RR) error {
 
 // require adds a record to the RRset that must be there as a whole.
 func (p *parser) require(key string, rrtype uint16, data []byte) {
-	for i := range p.request.values {
-		v := &p.request.values[i]
-		if v.key == key && v.rrtype == rrtype {
-			v.data = append(v.data, data)
-			return
-		}
+	if at, ok := p.required(key, rrtype); ok {
+		v := &p.request.values[at]
+		v.data = append(v.data, data)
+		return
 	}
 	p.request.values = append(p.request.values, requiredSet{key: key, rrtype: rrtype, data: [][]byte{data}})
+	switch n := len(p.request.values); {
+	case p.index != nil:
+		p.index[setKey{key, rrtype}] = n - 1
+	case n > maxFew:
+		p.index = make(map[setKey]int, 2*maxFew)
+		for at, v := range p.request.values {
+			p.index[setKey{v.key, v.rrtype}] = at
+		}
+	}
+}
+
+// required returns where in the request's values an RRset is.
+func (p *parser) required(key string, rrtype uint16) (at int, ok bool) {
+	if p.index != nil {
+		at, ok = p.index[setKey{key, rrtype}]
+		return at, ok
+	}
+	for at, v := range p.request.values {
+		if v.key == key && v.rrtype == rrtype {
+			return at, true
+		}
+	}
+	return 0, false
 }
 
 // instruction takes a record of the update section (section 3.4.1).

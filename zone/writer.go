@@ -33,12 +33,13 @@ const (
 // Apply does one dynamic update (RFC 2136 section 3), waiting its turn behind
 // those already queued, and returns when the update is durable or has failed.
 //
-// Errors of form are found first (FORMERR, NOTAUTH, NOTZONE), then Authorize
-// is asked (REFUSED), then the prerequisites are compared (NXDOMAIN, YXDOMAIN,
-// NXRRSET, YXRRSET). A limit exceeded is REFUSED, a full queue too. If the
-// store cannot commit, the answer is SERVFAIL and the zone is as before. If ctx
-// ends before the writer has taken the update it is not applied and the answer
-// is SERVFAIL; after that ctx has no effect.
+// Errors of form are found first (FORMERR, NOTAUTH, NOTZONE), as far as the
+// limits of an update reach, then Authorize is asked (REFUSED), then the
+// prerequisites are compared (NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET). A limit
+// exceeded is REFUSED, a full queue too. If the store cannot commit, the answer
+// is SERVFAIL and the zone is as before. If ctx ends before the writer has taken
+// the update it is not applied and the answer is SERVFAIL; after that ctx has no
+// effect.
 func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	request, err := parse(z.origin, u.Message, &z.settings.Load().limits)
 	if err != nil {

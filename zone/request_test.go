@@ -1,0 +1,136 @@
+package zone
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// requiring is an UPDATE of as many value-dependent prerequisites, each of an
+// RRset of its own.
+func requiring(t testing.TB, sets int) *dns.Msg {
+	var script strings.Builder
+	for i := range sets {
+		fmt.Fprintf(&script, "P h%d.example.test. 0 IN A 192.0.2.1\n", i)
+	}
+	return message(t, script.String())
+}
+
+// Whoever asks, and before anybody knows who it is, prerequisites cost no more
+// than time in proportion to them: beyond a few RRsets none is searched for.
+func TestManyPrerequisitesAreIndexed(t *testing.T) {
+	o, err := newOrigin("example.test.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &parser{origin: o, request: new(request)}
+	for i, rr := range requiring(t, 100).Answer {
+		if err := p.prerequisite(rr); err != nil {
+			t.Fatal(err)
+		}
+		if n := i + 1; n > maxFew && len(p.index) != n {
+			t.Fatalf("%d RRsets, %d in the index", n, len(p.index))
+		}
+	}
+}
+
+// The records of an RRset belong together wherever they are in the message and
+// however many other RRsets there are.
+func TestPrerequisitesOfOneRRsetAreGathered(t *testing.T) {
+	for _, sets := range []int{1, maxFew, maxFew + 1, 3 * maxFew} {
+		var text, all, some strings.Builder
+		text.WriteString(testApex)
+		for record := range 3 {
+			for i := range sets {
+				line := fmt.Sprintf("h%d.example.test. 0 IN A 192.0.2.%d\n", i, record)
+				text.WriteString(line)
+				all.WriteString("P " + line)
+				if record < 2 || i < sets-1 {
+					some.WriteString("P " + line)
+				}
+			}
+		}
+		z := openText(t, text.String(), nil)
+		if r := apply(t, z, all.String()); r.Rcode != dns.RcodeSuccess {
+			t.Errorf("%d RRsets: %+v", sets, r)
+		}
+		if r := apply(t, z, some.String()); r.Rcode != dns.RcodeNXRrset {
+			t.Errorf("%d RRsets, the last without one of its records: %+v", sets, r)
+		}
+	}
+}
+
+// Nothing is looked at beyond what the limits let through: a record that would
+// be FORMERR is not found there, but is before it.
+func TestParsingEndsAtTheLimits(t *testing.T) {
+	limits := Limits{UpdateOctets: 1_000}.withDefaults()
+	o, err := newOrigin("example.test.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, section := range []string{"prerequisites", "updates"} {
+		records := requiring(t, 100).Answer
+		exceeds := 0
+		for octets := 0; octets <= limits.UpdateOctets; exceeds++ {
+			octets += dns.Len(records[exceeds])
+		}
+		parse := func(bad int) error {
+			m := new(dns.Msg)
+			m.SetUpdate("example.test.")
+			records := slices.Clone(records)
+			records[bad] = nil
+			if section == "updates" {
+				m.Ns = records
+			} else {
+				m.Answer = records
+			}
+			_, err := parse(o, m, &limits)
+			return err
+		}
+		var form *formError
+		var limit *LimitError
+		if err := parse(exceeds - 1); !errors.As(err, &form) || form.rcode != dns.RcodeFormatError {
+			t.Errorf("%s: a bad record within the limit: %v", section, err)
+		}
+		if err := parse(exceeds); !errors.As(err, &limit) || limit.Limit != "UpdateOctets" {
+			t.Errorf("%s: a bad record beyond the limit: %v", section, err)
+		}
+	}
+	limits.UpdateRecords = 5
+	m := requiring(t, 6)
+	m.Answer[0] = nil
+	var limit *LimitError
+	if _, err := parse(o, m, &limits); !errors.As(err, &limit) || limit.Limit != "UpdateRecords" {
+		t.Errorf("too many records: %v", err)
+	}
+	m.Question[0].Name = "example.net."
+	var form *formError
+	if _, err := parse(o, m, &limits); !errors.As(err, &form) || form.rcode != dns.RcodeNotAuth {
+		t.Errorf("too many records for another zone: %v", err)
+	}
+}
+
+// BenchmarkParsePrerequisites is to take as long for a record, however many
+// there are.
+func BenchmarkParsePrerequisites(b *testing.B) {
+	o, err := newOrigin("example.test.")
+	if err != nil {
+		b.Fatal(err)
+	}
+	limits := Limits{UpdateOctets: 1 << 20}.withDefaults()
+	for _, sets := range []int{20, 200, 2_000} {
+		m := requiring(b, sets)
+		b.Run(fmt.Sprint(sets), func(b *testing.B) {
+			for b.Loop() {
+				if _, err := parse(o, m, &limits); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(sets), "ns/record")
+		})
+	}
+}
