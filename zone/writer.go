@@ -34,8 +34,8 @@ const (
 // those already queued, and returns when the update is durable or has failed.
 //
 // Errors of form are found first (FORMERR, NOTAUTH, NOTZONE), as far as the
-// limits of an update reach, then Authorize is asked (REFUSED), then the
-// prerequisites are compared (NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET). A limit
+// limits of an update reach, then Refusal counts or Authorize is asked
+// (REFUSED), then the prerequisites are compared (NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET). A limit
 // exceeded is REFUSED, a full queue too. If the store cannot commit, the answer
 // is SERVFAIL and the zone is as before. If ctx ends before the writer has taken
 // the update it is not applied and the answer is SERVFAIL; after that ctx has no
@@ -44,6 +44,9 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	request, err := parse(z.origin, u.Message, &z.settings.Load().limits)
 	if err != nil {
 		return z.failure(err)
+	}
+	if u.Refusal != nil {
+		return failed(z.Snapshot(), *u.Refusal, notPermitted(*u.Refusal))
 	}
 	if err := ctx.Err(); err != nil {
 		return z.failure(fmt.Errorf("zone: update not begun: %w", err))
@@ -272,8 +275,13 @@ func authorize(s *Snapshot, u *Update) (d Decision, err error) {
 		return d, nil
 	}
 	d.Own = nil
+	return d, notPermitted(d)
+}
+
+// notPermitted is the error of a decision that refuses.
+func notPermitted(d Decision) error {
 	if d.Reason == "" {
-		return d, errNotPermitted
+		return errNotPermitted
 	}
-	return d, fmt.Errorf("%w: %s", errNotPermitted, d.Reason)
+	return fmt.Errorf("%w: %s", errNotPermitted, d.Reason)
 }

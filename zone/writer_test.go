@@ -492,6 +492,47 @@ func TestQueueIsBounded(t *testing.T) {
 	waits.Wait()
 }
 
+// An update whose refusal is known beforehand takes no place in the queue and
+// waits for nothing, so that those which can only be refused do not crowd out
+// others.
+func TestKnownRefusalDoesNotWait(t *testing.T) {
+	z, f := faulty(t, func(c *Config) { c.Limits.Queue = 1 })
+	release := held(t, z, f)
+	refuse := func(script string) Result {
+		return z.Apply(t.Context(), &Update{
+			Message: message(t, script),
+			Authorize: func(*Snapshot, *Update) Decision {
+				t.Error("the rules were asked")
+				return Decision{Allow: true}
+			},
+			Refusal: &Decision{Rule: "none", Reason: "not signed"},
+		})
+	}
+	for range 3 {
+		// What is in the zone does not show, form goes before all.
+		for script, rcode := range map[string]int{
+			"U a.example.test. 5 IN A 192.0.2.1":                         dns.RcodeRefused,
+			"P nope.example.test. 0 ANY ANY":                             dns.RcodeRefused,
+			"P ns1.example.test. 0 ANY ANY\nU a.example.test. 0 ANY ANY": dns.RcodeRefused,
+			"U a.example.test. 5 ANY A":                                  dns.RcodeFormatError,
+			"P a.example.net. 0 ANY ANY":                                 dns.RcodeNotZone,
+			"Z example.net. IN SOA":                                      dns.RcodeNotAuth,
+		} {
+			r := refuse(script)
+			if r.Rcode != rcode || r.Err == nil || r.Changed || r.Before != 10 || r.After != 10 {
+				t.Errorf("%q: %+v", script, r)
+			}
+			if rcode == dns.RcodeRefused && (r.Decision.Rule != "none" || r.Decision.Reason != "not signed") {
+				t.Errorf("%q: decision %+v", script, r.Decision)
+			}
+		}
+	}
+	if n := len(z.queue); n != 0 {
+		t.Errorf("%d updates are queued", n)
+	}
+	release()
+}
+
 func TestContextEndsBeforeTheWriterIsThere(t *testing.T) {
 	z, f := faulty(t, nil)
 	ended, cancel := context.WithCancel(t.Context())

@@ -77,6 +77,10 @@ type Update struct {
 	// not block and must not call Apply. The Snapshot is valid only during the
 	// call. nil allows every update.
 	Authorize func(*Snapshot, *Update) Decision
+	// Refusal, unless nil, is what Authorize would say whatever the state.
+	// Authorize is then not asked, and the update takes no place among those
+	// that wait: once its form is found right it is refused.
+	Refusal *Decision
 }
 
 // A Decision is what Authorize says.
@@ -116,7 +120,7 @@ type Result struct {
 	Before, After uint32
 	// Changed says whether records changed. Ownership alone does not count.
 	Changed bool
-	// Decision is what Authorize returned, if it was asked.
+	// Decision is what Authorize returned, if it was asked, or Refusal.
 	Decision Decision
 	// Err says why Rcode is not NOERROR, for the log: a *LimitError when a
 	// limit was exceeded, ErrClosed, the context's or the store's error.

@@ -197,7 +197,7 @@ func decide(service *gsstsig.Service, origin string, id policy.Identity, update 
 	m := new(dns.Msg)
 	m.SetUpdate(origin)
 	m.Ns = update
-	result := z.Apply(context.Background(), &zone.Update{Message: m, Authorize: rules.Authorizer(id)})
+	result := z.Apply(context.Background(), rules.Update(id, m))
 	if result.Decision.Rule == "" && result.Decision.Reason == "" && result.Err != nil {
 		return zone.Decision{}, result.Err // not for the policy: a malformed update
 	}

@@ -250,7 +250,8 @@ func want[T comparable](t *testing.T, what string, got, want T) {
 
 func TestUpdates(t *testing.T) {
 	taken := []string{"update zone=example.test.", `identity="host/client1.example.test@EXAMPLE.TEST"`, "rcode=NOERROR", "serial=1->2"}
-	refused := []string{"update zone=example.test.", `identity="anonymous"`, "rcode=REFUSED"}
+	refused := []string{"update zone=example.test.", `identity="anonymous"`, "rcode=REFUSED", "serial=2->2",
+		`rule="updates secure" reason="the update is not signed"`}
 	takenBefore, refusedBefore := len(logged.lines(taken...)), len(logged.lines(refused...))
 	s := start(t, smallCorefile)
 	host := s.context("host/client1.example.test")

@@ -25,7 +25,7 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	}
 
 	// Authorize and change: the zone asks the policy about the very state that it is going to change, then changes it.
-	result := z.Apply(ctx, &zone.Update{Message: r, Authorize: h.policies[z.Origin()].Authorizer(id)})
+	result := z.Apply(ctx, h.policies[z.Origin()].Update(id, r))
 
 	if result.Changed && h.notifier != nil {
 		h.notifier.changed(z.Origin())

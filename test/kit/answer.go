@@ -10,7 +10,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
-	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
@@ -76,7 +75,7 @@ func (s *server) respond(ctx context.Context, wire []byte, from netip.AddrPort, 
 	case request.Opcode == dns.OpcodeUpdate && fault.kind == refused:
 		response.SetRcode(request, dns.RcodeRefused)
 	case request.Opcode == dns.OpcodeUpdate:
-		done := s.zone.Apply(ctx, &zone.Update{Message: request, Authorize: s.policy.Authorizer(identity(transaction, from, stream))})
+		done := s.zone.Apply(ctx, s.policy.Update(identity(transaction, from, stream), request))
 		response.SetRcode(request, done.Rcode)
 	case request.Opcode != dns.OpcodeQuery:
 		response.SetRcode(request, dns.RcodeNotImplemented)

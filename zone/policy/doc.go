@@ -8,7 +8,8 @@
 // update as a whole: one record that may not change refuses all of them.
 //
 // First the Mode decides, as in Active Directory: none, secure (signed updates
-// only), nonsecure-and-secure. Then the rules, in the words and the meaning of
+// only), nonsecure-and-secure. What it alone refuses, Update has refused
+// without a wait for the zone's state. Then the rules, in the words and the meaning of
 // BIND's update-policy, in their order: the first rule whose identity, name
 // and type fit a record grants or denies its change, and no rule is a refusal.
 // The deletion of everything at a name asks for each type that is there.
@@ -72,7 +73,8 @@
 //
 // What lives where: mode.go, identity.go (senders and owners), pattern.go (who
 // a rule means), rule.go (what a rule covers), parse.go (its text), name.go and
-// address.go (domain names), policy.go (New, Authorizer), trial.go (one update
+// address.go (domain names), policy.go (New, Update,
+// Authorizer), trial.go (one update
 // before the rules), owner.go (the rule owner), effect.go (what an update
 // would change).
 package policy

@@ -135,6 +135,25 @@ func (p *Policy) Rules() []string {
 	return labels
 }
 
+// Update makes what the zone takes of a message and who sent it. What the mode
+// alone refuses is refused at once: such updates, which anybody can send, do
+// not wait with those that may be permitted, and take no places from them.
+func (p *Policy) Update(id Identity, m *dns.Msg) *zone.Update {
+	return &zone.Update{Message: m, Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind)}
+}
+
+// refusal is the decision on updates that no rule can permit in this mode, or
+// nil.
+func (p *Policy) refusal(kind Kind) *zone.Decision {
+	switch {
+	case p.mode == None:
+		return &zone.Decision{Rule: "updates none", Reason: "the zone takes no updates"}
+	case p.mode == Secure && kind == Anonymous:
+		return &zone.Decision{Rule: "updates secure", Reason: "the update is not signed"}
+	}
+	return nil
+}
+
 // Authorizer returns the function that decides on updates from id, for
 // zone.Update. It may be kept for as long as the identity is the sender's,
 // and called from any goroutine.
@@ -151,11 +170,8 @@ func (p *Policy) Authorizer(id Identity) func(*zone.Snapshot, *zone.Update) zone
 // authorize decides on an update section as a whole: every record must be
 // granted (RFC 2136 section 3.3).
 func (p *Policy) authorize(s *subject, snapshot *zone.Snapshot, updates []dns.RR) zone.Decision {
-	switch {
-	case p.mode == None:
-		return zone.Decision{Rule: "updates none", Reason: "the zone takes no updates"}
-	case p.mode == Secure && s.Kind == Anonymous:
-		return zone.Decision{Rule: "updates secure", Reason: "the update is not signed"}
+	if d := p.refusal(s.Kind); d != nil {
+		return *d
 	}
 	t := trials.Get().(*trial)
 	t.policy, t.subject, t.zone, t.updates = p, s, snapshot, updates

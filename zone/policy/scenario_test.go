@@ -164,7 +164,7 @@ func (s *scenario) update(line string) error {
 	if err := m.Unpack(wire); err != nil {
 		return err
 	}
-	r := s.zone.Apply(context.Background(), &zone.Update{Message: m, Authorize: s.policy.Authorizer(c.Identity())})
+	r := s.zone.Apply(context.Background(), s.policy.Update(c.Identity(), m))
 	want, note, _ := strings.Cut(want, ` "`)
 	note = strings.TrimSuffix(note, `"`)
 	rcode, same, _ := strings.Cut(want, " ")
