@@ -29,7 +29,8 @@
 //     nobody gets in between.
 //   - The machine whose own name it is, in the sense of krb5-self and ms-self,
 //     may take it back from whoever came first. Active Directory would lock it
-//     out.
+//     out. What another realm's principal or the administrator has in the
+//     domain of a realm is for the machines of that realm only.
 //   - What a proxy makes for others, such as a DHCP server in the group
 //     DnsUpdateProxy, is open to whoever signs, and belongs to the first of
 //     them that is no proxy.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -104,10 +105,12 @@ type subject struct {
 	local   string // the components without escapes, joined by '/'
 	reverse string // name of the client's address below in-addr.arpa or ip6.arpa
 	sixto4  string // name of the client's 6to4 prefix below ip6.arpa
+
+	realms []string // those let in, as far as the policy knows them
 }
 
-func newSubject(id Identity) *subject {
-	s := &subject{Identity: id, owner: id.Owner()}
+func newSubject(id Identity, realms []string) *subject {
+	s := &subject{Identity: id, owner: id.Owner(), realms: realms}
 	switch id.Kind {
 	case Kerberos:
 		s.host, s.machine = machineNames(id.Components, id.Realm)
@@ -141,14 +144,24 @@ func machineNames(components []string, realm string) (host, machine string) {
 	return host, machine
 }
 
-// splitOwner takes a recorded owner apart far enough to recognize a machine.
-// Escapes never occur in a machine's name.
+// splitOwner takes a recorded owner apart far enough to recognize a machine,
+// and the realm of any principal. Escapes stay: no machine's name has any.
 func splitOwner(owner string) (components []string, realm string) {
 	at := realmAt(owner)
-	if at < 0 || strings.HasPrefix(owner, keyOwner) || strings.IndexByte(owner, '\\') >= 0 {
-		return nil, ""
+	if at < 0 {
+		return nil, "" // an HMAC key, a proxy, or nobody
 	}
 	return strings.Split(owner[:at], "/"), owner[at+1:]
+}
+
+// held says how many octets of a canonical name are the domain of a realm: 0
+// when the name is neither that domain nor below it.
+func held(realm, name string) int {
+	start := len(name) - 1 - len(realm)
+	if start < 0 || start > 0 && name[start-1] != '.' || !equalFold(name[start:len(name)-1], realm) {
+		return 0
+	}
+	return len(realm)
 }
 
 // claim says how good a machine's claim to a name is: 0 when it is not the
@@ -159,23 +172,30 @@ func claim(host, machine, realm, name string) int {
 	if name == "" || host != name && machine != name {
 		return 0
 	}
-	domain := len(name) - 1 - len(realm)
-	if domain > 0 && name[domain-1] == '.' && equalFold(name[domain:len(name)-1], realm) {
-		return 1 + len(realm)
-	}
-	return 1
+	return 1 + held(realm, name)
 }
 
-// mayTakeBack reports whether s, by its own name, goes before owner at name.
-// Two principals of the same machine and realm (host/a.example.test and A$)
-// pass a name between them freely.
+// mayTakeBack reports whether s, by its own name, goes before owner at name;
+// an empty owner is the administrator. Principals of one realm vouch for each
+// other: two of the same machine (host/a.example.test and A$) pass a name
+// between them freely. What is not its own realm's a machine takes only where
+// no other realm, of those let in or the owner's, holds more of the name: who
+// can make principals up in one realm is not to reach into the domain of
+// another. In a domain that is no realm's the name alone counts.
 func (s *subject) mayTakeBack(name, owner string) bool {
 	mine := claim(s.host, s.machine, s.Realm, name)
 	if mine == 0 {
 		return false
 	}
 	components, realm := splitOwner(owner)
+	if realm != "" && realm == s.Realm {
+		return true
+	}
 	host, machine := machineNames(components, realm)
-	theirs := claim(host, machine, realm, name)
-	return mine > theirs || mine == theirs && s.Realm == realm
+	if mine <= claim(host, machine, realm, name) {
+		return false
+	}
+	own := held(s.Realm, name)
+	return held(realm, name) <= own &&
+		!slices.ContainsFunc(s.realms, func(other string) bool { return held(other, name) > own })
 }

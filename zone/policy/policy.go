@@ -22,7 +22,9 @@ type Config struct {
 	// the default holds: grant REALM owner . for each of Realms.
 	Rules []Rule
 	// Realms are the client realms of the default rule, compared exactly;
-	// empty means every realm that the acceptor lets in.
+	// empty means every realm that the acceptor lets in. Whatever the rules,
+	// no machine takes a name in the domain of one of these realms by a
+	// principal of another realm.
 	Realms []string
 	// Protected are names that the rule owner never gives away besides those
 	// that it knows by itself: the names of the server's own addresses.
@@ -48,6 +50,7 @@ const DefaultTombstoneLifetime = 7 * 24 * time.Hour
 type Policy struct {
 	mode      Mode
 	rules     []rule
+	realms    []string
 	protected map[string]struct{}
 	proxies   []pattern
 	lifetime  time.Duration
@@ -65,6 +68,7 @@ type rule struct {
 func New(config Config) (*Policy, error) {
 	p := &Policy{
 		mode:      config.Mode,
+		realms:    slices.Clone(config.Realms),
 		protected: make(map[string]struct{}, len(config.Protected)),
 		lifetime:  config.TombstoneLifetime,
 		now:       config.Now,
@@ -158,7 +162,7 @@ func (p *Policy) refusal(kind Kind) *zone.Decision {
 // zone.Update. It may be kept for as long as the identity is the sender's,
 // and called from any goroutine.
 func (p *Policy) Authorizer(id Identity) func(*zone.Snapshot, *zone.Update) zone.Decision {
-	s := newSubject(id)
+	s := newSubject(id, p.realms)
 	if slices.ContainsFunc(p.proxies, func(proxy pattern) bool { return proxy.matches(s, false) }) {
 		s.owner = proxyOwner
 	}
