@@ -109,19 +109,9 @@ func (r *request) evaluate(s *Snapshot, limits *Limits) (*effect, error) {
 	if len(e.nodes) == 0 {
 		return e, nil
 	}
-	slices.SortFunc(e.nodes, func(a, b nodeEffect) int { return compareKeys(a.key, b.key) })
+	slices.SortFunc(e.nodes, func(a, b nodeEffect) int { return strings.Compare(a.key, b.key) })
 	e.advance(s)
 	return e, limits.check(s, e)
-}
-
-func compareKeys(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func sameRecords(a, b *node) bool {
@@ -136,7 +126,7 @@ func (d *draft) do(in *instruction) {
 	apex := in.key == ""
 	switch in.action {
 	case addRecord:
-		d.doAdd(in, apex)
+		d.doAdd(in)
 	case deleteName:
 		d.sets = slices.DeleteFunc(d.sets, func(s draftSet) bool { return !apex || !atApex(s.rrtype) })
 	case deleteSet:
@@ -158,13 +148,14 @@ func (d *draft) do(in *instruction) {
 func atApex(rrtype uint16) bool { return rrtype == dns.TypeSOA || rrtype == dns.TypeNS }
 
 // doAdd follows section 3.4.2.2.
-func (d *draft) doAdd(in *instruction, apex bool) {
+func (d *draft) doAdd(in *instruction) {
 	if d.conflictsWith(in.rrtype) || misplaced(in.rrtype, in.key) {
 		return
 	}
 	if in.rrtype == dns.TypeSOA {
+		// Only the apex has one.
 		soa := d.set(dns.TypeSOA)
-		if !apex || soa == nil || !serialAfter(soaSerial(in.data), soaSerial(soa.data[0])) {
+		if soa == nil || !serialAfter(soaSerial(in.data), soaSerial(soa.data[0])) {
 			return
 		}
 	}
@@ -292,7 +283,7 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 			settle(key)
 		}
 	}
-	slices.SortFunc(e.owners, func(a, b ownerEffect) int { return compareKeys(a.key, b.key) })
+	slices.SortFunc(e.owners, func(a, b ownerEffect) int { return strings.Compare(a.key, b.key) })
 }
 
 // expireSteps bounds the tombstones that one update clears away, beyond those

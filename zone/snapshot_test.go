@@ -117,7 +117,7 @@ func TestSnapshotReads(t *testing.T) {
 	if !slices.IsSortedFunc(all[1:], func(a, b dns.RR) int {
 		ka, _ := s.origin.key(a.Header().Name)
 		kb, _ := s.origin.key(b.Header().Name)
-		return compareKeys(ka, kb)
+		return strings.Compare(ka, kb)
 	}) {
 		t.Error("not in canonical order")
 	}

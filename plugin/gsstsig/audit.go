@@ -78,7 +78,7 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	line = append(line, " client="...)
 	line = client.AppendTo(line)
 	line = appendField(line, "transport", transportName(id.TCP))
-	line = appendQuoted(line, "identity", identityName(id))
+	line = appendQuoted(line, "identity", id.String())
 	line = appendField(line, "rcode", rcode)
 	line = append(line, " serial="...)
 	line = strconv.AppendUint(line, uint64(result.Before), 10)
@@ -199,18 +199,6 @@ func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) stri
 		line += fmt.Sprintf(" advice=%q", advice)
 	}
 	return line
-}
-
-// identityName is how the log calls who sent an update.
-func identityName(id policy.Identity) string {
-	switch id.Kind {
-	case policy.Anonymous:
-		return "anonymous"
-	case policy.Static:
-		return "key " + id.Name
-	default:
-		return id.Name
-	}
 }
 
 // describe lists an update's records by sign, name and type, never by data: + adds, - deletes.

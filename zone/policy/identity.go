@@ -81,8 +81,8 @@ func sameOwner(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	at := realmAt(a)
-	return at >= 0 && at == realmAt(b) && a[at:] == b[at:] && equalFold(a[:at], b[:at])
+	at := realmAt(a) // and of b, if what follows is the same
+	return at >= 0 && a[at:] == b[at:] && equalFold(a[:at], b[:at])
 }
 
 // realmAt returns the index of the '@' before the realm of an unparsed

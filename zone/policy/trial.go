@@ -351,7 +351,7 @@ func (t *trial) learn(n *nameState) {
 		n.deleted = true
 	}
 	n.owner = o.Principal
-	n.mine = t.subject.owner != "" && sameOwner(n.owner, t.subject.owner)
+	n.mine = sameOwner(n.owner, t.subject.owner)
 }
 
 // work works out what the update does to the name, once.
