@@ -61,6 +61,9 @@ func (v *Verifier) Glance(wire []byte, g *Glance) {
 func (v *Verifier) holds(sig *tsigRecord) bool {
 	name, algorithm := sig.name.bytes(), sig.algorithm.bytes()
 	if string(algorithm) == wireGSS || string(algorithm) == wireGSSMicrosoft {
+		if v.reserved.has(name) {
+			return false
+		}
 		for _, server := range v.servers {
 			if server.contexts.holds(name, algorithm) {
 				return true

@@ -28,6 +28,25 @@ type Identity struct {
 // does not parse is no key: what it signs is BADKEY.
 type StaticKeys map[string]string
 
+// nameSet holds the names of static keys, on the wire, those without a usable
+// secret included: others may go by the name.
+type nameSet map[string]struct{}
+
+func newNameSet(keys StaticKeys) nameSet {
+	set := make(nameSet, len(keys))
+	for text := range keys {
+		if name, ok := nameFromText(text); ok {
+			set[name] = struct{}{}
+		}
+	}
+	return set
+}
+
+func (s nameSet) has(name []byte) bool {
+	_, ok := s[string(name)]
+	return ok
+}
+
 // macKey makes and checks MACs. It is safe for concurrent use.
 type macKey interface {
 	sign(message []byte) ([]byte, error)

@@ -113,7 +113,12 @@ func (q *tkeyQuery) token() ([]byte, bool) {
 // signed: then the query's key signs, as for every signed request, and the
 // client has to be content with the mechanism's own proof. BIND does the same.
 func (s *Server) Negotiate(request *dns.Msg, client netip.AddrPort, signer *Transaction) (response *dns.Msg, sign *Transaction) {
-	n := &negotiation{server: s, now: s.now(), signer: signer, event: Event{Client: client}}
+	return s.answer(request, &negotiation{signer: signer, event: Event{Client: client}})
+}
+
+// answer is Negotiate, with what there is to know of the query in n.
+func (s *Server) answer(request *dns.Msg, n *negotiation) (response *dns.Msg, sign *Transaction) {
+	n.server, n.now, n.sign = s, s.now(), n.signer
 	n.response = new(dns.Msg)
 	if request != nil {
 		n.response.SetReply(request)
@@ -124,14 +129,13 @@ func (s *Server) Negotiate(request *dns.Msg, client netip.AddrPort, signer *Tran
 		n.response.Response = true
 	}
 	n.response.Compress = true
-	n.sign = signer
 
 	func() {
 		// Tokens are parsed and decrypted in here. A fault must cost this query
 		// and nothing else.
 		defer func() {
 			if r := recover(); r != nil {
-				n.sign = signer
+				n.sign = n.signer
 				n.event.Reason = "internal error: " + faultText(r)
 				n.fail(dns.RcodeBadKey, ResultBadKey)
 			}
@@ -147,6 +151,7 @@ type negotiation struct {
 	server   *Server
 	now      time.Time
 	signer   *Transaction
+	reserved nameSet // names that no context gets
 	query    *tkeyQuery
 	answer   *dns.TKEY // in the response, once there is one
 	response *dns.Msg
@@ -204,6 +209,10 @@ func (n *negotiation) negotiate(algorithm string) {
 		}
 		n.event.KeyName = nameText([]byte(name))
 		n.answer.Hdr.Name = n.event.KeyName
+	}
+	if n.reserved.has([]byte(name)) {
+		n.refuse(dns.RcodeBadName, ResultBadName, "a static key has this key name", "the client should invent a new name for each negotiation")
+		return
 	}
 	if s.contexts.taken(name) {
 		n.nameTaken()

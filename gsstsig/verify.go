@@ -187,15 +187,18 @@ func (e *VerifyError) appendReply(wire []byte, rcode byte) []byte {
 
 // Verifier checks the signatures of requests. It is safe for concurrent use.
 type Verifier struct {
-	static  map[string]*staticKey
-	servers []*Server
-	now     func() time.Time
+	static   map[string]*staticKey
+	reserved nameSet // of static keys
+	servers  []*Server
+	now      func() time.Time
 }
 
 // NewVerifier returns a verifier for static keys and the contexts of servers,
-// which are asked in this order. Both may be empty.
+// which are asked in this order. Both may be empty. A context that has the name
+// of a static key is no key, as one of before a reload may: whoever goes by the
+// name alone would take its holder for that of the static key.
 func NewVerifier(static StaticKeys, servers ...*Server) *Verifier {
-	v := &Verifier{static: newStaticKeys(static), servers: servers, now: time.Now}
+	v := &Verifier{static: newStaticKeys(static), reserved: newNameSet(static), servers: servers, now: time.Now}
 	if len(servers) > 0 {
 		v.now = servers[0].now
 	}
@@ -311,6 +314,9 @@ func (v *Verifier) authenticate(wire []byte, sig *tsigRecord, buf *[]byte) (*Tra
 func (v *Verifier) authenticateGSS(wire []byte, sig *tsigRecord, buf *[]byte) (*Transaction, *VerifyError) {
 	cause := error(errNoKey)
 	kind := BadKey
+	if v.reserved.has(sig.name.bytes()) {
+		return nil, v.refuse(kind, wire, sig, nil, time.Time{}, errReserved)
+	}
 	for _, server := range v.servers {
 		c := server.contexts.lookup(sig.name.bytes())
 		// The table may have contexts from before the configuration changed.
@@ -338,6 +344,7 @@ func (v *Verifier) authenticateGSS(wire []byte, sig *tsigRecord, buf *[]byte) (*
 var (
 	errNoKey     = fmt.Errorf("no such key; it may have expired or been deleted")
 	errAlgorithm = fmt.Errorf("the key was negotiated for another algorithm")
+	errReserved  = fmt.Errorf("a static key has this name, which is no name for a negotiated one")
 )
 
 func (v *Verifier) refuse(kind VerifyErrorKind, wire []byte, sig *tsigRecord, t *Transaction, now time.Time, cause error) *VerifyError {

@@ -54,7 +54,7 @@ func (s *server) admit(w *responseWriter, wire []byte) (as class) {
 			return discarded
 		}
 		return established
-	case w.opcode == dns.OpcodeQuery && glance.QuestionType == dns.TypeTKEY && len(s.negotiators) > 0:
+	case w.opcode == dns.OpcodeQuery && glance.QuestionType == dns.TypeTKEY && s.negotiator != nil:
 		if !s.guard.overdrawn(w.source, w.stream) {
 			return ordinary
 		}

@@ -18,6 +18,7 @@
 //	       ├─ TKEY      gsstsig.Server.Negotiate answers (RFC 3645 section 4)
 //	       └─ the rest  (*dnsserver.Server).ServeDNS: CoreDNS's routing and plugins, with the verified Transaction in the
 //	                    context (TransactionFrom)
+//	            ├─ judge            tells the plugins of the chosen block whether the key that signed is one there
 //	            └─ responseWriter   signs whatever answers a signed request, last (RFC 8945 section 5.3)
 //
 // Octets, Transaction and reply stay together in one value all the way; nothing downstream needs to look a key up

@@ -52,7 +52,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	// The signatures of the corpus were made at this time.
 	negotiator, _ := kerberosServer(f, "ns1.example.org", func() time.Time { return time.Unix(1767225600, 0) })
-	s := &server{Server: stock, debug: true, observer: nobody{}, guard: newGuard(patient), negotiators: []*gsstsig.Server{negotiator},
+	s := &server{Server: stock, debug: true, observer: nobody{}, guard: newGuard(patient), negotiator: gsstsig.NewNegotiator(nil, negotiator),
 		verifier: gsstsig.NewVerifier(gsstsig.StaticKeys(stock.TsigSecret), negotiator)}
 
 	f.Fuzz(func(t *testing.T, wire []byte, stream bool) {

@@ -39,7 +39,7 @@ func (s *server) serve(w *responseWriter, wire []byte, as class, done func()) (o
 		}
 		defer s.guard.suspects.leave()
 	}
-	if request.Opcode == dns.OpcodeQuery && request.Question[0].Qtype == dns.TypeTKEY && len(s.negotiators) > 0 {
+	if request.Opcode == dns.OpcodeQuery && request.Question[0].Qtype == dns.TypeTKEY && s.negotiator != nil {
 		s.negotiate(w, request)
 		return true
 	}
@@ -227,14 +227,7 @@ func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
 		return
 	}
 
-	negotiator := s.negotiators[0]
-	for _, n := range s.negotiators {
-		if n.Claims(request) {
-			negotiator = n
-			break
-		}
-	}
-	response, signer := negotiator.Negotiate(request, w.client(), w.transaction)
+	response, signer := s.negotiator.Negotiate(request, w.client(), w.transaction)
 	if signer != nil {
 		w.transaction = signer
 	}

@@ -101,6 +101,55 @@ func (p provider) Verify(message []byte, t *dns.TSIG) error {
 	return p.context.VerifyMIC(message, mic)
 }
 
+// signedBy sends a message signed by a context and returns the answer, whose signature it has verified. dns.Client verifies
+// none where the rcode is NOTAUTH.
+func signedBy(t *testing.T, key provider, network, port, name string, m *dns.Msg) *dns.Msg {
+	t.Helper()
+	m.SetTsig(name, "gss-tsig.", 300, time.Now().Unix())
+	request, mac, err := dns.TsigGenerateWithProvider(m, key, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requestMAC, err := hex.DecodeString(mac)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dns.DialTimeout(network, local(port), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.UDPSize = 4096
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := conn.Write(request); err != nil {
+		t.Fatal(err)
+	}
+	wire, err := conn.ReadMsgHeader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := new(dns.Msg)
+	if err := answer.Unpack(wire); err != nil {
+		t.Fatal(err)
+	}
+	signature, err := gsstsig.FindSignature(wire)
+	if err != nil || signature == nil {
+		t.Fatalf("%v: no signature: %v\n%v", m.Question, err, answer)
+	}
+	if err := key.context.VerifyMIC(signature.AppendCovered(nil, requestMAC, nil, wire, false), signature.MAC); err != nil {
+		t.Fatalf("%v: %v\n%v", m.Question, err, answer)
+	}
+	return answer
+}
+
+// line is what the probe answers to the holder of a key, nothing without.
+func line(label, key string) string {
+	if key == "" {
+		return ""
+	}
+	return label + " " + key
+}
+
 // Two blocks with keytabs of their own share the address, one of them behind the tsig plugin.
 func TestNegotiation(t *testing.T) {
 	port := freePort(t)
@@ -152,17 +201,18 @@ func TestNegotiation(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					// The key works in every block on the address, for every answer, and by the other transport.
-					c := dns.Client{Net: networks[n%2], TsigProvider: provider{client}, Timeout: 5 * time.Second, UDPSize: 4096}
+					// The key works for every answer, and by the other transport. All blocks on the address sign with it,
+					// but the tsig plugin of the first one takes no other block's.
+					own := ""
+					if host == "one.example.org" {
+						own = name
+					}
 					for question, want := range map[string]string{
-						"x.one.org.": "one " + name, "x.two.org.": "two " + name, "refuse.two.org.": "", "refuse.one.org.": "", "no.zone.": "",
-						"panic.one.org.": "", "raw.one.org.": "raw " + name,
+						"x.one.org.": line("one", own), "x.two.org.": "two " + name, "refuse.two.org.": "", "refuse.one.org.": "", "no.zone.": "",
+						"panic.one.org.": "", "raw.one.org.": line("raw", own),
 					} {
-						q := query(question, dns.TypeTXT)
-						q.SetTsig(name, "gss-tsig.", 300, time.Now().Unix())
-						got, _, err := c.Exchange(q, local(port))
-						if err != nil || got.IsTsig() == nil || texts(got) != want {
-							t.Fatalf("%s with key of %s: %v\n%v", question, host, err, got)
+						if got := signedBy(t, provider{client}, networks[n%2], port, name, query(question, dns.TypeTXT)); texts(got) != want {
+							t.Fatalf("%s with key of %s:\n%v", question, host, got)
 						}
 					}
 				}

@@ -23,16 +23,16 @@ const graceTime = 5 * time.Second
 type server struct {
 	*dnsserver.Server // routes by question; also tells timeouts and HMAC keys
 
-	instance    *caddy.Instance
-	ordinal     int  // among the servers of the address (multisocket)
-	proxied     bool // the PROXY protocol is spoken on the sockets
-	debug       bool // the debug plugin wants panics to end the process
-	verifier    *gsstsig.Verifier
-	negotiators []*gsstsig.Server
-	observer    Observer
-	guard       *guard
-	decorate    dns.DecorateWriter // may be nil
-	shortcuts   map[string]*shortcut
+	instance   *caddy.Instance
+	ordinal    int  // among the servers of the address (multisocket)
+	proxied    bool // the PROXY protocol is spoken on the sockets
+	debug      bool // the debug plugin wants panics to end the process
+	verifier   *gsstsig.Verifier
+	negotiator *gsstsig.Negotiator // nil if no block negotiates
+	observer   Observer
+	guard      *guard
+	decorate   dns.DecorateWriter // may be nil
+	shortcuts  map[string]*shortcut
 
 	requests gate
 	done     chan struct{} // closed by Stop

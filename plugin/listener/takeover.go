@@ -189,6 +189,7 @@ func (in *instance) makeServers() error {
 		}
 		s.config.Transport = transport.DNS
 		s.config.FilterFuncs = s.filters
+		in.judge(s)
 		for _, a := range s.addresses {
 			if groups[a] == nil {
 				order = append(order, a)
@@ -238,6 +239,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		guard:    in.guard,
 		done:     make(chan struct{}),
 	}
+	var servers []*gsstsig.Server
 	for _, member := range group {
 		s.debug = s.debug || member.config.Debug
 		s.proxied = s.proxied || member.config.ProxyProtoConnPolicy != nil
@@ -248,14 +250,16 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		if b == nil {
 			continue
 		}
-		if b.Server != nil && !slices.Contains(s.negotiators, b.Server) {
-			s.negotiators = append(s.negotiators, b.Server)
+		if b.Server != nil && !slices.Contains(servers, b.Server) {
+			servers = append(servers, b.Server)
 		}
 		if s.observer == (nobody{}) && b.Observer != nil {
 			s.observer = b.Observer
 		}
 	}
-	s.verifier = gsstsig.NewVerifier(gsstsig.StaticKeys(stock.TsigSecret), s.negotiators...)
+	static := gsstsig.StaticKeys(stock.TsigSecret)
+	s.verifier = gsstsig.NewVerifier(static, servers...)
+	s.negotiator = gsstsig.NewNegotiator(static, servers...)
 	s.requests.init()
 	return s, nil
 }

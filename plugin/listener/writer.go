@@ -208,8 +208,14 @@ func (w *responseWriter) LocalAddr() net.Addr { return w.back.localAddr() }
 // RemoteAddr implements dns.ResponseWriter.
 func (w *responseWriter) RemoteAddr() net.Addr { return w.back.remoteAddr() }
 
-// TsigStatus implements dns.ResponseWriter. It is nil: a request that did not verify gets to no plugin.
-func (w *responseWriter) TsigStatus() error { return nil }
+// TsigStatus implements dns.ResponseWriter. It is nil, since a request that did not verify gets to no plugin, unless a
+// context signed: that is a key of one server block only, which judge finds out.
+func (w *responseWriter) TsigStatus() error {
+	if w.transaction != nil && w.transaction.Server() != nil {
+		return dns.ErrSecret
+	}
+	return nil
+}
 
 // TsigTimersOnly implements dns.ResponseWriter. The transaction knows by itself which replies continue another.
 func (w *responseWriter) TsigTimersOnly(bool) {}
