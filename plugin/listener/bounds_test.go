@@ -48,19 +48,23 @@ func startBounded(t *testing.T, limits Limits) *bounded {
 	return b
 }
 
-// guard is that of the running server.
-func (b *bounded) guard() *guard {
+// server is the running one.
+func (b *bounded) server() *server {
 	b.t.Helper()
-	var g *guard
+	var s *server
 	eventually(b.t, "the server is running", func() bool {
 		sockets.mu.Lock()
 		defer sockets.mu.Unlock()
-		if s := sockets.endpoints[endpointKey{"dns://:" + b.port, 0}].current.Load(); s != nil {
-			g = s.guard
-		}
-		return g != nil
+		s = sockets.endpoints[endpointKey{"dns://:" + b.port, 0}].current.Load()
+		return s != nil
 	})
-	return g
+	return s
+}
+
+// guard is that of the running server.
+func (b *bounded) guard() *guard {
+	b.t.Helper()
+	return b.server().guard
 }
 
 // send sends octets from a loopback address and returns the answer, nil if there is none: if it was counted as dropped,
@@ -557,6 +561,64 @@ func TestConnectionsAreHeld(t *testing.T) {
 		defer connections.mu.Unlock()
 		return len(connections.open) == 0 && connections.idle.Len() == 0
 	})
+}
+
+// stuck is the way back to a client that does not read.
+type stuck struct {
+	memory
+	sending, release chan struct{}
+}
+
+func (p *stuck) send([]byte) error {
+	p.sending <- struct{}{}
+	<-p.release
+	return nil
+}
+
+// A client that does not read its answer has no turn: those of others go on.
+func TestTurnEndsBeforeTheAnswer(t *testing.T) {
+	b := startBounded(t, Limits{Handshakes: 1, SourceErrors: 1, HandshakeFailures: 1})
+	s := b.server()
+	update := new(dns.Msg)
+	update.SetUpdate("one.org.")
+	failed := tkeyQuery("f.test.", dns.ClassANY, false, []byte{1})
+	_, token := initiate(t, b.host, b.keys)
+	good := tkeyQuery("g.test.", dns.ClassANY, false, token)
+	for _, c := range []struct {
+		what string
+		m    *dns.Msg
+		as   class
+		free *turns
+	}{
+		{"a context", good, ordinary, &s.guard.handshakes},
+		{"a handshake that failed", failed, ordinary, &s.guard.handshakes},
+		{"one of too many", failed, ordinary, &s.guard.handshakes},
+		{"an update", update, suspect, &s.guard.suspects},
+	} {
+		way := &stuck{sending: make(chan struct{}), release: make(chan struct{})}
+		w := &responseWriter{back: way, server: s, stream: true, source: sourceOf("127.0.0.66"), limit: dns.MinMsgSize, opcode: c.m.Opcode}
+		wire := pack(t, c.m)
+		w.size = len(wire)
+		done := make(chan bool)
+		go func() { done <- s.serve(w, wire, c.as, func() {}) }()
+		<-way.sending
+		if n := len(c.free.inside); n != 0 {
+			t.Errorf("%s: %d turns are taken while the answer is being sent", c.what, n)
+		}
+		close(way.release)
+		if !<-done || len(c.free.inside) != 0 {
+			t.Errorf("%s: %d turns are taken afterwards", c.what, len(c.free.inside))
+		}
+	}
+	// One that sends nothing has to end its turn as well.
+	w := &responseWriter{back: &memory{}, server: s, stream: true}
+	for range 2 {
+		if !w.enter(&s.guard.suspects) {
+			t.Fatal("no turn")
+		}
+		w.leave()
+	}
+	w.leave()
 }
 
 func TestConnectionsAreBounded(t *testing.T) {

@@ -33,11 +33,11 @@ func (s *server) serve(w *responseWriter, wire []byte, as class, done func()) (o
 		s.postpone(w)
 		return true
 	case suspect:
-		if !s.guard.suspects.enter() {
+		if !w.enter(&s.guard.suspects) {
 			s.observer.Dropped(Suspects)
 			return false
 		}
-		defer s.guard.suspects.leave()
+		defer w.leave()
 	}
 	if request.Opcode == dns.OpcodeQuery && request.Question[0].Qtype == dns.TypeTKEY && s.negotiator != nil {
 		s.negotiate(w, request)
@@ -211,7 +211,7 @@ func headerAlone(reply []byte) []byte {
 
 // negotiate answers a TKEY query. The key name in its question is in no zone, so CoreDNS could not route it.
 func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
-	if !s.guard.handshakes.enter() {
+	if !w.enter(&s.guard.handshakes) {
 		s.observer.Dropped(Handshakes)
 		if w.stream {
 			w.reject(dns.RcodeServerFailure)
@@ -219,7 +219,7 @@ func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
 		// By UDP the client asks again, when there may be fewer.
 		return
 	}
-	defer s.guard.handshakes.leave()
+	defer w.leave()
 	// Those that it waited with may have failed by now.
 	unsigned := w.transaction == nil
 	if unsigned && s.guard.overdrawn(w.source, w.stream) {

@@ -39,6 +39,7 @@ type responseWriter struct {
 	limit       int                  // octets of a reply
 
 	mu       sync.Mutex // guards what follows, and the transaction's signing
+	turn     *turns     // that the request has, nil if none
 	answered bool
 	closed   bool
 	hijacked bool
@@ -181,7 +182,35 @@ func (w *responseWriter) sendLocked(wire []byte) error {
 		return fmt.Errorf("reply of %d octets", len(wire))
 	}
 	w.answered = true
+	w.leaveLocked()
 	return w.back.send(wire)
+}
+
+// enter waits for a turn to work on the request, and reports whether there is one; leave must follow then. The turn ends
+// before anything is sent: it bounds work, and a client that does not read its answers may make sending take as long as it
+// likes.
+func (w *responseWriter) enter(t *turns) bool {
+	if !t.enter() {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn = t
+	return true
+}
+
+// leave ends the turn, if it is not over.
+func (w *responseWriter) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leaveLocked()
+}
+
+func (w *responseWriter) leaveLocked() {
+	if w.turn != nil {
+		w.turn.leave()
+		w.turn = nil
+	}
 }
 
 // client is the address of whoever sent the request, invalid if it is not an IP address.
