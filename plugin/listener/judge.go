@@ -12,9 +12,9 @@ import (
 
 // judge puts a handler in front of a site's plugins that tells them what a signature is worth in their server block. The
 // tsig plugin asks nothing but TsigStatus, and hands on the name of the key, which for a context the client has chosen. So
-// a context is a key in the block whose server made it, and in all others none: there its holder has proven nothing. The
-// handler stands in the chain because that is where it is known which of the sites of an address, views included, CoreDNS
-// has chosen.
+// a context is a key in the blocks whose server made it or would have, and in all others none: there its holder has proven
+// nothing. The handler stands in the chain because that is where it is known which of the sites of an address, views
+// included, CoreDNS has chosen.
 func (in *instance) judge(s site) {
 	if len(s.config.Plugin) == 0 {
 		return // CoreDNS refuses what comes for it
@@ -43,7 +43,7 @@ func (j *judge) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 	if t, _ := TransactionFrom(ctx); t != nil && t.Server() != nil {
 		// Both ways, since a plugin of another block may have sent a question of its own here.
 		judged := &judgedWriter{ResponseWriter: w}
-		if t.Server() != j.own {
+		if j.own == nil || !j.own.LetsIn(t) {
 			judged.status = dns.ErrSecret
 		}
 		w = judged

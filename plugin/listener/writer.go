@@ -238,7 +238,7 @@ func (w *responseWriter) LocalAddr() net.Addr { return w.back.localAddr() }
 func (w *responseWriter) RemoteAddr() net.Addr { return w.back.remoteAddr() }
 
 // TsigStatus implements dns.ResponseWriter. It is nil, since a request that did not verify gets to no plugin, unless a
-// context signed: that is a key of one server block only, which judge finds out.
+// context signed: that is a key of some server blocks only, which judge finds out.
 func (w *responseWriter) TsigStatus() error {
 	if w.transaction != nil && w.transaction.Server() != nil {
 		return dns.ErrSecret
