@@ -55,24 +55,11 @@ func OpenService(b *corefile.Block) (*Service, error) {
 	return s, nil
 }
 
-// acceptor is what the block says of whom to let in. It lacks what outlives a reload.
-func (s *Service) acceptor() krb5.AcceptorConfig {
-	return krb5.AcceptorConfig{
-		Keytabs:         s.Keytabs,
-		Services:        s.Principals,
-		Realms:          s.Realms,
-		Transit:         s.Transit,
-		EncryptionTypes: s.Encryption,
-		AllowRC4:        s.AllowRC4,
-		ClockSkew:       s.ClockSkew,
-	}
-}
-
 // UnusableKeys says that no ticket can be taken, and what to do about it, where all keys that tickets are made with are
 // of encryption types that are not let in; otherwise it is empty. Keytabs change while the server runs, and the answer
 // with them.
 func (s *Service) UnusableKeys() (problem, mend string) {
-	config := s.acceptor()
+	config := krb5.AcceptorConfig{EncryptionTypes: s.Encryption, AllowRC4: s.AllowRC4}
 	letIn := config.EncryptionTypesLetIn()
 	var held, names []string
 	keys := s.Keytabs.Keys()

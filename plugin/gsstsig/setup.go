@@ -106,9 +106,18 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	session := b.holdSessions(numbered(c, conf.Keytabs...), service.Keytabs)
 	b.service.Store(service)
 	b.effects = append(b.effects, func() { session.contexts.Limit(conf.Contexts) })
-	config := service.acceptor()
-	config.Replays, config.Now, config.Random = replays, machine.now, machine.random
-	acceptor, err := krb5.NewAcceptor(config)
+	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
+		Keytabs:         service.Keytabs,
+		Replays:         replays,
+		Services:        service.Principals,
+		Realms:          service.Realms,
+		Transit:         service.Transit,
+		EncryptionTypes: conf.Encryption,
+		AllowRC4:        conf.AllowRC4,
+		ClockSkew:       conf.ClockSkew,
+		Now:             machine.now,
+		Random:          machine.random,
+	})
 	if err != nil {
 		return nil, err
 	}
