@@ -29,8 +29,11 @@ func TestFaultsAreContained(t *testing.T) {
 		if e := events[len(events)-1]; e.Result != ResultBadKey || !strings.HasPrefix(e.Reason, "internal error") {
 			t.Errorf("event %+v", e)
 		}
-		if server.Claims(m) {
-			t.Error("claims")
+		if got := NewNegotiator(nil, r.server, server).choose(m, nil); got != r.server {
+			t.Error("chosen in spite of a fault")
+		}
+		if got := NewNegotiator(nil, server, r.server).choose(m, nil); got != server {
+			t.Error("a fault has another server chosen")
 		}
 	}
 	if live, halfOpen := r.table.Len(); live+halfOpen != 0 {

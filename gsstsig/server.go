@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
-	"github.com/miekg/dns"
 )
 
 // DefaultLifetime is how long a context lives unless Config says otherwise or
@@ -85,32 +83,6 @@ func NewServer(config Config) (*Server, error) {
 
 // Contexts returns the table that the server fills.
 func (s *Server) Contexts() *Table { return s.contexts }
-
-// Claims reports whether a TKEY query is for this server, where several share
-// an address: the key name is in its table, or the token is for a service
-// whose key it holds. It reports false for a query that gives no clue, such as
-// SPNEGO without an optimistic token; any server may take that.
-func (s *Server) Claims(request *dns.Msg) (claims bool) {
-	// The same fence as around Negotiate: a stranger's octets are parsed here.
-	defer func() {
-		if recover() != nil {
-			claims = false
-		}
-	}()
-	query, err := readTKEY(request)
-	if err != nil {
-		return false
-	}
-	if s.contexts.hasHalfOpen(query.name) || s.contexts.taken(query.name) {
-		return true
-	}
-	token, ok := query.token()
-	if !ok {
-		return false
-	}
-	inner := spnego.PeekMechToken(token)
-	return inner != nil && s.acceptor.Holds(inner)
-}
 
 // LetsIn reports whether the signer of a request, who may have negotiated with
 // another server on the same address, would have got a context from this one:

@@ -462,6 +462,16 @@ func (t *Table) hasHalfOpen(name string) bool {
 	return h != nil && now.Before(h.deadline)
 }
 
+// begun reports whether the negotiation of that name has come to a Kerberos
+// token, which went to the key of one server.
+func (t *Table) begun(name string) bool {
+	now := t.now()
+	t.halfOpenMu.Lock()
+	defer t.halfOpenMu.Unlock()
+	h := t.halfOpen[name]
+	return h != nil && now.Before(h.deadline) && h.kerberos != nil
+}
+
 // expireHalfOpen drops those past their deadline.
 func (t *Table) expireHalfOpen(now time.Time) {
 	for t.oldest != nil && !now.Before(t.oldest.deadline) {

@@ -151,7 +151,8 @@ type negotiation struct {
 	server   *Server
 	now      time.Time
 	signer   *Transaction
-	reserved nameSet // names that no context gets
+	reserved nameSet   // names that no context gets
+	beside   []*Server // those on the address, this one among them
 	query    *tkeyQuery
 	answer   *dns.TKEY // in the response, once there is one
 	response *dns.Msg
@@ -219,7 +220,7 @@ func (n *negotiation) negotiate(algorithm string) {
 		return
 	}
 
-	h := s.contexts.takeHalfOpen(name)
+	h := n.takeHalfOpen(name)
 	if h != nil && (spnego.IsToken(token) || spnego.IsKerberosToken(token)) {
 		// A first token again: the client has started over.
 		h.drop()
@@ -264,6 +265,28 @@ func (n *negotiation) negotiate(algorithm string) {
 		n.respond(reply, n.now, h.deadline)
 		n.event.Result, n.event.Expires = ResultContinued, h.deadline
 	}
+}
+
+// takeHalfOpen returns the negotiation of that name that is under way, nil if
+// there is none. One that began with another server of the address comes over
+// if no mechanism has begun there, and ends otherwise: what that server's key
+// has proven is nothing to this one.
+func (n *negotiation) takeHalfOpen(name string) *halfOpen {
+	h := n.server.contexts.takeHalfOpen(name)
+	for _, other := range n.beside {
+		if other == n.server {
+			continue
+		}
+		moved := other.contexts.takeHalfOpen(name)
+		switch {
+		case moved == nil:
+		case h == nil && moved.kerberos == nil:
+			h = moved
+		default:
+			moved.drop()
+		}
+	}
+	return h
 }
 
 // accept gives the token to SPNEGO or, when it is bare, to Kerberos.

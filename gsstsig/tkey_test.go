@@ -730,44 +730,6 @@ func TestConcurrentDelete(t *testing.T) {
 	}
 }
 
-func TestClaims(t *testing.T) {
-	r := newRealm(t, nil)
-	p := r.login("k.example.test.", login{})
-	half := r.newPeer("half.example.test.", login{noOptimistic: true})
-	r.server.Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
-	other := newRealm(t, nil)
-	tests := []struct {
-		name string
-		m    *dns.Msg
-		want bool
-	}{
-		{"live name", tkeyMessage("K.example.test.", AlgorithmGSS, modeDelete, nil), true},
-		{"half-open name", tkeyMessage(half.name, AlgorithmGSS, modeGSS, []byte{0xa1}), true},
-		{"SPNEGO token", tkeyMessage("n.", AlgorithmGSS, modeGSS, r.newPeer("n.", login{}).first()), true},
-		{"raw token", tkeyMessage("n.", AlgorithmGSS, modeGSS, r.newPeer("n.", login{raw: true}).first()), true},
-		{"SPNEGO without token", tkeyMessage("n.", AlgorithmGSS, modeGSS, r.newPeer("n.", login{noOptimistic: true}).first()), false},
-		{"garbage", tkeyMessage("n.", AlgorithmGSS, modeGSS, []byte("garbage")), false},
-		{"no token", tkeyMessage("n.", AlgorithmGSS, modeGSS, nil), false},
-		{"no TKEY", new(dns.Msg), false},
-		{"nil", nil, false},
-	}
-	for _, test := range tests {
-		if got := r.server.Claims(test.m); got != test.want {
-			t.Errorf("%s: %t", test.name, got)
-		}
-	}
-	if other.server.Claims(tkeyMessage(p.name, AlgorithmGSS, modeDelete, nil)) {
-		t.Error("another server claims the name")
-	}
-	const service = "DNS/ns2.example.test"
-	if err := r.keys.AddEntry(service, testRealm, "another password", r.clock.now(), 3, 18); err != nil {
-		t.Fatal(err)
-	}
-	if r.server.Claims(tkeyMessage("n.", AlgorithmGSS, modeGSS, r.newPeer("n.", login{service: service}).first())) {
-		t.Error("claims a token for a service without key")
-	}
-}
-
 // A reload builds a new server on the old table.
 func TestTableOutlivesServer(t *testing.T) {
 	r := newRealm(t, nil)

@@ -342,6 +342,8 @@ func TestWhatKindOfToken(t *testing.T) {
 		{"SPNEGO with another's token", initToken(ntlm, with), true, false, false, nil},
 		{"SPNEGO, broken inside", initToken([]byte{1}), true, false, false, nil},
 		{"later token", respToken(), false, false, true, nil},
+		{"later token with Kerberos'", respToken(with), false, false, true, request},
+		{"later token with another's", respToken(field(2, cbasn1.OCTET_STRING, []byte("NTLMSSP\x00"))), false, false, true, nil},
 		{"cut short", request[:len(request)-1], false, false, false, nil},
 		{"NTLM", []byte("NTLMSSP\x00"), false, false, false, nil},
 	}
@@ -355,8 +357,15 @@ func TestWhatKindOfToken(t *testing.T) {
 		if got := IsContinuation(test.in); got != test.continuation {
 			t.Errorf("%s: IsContinuation %t", test.name, got)
 		}
-		if got := PeekMechToken(test.in); !bytes.Equal(got, test.peek) {
+		first, later := test.peek, []byte(nil)
+		if test.continuation {
+			first, later = later, first
+		}
+		if got := PeekMechToken(test.in); !bytes.Equal(got, first) {
 			t.Errorf("%s: PeekMechToken %x", test.name, got)
+		}
+		if got := PeekResponseToken(test.in); !bytes.Equal(got, later) {
+			t.Errorf("%s: PeekResponseToken %x", test.name, got)
 		}
 	}
 }

@@ -94,3 +94,15 @@ func PeekMechToken(b []byte) []byte {
 	}
 	return init.mechToken
 }
+
+// PeekResponseToken returns the Kerberos token that a later token of an
+// initiator carries, such as the first one for the mechanism that the acceptor
+// has named; nil if there is none. Nothing is verified. The result shares
+// memory with b.
+func PeekResponseToken(b []byte) []byte {
+	resp, err := parseResp(b)
+	if err != nil || !IsKerberosToken(resp.responseToken) {
+		return nil
+	}
+	return resp.responseToken
+}

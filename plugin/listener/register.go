@@ -13,7 +13,7 @@ import (
 // Block is a server block of the Corefile that takes GSS-TSIG.
 type Block struct {
 	// Server negotiates and verifies the block's contexts. Several blocks may share an address: a TKEY query goes to the
-	// first server that claims it.
+	// server that it is for (see gsstsig.Negotiator).
 	Server *gsstsig.Server
 
 	// Observer is told what never reaches a plugin. Nil means nobody is. Of the blocks on one address the first one that
