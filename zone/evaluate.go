@@ -233,7 +233,7 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 
 // claim adds to the effect what becomes of ownership: the claims that came
 // with the decision, tombstones for owned names that lost their records, and
-// their end for those that got some again. A tombstone from before expired
+// their end for those that got some again. A tombstone from expired or before
 // binds nobody: records that come to its name unclaimed are nobody's. Times are
 // in seconds of Unix time.
 func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
@@ -259,7 +259,7 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 			is.principal = principal
 		} else if !owned {
 			return
-		} else if old.deleted != 0 && old.deleted < expired && !after.empty() {
+		} else if old.deleted != 0 && old.deleted <= expired && !after.empty() {
 			e.owners = append(e.owners, ownerEffect{key: key})
 			return
 		}
@@ -290,10 +290,9 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 // that it adds.
 const expireSteps = 8
 
-// expire adds to the effect the end of some tombstones from before the given
-// time, in seconds of Unix time, and of the oldest while there are more than
-// most.
-func (e *effect) expire(s *Snapshot, before int64, most int) {
+// expire adds to the effect the end of some tombstones from expired or before,
+// in seconds of Unix time, and of the oldest while there are more than most.
+func (e *effect) expire(s *Snapshot, expired int64, most int) {
 	excess := s.tombstones.Len() - most
 	steps := expireSteps
 	set := make(map[string]struct{}, len(e.owners))
@@ -306,7 +305,7 @@ func (e *effect) expire(s *Snapshot, before int64, most int) {
 	}
 	s.tombstones.Scan(func(t string, _ struct{}) bool {
 		key, deleted := splitTombstoneKey(t)
-		if steps == 0 || (deleted > before && excess <= 0) {
+		if steps == 0 || (deleted > expired && excess <= 0) {
 			return false
 		}
 		steps--

@@ -236,12 +236,48 @@ func TestExpiredOwnerDoesNotComeBack(t *testing.T) {
 	z := openText(t, testApex, func(config *Config) { config.Now, config.TombstoneLifetime = c.now, 24*time.Hour })
 	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", "alice"})
 	apply(t, z, "U a.example.test. 0 ANY ANY")
-	c.at = c.at.Add(25 * time.Hour)
+	c.at = c.at.Add(24*time.Hour - time.Second)
+	apply(t, z, "U a.example.test. 5 IN A 192.0.2.2")
+	if own, _ := z.Snapshot().Owner("a.example.test."); own.Principal != "alice" {
+		t.Errorf("a second before the time: owned by %+v", own)
+	}
+	apply(t, z, "U a.example.test. 0 ANY ANY")
+	c.at = c.at.Add(24 * time.Hour)
 	apply(t, z, "U a.example.test. 5 IN A 192.0.2.2")
 	if own, owned := z.Snapshot().Owner("a.example.test."); owned {
 		t.Errorf("owned by %+v", own)
 	}
 	verify(t, z.Snapshot())
+}
+
+// A tombstone goes when its lifetime is over, not a second later.
+func TestTombstoneExpiresOnTime(t *testing.T) {
+	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	z := openText(t, testApex, func(config *Config) { config.Now, config.TombstoneLifetime = c.now, 24*time.Hour })
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", "alice"})
+	apply(t, z, "U a.example.test. 0 ANY ANY")
+	c.at = c.at.Add(24*time.Hour - time.Second)
+	for i, want := range []bool{true, false} {
+		apply(t, z, fmt.Sprintf("U b.example.test. 5 IN A 192.0.2.%d", i))
+		if _, owned := z.Snapshot().Owner("a.example.test."); owned != want {
+			t.Errorf("%v: owned: %v", c.at, owned)
+		}
+		c.at = c.at.Add(time.Second)
+	}
+}
+
+// A claim for nobody takes nothing from anybody.
+func TestClaimForNobody(t *testing.T) {
+	z := openText(t, testApex, nil)
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", ""})
+	if own, owned := z.Snapshot().Owner("a.example.test."); owned {
+		t.Errorf("owned by %+v", own)
+	}
+	applyAs(t, z, "", Claim{"a.example.test.", "alice"})
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.2", Claim{"a.example.test.", ""})
+	if own, _ := z.Snapshot().Owner("a.example.test."); own.Principal != "alice" {
+		t.Errorf("owned by %+v", own)
+	}
 }
 
 type countOwners struct{ n *int }
@@ -263,6 +299,29 @@ func TestTombstonesAreBounded(t *testing.T) {
 	if _, ok := z.Snapshot().Owner("h19.example.test."); !ok {
 		t.Error("the newest went")
 	}
+}
+
+// What one update deletes the next ones make room for, however much it is:
+// those that delete the most do not get ahead.
+func TestTombstonesOfLargeUpdatesAreBounded(t *testing.T) {
+	z := openText(t, testApex, func(c *Config) { c.Limits.Tombstones = 5 })
+	const names = 3 * expireSteps
+	for round := range 4 {
+		var add, remove strings.Builder
+		var claims []Claim
+		for i := range names {
+			name := fmt.Sprintf("h%d-%d.example.test.", round, i)
+			add.WriteString("U " + name + " 5 IN A 192.0.2.1\n")
+			remove.WriteString("U " + name + " 0 ANY ANY\n")
+			claims = append(claims, Claim{name, "alice"})
+		}
+		applyAs(t, z, add.String(), claims...)
+		apply(t, z, remove.String())
+		if n := z.Snapshot().tombstones.Len(); n > names {
+			t.Fatalf("%d tombstones after %d rounds", n, round+1)
+		}
+	}
+	verify(t, z.Snapshot())
 }
 
 // Records of a set and types of a name have their bounds (BIND CVE-2024-1737),
@@ -295,6 +354,7 @@ func TestLimits(t *testing.T) {
 		{"records of the zone, at", Limits{ZoneRecords: 9}, "U a.example.test. 5 IN A 192.0.2.1", ""},
 		{"records of the zone, over", Limits{ZoneRecords: 9}, records("U a.example.test. 5 IN A 192.0.2.%d", 2), "ZoneRecords"},
 		{"records of the zone, replaced", Limits{ZoneRecords: 8}, "U full.example.test. 0 NONE A 192.0.2.1\nU a.example.test. 5 IN A 192.0.2.1", ""},
+		{"records of the zone, shrinking", Limits{ZoneRecords: 1}, "U full.example.test. 0 NONE A 192.0.2.1", ""},
 		{"octets of the zone", Limits{ZoneOctets: 400}, records("U a.example.test. 5 IN TXT "+strings.Repeat("x", 200)+"%d", 2), "ZoneOctets"},
 		{"octets of the zone, shrinking", Limits{ZoneOctets: 1}, "U full.example.test. 0 NONE A 192.0.2.1", ""},
 	} {
@@ -317,6 +377,38 @@ func TestLimits(t *testing.T) {
 				t.Error("the state changed")
 			}
 		})
+	}
+}
+
+// A name of the seed may have more types than updates may give it, and then
+// have fewer.
+func TestTooManyTypesMayBecomeFewer(t *testing.T) {
+	const name = "a.example.test. 60 IN "
+	z := openText(t, testApex+name+"A 192.0.2.1\n"+name+"TXT x\n"+name+"MX 1 x.\n"+name+"LOC 0 N 0 E 0\n",
+		func(c *Config) { c.Limits.TypesPerName = 2 })
+	for _, step := range []struct {
+		script string
+		rcode  int
+	}{
+		{"U a.example.test. 0 ANY LOC", dns.RcodeSuccess},
+		{"U a.example.test. 60 IN A 192.0.2.2", dns.RcodeSuccess},
+		{"U a.example.test. 60 IN AAAA 2001:db8::1", dns.RcodeRefused},
+	} {
+		if r := apply(t, z, step.script); r.Rcode != step.rcode || r.Changed != (step.rcode == dns.RcodeSuccess) {
+			t.Errorf("%s: %+v", step.script, r)
+		}
+	}
+}
+
+// A name that goes makes room for another of its length.
+func TestNamesThatGoCountNoMore(t *testing.T) {
+	z := openText(t, testApex+"a.example.test. 60 IN A 192.0.2.1\n", nil)
+	z.Configure(Limits{ZoneOctets: z.Snapshot().octets}, 0)
+	if r := apply(t, z, "U a.example.test. 0 ANY ANY\nU b.example.test. 60 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("%+v", r)
+	}
+	if r := apply(t, z, "U b.example.test. 0 ANY ANY\nU bb.example.test. 60 IN A 192.0.2.1"); r.Rcode != dns.RcodeRefused {
+		t.Errorf("a longer one: %+v", r)
 	}
 }
 
