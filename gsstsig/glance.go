@@ -19,8 +19,6 @@ type Glance struct {
 	// Nothing is said about the MAC. If a message is Signed and not Known,
 	// Verify returns an error of kind BadKey.
 	Known bool
-	// Opcode is the header's.
-	Opcode int
 	// QuestionType is that of the first question, 0 if there is none.
 	QuestionType uint16
 
@@ -34,7 +32,7 @@ func (g *Glance) KeyName() []byte { return g.sig.name.bytes() }
 // Glance looks at a message as received. It keeps references to wire, counts as
 // no use of a context, and does not panic.
 func (v *Verifier) Glance(wire []byte, g *Glance) {
-	g.Malformed, g.Signed, g.Known, g.Opcode, g.QuestionType, g.sig.name.length = false, false, false, 0, 0, 0
+	g.Malformed, g.Signed, g.Known, g.QuestionType, g.sig.name.length = false, false, false, 0, 0
 	// As in Verify: a fault costs one message.
 	defer func() {
 		if recover() != nil {
@@ -42,11 +40,8 @@ func (v *Verifier) Glance(wire []byte, g *Glance) {
 		}
 	}()
 	signed, err := g.sig.findTSIG(wire)
-	if len(wire) >= headerSize {
-		g.Opcode = int(wire[2]>>3) & 0xF
-		if question := firstQuestion(wire); question != nil {
-			g.QuestionType = binary.BigEndian.Uint16(question[len(question)-4:])
-		}
+	if question := firstQuestion(wire); question != nil {
+		g.QuestionType = binary.BigEndian.Uint16(question[len(question)-4:])
 	}
 	if err != nil {
 		g.Malformed = true

@@ -81,9 +81,6 @@ func NewServer(config Config) (*Server, error) {
 	}, nil
 }
 
-// Contexts returns the table that the server fills.
-func (s *Server) Contexts() *Table { return s.contexts }
-
 // LetsIn reports whether the signer of a request, who may have negotiated with
 // another server on the same address, would have got a context from this one:
 // see krb5.Acceptor.LetsIn. A static key is not for a server to let in.

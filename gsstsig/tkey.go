@@ -350,7 +350,6 @@ func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
 // a client may clean up after itself with any of its keys.
 func (n *negotiation) remove(algorithm string) {
 	s, signer := n.server, n.signer
-	c := s.contexts.lookup([]byte(n.query.name))
 	switch {
 	case signer == nil:
 		n.response.Rcode = dns.RcodeNotAuth
@@ -362,6 +361,7 @@ func (n *negotiation) remove(algorithm string) {
 		return
 	}
 	n.event.Peer = signer.identity.Principal.String()
+	c := s.contexts.lookup([]byte(n.query.name)) // counts as use, which is not for strangers to make
 	if c == nil {
 		if signer.name != n.query.name {
 			n.refuse(dns.RcodeBadName, ResultBadName, "deletion of a key that does not exist", "")

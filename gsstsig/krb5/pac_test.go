@@ -190,7 +190,11 @@ func TestPACMustBeTheTickets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := pacSpec(key)
 			change(&s)
-			refuse(t, newTestAcceptor(t), pacToken(key, s.Encode()), ErrMismatch, codeBadMatch)
+			a := newTestAcceptor(t)
+			refuse(t, a, pacToken(key, s.Encode()), ErrMismatch, codeBadMatch)
+			if a.replays.Len() != 0 {
+				t.Error("what was refused takes room in the replay cache")
+			}
 		})
 	}
 	for _, name := range []string{testClient.String(), strings.ToUpper(testClient.Name())} {

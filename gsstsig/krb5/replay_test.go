@@ -266,6 +266,54 @@ func TestReplayCacheCountsByAClockThatIsNeverSet(t *testing.T) {
 	}
 }
 
+// The cache remembers for the largest skew of all its acceptors, whole seconds
+// at least, and an older time that is forgotten later opens no gap.
+func TestReplayCacheRemembersForTheLargestSkew(t *testing.T) {
+	c := NewReplayCache(1)
+	for _, skew := range []time.Duration{10*time.Minute + time.Millisecond, time.Minute} {
+		c.keepFor(skew)
+	}
+	if got := c.shards[0].skew; got != 601 {
+		t.Errorf("remembers for %d s", got)
+	}
+
+	c = NewReplayCache(64) // one shard
+	c.keepFor(time.Minute)
+	old := testNow.Add(-50 * time.Second)
+	for n, at := range []time.Time{testNow, old} {
+		if err := c.addAt(replayKeyN(n), at, testNow, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Both are forgotten by one sweep, in the order of a map, or by two.
+	later := testNow.Add(5 * time.Minute)
+	if err := c.addAt(replayKeyN(2), later, later, 5*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for n, at := range []time.Time{testNow, old} {
+		if err := c.addAt(replayKeyN(n), at, testNow, 5*time.Minute); !errors.Is(err, ErrReplay) {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
+// An acceptor has the cache remember for its own skew: a client whose clock is
+// late by nearly as much gets in, once.
+func TestReplayCacheKeepsForAcceptors(t *testing.T) {
+	a := newTestAcceptor(t, func(c *AcceptorConfig) {
+		c.ClockSkew, c.Replays = 2*time.Hour, NewReplayCache(64)
+		c.Replays.keepFor(time.Minute)
+	})
+	late := testNow.Add(-119 * time.Minute)
+	accept(t, a, requestSpec{}.token())
+	token := requestSpec{at: late}.token()
+	accept(t, a, token)
+	refuse(t, a, token, ErrReplay, codeRepeat)
+	if got := a.replays.shards[0].skew; got != 2*60*60 {
+		t.Errorf("remembers for %d s", got)
+	}
+}
+
 func TestReplayCacheBeforeTheEpoch(t *testing.T) {
 	c := NewReplayCache(0)
 	c.keepFor(time.Minute)

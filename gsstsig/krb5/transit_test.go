@@ -121,6 +121,7 @@ func TestTransitedRealmsAreCheckedAgainstCapathsAndHierarchy(t *testing.T) {
 		{"hierarchy, below", nil, "OTHER.TEST", "A.EXAMPLE.TEST", false, "A.EXAMPLE.TEST"},
 		{"hierarchy, the KDC's word does not count", nil, "FAR.OTHER", "EVIL.TEST", true, "EVIL.TEST"},
 		{"capaths", file, "FAR.OTHER", "MIDDLE.OTHER", false, ""},
+		{"capaths, the client's own realm", file, "FAR.OTHER", "FAR.OTHER,MIDDLE.OTHER", false, ""},
 		{"capaths, two", file, "FAR.OTHER", "MIDDLE.OTHER,NEAR.OTHER", false, ""},
 		{"capaths, other order", file, "FAR.OTHER", "NEAR.OTHER,MIDDLE.OTHER", false, ""},
 		{"capaths, one is not there", file, "FAR.OTHER", "MIDDLE.OTHER,EVIL.TEST", false, "EVIL.TEST"},

@@ -20,12 +20,6 @@ func TransactionFrom(ctx context.Context) (transaction *gsstsig.Transaction, see
 	return transaction, seen
 }
 
-// WithTransaction returns a context as a handler gets it for a request that was verified in the transaction, or, if that
-// is nil, for a request without signature. It is for tests of handlers.
-func WithTransaction(ctx context.Context, transaction *gsstsig.Transaction) context.Context {
-	return context.WithValue(ctx, transactionKey{}, transaction)
-}
-
 // requestContext carries the values that CoreDNS and its plugins expect of a request's context, and the transaction, in
 // one allocation.
 type requestContext struct {
