@@ -371,7 +371,7 @@ func (h *handshake) openTicket() *Error {
 		return &Error{
 			Code:   codeEtypeNoSupport,
 			Reason: "the ticket for " + service.shown() + " is encrypted in " + EncryptionTypeName(enc.encryptionType) + ", which is not let in",
-			Advice: "give the service principal AES keys and export it again" + h.acceptor.orAllowRC4(enc.encryptionType),
+			Advice: orLetIn("give the service principal AES keys and export it again", enc.encryptionType),
 			err:    ErrEncryptionType,
 		}
 	}
@@ -411,7 +411,7 @@ func (h *handshake) takeSessionKey() *Error {
 		return &Error{
 			Code:   codeEtypeNoSupport,
 			Reason: "the session key is of type " + EncryptionTypeName(h.ticket.keyType) + ", which is not let in",
-			Advice: "let KDC and client use AES for session keys" + h.acceptor.orAllowRC4(h.ticket.keyType),
+			Advice: orLetIn("let KDC and client use AES for session keys", h.ticket.keyType),
 			err:    ErrEncryptionType,
 		}
 	}
@@ -423,12 +423,16 @@ func (h *handshake) takeSessionKey() *Error {
 	return nil
 }
 
-// orAllowRC4 is the last resort for a ticket of the type.
-func (a *Acceptor) orAllowRC4(id int32) string {
-	if id == rc4HMAC {
-		return ", or allow RC4 if the domain has nothing better"
+// orLetIn is the advice about an encryption type that is not let in. One that
+// is as good as any was left out on purpose or by mistake.
+func orLetIn(advice string, id int32) string {
+	switch {
+	case id == rc4HMAC:
+		return advice + ", or allow RC4 if the domain has nothing better"
+	case slices.Contains(defaultEncryptionTypes, id):
+		return "let " + EncryptionTypeName(id) + " in again, or have the KDC use a type that is let in"
 	}
-	return ""
+	return advice
 }
 
 // noKey puts into words why no key decrypted the ticket.

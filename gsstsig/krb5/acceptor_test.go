@@ -498,7 +498,10 @@ func TestEncryptionTypesLetIn(t *testing.T) {
 	accept(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: good}.token())
 	bad := good
 	bad.key = testServiceKey(18)
-	refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEncryptionType, codeEtypeNoSupport)
+	e, _ := refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEncryptionType, codeEtypeNoSupport)
+	if !strings.Contains(e.Advice, "let "+EncryptionTypeName(18)+" in") {
+		t.Errorf("advice %q", e.Advice)
+	}
 	bad = good
 	bad.session = testKey(17, "session")
 	refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEncryptionType, codeEtypeNoSupport)
