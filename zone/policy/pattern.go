@@ -2,6 +2,8 @@ package policy
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -29,6 +31,10 @@ const (
 	group                          // sid:S-1-5-21-...
 )
 
+// decimalEscape is an octet by its number (RFC 1035 section 5.1), or an escaped
+// backslash, which begins none.
+var decimalEscape = regexp.MustCompile(`\\\\|\\[0-9]{3}`)
+
 var (
 	errRealmStar = errors.New("an asterisk stands for whole labels, so *@REALM matches nobody; name a realm with a krb5- or ms- rule")
 	errEscape    = errors.New("an escape in a principal is a backslash and one character")
@@ -55,7 +61,7 @@ func parsePattern(word string, bareRealm bool) (pattern, error) {
 		return pattern{}, errRealmStar
 	case strings.HasPrefix(word, "*."):
 		return parseWildcard(word[len("*."):])
-	case strings.IndexByte(word, '@') >= 0:
+	case strings.IndexByte(word, '@') >= 0, strings.Contains(word, `\064`): // the same octet
 		components, realm, err := parsePrincipal(word)
 		return pattern{kind: principal, components: components, realm: realm}, err
 	case bareRealm && !strings.HasSuffix(word, "."):
@@ -87,8 +93,15 @@ func parseWildcard(suffix string) (pattern, error) {
 
 // parsePrincipal reads a principal in MIT's spelling, in which '@', '/' and
 // '\' in a component are escaped, and in BIND's, in which the '@' before the
-// realm is escaped as well, for it is read as a domain name.
+// realm is escaped as well, and '/' may be \047, for it is read as a domain
+// name.
 func parsePrincipal(word string) ([]string, string, error) {
+	word = decimalEscape.ReplaceAllStringFunc(word, func(escape string) string {
+		if octet, err := strconv.ParseUint(escape[1:], 10, 8); err == nil && octet != '\\' {
+			return string([]byte{byte(octet)})
+		}
+		return escape // and no number at all
+	})
 	at := realmAt(word)
 	local := ""
 	if at >= 0 {
