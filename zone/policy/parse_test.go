@@ -142,6 +142,12 @@ func TestGroupsComeFromTheTicket(t *testing.T) {
 	if d := decide(t, p, id, "add @ MX 1 a"); d.Allow {
 		t.Errorf("with other groups: %+v", d)
 	}
+	id.Groups = []string{"S-1-5-21-1-2-3-1101"}
+	for _, id.Kind = range []policy.Kind{policy.Static, policy.Anonymous} {
+		if d := decide(t, p, id, "add @ MX 1 a"); d.Allow {
+			t.Errorf("without a ticket: %+v", d)
+		}
+	}
 }
 
 func TestNew(t *testing.T) {

@@ -2,12 +2,22 @@ package policy_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
+
+// machine is the principal host/HOST@EXAMPLE.TEST.
+func machine(host string) policy.Identity {
+	return policy.Identity{Kind: policy.Kerberos, Name: "host/" + host + "@EXAMPLE.TEST",
+		Components: []string{"host", host}, Realm: "EXAMPLE.TEST"}
+}
 
 // TestRefusalByModeAlone: what is refused before the zone's state is known is
 // just what the mode refuses whatever the rules say.
@@ -44,5 +54,81 @@ func TestRefusalByModeAlone(t *testing.T) {
 				t.Errorf("%v, %v: %+v", test.mode, test.sender, u.Refusal)
 			}
 		}
+	}
+}
+
+// TestPointerWithoutTarget: a record that shows no target points at no machine,
+// and least of all at everybody's own.
+func TestPointerWithoutTarget(t *testing.T) {
+	z := openZone(t, "example.test.", mustRecords(t, "example.test."), zone.Config{})
+	for _, kind := range []string{"krb5", "ms"} {
+		p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{"grant EXAMPLE.TEST " + kind + "-subdomain-self-rhs example.test PTR SRV"})})
+		id := machine("a.example.test")
+		if kind == "ms" {
+			id = policy.Identity{Kind: policy.Kerberos, Name: "A$@EXAMPLE.TEST", Components: []string{"A$"}, Realm: "EXAMPLE.TEST"}
+		}
+		for _, rr := range []dns.RR{
+			&dns.PTR{Hdr: dns.RR_Header{Name: "3.rev.example.test.", Rrtype: dns.TypePTR, Class: dns.ClassINET}},
+			&dns.SRV{Hdr: dns.RR_Header{Name: "_x._tcp.example.test.", Rrtype: dns.TypeSRV, Class: dns.ClassINET}},
+			&dns.RFC3597{Hdr: dns.RR_Header{Name: "3.rev.example.test.", Rrtype: dns.TypePTR, Class: dns.ClassINET}},
+		} {
+			u := p.Update(id, &dns.Msg{Ns: []dns.RR{rr}})
+			if d := u.Authorize(z.Snapshot(), u); d.Allow {
+				t.Errorf("%s: %v: %+v", kind, rr, d)
+			}
+		}
+	}
+}
+
+// TestHostNameBounds: what is too long for a domain name is no machine's, for
+// any rule.
+func TestHostNameBounds(t *testing.T) {
+	p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{"grant EXAMPLE.TEST krb5-subdomain example.test A"})})
+	label := strings.Repeat("a", 63)
+	long := strings.Join([]string{label, label, label, strings.Repeat("b", 61)}, ".")
+	for host, allow := range map[string]bool{
+		label + ".test":       true,
+		"a" + label + ".test": false,
+		"test." + label + "a": false,
+		long:                  true, // 253 characters
+		long + "b":            false,
+		"":                    false,
+		"a..test":             false,
+		".test":               false,
+		"a.":                  false,
+	} {
+		if d := decide(t, p, machine(host), "add new A 192.0.2.1"); d.Allow != allow {
+			t.Errorf("%d characters, %.70s: %+v", len(host), host, d)
+		}
+	}
+}
+
+// TestNameOutsideTheZoneEnds: the zone asks about none, others may.
+func TestNameOutsideTheZoneEnds(t *testing.T) {
+	p := newPolicy(t, policy.Config{})
+	decided := make(chan bool, 1)
+	z := openZone(t, "example.test.", mustRecords(t, "example.test."), zone.Config{})
+	u := p.Update(stranger, &dns.Msg{Ns: changes(t, "add a.other.test. A 192.0.2.1")})
+	go func() {
+		u.Authorize(z.Snapshot(), u)
+		decided <- true
+	}()
+	select {
+	case <-decided:
+	case <-time.After(10 * time.Second):
+		t.Fatal("no decision")
+	}
+}
+
+// TestNoGrantNoOwner: a deletion that no rule had to grant, since only the
+// signer's records are there, makes nobody the owner.
+func TestNoGrantNoOwner(t *testing.T) {
+	seed := append(mustRecords(t, "example.test."),
+		changes(t, "add x RRSIG A 13 3 300 20300101000000 20200101000000 1 example.test. AAAA")...)
+	z := openZone(t, "example.test.", seed, zone.Config{Owners: []store.Owner{{Name: "x.example.test.", Principal: "bob@EXAMPLE.TEST"}}})
+	p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{"grant key1. zonesub ANY"})})
+	u := p.Update(machine("x.example.test"), message(t, "example.test.", changes(t, "delete x")))
+	if d := u.Authorize(z.Snapshot(), u); !d.Allow || len(d.Own) > 0 || len(d.Notes) > 0 {
+		t.Errorf("%+v", d)
 	}
 }
