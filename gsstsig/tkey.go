@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
@@ -344,6 +345,29 @@ func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
 	}
 	n.event.Result, n.event.Expires = ResultEstablished, expires
 	return true
+}
+
+// WithoutEcho returns the response to a TKEY query without its token, if that
+// is nothing but the client's own, which Negotiate returns where the mechanism
+// has nothing to say; otherwise the response itself. The token is the largest
+// part of such a response and tells the client nothing. Where the whole does
+// not fit, it is better left out than the response cut: the context is there
+// already, and a client that came again for it would find the name taken and
+// its token used.
+func WithoutEcho(request, response *dns.Msg) *dns.Msg {
+	query, err := readTKEY(request)
+	if err != nil || len(response.Answer) != 1 {
+		return response
+	}
+	answer, ok := response.Answer[0].(*dns.TKEY)
+	if !ok || answer.Error != 0 || answer.Key == "" || !strings.EqualFold(answer.Key, query.record.Key) {
+		return response
+	}
+	short := *answer
+	short.Key, short.KeySize = "", 0
+	shorter := *response
+	shorter.Answer = []dns.RR{&short}
+	return &shorter
 }
 
 // remove is RFC 2930 section 4.2. The owner of a key is its principal, so that

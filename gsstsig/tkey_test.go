@@ -123,6 +123,52 @@ func TestNegotiateReturnsTheTokenWhenThereIsNothingToSay(t *testing.T) {
 	}
 }
 
+// Only the client's own token can be left out: it tells the client nothing.
+func TestWithoutEcho(t *testing.T) {
+	r := newRealm(t, nil)
+	for name, test := range map[string]struct {
+		login login
+		token []byte // garbage in place of the login's
+		echo  bool
+	}{
+		"nothing to say": {login{raw: true, notMutual: true}, nil, true},
+		"Kerberos' word": {login{raw: true}, nil, false},
+		"SPNEGO's word":  {login{notMutual: true}, nil, false},
+		"next round":     {login{noOptimistic: true}, nil, false},
+		"refused":        {login{}, []byte("garbage"), false},
+	} {
+		p := r.newPeer(fmt.Sprintf("%d.example.test.", len(name)), test.login)
+		token := p.first()
+		if test.token != nil {
+			token = test.token
+		}
+		request, _ := overTheWire(t, tkeyMessage(p.name, p.algorithm, modeGSS, token))
+		response, _ := r.server.Negotiate(request, testClient, nil)
+		before := *answerOf(t, response)
+		short := WithoutEcho(request, response)
+		if !test.echo {
+			if short != response {
+				t.Errorf("%s: got\n%s", name, short)
+			}
+			continue
+		}
+		want := before
+		want.Key, want.KeySize = "", 0
+		if got := *answerOf(t, short); got != want || *answerOf(t, response) != before {
+			t.Errorf("%s: got\n%s", name, short)
+		}
+		if _, err := short.Pack(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, m := range []*dns.Msg{nil, new(dns.Msg)} {
+		response, _ := r.server.Negotiate(m, testClient, nil)
+		if WithoutEcho(m, response) != response {
+			t.Error("a response without record is changed")
+		}
+	}
+}
+
 func TestNegotiatePlacement(t *testing.T) {
 	for _, class := range []uint16{dns.ClassANY, dns.ClassINET} {
 		for _, qclass := range []uint16{dns.ClassANY, dns.ClassINET} {

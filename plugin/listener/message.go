@@ -234,6 +234,9 @@ func (s *server) negotiate(w *responseWriter, request *dns.Msg) {
 	if unsigned {
 		s.guard.judge(w.source, w.stream, signer != nil)
 	}
+	if !w.stream && (response.Len() > w.size || response.Len() > w.room()) {
+		response = gsstsig.WithoutEcho(request, response)
+	}
 	// The address of a UDP message may be somebody else's, who must not be sent more than was sent here. What a client
 	// gets is less than it sends: a ticket is longer than the answer to it. With a context made, whoever asked is known,
 	// and gets its signature on top.

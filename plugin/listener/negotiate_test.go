@@ -53,6 +53,12 @@ func kerberosServer(t testing.TB, host string, now func() time.Time) (*gsstsig.S
 // initiate begins a context with DNS/host and returns the first token.
 func initiate(t *testing.T, host string, keys *keytab.Keytab) (*krb5.InitiatorContext, []byte) {
 	t.Helper()
+	return initiateContext(t, host, keys, true)
+}
+
+// initiateContext is initiate, with or without mutual authentication.
+func initiateContext(t *testing.T, host string, keys *keytab.Keytab, mutual bool) (*krb5.InitiatorContext, []byte) {
+	t.Helper()
 	now := time.Now()
 	ticket, session, err := messages.NewTicket(types.NewPrincipalName(1, "host/a.example.org"), realm,
 		types.NewPrincipalName(2, "DNS/"+host), realm, asn1.BitString{Bytes: make([]byte, 4), BitLength: 32}, keys, 18, 1,
@@ -61,7 +67,7 @@ func initiate(t *testing.T, host string, keys *keytab.Keytab) (*krb5.InitiatorCo
 		t.Fatal(err)
 	}
 	client, err := krb5.NewInitiator(krb5.InitiatorConfig{Ticket: ticket, SessionKey: session,
-		Client: krb5.Principal{Components: []string{"host", "a.example.org"}, Realm: realm}, Mutual: true})
+		Client: krb5.Principal{Components: []string{"host", "a.example.org"}, Realm: realm}, Mutual: mutual})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +223,47 @@ func TestNegotiation(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Without mutual authentication the mechanism has nothing to say, and the client's own token is returned. By UDP there may
+// be no room for it.
+func TestNegotiationWithoutMutualAuthentication(t *testing.T) {
+	port := freePort(t)
+	host := "one.example.org"
+	server, keys := kerberosServer(t, host, time.Now)
+	probeServers.Store("one", server)
+	t.Cleanup(func() { probeServers.Delete("one") })
+	start(t, fmt.Sprintf("one.org:%s {\nbind 127.0.0.1\nprobe one\n}", port))
+	for i, c := range []struct {
+		network string
+		name    string // of the key; the server chooses one for the root
+		edns    uint16
+		echo    bool
+	}{
+		{"udp", "1234567890.sig-ns1.corp.example.com.", 0, false},
+		{"udp", "1234567891.sig-ns1.corp.example.com.", 4096, true},
+		{"udp", ".", 4096, false}, // longer than the query by the name
+		{"tcp", "1234567892.sig-ns1.corp.example.com.", 0, true},
+		{"tcp", ".", 0, true},
+	} {
+		key, token := initiateContext(t, host, keys, false)
+		m := tkeyQuery(c.name, dns.ClassANY, false, token)
+		if c.edns > 0 {
+			m.SetEdns0(c.edns, false)
+		}
+		answer := ask(t, c.network, local(port), m)
+		if answer.Truncated || len(answer.Answer) != 1 || answer.IsTsig() == nil {
+			t.Errorf("%d:\n%v", i, answer)
+			continue
+		}
+		reply := answer.Answer[0].(*dns.TKEY)
+		if reply.Error != 0 || (reply.Key == hex.EncodeToString(token)) != c.echo || (reply.Key == "") == c.echo || int(reply.KeySize) != len(reply.Key)/2 {
+			t.Errorf("%d:\n%v", i, answer)
+		}
+		if got := signedBy(t, provider{key}, "udp", port, reply.Hdr.Name, query("x.one.org.", dns.TypeTXT)); texts(got) != "one "+reply.Hdr.Name {
+			t.Errorf("%d, signed by the key:\n%v", i, got)
 		}
 	}
 }

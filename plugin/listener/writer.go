@@ -87,6 +87,14 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 	return w.sendLocked(wire)
 }
 
+// room is how many octets a reply may have before it is signed.
+func (w *responseWriter) room() int {
+	if w.transaction == nil {
+		return w.limit
+	}
+	return w.limit - w.transaction.Overhead()
+}
+
 // sendSigned sends a reply of the request's transaction. A TSIG record that is there already was put in by a plugin that
 // believes to talk to a server that signs by itself; the octets of that signature would be wrong here.
 func (w *responseWriter) sendSigned(reply *dns.Msg) error {
@@ -99,7 +107,7 @@ func (w *responseWriter) sendSigned(reply *dns.Msg) error {
 	reply.Extra = extra
 
 	// The size has to be right before the first try: a signature continues the one before it.
-	limit := w.limit - w.transaction.Overhead()
+	limit := w.room()
 	if !reply.Compress && reply.Len() > limit {
 		reply.Compress = true
 	}
