@@ -130,7 +130,7 @@ func TestCompanions(t *testing.T) {
 		t.Errorf("minimal: %v", reply)
 	}
 	first := make(map[string]bool)
-	for range 8 {
+	for i := 0; i < 100 && len(first) < 2; i++ { // it is chosen at random
 		if reply := ask("robin.example.test.", dns.TypeA); len(reply.Answer) == 2 {
 			first[reply.Answer[0].String()] = true
 		}
