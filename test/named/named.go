@@ -60,7 +60,8 @@ type Server struct {
 	once    sync.Once // guards Stop
 }
 
-// Start starts named and waits until it answers for its first zone. It ends with the context, or by [Server.Stop].
+// Start starts named and waits until it answers for its first zone and for all that it is the primary of. It ends with the
+// context, or by [Server.Stop].
 func Start(ctx context.Context, config Config) (*Server, error) {
 	if err := process.Require("named"); err != nil {
 		return nil, err
@@ -115,7 +116,20 @@ func (s *Server) start(ctx context.Context, config Config) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	query := new(dns.Msg).SetQuestion(dns.Fqdn(config.Zones[0].Name), dns.TypeSOA)
+	for i, zone := range config.Zones {
+		if i > 0 && zone.Primary.IsValid() {
+			continue
+		}
+		if err := s.await(ctx, zone.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await asks for a zone until named has it. It loads them one after the other, and answers SERVFAIL meanwhile.
+func (s *Server) await(ctx context.Context, zone string) error {
+	query := new(dns.Msg).SetQuestion(dns.Fqdn(zone), dns.TypeSOA)
 	client := &dns.Client{Net: "tcp", Timeout: time.Second}
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
