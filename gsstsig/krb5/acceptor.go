@@ -253,7 +253,9 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 	c.peer, c.service, c.expires, c.groups, c.session = h.ticket.client, h.service, h.ticket.end, h.groups, session
 	c.types = [2]int32{req.ticket.enc.encryptionType, h.session.encryption.id}
 	c.way = h.ticket.way()
-	c.way.realms = bytes.Clone(c.way.realms) // the ticket is wiped
+	// The ticket is wiped. What is longer than any list may be, as a KDC that is
+	// trusted lets pass, stays too long without its end.
+	c.way.realms = bytes.Clone(c.way.realms[:min(len(c.way.realms), maxTransitedOctets+1)])
 	return reply, nil
 }
 

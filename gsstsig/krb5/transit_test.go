@@ -153,6 +153,25 @@ func TestTransitedRealmsAreCheckedAgainstCapathsAndHierarchy(t *testing.T) {
 	}
 }
 
+// A list that only a trusted KDC lets pass takes no more room in a context than
+// one that may be, and is still refused by whom the KDC is not trusted.
+func TestTransitedRealmsOfAContextAreBounded(t *testing.T) {
+	s := requestSpec{ticketSpec: ticketSpec{client: mustPrincipal("a@FAR.OTHER"), transited: []byte(strings.Repeat("EVIL.TEST,", 4000))}}
+	s.flags = []byte{0, 0x00, 0x08, 0, 0}
+	trusting := func(trust bool) *Acceptor {
+		return newTestAcceptor(t, func(c *AcceptorConfig) {
+			c.Realms, c.Transit = []string{"FAR.OTHER"}, &TransitPolicy{TrustKDC: trust}
+		})
+	}
+	c, _ := accept(t, trusting(true), s.token())
+	if len(c.way.realms) > maxTransitedOctets+1 {
+		t.Errorf("a context keeps %d octets", len(c.way.realms))
+	}
+	if !trusting(true).LetsIn(c) || trusting(false).LetsIn(c) {
+		t.Error("the KDC's word counts where it should not, or not where it should")
+	}
+}
+
 // A middle realm that is let in for its own clients is not thereby let in on
 // the way of others, and one on the way does not let its own clients in.
 func TestRealmOnTheWayIsNotAClientsRealm(t *testing.T) {

@@ -74,8 +74,7 @@
 //
 // What lives where: mode.go, identity.go (senders and owners), pattern.go (who
 // a rule means), rule.go (what a rule covers), parse.go (its text), name.go and
-// address.go (domain names), policy.go (New, Update,
-// Authorizer), trial.go (one update
-// before the rules), owner.go (the rule owner), effect.go (what an update
-// would change).
+// address.go (domain names), policy.go (New, Update, Authorizer), trial.go (one
+// update before the rules), owner.go (the rule owner), effect.go (what an
+// update would change).
 package policy
