@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
 // Defaults of TableConfig.
@@ -63,8 +63,8 @@ type Table struct {
 
 	halfOpenMu       sync.Mutex // guards what follows
 	halfOpen         map[string]*halfOpen
-	halfOpenOf       map[source.Key]int // how many a source has
-	oldest, newest   *halfOpen          // ends of the list by deadline
+	halfOpenOf       map[ratelimit.Key]int // how many a source has
+	oldest, newest   *halfOpen             // ends of the list by deadline
 	maxHalfOpen      int
 	maxPerSource     int
 	halfOpenLifetime time.Duration
@@ -138,7 +138,7 @@ type halfOpen struct {
 	server    *Server // the one that handles the round under way
 	spnego    *spnego.AcceptorContext
 	kerberos  *krb5.AcceptorContext // nil until a Kerberos token came
-	source    source.Key
+	source    ratelimit.Key
 	rounds    int
 	deadline  time.Time
 
@@ -162,7 +162,7 @@ func NewTable(config TableConfig) *Table {
 		seed:       maphash.MakeSeed(),
 		shards:     make([]shard, n),
 		halfOpen:   make(map[string]*halfOpen),
-		halfOpenOf: make(map[source.Key]int),
+		halfOpenOf: make(map[ratelimit.Key]int),
 	}
 	if t.now == nil {
 		t.now = time.Now

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 	"github.com/miekg/dns"
 )
 
@@ -234,7 +234,7 @@ func (n *negotiation) negotiate(algorithm string) {
 		n.refuse(dns.RcodeBadAlg, ResultBadAlg, "the algorithm changed during the negotiation", "")
 		return
 	}
-	h.server, h.source = s, source.Of(n.event.Client.Addr())
+	h.server, h.source = s, ratelimit.Of(n.event.Client.Addr())
 	done := false
 	defer func() {
 		if !done {

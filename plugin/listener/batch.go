@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
 // maxBatch is how many UDP messages are taken from the socket at a time. Under load the way into the kernel and back is
@@ -68,7 +68,7 @@ func (b *batch) read(e *endpoint) (n int, err error) {
 		m, x := &b.received[i], b.exchanges[i]
 		x.remote = m.Addr
 		x.peer = m.Addr.(*net.UDPAddr).AddrPort()
-		x.source = source.Of(x.peer.Addr())
+		x.source = ratelimit.Of(x.peer.Addr())
 		if e.anyHost {
 			x.control = replyControl(m.OOB[:m.NN])
 		}
@@ -83,7 +83,7 @@ func (b *batch) readWrapped(e *endpoint) (n int, err error) {
 		return 0, err
 	}
 	x.peer = netip.AddrPort{}
-	x.source = source.Of(addressOf(x.remote).Addr())
+	x.source = ratelimit.Of(addressOf(x.remote).Addr())
 	return 1, nil
 }
 

@@ -15,10 +15,10 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
-func sourceOf(address string) source.Key { return source.Of(netip.MustParseAddr(address)) }
+func sourceOf(address string) ratelimit.Key { return ratelimit.Of(netip.MustParseAddr(address)) }
 
 // bounded is a server whose accounts are never filled up again, and a Kerberos realm.
 type bounded struct {

@@ -6,13 +6,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
 // connection is an accepted TCP connection.
 type connection struct {
 	net.Conn
-	source source.Key // zero if it is not known yet
+	source ratelimit.Key // zero if it is not known yet
 
 	// Guarded by the table.
 	element *list.Element // in idle, nil while a request is worked on
@@ -27,7 +27,7 @@ type connectionTable struct {
 	mu      sync.Mutex
 	open    map[*connection]bool
 	idle    list.List
-	sources map[source.Key]*connectionSource
+	sources map[ratelimit.Key]*connectionSource
 }
 
 // connectionSource is a source with connections.
@@ -39,7 +39,7 @@ type connectionSource struct {
 var connections = newConnectionTable()
 
 func newConnectionTable() *connectionTable {
-	return &connectionTable{open: make(map[*connection]bool), sources: make(map[source.Key]*connectionSource)}
+	return &connectionTable{open: make(map[*connection]bool), sources: make(map[ratelimit.Key]*connectionSource)}
 }
 
 // add enters a new connection, idle. If there are too many of its source, or altogether, it names one for the caller to
@@ -49,7 +49,7 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	defer t.mu.Unlock()
 	var oldest *list.Element
 	switch s := t.sources[c.source]; {
-	case s != nil && s.open >= maxSource && c.source != source.Key{}:
+	case s != nil && s.open >= maxSource && c.source != ratelimit.Key{}:
 		oldest = s.idle.Front()
 	case len(t.open) >= max:
 		oldest = t.idle.Front()

@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
 // All sources of UDP messages together may have this many times of what one may: the number of sources that a sender can
@@ -34,9 +34,9 @@ type guard struct {
 
 // accounts are what sources are charged for.
 type accounts struct {
-	failures  *source.Accounts // failed handshakes
-	errors    *source.Accounts // errors told
-	forgeries *source.Accounts // wrong MACs, by source and key
+	failures  *ratelimit.Accounts // failed handshakes
+	errors    *ratelimit.Accounts // errors told
+	forgeries *ratelimit.Accounts // wrong MACs, by source and key
 }
 
 func newGuard(limits Limits) *guard {
@@ -44,9 +44,9 @@ func newGuard(limits Limits) *guard {
 	perSecond := float64(limits.HandshakeFailures) / 60
 	open := func() accounts {
 		return accounts{
-			failures:  source.New(source.Config{PerSecond: perSecond, Burst: limits.HandshakeFailures, Now: limits.now}),
-			errors:    source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors, Now: limits.now}),
-			forgeries: source.New(source.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors, Now: limits.now}),
+			failures:  ratelimit.New(ratelimit.Config{PerSecond: perSecond, Burst: limits.HandshakeFailures, Now: limits.now}),
+			errors:    ratelimit.New(ratelimit.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors, Now: limits.now}),
+			forgeries: ratelimit.New(ratelimit.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors, Now: limits.now}),
 		}
 	}
 	return &guard{
@@ -68,23 +68,23 @@ func (g *guard) accounts(proven bool) *accounts {
 }
 
 // mayTell charges a source for an error that it is told, and reports false when it has been told too many.
-func (g *guard) mayTell(from source.Key, proven bool) bool {
+func (g *guard) mayTell(from ratelimit.Key, proven bool) bool {
 	return g.accounts(proven).errors.Take(from) && (proven || g.errors.AllowN(g.limits.now(), 1))
 }
 
 // suspicious reports whether a source has been told too many errors.
-func (g *guard) suspicious(from source.Key, proven bool) bool {
+func (g *guard) suspicious(from ratelimit.Key, proven bool) bool {
 	return g.accounts(proven).errors.Empty(from)
 }
 
 // overdrawn reports whether too many handshakes from a source have failed. By UDP all sources together are one as well.
-func (g *guard) overdrawn(from source.Key, proven bool) bool {
+func (g *guard) overdrawn(from ratelimit.Key, proven bool) bool {
 	return g.accounts(proven).failures.Empty(from) || !proven && g.failures.TokensAt(g.limits.now()) < 1
 }
 
 // judge charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
 // that a negotiation of two rounds costs nothing in the end.
-func (g *guard) judge(from source.Key, proven, established bool) {
+func (g *guard) judge(from ratelimit.Key, proven, established bool) {
 	failures := g.accounts(proven).failures
 	if established {
 		failures.Return(from)
@@ -97,13 +97,13 @@ func (g *guard) judge(from source.Key, proven, established bool) {
 }
 
 // forged charges the holder of a key, at that source, for a wrong MAC.
-func (g *guard) forged(from source.Key, key []byte, proven bool) {
+func (g *guard) forged(from ratelimit.Key, key []byte, proven bool) {
 	g.accounts(proven).forgeries.Take(from.With(key))
 }
 
 // forging reports whether there were too many wrong MACs of that key from that source. Neither others with that key nor
 // others at that address pay for it.
-func (g *guard) forging(from source.Key, key []byte, proven bool) bool {
+func (g *guard) forging(from ratelimit.Key, key []byte, proven bool) bool {
 	return g.accounts(proven).forgeries.Empty(from.With(key))
 }
 

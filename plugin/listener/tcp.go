@@ -8,7 +8,7 @@ import (
 	"net"
 	"time"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
 // defaultQueries is the number of messages on a connection if the configuration says zero, as in miekg/dns.
@@ -43,7 +43,7 @@ func (e *endpoint) admit(c *connection) bool {
 		return false
 	}
 	if !s.proxied {
-		c.source = source.Of(addressOf(c.RemoteAddr()).Addr())
+		c.source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
 	} // else the address comes with the first octets, which must not be waited for here
 	evicted, ok := connections.add(c, s.guard.limits.Connections, s.guard.limits.SourceConnections)
 	if evicted != nil {
@@ -100,7 +100,7 @@ func (e *endpoint) serveConnection(c *connection) {
 		x.responseWriter.stream = true
 		x.responseWriter.source = c.source
 		if s.proxied {
-			x.responseWriter.source = source.Of(addressOf(c.RemoteAddr()).Addr())
+			x.responseWriter.source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
 		}
 		goOn := false
 		func() {

@@ -10,7 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/source"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
 // maxPacket is the largest UDP reply, whatever the client offers to take.
@@ -30,7 +30,7 @@ type responseWriter struct {
 	back        returnPath
 	server      *server
 	stream      bool // TCP, which proves the client's address
-	source      source.Key
+	source      ratelimit.Key
 	id          uint16
 	opcode      int
 	size        int                  // octets of the request

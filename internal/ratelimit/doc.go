@@ -1,4 +1,4 @@
-// Package source keeps accounts by where messages come from, so that what one
+// Package ratelimit keeps accounts by where messages come from, so that what one
 // stranger may cost is bounded while others are served.
 //
 // One source is one IPv4 address, or one IPv6 network of 64 bits: whoever has
@@ -10,4 +10,4 @@
 // (RFC 2827), so that accounts that an unproven address is charged to must be
 // apart from those of addresses that were proven by TCP, and must not close the
 // door to a client that comes with proof.
-package source
+package ratelimit
