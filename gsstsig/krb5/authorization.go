@@ -10,7 +10,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/pac"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/internal/pac"
 )
 
 // Types of authorization data (RFC 4120, section 5.2.6, and section 7.5.4).

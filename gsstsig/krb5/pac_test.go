@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/pac/pactest"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/internal/pac/pactest"
 )
 
 const (

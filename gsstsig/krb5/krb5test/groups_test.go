@@ -7,7 +7,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/pac/pactest"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/internal/pac/pactest"
 )
 
 func TestGroupTicket(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/pac"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/pac/pactest"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/internal/pac"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/internal/pac/pactest"
 )
 
 const domain = "S-1-5-21-3623811015-3361044348-30300820"
