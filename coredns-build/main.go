@@ -10,7 +10,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
 
-	"github.com/gsstsig/coredns-gsstsig/coredns-build/command"
+	"github.com/gsstsig/coredns-gsstsig/plugin/admin"
 	_ "github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
 )
 
@@ -39,7 +39,7 @@ func directives(stock []string) []string {
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "gsstsig" {
-		os.Exit(command.Run(command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[2:]))
+		os.Exit(admin.Run(admin.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[2:]))
 	}
 	coremain.Run()
 }

@@ -3,7 +3,7 @@ package gsstsig
 import (
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 

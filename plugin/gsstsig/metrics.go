@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
-	"github.com/gsstsig/coredns-gsstsig/plugin/listener"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
 )
 
 var (

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/internal/pac/pactest"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 )
 
 func TestGroupTicket(t *testing.T) {

@@ -1,4 +1,4 @@
-package command
+package admin
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )

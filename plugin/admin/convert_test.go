@@ -1,4 +1,4 @@
-package command
+package admin
 
 import (
 	"os"
@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gsstsig/coredns-gsstsig/plugin/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 )
 
 const bindPolicy = `
