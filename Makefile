@@ -28,23 +28,22 @@ coredns:
 run:
 	@test/install.sh run
 	@$(MAKE) --silent coredns
-	@go build -buildvcs=false -o .cache/demo ./test/demo
+	@go build -buildvcs=false -o .cache/demo ./test/cmd/demo
 	@COREDNS_BINARY=$(abspath $(BINARY)) exec .cache/demo
 
 test:
 	@test/install.sh
-	go vet ./...
-	go vet -tags e2e ./test/...
+	go vet -tags e2e ./...
 	go test -race $(TESTFLAGS) ./...
 	@# With this the compiler has done its work, for which a test on a busy machine would not wait long enough.
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
 	@rm -rf .cache/tested && mkdir -p .cache/tested
-	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/...
-	@go run ./test/tested/report README.md .cache/tested
+	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/realm ./gsstsig/gsstsigtest
+	@go run ./test/cmd/tested README.md .cache/tested
 
 # Writes the README's table "Tested with" anew, from what the last "make test" tried.
 tested:
-	go run ./test/tested/report -write README.md .cache/tested
+	go run ./test/cmd/tested -write README.md .cache/tested
 
 # Has real clients say again what the tests without them replay; see plugin/gsstsig/testdata/transcripts/README.md.
 record:
@@ -63,7 +62,7 @@ bench-go:
 bench-peers:
 	@test/install.sh bench
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
-	@go build -buildvcs=false -o .cache/peers ./test/bench
+	@go build -buildvcs=false -o .cache/peers ./test/cmd/bench
 	@.cache/peers -binary .cache/coredns $(if $(filter quick,$(BENCH)),-quick) $(BENCHFLAGS)
 
 # What takes longer than the tests may: 1,000 kills of the server under load and of its store, faults at every place of
@@ -74,15 +73,15 @@ soak:
 	KILL_ROUNDS=1000 PEER_UPDATES=100000 go test -count=1 -tags e2e -timeout 3h -v -run '^(TestKill|TestUpdateAsBIND)$$' ./test/e2e
 	go test -count=1 -timeout 3h ./zone/store/disk -everywhere -kill.rounds 1000
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
-	@go build -buildvcs=false -o .cache/hostile ./test/hostile
+	@go build -buildvcs=false -o .cache/hostile ./test/cmd/hostile
 	@COREDNS_BINARY=$(abspath .cache/coredns) .cache/hostile $(SOAKFLAGS)
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }
 	go vet ./...
-	go vet -tags e2e ./test/...
+	go vet -tags e2e ./...
 	go run $(STATICCHECK) ./...
-	go run $(STATICCHECK) -tags e2e ./test/...
+	go run $(STATICCHECK) -tags e2e ./...
 	go test ./test/layout
 
 # Every fuzz target of the module, one after the other.

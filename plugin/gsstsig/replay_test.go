@@ -17,8 +17,8 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/test/relay"
-	"github.com/gsstsig/coredns-gsstsig/test/transcript"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/transcript"
 )
 
 // TestReplay has the server hear again what real clients said, and wants it to say what they were content with, octet by

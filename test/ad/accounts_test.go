@@ -9,7 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // TestAccounts does with real accounts of the domain what Active Directory's secure mode is known for: any account

@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 var sambaDNSUpdate = tested.Client{Name: "samba_dnsupdate", Package: "samba"}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
-	"github.com/gsstsig/coredns-gsstsig/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
 )
 
 // records asks ns1 from a node, and returns the data of the records in the answer, sorted.

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gsstsig/coredns-gsstsig/test/node"
-	"github.com/gsstsig/coredns-gsstsig/test/process"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 const (

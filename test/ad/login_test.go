@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
-	"github.com/gsstsig/coredns-gsstsig/test/node"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 var nsupdate = tested.Client{Name: "nsupdate", Package: "bind9-dnsutils"}

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gsstsig/coredns-gsstsig/test/process"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
-	"github.com/gsstsig/coredns-gsstsig/test/suite"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/suite"
 )
 
 // shared is what every test uses: made once, gone with the last test.

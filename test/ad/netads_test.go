@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // netUpdate is a line of the plugin log for an UPDATE message: its ID and its reply's code.

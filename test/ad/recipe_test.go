@@ -16,10 +16,10 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/node"
-	"github.com/gsstsig/coredns-gsstsig/test/process"
-	"github.com/gsstsig/coredns-gsstsig/test/recipe"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/recipe"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // examples puts the domain's names and addresses in the place of those in the recipe. Its name servers and clients are

@@ -10,10 +10,10 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/node"
-	"github.com/gsstsig/coredns-gsstsig/test/recorder"
-	"github.com/gsstsig/coredns-gsstsig/test/relay"
-	"github.com/gsstsig/coredns-gsstsig/test/windows"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/recorder"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/windows"
 )
 
 // recordedOctet is the address of the name server that clients are recorded with. It calls itself ns1, as the domain has a

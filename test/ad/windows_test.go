@@ -10,9 +10,9 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
-	"github.com/gsstsig/coredns-gsstsig/test/relay"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
-	"github.com/gsstsig/coredns-gsstsig/test/windows"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/windows"
 )
 
 // credentials gets a ticket for the server on the node of the login, and takes that ticket from there: this process does

@@ -8,8 +8,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // TestBadSignatures sends what a wrong, late or forgotten signature makes of a message. None of it changes the zone, and

@@ -11,8 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // TestBesideOtherPlugins runs the secure block and a forwarding block on the same port, with what an operator adds.

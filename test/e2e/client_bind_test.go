@@ -13,8 +13,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
-	"github.com/gsstsig/coredns-gsstsig/test/named"
-	"github.com/gsstsig/coredns-gsstsig/test/realm"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/named"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
 )
 
 // The Go client of gsstsig/client is proven here against BIND and MIT's library, which share no code with it.

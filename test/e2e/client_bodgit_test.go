@@ -15,8 +15,8 @@ import (
 	"github.com/bodgit/tsig/gss"
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/server"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // bodgitClient is the library that external-dns and Terraform's provider for DNS sign with.

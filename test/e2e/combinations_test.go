@@ -11,10 +11,10 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/named"
-	"github.com/gsstsig/coredns-gsstsig/test/realm"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/named"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // combinationZone is a zone whose primary server has a service key of one encryption type only.

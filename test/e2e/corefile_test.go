@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // Zones of most tests: a forward and a reverse one, whose apex is made from the keytab.

@@ -1,5 +1,5 @@
 // Package e2e holds the end-to-end tests: the CoreDNS that this project builds, a throw-away MIT realm, and clients that
-// share no code with the server (nsupdate, and the C client of test/gssclient on MIT's GSSAPI library).
+// share no code with the server (nsupdate, and the C client of internal/test/gssclient on MIT's GSSAPI library).
 //
 // The tests have the build tag e2e, so that "go test ./..." needs no program but Go. "make test" runs them after
 // installing what they need; a program that is missing fails them.

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/realm"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // TestRC4 has a domain of old: keys of services and sessions of RC4, which the server takes only where it is told to, and

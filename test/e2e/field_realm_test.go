@@ -14,9 +14,9 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/process"
-	"github.com/gsstsig/coredns-gsstsig/test/realm"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
 )
 
 // What Kerberos is like in the field: the tests of keys that change, realms that trust each other, clocks that are off

@@ -15,9 +15,9 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/realm"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // rotations are the ways in which a service's keys get into its keytab.

@@ -19,9 +19,9 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/realm"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // withClock is a login whose programs have a clock that is ahead, or behind where negative.

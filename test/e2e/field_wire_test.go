@@ -18,8 +18,8 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
-	"github.com/gsstsig/coredns-gsstsig/test/gssclient"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/gssclient"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // sendWire sends octets from an address and returns the octets of the reply. UDP and TCP alike.

@@ -17,7 +17,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // killRounds is how often TestKill kills the server; the environment variable KILL_ROUNDS asks for more.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
 )
 
 // rr parses a record in presentation form.

@@ -17,9 +17,9 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
-	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
-	"github.com/gsstsig/coredns-gsstsig/test/process"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // zoneKey makes a key for the dnssec plugin, in the two files that dnssec-keygen would write, and the file of trust

@@ -14,7 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/named"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/named"
 )
 
 // lookupZone is what the questions are about: each part of it is one that a simple look-up gets wrong.

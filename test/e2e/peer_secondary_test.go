@@ -20,11 +20,11 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
-	"github.com/gsstsig/coredns-gsstsig/test/loopback"
-	"github.com/gsstsig/coredns-gsstsig/test/named"
-	"github.com/gsstsig/coredns-gsstsig/test/process"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/named"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // followedChanges is how many updates a secondary has to follow.

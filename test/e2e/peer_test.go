@@ -15,9 +15,9 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/loopback"
-	"github.com/gsstsig/coredns-gsstsig/test/named"
-	"github.com/gsstsig/coredns-gsstsig/test/server"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/named"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
 
 // The peer tests put the server beside BIND, or between other servers, and compare what both make of the same.

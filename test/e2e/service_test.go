@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gsstsig/coredns-gsstsig/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
 )
 
 // TestServiceUnit has systemd read the unit that comes with the binary. It says what it does not know or find.

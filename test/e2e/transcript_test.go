@@ -8,9 +8,9 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/realm"
-	"github.com/gsstsig/coredns-gsstsig/test/recorder"
-	"github.com/gsstsig/coredns-gsstsig/test/windows"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/recorder"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/windows"
 )
 
 // TestTranscripts records what clients say in an MIT realm, see package recorder.

@@ -13,9 +13,9 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
-	"github.com/gsstsig/coredns-gsstsig/test/relay"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
-	"github.com/gsstsig/coredns-gsstsig/test/windows"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/windows"
 )
 
 // A machine whose name has more than the 15 characters that the domain keeps of it.

@@ -11,7 +11,27 @@ import (
 const (
 	module  = "github.com/gsstsig/coredns-gsstsig"
 	coreDNS = "github.com/coredns/"
+	tests   = module + "/internal/test" // what tests are made of
 )
+
+// public are the packages that others may import; the suite and programs below test are nobody's to import, though nothing
+// but their place says so.
+var public = []string{
+	"gsstsig",
+	"gsstsig/client",
+	"gsstsig/gsstsigtest",
+	"gsstsig/krb5",
+	"gsstsig/krb5/krb5test",
+	"gsstsig/spnego",
+	"plugin/admin",
+	"plugin/gsstsig",
+	"zone",
+	"zone/policy",
+	"zone/policy/policytest",
+	"zone/store",
+	"zone/store/disk",
+	"zone/store/storetest",
+}
 
 // goList runs go list for the module's packages and returns the lines of what it prints.
 func goList(t *testing.T, args ...string) []string {
@@ -40,17 +60,19 @@ func TestLibrariesStandAlone(t *testing.T) {
 		tree      string
 		forbidden []string
 	}{
-		{"gsstsig", []string{coreDNS, module + "/zone", module + "/plugin", module + "/test"}},
+		{"gsstsig", []string{coreDNS, module + "/zone", module + "/plugin", tests, module + "/test"}},
 		{"gsstsig/krb5", []string{"github.com/miekg/dns", module + "/gsstsig/spnego"}},
 		{"gsstsig/spnego", []string{"github.com/miekg/dns", module + "/gsstsig/krb5"}},
-		{"zone", []string{coreDNS, module + "/gsstsig", module + "/plugin", module + "/test"}},
+		{"zone", []string{coreDNS, module + "/gsstsig", module + "/plugin", tests, module + "/test"}},
 		{"zone/store", []string{module + "/zone/policy", "github.com/miekg/dns"}},
-		{"plugin", []string{module + "/test"}},
+		{"plugin", []string{tests, module + "/test"}},
+		{"internal", []string{coreDNS, module + "/gsstsig", module + "/zone", module + "/plugin", module + "/test"}},
 	} {
 		t.Run(rule.tree, func(t *testing.T) {
 			tree, found := module+"/"+rule.tree, false
 			for pkg, imported := range dependencies {
-				if !within(pkg, tree) {
+				// What serves tests alone may need more than what it serves.
+				if !within(pkg, tree) || within(pkg, tests) || within(pkg, module+"/gsstsig/gsstsigtest") {
 					continue
 				}
 				found = true
@@ -65,6 +87,22 @@ func TestLibrariesStandAlone(t *testing.T) {
 				t.Error("no packages")
 			}
 		})
+	}
+}
+
+// TestPublicLine compares the packages that others can import with the list of those that they may: what is public is so on
+// purpose.
+func TestPublicLine(t *testing.T) {
+	var found []string
+	for _, pkg := range goList(t, module+"/...") {
+		path := strings.TrimPrefix(pkg, module+"/")
+		if !slices.Contains(strings.Split(path, "/"), "internal") && !within(path, "test") && path != "coredns-build" {
+			found = append(found, path)
+		}
+	}
+	slices.Sort(found)
+	if !slices.Equal(found, public) {
+		t.Errorf("packages that others can import:\n%s\nshould be:\n%s", strings.Join(found, "\n"), strings.Join(public, "\n"))
 	}
 }
 

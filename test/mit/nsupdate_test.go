@@ -9,9 +9,9 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/dnsutils"
-	"github.com/gsstsig/coredns-gsstsig/test/node"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // The lines of nsupdate that tell it what it would find out by itself.

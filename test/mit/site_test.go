@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gsstsig/coredns-gsstsig/test/node"
-	"github.com/gsstsig/coredns-gsstsig/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
 )
 
 const (

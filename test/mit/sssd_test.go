@@ -12,9 +12,9 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/test/node"
-	"github.com/gsstsig/coredns-gsstsig/test/process"
-	"github.com/gsstsig/coredns-gsstsig/test/tested"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 var sssd = tested.Client{Name: "SSSD", Package: "sssd-ipa"}
