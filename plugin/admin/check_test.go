@@ -53,7 +53,7 @@ func TestCheckOffline(t *testing.T) {
 
 // TestCheckSample: the Corefile that comes with the binary.
 func TestCheckSample(t *testing.T) {
-	sample, err := os.ReadFile(filepath.Join("..", "Corefile"))
+	sample, err := os.ReadFile(filepath.Join("..", "..", "coredns-build", "Corefile"))
 	if err != nil {
 		t.Fatal(err)
 	}
