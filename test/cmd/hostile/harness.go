@@ -2,10 +2,12 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -125,10 +127,12 @@ func updateOf(name string, n uint32) *dns.Msg {
 // updatesPerContext is how many updates a good client makes in one context.
 const updatesPerContext = 200
 
-// A message by UDP can get lost where there is a flood, and then a client sends another, as nsupdate does.
+// A message by UDP can get lost where there is a flood, and then a client sends another, as nsupdate does. How often it has
+// to depends on what else the machine does, so that the count is a measurement, and no verdict of a test.
 const (
 	goodTimeout  = time.Second
 	goodAttempts = 5
+	untilAnswer  = math.MaxInt // for as long as the context lasts
 )
 
 // record of what good clients have done.
@@ -146,6 +150,7 @@ type task struct {
 	while    func() bool  // in place of the duration
 	renew    bool         // make a new context now and then
 	each     bool         // make a new context for each update
+	attempts int          // after how many without an answer an operation has failed; 0 is goodAttempts
 	begin    func() error // called when all have a context, before the first update; may be nil
 }
 
@@ -160,7 +165,12 @@ func (h *harness) work(ctx context.Context, job task) (goodWork, error) {
 			return total, err
 		}
 		defer c.Close()
-		w := &goodClient{client: c, name: fmt.Sprintf("client%d.%s", i+1, zoneName), goodWork: goodWork{Errors: make(map[string]int)}}
+		w := &goodClient{
+			client:   c,
+			name:     fmt.Sprintf("client%d.%s", i+1, zoneName),
+			attempts: cmp.Or(job.attempts, goodAttempts),
+			goodWork: goodWork{Errors: make(map[string]int)},
+		}
 		if !w.negotiate(ctx) {
 			return total, fmt.Errorf("good client %d cannot begin: %v", i+1, w.Errors)
 		}
@@ -203,14 +213,15 @@ func (h *harness) handshakes(ctx context.Context, n int) error {
 
 // goodClient is one client that does nothing wrong.
 type goodClient struct {
-	client *client.Client
-	name   string
-	key    *client.Context // nil between two
+	client   *client.Client
+	name     string
+	attempts int
+	key      *client.Context // nil between two
 	goodWork
 }
 
 func (w *goodClient) negotiate(ctx context.Context) bool {
-	if !w.try(func() (err error) { w.key, err = w.client.Negotiate(ctx); return err }) {
+	if !w.try(ctx, func() (err error) { w.key, err = w.client.Negotiate(ctx); return err }) {
 		w.key = nil
 		return false
 	}
@@ -221,7 +232,7 @@ func (w *goodClient) negotiate(ctx context.Context) bool {
 func (w *goodClient) update(ctx context.Context, n uint32) {
 	began := time.Now()
 	if w.key != nil || w.negotiate(ctx) {
-		if w.try(func() error { _, err := w.key.Update(ctx, updateOf(w.name, n)); return err }) {
+		if w.try(ctx, func() error { _, err := w.key.Update(ctx, updateOf(w.name, n)); return err }) {
 			w.Updates++
 		}
 	}
@@ -233,7 +244,7 @@ func (w *goodClient) delete(ctx context.Context) {
 	if w.key == nil {
 		return
 	}
-	w.try(func() error {
+	w.try(ctx, func() error {
 		err := w.key.Delete(ctx)
 		var refused *client.TSIGError
 		if errors.As(err, &refused) && refused.Code == dns.RcodeBadKey {
@@ -257,14 +268,14 @@ func (w *goodWork) add(o goodWork) {
 }
 
 // try does something again where it got no answer.
-func (w *goodWork) try(do func() error) bool {
+func (w *goodClient) try(ctx context.Context, do func() error) bool {
 	for attempt := 1; ; attempt++ {
 		err := do()
 		if err == nil {
 			return true
 		}
 		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() && attempt < goodAttempts {
+		if errors.As(err, &timeout) && timeout.Timeout() && attempt < w.attempts && ctx.Err() == nil {
 			w.Repeats++
 			continue
 		}

@@ -69,7 +69,7 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 	}
 	// The zone's log of changes is full before anything is measured.
 	var updates atomic.Int32
-	if _, err := h.work(ctx, task{while: func() bool { return updates.Add(1) <= 11000 }}); err != nil {
+	if _, err := h.work(ctx, task{attempts: untilAnswer, while: func() bool { return updates.Add(1) <= 11000 }}); err != nil {
 		t.Fatal(err)
 	}
 	var sizes [3]size
@@ -77,7 +77,7 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 		var group sync.WaitGroup
 		var tolls [2]toll
 		var over atomic.Int32
-		done, err := h.work(ctx, task{renew: true, while: func() bool { return int(over.Load()) < len(tolls) }, begin: func() error {
+		done, err := h.work(ctx, task{attempts: untilAnswer, renew: true, while: func() bool { return int(over.Load()) < len(tolls) }, begin: func() error {
 			for i, network := range []string{"udp", "tcp"} {
 				group.Go(func() {
 					// At a rate that leaves few of them in the kernel's queue, where they would test nothing.
@@ -92,8 +92,8 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 		if err != nil {
 			t.Fatal(err)
 		}
-		// It is the bounds that keep room for good clients on a busy machine; without them some may have to come again.
-		if (limits == "" && done.Failures > 0) || done.Updates == 0 || done.Handshakes < goodClients {
+		// Every operation is answered in the end, and rightly: how soon depends on what else the machine does.
+		if done.Failures > 0 || done.Updates == 0 || done.Handshakes < goodClients {
 			t.Errorf("good clients made %d updates with %d contexts, %d operations failed: %v",
 				done.Updates, done.Handshakes, done.Failures, done.Errors)
 		}
@@ -108,19 +108,24 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 		if err := h.crashed(); err != nil {
 			t.Fatal(err)
 		}
-		if sizes[round], err = h.settled(ctx, 4); err != nil {
+		// Once more of the same leaves nothing behind; the first time the server grows to what it needs.
+		leftNothing := func(now size) bool { return round < 2 || grown(comparable(sizes[1]), comparable(now)) == nil }
+		if sizes[round], err = h.settled(ctx, 4, leftNothing); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("%d messages, %+v, %+v, %v", len(messages), tolls, done, sizes[round])
 	}
-	// The first time the server grows to what it needs.
-	before, after := sizes[1], sizes[2]
-	before.RSS, after.RSS = 0, 0 // the race detector's own memory grows
-	if err := grown(before, after); err != nil {
+	if err := grown(comparable(sizes[1]), comparable(sizes[2])); err != nil {
 		stacks, failed := h.profile(ctx, "goroutine")
 		heap, _ := h.profile(ctx, "heap")
 		t.Errorf("%v\n%s\n%.4000s\n%v", err, stacks, heap, failed)
 	}
+}
+
+// comparable leaves out the resident memory, since the race detector's own grows.
+func comparable(s size) size {
+	s.RSS = 0
+	return s
 }
 
 // profile tells what the server's memory or goroutines are.

@@ -120,7 +120,7 @@ func soak(ctx context.Context, o options) error {
 	if err := h.handshakes(ctx, int(float64(warm.Handshakes)/o.slice.Seconds()*min(o.flood, remembered).Seconds())); err != nil {
 		return err
 	}
-	before, err := h.settled(ctx, 15)
+	before, err := h.settled(ctx, 15, nil)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func soak(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	after, err := h.settled(ctx, 15)
+	after, err := h.settled(ctx, 15, nil)
 	if err != nil {
 		return err
 	}
@@ -185,15 +185,17 @@ func soak(ctx context.Context, o options) error {
 const remembered = 5*time.Minute + 20*time.Second
 
 // settled measures the server when nothing goes on any more: connections and timers of the flood need a moment to end. It
-// looks once a second and takes the least.
-func (h *harness) settled(ctx context.Context, looks int) (size, error) {
+// looks once a second, that often at least and, unless enough is nil, until enough is satisfied or a minute has passed, and
+// takes the least.
+func (h *harness) settled(ctx context.Context, looks int, enough func(size) bool) (size, error) {
 	least, err := h.measure(ctx)
 	if err != nil {
 		return least, err
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for range looks - 1 {
+	const longest = 60
+	for look := 1; look < looks || enough != nil && look < longest && !enough(least); look++ {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
