@@ -34,8 +34,8 @@ type Event struct {
 	Reason, Advice string // of a failure: Kerberos' words, and what to do about it
 	Expires        time.Time
 	EncryptionType string // of the key that MICs are made with; of a refused ticket, that of the ticket
-	WantedVersion  int    // of the key that a refused ticket was made with, 0 if it does not say
-	HeldVersions   []int  // of the keys held for its service and encryption type
+	TicketKVNO  int    // of the key that a refused ticket was made with, 0 if it does not say
+	KeytabKVNOs   []int  // of the keys held for its service and encryption type
 }
 
 // explain fills in why a token was refused.
@@ -50,7 +50,7 @@ func (e *Event) explain(err error) {
 		if kerberos.EncryptionType != 0 {
 			e.EncryptionType = krb5.EncryptionTypeName(kerberos.EncryptionType)
 		}
-		e.WantedVersion, e.HeldVersions = kerberos.WantedVersion, kerberos.HeldVersions
+		e.TicketKVNO, e.KeytabKVNOs = kerberos.TicketKVNO, kerberos.KeytabKVNOs
 		if e.Reason == "" {
 			e.Reason = err.Error()
 		}

@@ -63,7 +63,7 @@ func (n *Negotiator) choose(request *dns.Msg, signer *Transaction) (chosen *Serv
 	begun := func(s *Server) bool { return s.contexts.begun(query.name) }
 	token, _ := query.token()
 	inner := spnego.PeekMechToken(token)
-	holds := func(s *Server) bool { return inner != nil && s.acceptor.Holds(inner) }
+	holds := func(s *Server) bool { return inner != nil && s.acceptor.HasKeyFor(inner) }
 
 	var clues []func(*Server) bool // the first one that fits any server decides
 	switch {

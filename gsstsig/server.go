@@ -81,12 +81,12 @@ func NewServer(config Config) (*Server, error) {
 	}, nil
 }
 
-// LetsIn reports whether the signer of a request, who may have negotiated with
+// WouldAccept reports whether the signer of a request, who may have negotiated with
 // another server on the same address, would have got a context from this one:
-// see krb5.Acceptor.LetsIn. A static key is not for a server to let in.
-func (s *Server) LetsIn(t *Transaction) bool {
+// see krb5.Acceptor.WouldAccept. A static key is not for a server to let in.
+func (s *Server) WouldAccept(t *Transaction) bool {
 	c, ok := t.key.(*securityContext)
-	return ok && s.acceptor.LetsIn(c.mechanism)
+	return ok && s.acceptor.WouldAccept(c.mechanism)
 }
 
 // faultText describes a recovered panic. The runtime's own errors hold numbers

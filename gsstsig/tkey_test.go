@@ -299,8 +299,8 @@ func TestNegotiateEventExplains(t *testing.T) {
 	}
 
 	var stale Event
-	stale.explain(fmt.Errorf("wrapped: %w", &krb5.Error{Reason: "no such version", EncryptionType: 18, WantedVersion: 4, HeldVersions: []int{2, 3}}))
-	if stale.EncryptionType != krb5.EncryptionTypeName(18) || stale.WantedVersion != 4 || len(stale.HeldVersions) != 2 {
+	stale.explain(fmt.Errorf("wrapped: %w", &krb5.Error{Reason: "no such version", EncryptionType: 18, TicketKVNO: 4, KeytabKVNOs: []int{2, 3}}))
+	if stale.EncryptionType != krb5.EncryptionTypeName(18) || stale.TicketKVNO != 4 || len(stale.KeytabKVNOs) != 2 {
 		t.Errorf("event %+v", stale)
 	}
 }

@@ -320,7 +320,7 @@ func (v *Verifier) authenticateGSS(wire []byte, sig *tsigRecord, buf *[]byte) (*
 	for _, server := range v.servers {
 		c := server.contexts.lookup(sig.name.bytes())
 		// The table may have contexts from before the configuration changed.
-		if c == nil || !server.acceptor.LetsIn(c.mechanism) {
+		if c == nil || !server.acceptor.WouldAccept(c.mechanism) {
 			continue
 		}
 		if c.algorithm != string(sig.algorithm.bytes()) {

@@ -66,9 +66,9 @@ type AcceptorConfig struct {
 	Random io.Reader
 }
 
-// EncryptionTypesLetIn lists the encryption types that are let in, by
+// PermittedEnctypes lists the encryption types that are let in, by
 // EncryptionTypes and AllowRC4.
-func (c *AcceptorConfig) EncryptionTypesLetIn() []int32 {
+func (c *AcceptorConfig) PermittedEnctypes() []int32 {
 	types := slices.Clone(c.EncryptionTypes)
 	if len(types) == 0 {
 		types = slices.Clone(defaultEncryptionTypes)
@@ -109,7 +109,7 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 		services:        slices.Clone(c.Services),
 		realms:          slices.Clone(c.Realms),
 		transit:         c.Transit,
-		encryptionTypes: c.EncryptionTypesLetIn(),
+		encryptionTypes: c.PermittedEnctypes(),
 		skew:            c.ClockSkew,
 		now:             c.Now,
 		random:          c.Random,
@@ -138,10 +138,10 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 	return a, nil
 }
 
-// Holds reports whether token, an AP-REQ in GSS-API framing, is for a service
+// HasKeyFor reports whether token, an AP-REQ in GSS-API framing, is for a service
 // that this acceptor has a key of and may speak for. It decrypts nothing: the
 // answer says whose token it is, not whether it is good.
-func (a *Acceptor) Holds(token []byte) bool {
+func (a *Acceptor) HasKeyFor(token []byte) bool {
 	t, ok := parseToken(token)
 	if !ok || t.id != tokenAPReq {
 		return false
@@ -156,12 +156,12 @@ func (a *Acceptor) Holds(token []byte) bool {
 // NewContext begins a handshake.
 func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{acceptor: a} }
 
-// LetsIn reports whether the acceptor would let in the client of a context
+// WouldAccept reports whether the acceptor would let in the client of a context
 // that another one has established, one of another block or of before the
 // configuration changed: by its realm and the way from there, by the service
 // and whether there is a key of it, and by the encryption types. Times are not
 // looked at.
-func (a *Acceptor) LetsIn(c *AcceptorContext) bool {
+func (a *Acceptor) WouldAccept(c *AcceptorContext) bool {
 	if c.acceptor == a {
 		return true
 	}
@@ -170,7 +170,7 @@ func (a *Acceptor) LetsIn(c *AcceptorContext) bool {
 			return false
 		}
 	}
-	return a.letsInRealm(c.peer.Realm) && a.serves(c.service) && a.holdsKeyOf(c.service) &&
+	return a.acceptsRealm(c.peer.Realm) && a.serves(c.service) && a.holdsKeyOf(c.service) &&
 		a.transit.check(c.peer, c.service.Realm, c.way) == nil
 }
 
@@ -180,8 +180,8 @@ func (a *Acceptor) holdsKeyOf(service Principal) bool {
 	return slices.ContainsFunc(a.keytabs.set.Load().services[service.folded()], func(k *serviceKey) bool { return k.usable(now) })
 }
 
-// letsInRealm reports whether clients of the realm are let in.
-func (a *Acceptor) letsInRealm(realm string) bool {
+// acceptsRealm reports whether clients of the realm are let in.
+func (a *Acceptor) acceptsRealm(realm string) bool {
 	realms := a.realms
 	if len(realms) == 0 {
 		realms = a.keytabs.set.Load().realms
@@ -373,7 +373,7 @@ func (h *handshake) openTicket() *Error {
 		return &Error{
 			Code:   codeEtypeNoSupport,
 			Reason: "the ticket for " + service.shown() + " is encrypted in " + EncryptionTypeName(enc.encryptionType) + ", which is not let in",
-			Advice: orLetIn("give the service principal AES keys and export it again", enc.encryptionType),
+			Advice: orPermit("give the service principal AES keys and export it again", enc.encryptionType),
 			err:    ErrEncryptionType,
 		}
 	}
@@ -413,7 +413,7 @@ func (h *handshake) takeSessionKey() *Error {
 		return &Error{
 			Code:   codeEtypeNoSupport,
 			Reason: "the session key is of type " + EncryptionTypeName(h.ticket.keyType) + ", which is not let in",
-			Advice: orLetIn("let KDC and client use AES for session keys", h.ticket.keyType),
+			Advice: orPermit("let KDC and client use AES for session keys", h.ticket.keyType),
 			err:    ErrEncryptionType,
 		}
 	}
@@ -425,9 +425,9 @@ func (h *handshake) takeSessionKey() *Error {
 	return nil
 }
 
-// orLetIn is the advice about an encryption type that is not let in. One that
+// orPermit is the advice about an encryption type that is not let in. One that
 // is as good as any was left out on purpose or by mistake.
-func orLetIn(advice string, id int32) string {
+func orPermit(advice string, id int32) string {
 	switch {
 	case id == rc4HMAC:
 		return advice + ", or allow RC4 if the domain has nothing better"
@@ -447,11 +447,11 @@ func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 			Code:          codeNoKey,
 			Reason:        "no key for " + service + " is held",
 			Advice:        "add the principal to the keytab",
-			WantedVersion: int(enc.version),
+			TicketKVNO: int(enc.version),
 			err:           ErrNoKey,
 		}
 	}
-	e := &Error{WantedVersion: int(enc.version)}
+	e := &Error{TicketKVNO: int(enc.version)}
 	if len(tried) == 0 {
 		var held []string
 		for _, k := range keys {
@@ -464,20 +464,20 @@ func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 		return e
 	}
 	for _, k := range tried {
-		e.HeldVersions = append(e.HeldVersions, int(k.version))
+		e.KeytabKVNOs = append(e.KeytabKVNOs, int(k.version))
 	}
-	slices.Sort(e.HeldVersions)
-	e.HeldVersions = slices.Compact(e.HeldVersions)
-	held := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(e.HeldVersions)), ", "), "[]")
+	slices.Sort(e.KeytabKVNOs)
+	e.KeytabKVNOs = slices.Compact(e.KeytabKVNOs)
+	held := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(e.KeytabKVNOs)), ", "), "[]")
 	switch {
-	case enc.version == 0 || slices.Contains(e.HeldVersions, int(enc.version)):
+	case enc.version == 0 || slices.Contains(e.KeytabKVNOs, int(enc.version)):
 		e.Code, e.err = codeModified, ErrIntegrity
 		e.Reason = fmt.Sprintf("the ticket for %s (%s, key version %d) does not decrypt with the keys held (versions %s)", service, name, enc.version, held)
 		e.Advice = "the key of " + service + " was changed without its version, or comes from another KDC: export it again"
 	default:
 		e.Code, e.err = codeBadKeyVersion, ErrNoKey
 		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s, key version %d; versions held are %s", service, name, enc.version, held)
-		if int(enc.version) > e.HeldVersions[len(e.HeldVersions)-1] {
+		if int(enc.version) > e.KeytabKVNOs[len(e.KeytabKVNOs)-1] {
 			e.Advice = fmt.Sprintf("the keytab lacks version %d of %s: export it again", enc.version, service)
 		} else {
 			e.Advice = "the client's ticket is older than the keys held: it should get a new one (kdestroy, kinit)"
@@ -558,7 +558,7 @@ func (h *handshake) checkClient() *Error {
 	if client.isAnonymous() {
 		return &Error{Code: codePolicy, Reason: "the ticket is anonymous", err: ErrNotAccepted}
 	}
-	if !h.acceptor.letsInRealm(client.Realm) {
+	if !h.acceptor.acceptsRealm(client.Realm) {
 		return &Error{
 			Code:   codePolicy,
 			Reason: "clients of the realm " + shown(client.Realm) + " are not let in: " + client.shown(),

@@ -237,7 +237,7 @@ func TestServiceNameIgnoresCase(t *testing.T) {
 			s := requestSpec{ticketSpec: ticketSpec{service: asked}, at: testNow.Add(time.Duration(len(asked.String())) * time.Millisecond)}
 			a.replays = NewReplayCache(0)
 			token := s.token()
-			if !a.Holds(token) {
+			if !a.HasKeyFor(token) {
 				t.Errorf("%v is not held by %v", asked, held)
 			}
 			c, _ := accept(t, a, token)
@@ -281,14 +281,14 @@ func TestServiceIsRestricted(t *testing.T) {
 		a := newTestAcceptor(t, keys, only(c.services...))
 		for _, p := range c.allowed {
 			token := requestSpec{ticketSpec: ticketSpec{service: p}}.token()
-			if !a.Holds(token) {
+			if !a.HasKeyFor(token) {
 				t.Errorf("%v: %v is not held", c.services, p)
 			}
 			accept(t, a, token)
 		}
 		for _, p := range c.refused {
 			token := requestSpec{ticketSpec: ticketSpec{service: p}}.token()
-			if a.Holds(token) {
+			if a.HasKeyFor(token) {
 				t.Errorf("%v: %v is held", c.services, p)
 			}
 			refuse(t, a, token, ErrNotAccepted, codeNotUs)
@@ -371,8 +371,8 @@ func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e, reply := refuse(t, newTestAcceptor(t, keys), requestSpec{ticketSpec: c.spec}.token(), c.want, c.code)
-			if e.WantedVersion != c.wanted || fmt.Sprint(e.HeldVersions) != c.held {
-				t.Errorf("wanted %d, held %v", e.WantedVersion, e.HeldVersions)
+			if e.TicketKVNO != c.wanted || fmt.Sprint(e.KeytabKVNOs) != c.held {
+				t.Errorf("wanted %d, held %v", e.TicketKVNO, e.KeytabKVNOs)
 			}
 			for _, w := range c.words {
 				if !strings.Contains(e.Error(), w) {
@@ -534,7 +534,7 @@ func TestContextOfAnotherAcceptor(t *testing.T) {
 		{"without the subkey's type", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{17, 18, 20} }, false},
 		{"with all three", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{18, 19, 20} }, true},
 	} {
-		if got := newTestAcceptor(t, test.change).LetsIn(c); got != test.want {
+		if got := newTestAcceptor(t, test.change).WouldAccept(c); got != test.want {
 			t.Errorf("%s: %t", test.name, got)
 		}
 	}
@@ -706,7 +706,7 @@ func TestMalformedTokens(t *testing.T) {
 		"only framing":      frameBytes(mechanismKRB5, tokenAPReq, nil),
 		"too long":          make([]byte, 1<<17),
 	} {
-		if a.Holds(token) {
+		if a.HasKeyFor(token) {
 			t.Errorf("%s: held", name)
 		}
 		t.Run(name, func(t *testing.T) { refuse(t, a, token, ErrMalformed, codeGeneric) })
@@ -722,21 +722,21 @@ func TestMalformedTokens(t *testing.T) {
 			damaged := bytes.Clone(good)
 			damaged[i] ^= x
 			a.NewContext().Accept(damaged)
-			a.Holds(damaged)
+			a.HasKeyFor(damaged)
 		}
 	}
 }
 
-func TestHolds(t *testing.T) {
+func TestHasKeyFor(t *testing.T) {
 	a := newTestAcceptor(t)
-	if !a.Holds(requestSpec{}.token()) {
+	if !a.HasKeyFor(requestSpec{}.token()) {
 		t.Error("a good token is not held")
 	}
 	// It is the name that counts: even nonsense inside is ours to refuse.
-	if !a.Holds(requestSpec{ticketSpec: ticketSpec{cipher: []byte{1}}, authCipher: []byte{1}}.token()) {
+	if !a.HasKeyFor(requestSpec{ticketSpec: ticketSpec{cipher: []byte{1}}, authCipher: []byte{1}}.token()) {
 		t.Error("a bad token for our service is not held")
 	}
-	if a.Holds(requestSpec{ticketSpec: ticketSpec{service: mustPrincipal("DNS/ns2.example.test@EXAMPLE.TEST")}}.token()) {
+	if a.HasKeyFor(requestSpec{ticketSpec: ticketSpec{service: mustPrincipal("DNS/ns2.example.test@EXAMPLE.TEST")}}.token()) {
 		t.Error("another's token is held")
 	}
 }

@@ -73,8 +73,8 @@ type Error struct {
 	Reason         string // what is wrong
 	Advice         string // what an administrator does about it; may be empty
 	Service        string // the service principal asked for; empty if unknown
-	WantedVersion  int    // key version (kvno) the ticket names; 0 if none
-	HeldVersions   []int  // key versions held for service and encryption type, ascending
+	TicketKVNO  int    // key version (kvno) the ticket names; 0 if none
+	KeytabKVNOs   []int  // key versions held for service and encryption type, ascending
 	EncryptionType int32  // of the ticket; 0 if unknown
 	err            error  // the sentinel
 }

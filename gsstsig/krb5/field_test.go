@@ -212,7 +212,7 @@ func TestLessonLengthsInTokensAreChecked(t *testing.T) {
 	r := readRecordedToken(t, "samba/bob-ns1.json")
 	a := recordedAcceptor(t, "samba", time.Unix(r.Time, 0))
 	for n := range r.Token {
-		a.Holds(r.Token[:n])
+		a.HasKeyFor(r.Token[:n])
 		if _, err := a.NewContext().Accept(r.Token[:n]); !errors.Is(err, ErrMalformed) {
 			t.Fatalf("cut off after %d octets: %v", n, err)
 		}
@@ -224,7 +224,7 @@ func TestLessonLengthsInTokensAreChecked(t *testing.T) {
 				continue
 			}
 			b[at] = v
-			a.Holds(b)
+			a.HasKeyFor(b)
 			c := a.NewContext()
 			if _, err := c.Accept(b); err == nil {
 				// Only what nobody has to look at may differ: options, and the

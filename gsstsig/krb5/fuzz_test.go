@@ -34,7 +34,7 @@ func checkAccepted(t *testing.T, a *Acceptor, token []byte) {
 		if !errors.As(err, &e) || e.Reason == "" || c.Established() {
 			t.Fatalf("error %#v", err)
 		}
-	} else if !c.Established() || !a.Holds(token) || c.Peer().Realm != testRealm || !c.Service().Equal(testService) || c.Expires().Before(testNow.Add(-a.skew)) {
+	} else if !c.Established() || !a.HasKeyFor(token) || c.Peer().Realm != testRealm || !c.Service().Equal(testService) || c.Expires().Before(testNow.Add(-a.skew)) {
 		t.Fatalf("accepted: peer %v, service %v, expires %v", c.Peer(), c.Service(), c.Expires())
 	}
 	if len(reply) > 0 {

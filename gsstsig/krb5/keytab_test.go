@@ -228,7 +228,7 @@ func TestKeytabsAreReadWhileReloading(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 200 {
-				if !a.Holds(token) || len(k.Keys()) == 0 || len(k.Realms()) != 1 {
+				if !a.HasKeyFor(token) || len(k.Keys()) == 0 || len(k.Realms()) != 1 {
 					t.Error("keys are missing while others reload")
 				}
 			}

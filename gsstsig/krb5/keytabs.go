@@ -17,9 +17,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// DefaultKeep is how long keys that are gone from their files stay usable: the
+// DefaultRetention is how long keys that are gone from their files stay usable: the
 // life of a ticket with the customary limit of a day, and the clock skew.
-const DefaultKeep = 24*time.Hour + DefaultClockSkew
+const DefaultRetention = 24*time.Hour + DefaultClockSkew
 
 // maxRemoved bounds the keys that are gone and still usable; the oldest give
 // way.
@@ -47,17 +47,17 @@ const (
 //
 // Keys that a reload finds replaced or removed stay usable for a while, since
 // clients go on presenting the tickets that they have. They are no longer
-// listed. To be rid of a stolen key at once, start anew, or see Keep.
+// listed. To be rid of a stolen key at once, start anew, or see SetRetention.
 type Keytabs struct {
 	set atomic.Pointer[keySet]
 	now func() time.Time
 
-	mu      sync.Mutex // guards what follows; one Reload at a time
-	files   []keytabFile
-	keep    time.Duration
-	removed []removedKey // oldest first
-	untold  bool         // the keys changed, and Reload has not said so yet
-	missed  *rate.Limiter
+	mu        sync.Mutex // guards what follows; one Reload at a time
+	files     []keytabFile
+	retention time.Duration
+	removed   []removedKey // oldest first
+	untold    bool         // the keys changed, and Reload has not said so yet
+	missed    *rate.Limiter
 }
 
 type keytabFile struct {
@@ -99,7 +99,7 @@ func OpenKeytabs(files ...string) (*Keytabs, error) {
 	if len(files) == 0 {
 		return nil, errors.New("no keytab file is given")
 	}
-	k := &Keytabs{now: time.Now, keep: DefaultKeep, missed: rate.NewLimiter(missedReadsPerSecond, missedReadsBurst)}
+	k := &Keytabs{now: time.Now, retention: DefaultRetention, missed: rate.NewLimiter(missedReadsPerSecond, missedReadsBurst)}
 	for _, name := range files {
 		read := time.Now()
 		entries, info, err := readKeytab(name)
@@ -112,14 +112,14 @@ func OpenKeytabs(files ...string) (*Keytabs, error) {
 	return k, nil
 }
 
-// Keep sets how long keys stay usable after a reload found them gone: the
+// SetRetention sets how long keys stay usable after a reload found them gone: the
 // longest life of a ticket that the KDC gives out, and the clock skew. It
-// holds for those that go from now on; DefaultKeep is what it was before. With
+// holds for those that go from now on; DefaultRetention is what it was before. With
 // 0 or less none stay, and those that did are forgotten.
-func (k *Keytabs) Keep(d time.Duration) {
+func (k *Keytabs) SetRetention(d time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.keep = d
+	k.retention = d
 	if d <= 0 {
 		k.removed = nil
 		k.set.Store(newKeySet(k.files, nil))
@@ -144,7 +144,7 @@ func (k *Keytabs) Inherit(old *Keytabs) {
 	}
 	files = slices.DeleteFunc(files, func(f keytabFile) bool { return !named(f.name) })
 	removed = slices.DeleteFunc(removed, func(r removedKey) bool { return !named(r.entry.info.File) })
-	if k.keep > 0 {
+	if k.retention > 0 {
 		k.removed = append(removed, k.removed...)
 	}
 	k.expire()
@@ -266,7 +266,7 @@ func (k *Keytabs) expire() bool {
 
 // remember keeps the keys that were in the files before and are no more.
 func (k *Keytabs) remember(before []keytabFile) {
-	if k.keep <= 0 {
+	if k.retention <= 0 {
 		return
 	}
 	held := make(map[keyIdentity]bool)
@@ -276,7 +276,7 @@ func (k *Keytabs) remember(before []keytabFile) {
 		}
 	}
 	k.removed = slices.DeleteFunc(k.removed, func(r removedKey) bool { return held[r.entry.identity()] })
-	until := k.now().Add(k.keep)
+	until := k.now().Add(k.retention)
 	for _, f := range before {
 		for _, e := range f.entries {
 			if id := e.identity(); e.key.valid() && !held[id] {

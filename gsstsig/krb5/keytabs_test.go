@@ -87,13 +87,13 @@ func TestTicketsOutliveTheirKeysFile(t *testing.T) {
 			for n, label := range []string{"one", "two", "three"} {
 				accept(t, r.a, r.token(uint32(n+1), label))
 			}
-			r.now = testNow.Add(DefaultKeep - time.Second)
+			r.now = testNow.Add(DefaultRetention - time.Second)
 			accept(t, r.a, r.token(1, "one"))
 			// Nothing needs to be reloaded for it to end.
-			r.now = testNow.Add(DefaultKeep)
+			r.now = testNow.Add(DefaultRetention)
 			e, _ := refuse(t, r.a, r.token(1, "one"), ErrNoKey, codeBadKeyVersion)
-			if fmt.Sprint(e.HeldVersions) != "[3]" {
-				t.Errorf("held versions %v", e.HeldVersions)
+			if fmt.Sprint(e.KeytabKVNOs) != "[3]" {
+				t.Errorf("held versions %v", e.KeytabKVNOs)
 			}
 			accept(t, r.a, r.token(3, "three"))
 			if changed, err := r.keys.Reload(); changed || err != nil {
@@ -137,12 +137,12 @@ func TestRemovedPrincipalStaysForItsTickets(t *testing.T) {
 	r := newRotation(t, entry(1, "one"), other)
 	r.write(false, other)
 	token := r.token(1, "one")
-	if !r.a.Holds(token) {
+	if !r.a.HasKeyFor(token) {
 		t.Error("not held")
 	}
 	accept(t, r.a, token)
-	r.now = testNow.Add(DefaultKeep)
-	if r.a.Holds(token) {
+	r.now = testNow.Add(DefaultRetention)
+	if r.a.HasKeyFor(token) {
 		t.Error("still held")
 	}
 	if e, _ := refuse(t, r.a, r.token(1, "one"), ErrNoKey, codeNoKey); !strings.Contains(e.Reason, "no key for") {
@@ -157,7 +157,7 @@ func TestKeyThatComesBackIsHeld(t *testing.T) {
 	if n := len(r.keys.removed); n != 0 {
 		t.Errorf("%d keys are remembered as removed", n)
 	}
-	r.now = testNow.Add(10 * DefaultKeep)
+	r.now = testNow.Add(10 * DefaultRetention)
 	accept(t, r.a, r.token(1, "one"))
 }
 
@@ -174,14 +174,14 @@ func TestSameKeyInTwoFilesIsTriedOnce(t *testing.T) {
 
 func TestKeep(t *testing.T) {
 	r := newRotation(t, entry(1, "one"))
-	r.keys.Keep(time.Hour)
+	r.keys.SetRetention(time.Hour)
 	r.write(false, entry(2, "two"))
 	r.now = testNow.Add(59 * time.Minute)
 	accept(t, r.a, r.token(1, "one"))
 	r.now = testNow.Add(time.Hour)
 	refuse(t, r.a, r.token(1, "one"), ErrNoKey, codeBadKeyVersion)
 	r.now = testNow
-	r.keys.Keep(0)
+	r.keys.SetRetention(0)
 	refuse(t, r.a, r.token(1, "one"), ErrNoKey, codeBadKeyVersion)
 	r.write(false, entry(3, "three"))
 	refuse(t, r.a, r.token(2, "two"), ErrNoKey, codeBadKeyVersion)
@@ -217,7 +217,7 @@ func TestInherit(t *testing.T) {
 	if k := next.Keys(); len(k) != 1 {
 		t.Errorf("listed are %v", k)
 	}
-	r.now = testNow.Add(DefaultKeep)
+	r.now = testNow.Add(DefaultRetention)
 	refuse(t, a, r.token(1, "one"), ErrNoKey, codeBadKeyVersion)
 }
 

@@ -164,11 +164,11 @@ func describeFailure(e gsstsig.Event) string {
 	if e.EncryptionType != "" {
 		line += " enctype=" + e.EncryptionType
 	}
-	if e.WantedVersion != 0 {
-		line += fmt.Sprintf(" kvno=%d", e.WantedVersion)
+	if e.TicketKVNO != 0 {
+		line += fmt.Sprintf(" kvno=%d", e.TicketKVNO)
 	}
-	if len(e.HeldVersions) > 0 {
-		line += " held=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.HeldVersions), " ", ","), "[]")
+	if len(e.KeytabKVNOs) > 0 {
+		line += " held=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.KeytabKVNOs), " ", ","), "[]")
 	}
 	line += fmt.Sprintf(" reason=%q", e.Reason)
 	if e.Advice != "" {

@@ -15,7 +15,7 @@ import (
 func TestFailureLine(t *testing.T) {
 	full := gsstsig.Event{
 		Result: gsstsig.ResultBadKey, Client: netip.MustParseAddrPort("192.0.2.1:53053"), KeyName: "1.sig-ns1.example.test.",
-		Service: "DNS/ns1.example.test@EXAMPLE.TEST", EncryptionType: "aes256-cts-hmac-sha1-96", WantedVersion: 4, HeldVersions: []int{2, 3},
+		Service: "DNS/ns1.example.test@EXAMPLE.TEST", EncryptionType: "aes256-cts-hmac-sha1-96", TicketKVNO: 4, KeytabKVNOs: []int{2, 3},
 		Reason: "no such version", Advice: "export the keytab again",
 	}
 	const want = `handshake result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." ` +

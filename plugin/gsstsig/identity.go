@@ -34,7 +34,7 @@ func identity(transaction *gsstsig.Transaction, remote net.Addr) policy.Identity
 // on one address mostly have the same keytab and one of them makes all contexts; a static key in all blocks of the address,
 // as in the tsig plugin.
 func (h *Handler) ours(transaction *gsstsig.Transaction) bool {
-	return transaction.Identity().Static || h.server.LetsIn(transaction)
+	return transaction.Identity().Static || h.server.WouldAccept(transaction)
 }
 
 // source is the address of a request's sender, as given by the listener or by a proxy in front of it.

@@ -60,7 +60,7 @@ func OpenService(b *corefile.Block) (*Service, error) {
 // with them.
 func (s *Service) UnusableKeys() (problem, mend string) {
 	config := krb5.AcceptorConfig{EncryptionTypes: s.Encryption, AllowRC4: s.AllowRC4}
-	letIn := config.EncryptionTypesLetIn()
+	letIn := config.PermittedEnctypes()
 	var held, names []string
 	keys := s.Keytabs.Keys()
 	for _, k := range keys {

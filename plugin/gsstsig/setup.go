@@ -187,7 +187,7 @@ func (b *block) reloadKeytabs() {
 			log.Info("changed " + line)
 		}
 		if problem, mend := service.UnusableKeys(); problem != "" {
-			log.Warningf("%s; the keys read before serve for %s. Mend: %s", problem, krb5.DefaultKeep, mend)
+			log.Warningf("%s; the keys read before serve for %s. Mend: %s", problem, krb5.DefaultRetention, mend)
 		}
 	}
 }

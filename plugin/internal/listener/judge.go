@@ -43,7 +43,7 @@ func (j *judge) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 	if t, _ := TransactionFrom(ctx); t != nil && t.Server() != nil {
 		// Both ways, since a plugin of another block may have sent a question of its own here.
 		judged := &judgedWriter{ResponseWriter: w}
-		if j.own == nil || !j.own.LetsIn(t) {
+		if j.own == nil || !j.own.WouldAccept(t) {
 			judged.status = dns.ErrSecret
 		}
 		w = judged
