@@ -9,33 +9,36 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
 )
 
-// What an Event's Result may be.
+// Result says how a TKEY query ended.
+type Result string
+
+// The results.
 const (
-	ResultEstablished = "established" // a context is complete
-	ResultContinued   = "continued"   // the client has to come again
-	ResultDeleted     = "deleted"     // a context was deleted by its owner
-	ResultBadKey      = "badkey"      // the token, or the deletion, was refused
-	ResultBadName     = "badname"     // the key name is taken, or unknown in a deletion
-	ResultBadAlg      = "badalg"      // neither of the two GSS algorithms
-	ResultBadMode     = "badmode"     // neither negotiation nor deletion
-	ResultFormErr     = "formerr"     // no usable TKEY record
+	ResultEstablished Result = "established" // a context is complete
+	ResultContinued   Result = "continued"   // the negotiation needs another round
+	ResultDeleted     Result = "deleted"     // a context was deleted by its owner
+	ResultBadKey      Result = "badkey"      // the token, or the deletion, was refused
+	ResultBadName     Result = "badname"     // the key name is in use, or unknown in a deletion
+	ResultBadAlg      Result = "badalg"      // neither of the two GSS algorithms
+	ResultBadMode     Result = "badmode"     // neither negotiation nor deletion
+	ResultFormErr     Result = "formerr"     // no usable TKEY record
 )
 
 // Event tells how a TKEY query ended, for logs and metrics. It holds no
 // secrets; names in it come from the network and are escaped as DNS and
 // Kerberos escape them.
 type Event struct {
-	Result         string
-	Client         netip.AddrPort
-	Peer, Service  string // principals, as far as they are known
-	KeyName        string
-	Algorithm      string
-	Raw            bool   // a bare Kerberos token, without SPNEGO
-	Reason, Advice string // of a failure: Kerberos' words, and what to do about it
-	Expires        time.Time
-	EncryptionType string // of the key that MICs are made with; of a refused ticket, that of the ticket
-	TicketKVNO  int    // of the key that a refused ticket was made with, 0 if it does not say
-	KeytabKVNOs   []int  // of the keys held for its service and encryption type
+	Result        Result
+	Client        netip.AddrPort
+	Peer, Service string // principals, as far as they are known
+	KeyName       string
+	Algorithm     string
+	Raw           bool   // a bare Kerberos token, without SPNEGO
+	Reason, Fix   string // of a failure: Kerberos' words, and what to do about it
+	Expires       time.Time
+	Enctype       krb5.Enctype // of the key that makes the MICs; of a refused ticket, its own; 0 if unknown
+	TicketKVNO    uint32       // version of the key that a refused ticket is encrypted in; 0 if it names none
+	KeytabKVNOs   []uint32     // versions of the keys in the keytab for its service and encryption type
 }
 
 // explain fills in why a token was refused.
@@ -43,20 +46,18 @@ func (e *Event) explain(err error) {
 	var kerberos *krb5.Error
 	switch {
 	case errors.As(err, &kerberos):
-		e.Reason, e.Advice = kerberos.Reason, kerberos.Advice
+		e.Reason, e.Fix = kerberos.Reason, kerberos.Fix
 		if kerberos.Service != "" {
 			e.Service = kerberos.Service
 		}
-		if kerberos.EncryptionType != 0 {
-			e.EncryptionType = krb5.EncryptionTypeName(kerberos.EncryptionType)
-		}
+		e.Enctype = kerberos.Enctype
 		e.TicketKVNO, e.KeytabKVNOs = kerberos.TicketKVNO, kerberos.KeytabKVNOs
 		if e.Reason == "" {
 			e.Reason = err.Error()
 		}
 	case errors.Is(err, spnego.ErrNoMechanism):
 		e.Reason = err.Error()
-		e.Advice = "the client offers other mechanisms than Kerberos, such as NTLM: it could get no ticket; check its KDC, its clock and the service principal it asks for"
+		e.Fix = "the client offers other mechanisms than Kerberos, such as NTLM: it could get no ticket; check its KDC, its clock and the service principal it asks for"
 	default:
 		e.Reason = err.Error()
 	}

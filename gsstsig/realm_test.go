@@ -61,8 +61,8 @@ type realm struct {
 // password is slow on purpose.
 var serviceKeys = sync.OnceValues(func() ([]byte, error) {
 	keys := keytab.New()
-	for _, encryptionType := range []int32{17, 18, 19} {
-		if err := keys.AddEntry(testService, testRealm, "service password", time.Now(), 3, encryptionType); err != nil {
+	for _, enctype := range []int32{17, 18, 19} {
+		if err := keys.AddEntry(testService, testRealm, "service password", time.Now(), 3, enctype); err != nil {
 			return nil, err
 		}
 	}
@@ -129,16 +129,16 @@ func (r *realm) lastEvent() Event {
 
 // login says how a client of a test negotiates.
 type login struct {
-	client         string // principal without realm; default host/a.example.test
-	service        string
-	encryptionType int32
-	raw            bool
-	notMutual      bool
-	mechTypes      []asn1.ObjectIdentifier
-	noOptimistic   bool
-	sendMIC        bool
-	lifetime       time.Duration // of the ticket; default a day
-	algorithm      string
+	client       string // principal without realm; default host/a.example.test
+	service      string
+	enctype      int32
+	raw          bool
+	notMutual    bool
+	mechTypes    []asn1.ObjectIdentifier
+	noOptimistic bool
+	sendMIC      bool
+	lifetime     time.Duration // of the ticket; default a day
+	algorithm    string
 }
 
 // initiator is the client's side: bare Kerberos or SPNEGO around it.
@@ -172,7 +172,7 @@ func (r *realm) ticket(l login) (messages.Ticket, types.EncryptionKey) {
 	ticket, key, err := messages.NewTicket(
 		types.PrincipalName{NameType: 1, NameString: client.Components}, testRealm,
 		types.PrincipalName{NameType: 2, NameString: service.Components}, testRealm,
-		types.NewKrbFlags(), r.keys, l.encryptionType, 3,
+		types.NewKrbFlags(), r.keys, l.enctype, 3,
 		now, now.Add(-time.Second), now.Add(l.lifetime), now.Add(l.lifetime))
 	if err != nil {
 		r.t.Fatal(err)
@@ -188,8 +188,8 @@ func (r *realm) newPeer(name string, l login) *peer {
 	if l.service == "" {
 		l.service = testService
 	}
-	if l.encryptionType == 0 {
-		l.encryptionType = 18
+	if l.enctype == 0 {
+		l.enctype = 18
 	}
 	if l.lifetime == 0 {
 		l.lifetime = 24 * time.Hour

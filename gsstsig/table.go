@@ -121,7 +121,7 @@ func (c *securityContext) verify(message, mac []byte) error {
 // size is that of RFC 4121 section 4.2.6.1: a header of 16 octets and the
 // checksum of the encryption type.
 func (c *securityContext) size() int {
-	switch c.mechanism.SessionEncryptionType() {
+	switch c.mechanism.SessionEnctype() {
 	case 17, 18: // RFC 3962
 		return 16 + 12
 	case 19: // RFC 8009

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 	"github.com/miekg/dns"
@@ -246,7 +245,7 @@ func (n *negotiation) negotiate(algorithm string) {
 	if h.kerberos != nil && h.kerberos.Established() {
 		n.event.Peer = h.kerberos.Peer().String()
 		n.event.Service = h.kerberos.Service().String()
-		n.event.EncryptionType = krb5.EncryptionTypeName(h.kerberos.SessionEncryptionType())
+		n.event.Enctype = h.kerberos.SessionEnctype()
 	}
 	switch {
 	case err != nil:
@@ -423,14 +422,14 @@ func (n *negotiation) nameTaken() {
 	n.refuse(dns.RcodeBadName, ResultBadName, "a live context has this key name", "the client should invent a new name for each negotiation")
 }
 
-func (n *negotiation) refuse(tkeyError uint16, result, reason, advice string) {
-	n.event.Reason, n.event.Advice = reason, advice
+func (n *negotiation) refuse(tkeyError uint16, result Result, reason, fix string) {
+	n.event.Reason, n.event.Fix = reason, fix
 	n.fail(tkeyError, result)
 }
 
 // fail sets the TKEY error. The rcode stays NOERROR, as RFC 3645 section 4.1.3
 // says and BIND does: the query was understood.
-func (n *negotiation) fail(tkeyError uint16, result string) {
+func (n *negotiation) fail(tkeyError uint16, result Result) {
 	n.event.Result = result
 	if n.answer == nil {
 		n.response.Rcode = dns.RcodeServerFailure

@@ -45,8 +45,8 @@ func TestNegotiate(t *testing.T) {
 		{"raw, not mutual", login{raw: true, notMutual: true}, 1},
 		{"Microsoft's algorithm", login{algorithm: AlgorithmGSSMicrosoft}, 1},
 		{"algorithm in capitals", login{algorithm: "GSS-TSIG."}, 1},
-		{"type 17", login{encryptionType: 17}, 1},
-		{"type 19", login{encryptionType: 19}, 1},
+		{"type 17", login{enctype: 17}, 1},
+		{"type 19", login{enctype: 19}, 1},
 	}
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestNegotiate(t *testing.T) {
 			if e.Result != ResultEstablished || e.Client != testClient || e.Peer != "host/a.example.test@"+testRealm ||
 				e.Service != testService+"@"+testRealm || e.KeyName != strings.ToLower(p.name) ||
 				e.Algorithm != strings.ToLower(p.algorithm) || e.Raw != test.login.raw ||
-				e.Reason != "" || e.EncryptionType != krb5.EncryptionTypeName(p.login.encryptionType) {
+				e.Reason != "" || e.Enctype != krb5.Enctype(p.login.enctype) {
 				t.Errorf("event %+v", e)
 			}
 
@@ -212,7 +212,7 @@ func TestNegotiateRefuses(t *testing.T) {
 		m      *dns.Msg
 		rcode  int
 		tkey   uint16
-		result string
+		result Result
 	}{
 		{"nil", nil, dns.RcodeFormatError, 0, ResultFormErr},
 		{"no question", edit(message(good()), func(m *dns.Msg) { m.Question = nil }), dns.RcodeFormatError, 0, ResultFormErr},
@@ -294,13 +294,13 @@ func TestNegotiateEventExplains(t *testing.T) {
 	}
 
 	r.server.Negotiate(tkeyMessage("k2.", AlgorithmGSS, modeGSS, ntlmOnly(t)), testClient, nil)
-	if e := r.lastEvent(); !strings.Contains(e.Advice, "NTLM") {
+	if e := r.lastEvent(); !strings.Contains(e.Fix, "NTLM") {
 		t.Errorf("event %+v", e)
 	}
 
 	var stale Event
-	stale.explain(fmt.Errorf("wrapped: %w", &krb5.Error{Reason: "no such version", EncryptionType: 18, TicketKVNO: 4, KeytabKVNOs: []int{2, 3}}))
-	if stale.EncryptionType != krb5.EncryptionTypeName(18) || stale.TicketKVNO != 4 || len(stale.KeytabKVNOs) != 2 {
+	stale.explain(fmt.Errorf("wrapped: %w", &krb5.Error{Reason: "no such version", Enctype: 18, TicketKVNO: 4, KeytabKVNOs: []uint32{2, 3}}))
+	if stale.Enctype != krb5.AES256SHA1 || stale.TicketKVNO != 4 || len(stale.KeytabKVNOs) != 2 {
 		t.Errorf("event %+v", stale)
 	}
 }
@@ -677,7 +677,7 @@ func TestDelete(t *testing.T) {
 		}
 		return m, signer, mac
 	}
-	expect := func(what string, m *dns.Msg, signer *Transaction, rcode int, tkeyError uint16, result string, live int) {
+	expect := func(what string, m *dns.Msg, signer *Transaction, rcode int, tkeyError uint16, result Result, live int) {
 		t.Helper()
 		response, sign := r.server.Negotiate(m, testClient, signer)
 		if got := answerOf(t, response); response.Rcode != rcode || got.Error != tkeyError || got.Mode != modeDelete {

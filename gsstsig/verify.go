@@ -85,9 +85,9 @@ func (e *VerifyError) Error() string {
 // Unwrap returns the cause.
 func (e *VerifyError) Unwrap() error { return e.Err }
 
-// Advice says what to do about it, to whoever runs the client or the server.
+// Fix says what to do about it, to whoever runs the client or the server.
 // It is empty where the error itself has said all.
-func (e *VerifyError) Advice() string {
+func (e *VerifyError) Fix() string {
 	gss := e.algorithm == wireGSS || e.algorithm == wireGSSMicrosoft
 	switch {
 	case e.Kind == BadTime:

@@ -49,10 +49,10 @@ func readCCache(name string) (*ccache, error) {
 
 // find returns the entry for a service whose ticket ends last. A session key of
 // a type not listed does not count; nil lists all.
-func (c *ccache) find(service krb5.Principal, encryptionTypes []int32) (grant, bool) {
+func (c *ccache) find(service krb5.Principal, enctypes []int32) (grant, bool) {
 	var best grant
 	for _, entry := range c.entries {
-		if !entry.server.Equal(service) || encryptionTypes != nil && !slices.Contains(encryptionTypes, entry.key.KeyType) {
+		if !entry.server.Equal(service) || enctypes != nil && !slices.Contains(enctypes, entry.key.KeyType) {
 			continue
 		}
 		if entry.expires.After(best.expires) {

@@ -34,9 +34,9 @@ func (c *Context) Algorithm() string { return c.algorithm }
 // server answers BADKEY.
 func (c *Context) Lifetime() (inception, expiration time.Time) { return c.inception, c.expires }
 
-// EncryptionType returns the number of the encryption type that signatures are
-// made with (RFC 3961): that of the server's subkey if it sent one.
-func (c *Context) EncryptionType() int32 { return c.kerberos.SessionEncryptionType() }
+// Enctype returns the encryption type that signatures are made with: that of
+// the server's subkey if it sent one.
+func (c *Context) Enctype() krb5.Enctype { return c.kerberos.SessionEnctype() }
 
 // Exchange signs m, sends it, and returns the reply once its signature is
 // verified, whatever its RCODE is. m itself is not changed; it must not have a

@@ -48,9 +48,9 @@ type Credentials struct {
 // goroutine at a time.
 type ticketSource interface {
 	ticket(service krb5.Principal) (ServiceTicket, error)
-	// withEncryptionTypes returns a source that asks for session keys of
+	// withEnctypes returns a source that asks for session keys of
 	// these types, without the tickets it already has.
-	withEncryptionTypes(encryptionTypes []int32) ticketSource
+	withEnctypes(enctypes []krb5.Enctype) ticketSource
 }
 
 func newCredentials(client krb5.Principal, source ticketSource) *Credentials {
@@ -73,16 +73,16 @@ type heldTicket ServiceTicket
 
 func (h heldTicket) ticket(krb5.Principal) (ServiceTicket, error) { return ServiceTicket(h), nil }
 
-func (h heldTicket) withEncryptionTypes([]int32) ticketSource { return h }
+func (h heldTicket) withEnctypes([]krb5.Enctype) ticketSource { return h }
 
 // Client returns the principal that the credentials belong to.
 func (c *Credentials) Client() krb5.Principal { return c.client }
 
-// WithEncryptionTypes returns credentials of the same principal that ask for
+// WithEnctypes returns credentials of the same principal that ask for
 // tickets whose session key has one of the types given, best first. The new
 // credentials begin without tickets.
-func (c *Credentials) WithEncryptionTypes(encryptionTypes ...int32) *Credentials {
-	narrowed := newCredentials(c.client, c.source.withEncryptionTypes(slices.Clone(encryptionTypes)))
+func (c *Credentials) WithEnctypes(enctypes ...krb5.Enctype) *Credentials {
+	narrowed := newCredentials(c.client, c.source.withEnctypes(slices.Clone(enctypes)))
 	narrowed.now = c.now
 	return narrowed
 }

@@ -50,7 +50,7 @@ func (s *countingSource) ticket(krb5.Principal) (ServiceTicket, error) {
 	return ServiceTicket{Expires: s.expires}, nil
 }
 
-func (s *countingSource) withEncryptionTypes([]int32) ticketSource { return s }
+func (s *countingSource) withEnctypes([]krb5.Enctype) ticketSource { return s }
 
 func TestTicketsAreKept(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)

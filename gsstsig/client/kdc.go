@@ -34,7 +34,7 @@ func FromKeytab(krb5conf, keytabFile, principal string) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	held := encryptionTypesOf(keys, client)
+	held := enctypesOf(keys, client)
 	if len(held) == 0 {
 		return nil, fmt.Errorf("keytab %s has no key for %s", keytabFile, client)
 	}
@@ -120,9 +120,9 @@ func newKDC(conf *config.Config, newLogin func(*config.Config) *gokrb5.Client, c
 	return &kdc{conf: conf, newLogin: newLogin, login: login, client: client, ccache: ccache, grants: make(map[string]grant)}
 }
 
-func (k *kdc) withEncryptionTypes(encryptionTypes []int32) ticketSource {
+func (k *kdc) withEnctypes(enctypes []krb5.Enctype) ticketSource {
 	conf := *k.conf
-	conf.LibDefaults.DefaultTGSEnctypeIDs = encryptionTypes
+	conf.LibDefaults.DefaultTGSEnctypeIDs = numbers(enctypes)
 	return newKDC(&conf, k.newLogin, k.client, k.ccache)
 }
 
@@ -273,7 +273,7 @@ func loadKeytab(file string) (keys *keytab.Keytab, err error) {
 	return keys, nil
 }
 
-func encryptionTypesOf(keys *keytab.Keytab, principal krb5.Principal) []int32 {
+func enctypesOf(keys *keytab.Keytab, principal krb5.Principal) []int32 {
 	var held []int32
 	for _, entry := range keys.Entries {
 		if entry.Principal.Realm == principal.Realm && slices.Equal(entry.Principal.Components, principal.Components) {

@@ -7,17 +7,13 @@ import (
 	"strings"
 
 	"github.com/jcmturner/gokrb5/v8/config"
-	"github.com/jcmturner/gokrb5/v8/iana/etypeID"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
-// defaultEncryptionTypes are asked for when krb5.conf says nothing, best first,
+// defaultEnctypes are asked for when krb5.conf says nothing, best first,
 // in MIT's order: the SHA-1 types lead because every KDC has them.
-var defaultEncryptionTypes = []int32{
-	etypeID.AES256_CTS_HMAC_SHA1_96,
-	etypeID.AES128_CTS_HMAC_SHA1_96,
-	etypeID.AES256_CTS_HMAC_SHA384_192,
-	etypeID.AES128_CTS_HMAC_SHA256_128,
-}
+var defaultEnctypes = []krb5.Enctype{krb5.AES256SHA1, krb5.AES128SHA1, krb5.AES256SHA2, krb5.AES128SHA2}
 
 // loadConfig reads krb5.conf. gokrb5 takes permitted_enctypes for a setting of
 // its own, while for MIT it is what default_tkt_enctypes and
@@ -32,18 +28,18 @@ func loadConfig(file string) (*config.Config, error) {
 	builtin := config.New().LibDefaults
 	set := &conf.LibDefaults
 
-	fallback := defaultEncryptionTypes
+	fallback := numbers(defaultEnctypes)
 	if !slices.Equal(set.PermittedEnctypes, builtin.PermittedEnctypes) {
-		if fallback = encryptionTypes(set.PermittedEnctypes); len(fallback) == 0 {
+		if fallback = enctypes(set.PermittedEnctypes); len(fallback) == 0 {
 			return nil, fmt.Errorf("krb5.conf %s: permitted_enctypes names no usable encryption type", file)
 		}
 	}
 	set.DefaultTktEnctypeIDs, set.DefaultTGSEnctypeIDs = slices.Clone(fallback), slices.Clone(fallback)
 	if !slices.Equal(set.DefaultTktEnctypes, builtin.DefaultTktEnctypes) {
-		set.DefaultTktEnctypeIDs = encryptionTypes(set.DefaultTktEnctypes)
+		set.DefaultTktEnctypeIDs = enctypes(set.DefaultTktEnctypes)
 	}
 	if !slices.Equal(set.DefaultTGSEnctypes, builtin.DefaultTGSEnctypes) {
-		set.DefaultTGSEnctypeIDs = encryptionTypes(set.DefaultTGSEnctypes)
+		set.DefaultTGSEnctypeIDs = enctypes(set.DefaultTGSEnctypes)
 	}
 	if len(set.DefaultTktEnctypeIDs) == 0 || len(set.DefaultTGSEnctypeIDs) == 0 {
 		return nil, fmt.Errorf("krb5.conf %s: default_tkt_enctypes or default_tgs_enctypes names no usable encryption type", file)
@@ -51,24 +47,28 @@ func loadConfig(file string) (*config.Config, error) {
 	return conf, nil
 }
 
-// encryptionTypes turns names, separated by blanks or commas as MIT allows, to
-// numbers. "aes" stands for the four AES types; names of others are passed over,
-// and so are the triple-DES types, which no acceptor here takes.
-func encryptionTypes(names []string) []int32 {
-	var numbers []int32
-	add := func(number int32) {
-		if number != 0 && number != etypeID.DES3_CBC_SHA1_KD && !slices.Contains(numbers, number) {
-			numbers = append(numbers, number)
+// enctypes turns the names in krb5.conf, separated by blanks or commas as MIT
+// allows, into the numbers that gokrb5 takes. "aes" stands for the four AES
+// types. Unknown names and types that no acceptor here supports are left out.
+func enctypes(names []string) []int32 {
+	var list []krb5.Enctype
+	for _, name := range strings.FieldsFunc(strings.Join(names, " "), func(r rune) bool { return r == ' ' || r == ',' }) {
+		if strings.EqualFold(name, "aes") {
+			list = append(list, defaultEnctypes...)
+		} else if e, err := krb5.ParseEnctype(name); err == nil && e.Supported() {
+			list = append(list, e)
 		}
 	}
-	for _, name := range strings.FieldsFunc(strings.Join(names, " "), func(r rune) bool { return r == ' ' || r == ',' }) {
-		if name = strings.ToLower(name); name == "aes" {
-			for _, number := range defaultEncryptionTypes {
-				add(number)
-			}
-			continue
+	return numbers(list)
+}
+
+// numbers are the types as gokrb5 holds them, each once.
+func numbers(list []krb5.Enctype) []int32 {
+	var numbers []int32
+	for _, e := range list {
+		if !slices.Contains(numbers, int32(e)) {
+			numbers = append(numbers, int32(e))
 		}
-		add(etypeID.EtypeSupported(name))
 	}
 	return numbers
 }

@@ -93,8 +93,8 @@ func TestNegotiateEveryWay(t *testing.T) {
 						t.Errorf("%s: %v", name, err)
 						continue
 					}
-					if key.Algorithm() != algorithm || key.EncryptionType() != 18 {
-						t.Errorf("%s: got %s, encryption type %d", name, key.Algorithm(), key.EncryptionType())
+					if key.Algorithm() != algorithm || key.Enctype() != 18 {
+						t.Errorf("%s: got %s, encryption type %d", name, key.Algorithm(), key.Enctype())
 					}
 					if _, err := key.Exchange(t.Context(), question()); err != nil {
 						t.Errorf("%s: %v", name, err)

@@ -42,10 +42,10 @@ type AcceptorConfig struct {
 	// the hierarchy.
 	Transit *TransitPolicy
 
-	// EncryptionTypes are those let in for tickets, session keys and subkeys.
+	// Enctypes are those let in for tickets, session keys and subkeys.
 	// If empty: 17, 18, 19 and 20, the AES types. DES is not supported and
 	// never will be.
-	EncryptionTypes []int32
+	Enctypes []Enctype
 
 	// AllowRC4 lets RC4 (23) in as well, for domains that know nothing better.
 	// Its keys can be guessed from a ticket where passwords are weak, and its
@@ -67,14 +67,14 @@ type AcceptorConfig struct {
 }
 
 // PermittedEnctypes lists the encryption types that are let in, by
-// EncryptionTypes and AllowRC4.
-func (c *AcceptorConfig) PermittedEnctypes() []int32 {
-	types := slices.Clone(c.EncryptionTypes)
+// Enctypes and AllowRC4.
+func (c *AcceptorConfig) PermittedEnctypes() []Enctype {
+	types := slices.Clone(c.Enctypes)
 	if len(types) == 0 {
-		types = slices.Clone(defaultEncryptionTypes)
+		types = slices.Clone(defaultEnctypes)
 	}
-	if c.AllowRC4 && !slices.Contains(types, rc4HMAC) {
-		types = append(types, rc4HMAC)
+	if c.AllowRC4 && !slices.Contains(types, RC4HMAC) {
+		types = append(types, RC4HMAC)
 	}
 	return types
 }
@@ -83,15 +83,15 @@ func (c *AcceptorConfig) PermittedEnctypes() []int32 {
 // each handshake gets its context. It does not change and is safe for
 // concurrent use.
 type Acceptor struct {
-	keytabs         *Keytabs
-	replays         *ReplayCache
-	services        []Principal
-	realms          []string
-	transit         *TransitPolicy
-	encryptionTypes []int32
-	skew            time.Duration
-	now             func() time.Time
-	random          io.Reader
+	keytabs  *Keytabs
+	replays  *ReplayCache
+	services []Principal
+	realms   []string
+	transit  *TransitPolicy
+	enctypes []Enctype
+	skew     time.Duration
+	now      func() time.Time
+	random   io.Reader
 }
 
 // NewAcceptor checks the configuration. It does not demand that a key fits it:
@@ -104,15 +104,15 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 		return nil, errors.New("kerberos: a clock skew cannot be negative")
 	}
 	a := &Acceptor{
-		keytabs:         c.Keytabs,
-		replays:         c.Replays,
-		services:        slices.Clone(c.Services),
-		realms:          slices.Clone(c.Realms),
-		transit:         c.Transit,
-		encryptionTypes: c.PermittedEnctypes(),
-		skew:            c.ClockSkew,
-		now:             c.Now,
-		random:          c.Random,
+		keytabs:  c.Keytabs,
+		replays:  c.Replays,
+		services: slices.Clone(c.Services),
+		realms:   slices.Clone(c.Realms),
+		transit:  c.Transit,
+		enctypes: c.PermittedEnctypes(),
+		skew:     c.ClockSkew,
+		now:      c.Now,
+		random:   c.Random,
 	}
 	if a.skew == 0 {
 		a.skew = DefaultClockSkew
@@ -126,12 +126,12 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 	if a.transit == nil {
 		a.transit = new(TransitPolicy)
 	}
-	for _, id := range a.encryptionTypes {
-		if id == rc4HMAC && !c.AllowRC4 {
-			return nil, errors.New("kerberos: " + EncryptionTypeName(id) + " must be allowed explicitly")
+	for _, id := range a.enctypes {
+		if id == RC4HMAC && !c.AllowRC4 {
+			return nil, errors.New("kerberos: " + id.String() + " must be allowed explicitly")
 		}
 		if encryptions[id] == nil {
-			return nil, fmt.Errorf("kerberos: %s is not supported", EncryptionTypeName(id))
+			return nil, fmt.Errorf("kerberos: %s is not supported", id)
 		}
 	}
 	a.replays.keepFor(a.skew)
@@ -165,8 +165,8 @@ func (a *Acceptor) WouldAccept(c *AcceptorContext) bool {
 	if c.acceptor == a {
 		return true
 	}
-	for _, id := range append(c.types[:], c.SessionEncryptionType()) {
-		if !slices.Contains(a.encryptionTypes, id) {
+	for _, id := range append(c.types[:], c.SessionEnctype()) {
+		if !slices.Contains(a.enctypes, id) {
 			return false
 		}
 	}
@@ -211,7 +211,7 @@ type AcceptorContext struct {
 	service  Principal
 	expires  time.Time
 	groups   []unique.Handle[string] // shared by all contexts: clients have groups in common
-	types    [2]int32                // of the ticket's encryption and of its session key
+	types    [2]Enctype              // of the ticket's encryption and of its session key
 	way      transit
 	session  *session
 }
@@ -243,7 +243,7 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 	defer h.wipe()
 	if failure := h.verify(); failure != nil {
 		failure.Service = req.ticket.service.shown()
-		failure.EncryptionType = req.ticket.enc.encryptionType
+		failure.Enctype = req.ticket.enc.enctype
 		return h.refusal(t.mechanism, failure.Code), failure
 	}
 	reply, session, err := h.establish(t.mechanism)
@@ -251,7 +251,7 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 		return nil, &Error{Code: codeGeneric, Reason: "the AP-REP cannot be made", Service: req.ticket.service.shown(), err: err}
 	}
 	c.peer, c.service, c.expires, c.groups, c.session = h.ticket.client, h.service, h.ticket.end, h.groups, session
-	c.types = [2]int32{req.ticket.enc.encryptionType, h.session.encryption.id}
+	c.types = [2]Enctype{req.ticket.enc.enctype, h.session.encryption.id}
 	c.way = h.ticket.way()
 	// The ticket is wiped. What is longer than any list may be, as a KDC that is
 	// trusted lets pass, stays too long without its end.
@@ -275,9 +275,9 @@ func (c *AcceptorContext) Service() Principal { return c.service }
 // passed.
 func (c *AcceptorContext) Expires() time.Time { return c.expires }
 
-// SessionEncryptionType is the type of the key that makes the MICs, 0 before
+// SessionEnctype is the type of the key that makes the MICs, 0 before
 // the context is established.
-func (c *AcceptorContext) SessionEncryptionType() int32 {
+func (c *AcceptorContext) SessionEnctype() Enctype {
 	if c.session == nil {
 		return 0
 	}
@@ -365,16 +365,16 @@ func (h *handshake) openTicket() *Error {
 		return &Error{
 			Code:   codeNotUs,
 			Reason: "the ticket is for " + service.shown() + ", which this server does not answer for",
-			Advice: "have clients ask for one of the server's DNS/ principals, or allow this one",
+			Fix:    "have clients ask for one of the server's DNS/ principals, or allow this one",
 			err:    ErrNotAccepted,
 		}
 	}
-	if !slices.Contains(h.acceptor.encryptionTypes, enc.encryptionType) {
+	if !slices.Contains(h.acceptor.enctypes, enc.enctype) {
 		return &Error{
 			Code:   codeEtypeNoSupport,
-			Reason: "the ticket for " + service.shown() + " is encrypted in " + EncryptionTypeName(enc.encryptionType) + ", which is not let in",
-			Advice: orPermit("give the service principal AES keys and export it again", enc.encryptionType),
-			err:    ErrEncryptionType,
+			Reason: "the ticket for " + service.shown() + " is encrypted in " + enc.enctype.String() + ", which is not let in",
+			Fix:    orPermit("give the service principal AES keys and export it again", enc.enctype),
+			err:    ErrEnctype,
 		}
 	}
 	set := h.acceptor.keytabs.set.Load()
@@ -396,7 +396,7 @@ func (h *handshake) openTicket() *Error {
 func (h *handshake) tryKeys(set *keySet) (keys, tried []*serviceKey) {
 	enc := h.req.ticket.enc
 	keys = set.services[h.req.ticket.service.folded()]
-	tried = candidates(keys, enc.encryptionType, enc.version, h.now)
+	tried = candidates(keys, enc.enctype, enc.version, h.now)
 	for _, k := range tried {
 		if plain, err := k.ticket.decrypt(enc.cipher); err == nil {
 			h.plain = append(h.plain, plain)
@@ -409,12 +409,12 @@ func (h *handshake) tryKeys(set *keySet) (keys, tried []*serviceKey) {
 }
 
 func (h *handshake) takeSessionKey() *Error {
-	if !slices.Contains(h.acceptor.encryptionTypes, h.ticket.keyType) {
+	if !slices.Contains(h.acceptor.enctypes, h.ticket.keyType) {
 		return &Error{
 			Code:   codeEtypeNoSupport,
-			Reason: "the session key is of type " + EncryptionTypeName(h.ticket.keyType) + ", which is not let in",
-			Advice: orPermit("let KDC and client use AES for session keys", h.ticket.keyType),
-			err:    ErrEncryptionType,
+			Reason: "the session key is of type " + h.ticket.keyType.String() + ", which is not let in",
+			Fix:    orPermit("let KDC and client use AES for session keys", h.ticket.keyType),
+			err:    ErrEnctype,
 		}
 	}
 	k, err := newKey(h.ticket.keyType, h.ticket.keyValue)
@@ -427,12 +427,12 @@ func (h *handshake) takeSessionKey() *Error {
 
 // orPermit is the advice about an encryption type that is not let in. One that
 // is as good as any was left out on purpose or by mistake.
-func orPermit(advice string, id int32) string {
+func orPermit(advice string, id Enctype) string {
 	switch {
-	case id == rc4HMAC:
+	case id == RC4HMAC:
 		return advice + ", or allow RC4 if the domain has nothing better"
-	case slices.Contains(defaultEncryptionTypes, id):
-		return "let " + EncryptionTypeName(id) + " in again, or have the KDC use a type that is let in"
+	case slices.Contains(defaultEnctypes, id):
+		return "let " + id.String() + " in again, or have the KDC use a type that is let in"
 	}
 	return advice
 }
@@ -440,47 +440,47 @@ func orPermit(advice string, id int32) string {
 // noKey puts into words why no key decrypted the ticket.
 func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 	service, enc := h.req.ticket.service.shown(), h.req.ticket.enc
-	name := EncryptionTypeName(enc.encryptionType)
+	name := enc.enctype.String()
 	keys = slices.DeleteFunc(slices.Clone(keys), func(k *serviceKey) bool { return !k.usable(h.now) })
 	if len(keys) == 0 {
 		return &Error{
-			Code:          codeNoKey,
-			Reason:        "no key for " + service + " is held",
-			Advice:        "add the principal to the keytab",
-			TicketKVNO: int(enc.version),
-			err:           ErrNoKey,
+			Code:       codeNoKey,
+			Reason:     "no key for " + service + " is held",
+			Fix:        "add the principal to the keytab",
+			TicketKVNO: enc.version,
+			err:        ErrNoKey,
 		}
 	}
-	e := &Error{TicketKVNO: int(enc.version)}
+	e := &Error{TicketKVNO: enc.version}
 	if len(tried) == 0 {
 		var held []string
 		for _, k := range keys {
-			held = append(held, EncryptionTypeName(k.ticket.encryption.id))
+			held = append(held, k.ticket.encryption.id.String())
 		}
 		slices.Sort(held)
 		e.Code, e.err = codeNoKey, ErrNoKey
 		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s; keys held are %s", service, name, strings.Join(slices.Compact(held), ", "))
-		e.Advice = "the keytab lacks the " + name + " key of " + service + ": export it again"
+		e.Fix = "the keytab lacks the " + name + " key of " + service + ": export it again"
 		return e
 	}
 	for _, k := range tried {
-		e.KeytabKVNOs = append(e.KeytabKVNOs, int(k.version))
+		e.KeytabKVNOs = append(e.KeytabKVNOs, k.version)
 	}
 	slices.Sort(e.KeytabKVNOs)
 	e.KeytabKVNOs = slices.Compact(e.KeytabKVNOs)
 	held := strings.Trim(strings.Join(strings.Fields(fmt.Sprint(e.KeytabKVNOs)), ", "), "[]")
 	switch {
-	case enc.version == 0 || slices.Contains(e.KeytabKVNOs, int(enc.version)):
+	case enc.version == 0 || slices.Contains(e.KeytabKVNOs, enc.version):
 		e.Code, e.err = codeModified, ErrIntegrity
 		e.Reason = fmt.Sprintf("the ticket for %s (%s, key version %d) does not decrypt with the keys held (versions %s)", service, name, enc.version, held)
-		e.Advice = "the key of " + service + " was changed without its version, or comes from another KDC: export it again"
+		e.Fix = "the key of " + service + " was changed without its version, or comes from another KDC: export it again"
 	default:
 		e.Code, e.err = codeBadKeyVersion, ErrNoKey
 		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s, key version %d; versions held are %s", service, name, enc.version, held)
-		if int(enc.version) > e.KeytabKVNOs[len(e.KeytabKVNOs)-1] {
-			e.Advice = fmt.Sprintf("the keytab lacks version %d of %s: export it again", enc.version, service)
+		if enc.version > e.KeytabKVNOs[len(e.KeytabKVNOs)-1] {
+			e.Fix = fmt.Sprintf("the keytab lacks version %d of %s: export it again", enc.version, service)
 		} else {
-			e.Advice = "the client's ticket is older than the keys held: it should get a new one (kdestroy, kinit)"
+			e.Fix = "the client's ticket is older than the keys held: it should get a new one (kdestroy, kinit)"
 		}
 	}
 	return e
@@ -489,7 +489,7 @@ func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 // openAuthenticator decrypts the authenticator and compares its client with
 // the ticket's.
 func (h *handshake) openAuthenticator() *Error {
-	if h.req.authenticator.encryptionType != h.session.encryption.id {
+	if h.req.authenticator.enctype != h.session.encryption.id {
 		return &Error{Code: codeBadIntegrity, Reason: "the authenticator is not encrypted in the session key's type", err: ErrIntegrity}
 	}
 	keys := h.session.cipherKeys(usageAuthenticator)
@@ -525,18 +525,18 @@ func (h *handshake) checkTimes() *Error {
 		return &Error{
 			Code:   codeSkew,
 			Reason: fmt.Sprintf("the clock of %s is %s %s this server's, more than the %s allowed", h.ticket.client.shown(), ahead.Abs().Round(time.Second), where, h.acceptor.skew),
-			Advice: "synchronise both clocks with the KDC's (NTP)",
+			Fix:    "synchronise both clocks with the KDC's (NTP)",
 			err:    ErrSkew,
 		}
 	}
 	if h.ticket.flags.has(ticketInvalid) {
-		return &Error{Code: codeTicketNotYet, Reason: "the ticket of " + h.ticket.client.shown() + " is postdated and was never validated", Advice: "validate it (kinit -v)", err: ErrNotYetValid}
+		return &Error{Code: codeTicketNotYet, Reason: "the ticket of " + h.ticket.client.shown() + " is postdated and was never validated", Fix: "validate it (kinit -v)", err: ErrNotYetValid}
 	}
 	if h.ticket.start.Sub(h.now) > h.acceptor.skew {
 		return &Error{
 			Code:   codeTicketNotYet,
 			Reason: "the ticket of " + h.ticket.client.shown() + " is valid only from " + h.ticket.start.UTC().Format(time.RFC3339),
-			Advice: "synchronise this server's clock with the KDC's (NTP)",
+			Fix:    "synchronise this server's clock with the KDC's (NTP)",
 			err:    ErrNotYetValid,
 		}
 	}
@@ -544,7 +544,7 @@ func (h *handshake) checkTimes() *Error {
 		return &Error{
 			Code:   codeTicketExpired,
 			Reason: "the ticket of " + h.ticket.client.shown() + " ended at " + h.ticket.end.UTC().Format(time.RFC3339),
-			Advice: "the client needs a new one (kinit)",
+			Fix:    "the client needs a new one (kinit)",
 			err:    ErrExpired,
 		}
 	}
@@ -562,7 +562,7 @@ func (h *handshake) checkClient() *Error {
 		return &Error{
 			Code:   codePolicy,
 			Reason: "clients of the realm " + shown(client.Realm) + " are not let in: " + client.shown(),
-			Advice: "list the realm if its clients may come",
+			Fix:    "list the realm if its clients may come",
 			err:    ErrForeignRealm,
 		}
 	}
@@ -588,8 +588,8 @@ func (h *handshake) checkGSS() *Error {
 	if h.authenticator.subkey == nil {
 		return nil
 	}
-	if !slices.Contains(h.acceptor.encryptionTypes, h.authenticator.subkeyType) {
-		return &Error{Code: codeEtypeNoSupport, Reason: "the client's subkey is of type " + EncryptionTypeName(h.authenticator.subkeyType) + ", which is not let in", err: ErrEncryptionType}
+	if !slices.Contains(h.acceptor.enctypes, h.authenticator.subkeyType) {
+		return &Error{Code: codeEtypeNoSupport, Reason: "the client's subkey is of type " + h.authenticator.subkeyType.String() + ", which is not let in", err: ErrEnctype}
 	}
 	if h.subkey, err = newKey(h.authenticator.subkeyType, h.authenticator.subkey); err != nil {
 		return &Error{Code: codeModified, Reason: "the client's subkey does not fit its type", err: ErrMalformed}
@@ -605,7 +605,7 @@ func (h *handshake) checkReplay() *Error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrReplayCacheFull):
-		return &Error{Code: codeGeneric, Reason: "the replay cache has no room for another handshake of " + h.ticket.client.shown(), Advice: "find out what makes so many handshakes; room comes back within minutes", err: err}
+		return &Error{Code: codeGeneric, Reason: "the replay cache has no room for another handshake of " + h.ticket.client.shown(), Fix: "find out what makes so many handshakes; room comes back within minutes", err: err}
 	}
 	return &Error{Code: codeRepeat, Reason: "the authenticator of " + h.ticket.client.shown() + " was used before", err: err}
 }
@@ -653,7 +653,7 @@ func (h *handshake) establish(mechanism []byte) (reply []byte, s *session, err e
 		return nil, nil, err
 	}
 	reply, err = frame(mechanism, tokenAPRep, func(b *cryptobyte.Builder) {
-		appendAPRep(b, encryptedData{encryptionType: h.session.encryption.id, cipher: cipher})
+		appendAPRep(b, encryptedData{enctype: h.session.encryption.id, cipher: cipher})
 	})
 	if err != nil {
 		return nil, nil, err
@@ -674,7 +674,7 @@ func (h *handshake) newSession(mechanism []byte, k key, acceptorSubkey bool, own
 // used (RFC 4121, section 2, is for newer types).
 func (h *handshake) acceptorSubkey(base key) (key, error) {
 	for _, id := range h.authenticator.encryptions {
-		if id != rc4HMAC && slices.Contains(h.acceptor.encryptionTypes, id) {
+		if id != RC4HMAC && slices.Contains(h.acceptor.enctypes, id) {
 			return randomKey(h.acceptor.random, encryptions[id])
 		}
 	}

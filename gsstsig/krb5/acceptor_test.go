@@ -86,8 +86,8 @@ func TestHandshakeOfEveryEncryptionType(t *testing.T) {
 						if !c.Expires().Equal(testNow.Add(10 * time.Hour).Truncate(time.Second)) {
 							t.Errorf("expires %v", c.Expires())
 						}
-						if c.SessionEncryptionType() != session || i.SessionEncryptionType() != session {
-							t.Errorf("session encryption type %d", c.SessionEncryptionType())
+						if c.SessionEnctype() != session || i.SessionEnctype() != session {
+							t.Errorf("session encryption type %d", c.SessionEnctype())
 						}
 						exchange(t, c, i)
 					})
@@ -114,7 +114,7 @@ func TestAPRepAgreesWithGokrb5(t *testing.T) {
 			if err := rep.Unmarshal(token.body); err != nil {
 				t.Fatal(err)
 			}
-			if rep.PVNO != 5 || rep.EncPart.EType != id {
+			if rep.PVNO != 5 || Enctype(rep.EncPart.EType) != id {
 				t.Errorf("AP-REP: %d, %d", rep.PVNO, rep.EncPart.EType)
 			}
 			var part messages.EncAPRepPart
@@ -124,7 +124,7 @@ func TestAPRepAgreesWithGokrb5(t *testing.T) {
 			if !part.CTime.Equal(testNow.Truncate(time.Second)) || part.Cusec != 123456 {
 				t.Errorf("the AP-REP says %v %d", part.CTime, part.Cusec)
 			}
-			if part.Subkey.KeyType != id || len(part.Subkey.KeyValue) != testKeySizes[id] {
+			if Enctype(part.Subkey.KeyType) != id || len(part.Subkey.KeyValue) != testKeySizes[id] {
 				t.Fatalf("the acceptor's subkey: type %d, %d octets", part.Subkey.KeyType, len(part.Subkey.KeyValue))
 			}
 			mic := must(c.GetMIC([]byte("from the acceptor")))
@@ -157,8 +157,8 @@ func TestWithoutMutualTheInitiatorsKeyAndNumberCount(t *testing.T) {
 			if subkey.KeyValue != nil {
 				k = subkey
 			}
-			if c.SessionEncryptionType() != k.KeyType {
-				t.Errorf("session encryption type %d", c.SessionEncryptionType())
+			if c.SessionEnctype() != Enctype(k.KeyType) {
+				t.Errorf("session encryption type %d", c.SessionEnctype())
 			}
 			if err := c.VerifyMIC([]byte("m"), foreignMIC(k, []byte("m"), 25, 0, uint64(sequence))); err != nil {
 				t.Errorf("sequence %d: %v", sequence, err)
@@ -344,7 +344,7 @@ func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
 		spec   ticketSpec
 		want   error
 		code   int32
-		wanted int
+		wanted uint32
 		held   string
 		words  []string
 	}{
@@ -379,8 +379,8 @@ func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
 					t.Errorf("%q does not say %q", e.Error(), w)
 				}
 			}
-			if e.Service == "" || e.EncryptionType == 0 {
-				t.Errorf("service %q, encryption type %d", e.Service, e.EncryptionType)
+			if e.Service == "" || e.Enctype == 0 {
+				t.Errorf("service %q, encryption type %d", e.Service, e.Enctype)
 			}
 			checkKRBError(t, reply, c.code)
 		})
@@ -388,8 +388,8 @@ func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
 	// A ticket from before all keys held.
 	a := newTestAcceptor(t, withKeytab(t, keytabSpec{testService, 5, testKey(18, "5")}))
 	e, _ := refuse(t, a, requestSpec{ticketSpec: ticketSpec{key: testKey(18, "4"), version: 4}}.token(), ErrNoKey, codeBadKeyVersion)
-	if !strings.Contains(e.Advice, "kinit") {
-		t.Errorf("advice %q", e.Advice)
+	if !strings.Contains(e.Fix, "kinit") {
+		t.Errorf("advice %q", e.Fix)
 	}
 }
 
@@ -493,23 +493,23 @@ func TestAuthenticatorMustFitTheTicket(t *testing.T) {
 }
 
 func TestEncryptionTypesLetIn(t *testing.T) {
-	sha2 := func(c *AcceptorConfig) { c.EncryptionTypes = []int32{19, 20} }
+	sha2 := func(c *AcceptorConfig) { c.Enctypes = []Enctype{19, 20} }
 	good := ticketSpec{key: testServiceKey(20), session: testKey(19, "session")}
 	accept(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: good}.token())
 	bad := good
 	bad.key = testServiceKey(18)
-	e, _ := refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEncryptionType, codeEtypeNoSupport)
-	if !strings.Contains(e.Advice, "let "+EncryptionTypeName(18)+" in") {
-		t.Errorf("advice %q", e.Advice)
+	e, _ := refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEnctype, codeEtypeNoSupport)
+	if !strings.Contains(e.Fix, "let "+AES256SHA1.String()+" in") {
+		t.Errorf("advice %q", e.Fix)
 	}
 	bad = good
 	bad.session = testKey(17, "session")
-	refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEncryptionType, codeEtypeNoSupport)
-	refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: good, subkey: testKey(18, "subkey")}.token(), ErrEncryptionType, codeEtypeNoSupport)
+	refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEnctype, codeEtypeNoSupport)
+	refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: good, subkey: testKey(18, "subkey")}.token(), ErrEnctype, codeEtypeNoSupport)
 	rc4 := types.EncryptionKey{KeyType: 23, KeyValue: make([]byte, 16)}
-	refuse(t, newTestAcceptor(t), requestSpec{ticketSpec: ticketSpec{key: rc4}}.token(), ErrEncryptionType, codeEtypeNoSupport)
-	refuse(t, newTestAcceptor(t), requestSpec{ticketSpec: ticketSpec{session: rc4}}.token(), ErrEncryptionType, codeEtypeNoSupport)
-	if _, err := NewAcceptor(AcceptorConfig{Keytabs: openKeytab(t, serviceKeytab()), Replays: NewReplayCache(1), EncryptionTypes: []int32{18, 3}}); err == nil {
+	refuse(t, newTestAcceptor(t), requestSpec{ticketSpec: ticketSpec{key: rc4}}.token(), ErrEnctype, codeEtypeNoSupport)
+	refuse(t, newTestAcceptor(t), requestSpec{ticketSpec: ticketSpec{session: rc4}}.token(), ErrEnctype, codeEtypeNoSupport)
+	if _, err := NewAcceptor(AcceptorConfig{Keytabs: openKeytab(t, serviceKeytab()), Replays: NewReplayCache(1), Enctypes: []Enctype{18, 3}}); err == nil {
 		t.Error("DES is supported")
 	}
 }
@@ -529,10 +529,10 @@ func TestContextOfAnotherAcceptor(t *testing.T) {
 		{"this realm", func(c *AcceptorConfig) { c.Realms = []string{testRealm} }, true},
 		{"another service", func(c *AcceptorConfig) { c.Services = []Principal{mustPrincipal("DNS/other.example.test")} }, false},
 		{"this service", func(c *AcceptorConfig) { c.Services = []Principal{testService} }, true},
-		{"without the ticket's type", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{17, 18, 19} }, false},
-		{"without the session key's type", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{17, 19, 20} }, false},
-		{"without the subkey's type", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{17, 18, 20} }, false},
-		{"with all three", func(c *AcceptorConfig) { c.EncryptionTypes = []int32{18, 19, 20} }, true},
+		{"without the ticket's type", func(c *AcceptorConfig) { c.Enctypes = []Enctype{17, 18, 19} }, false},
+		{"without the session key's type", func(c *AcceptorConfig) { c.Enctypes = []Enctype{17, 19, 20} }, false},
+		{"without the subkey's type", func(c *AcceptorConfig) { c.Enctypes = []Enctype{17, 18, 20} }, false},
+		{"with all three", func(c *AcceptorConfig) { c.Enctypes = []Enctype{18, 19, 20} }, true},
 	} {
 		if got := newTestAcceptor(t, test.change).WouldAccept(c); got != test.want {
 			t.Errorf("%s: %t", test.name, got)

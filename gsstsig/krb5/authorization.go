@@ -116,7 +116,7 @@ func (h *handshake) checkPAC() *Error {
 		return &Error{
 			Code:   codeModified,
 			Reason: "the PAC in the ticket of " + h.ticket.client.shown() + " is not signed with the key of " + h.service.shown(),
-			Advice: "find out who made it: a PAC was changed, or a KDC passes on PACs of another realm without signing them anew",
+			Fix:    "find out who made it: a PAC was changed, or a KDC passes on PACs of another realm without signing them anew",
 			err:    ErrIntegrity,
 		}
 	case err != nil:

@@ -16,13 +16,13 @@ type key struct {
 
 // newKey copies value. It fails if the type is not supported or the length
 // does not fit.
-func newKey(encryptionType int32, value []byte) (key, error) {
-	e := encryptions[encryptionType]
+func newKey(enctype Enctype, value []byte) (key, error) {
+	e := encryptions[enctype]
 	if e == nil {
-		return key{}, fmt.Errorf("%s keys are not supported", EncryptionTypeName(encryptionType))
+		return key{}, fmt.Errorf("%s keys are not supported", enctype)
 	}
 	if len(value) != e.keySize {
-		return key{}, fmt.Errorf("a key of %d octets does not fit %s", len(value), EncryptionTypeName(encryptionType))
+		return key{}, fmt.Errorf("a key of %d octets does not fit %s", len(value), enctype)
 	}
 	return key{encryption: e, value: append([]byte(nil), value...)}, nil
 }

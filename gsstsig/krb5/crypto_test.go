@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/jcmturner/gokrb5/v8/crypto"
@@ -14,7 +15,7 @@ func TestDerivedKeysAgreeWithGokrb5(t *testing.T) {
 	for _, id := range testTypes {
 		k := testKey(id, "derive")
 		e := encryptions[id]
-		et := must(crypto.GetEtype(id))
+		et := must(crypto.GetEtype(int32(id)))
 		for d := range foldedConstants {
 			var constant []byte
 			switch d.purpose {
@@ -27,7 +28,7 @@ func TestDerivedKeysAgreeWithGokrb5(t *testing.T) {
 			}
 			want := must(et.DeriveKey(k.KeyValue, constant))
 			if got := e.derive(k.KeyValue, d.usage, d.purpose); !bytes.Equal(got, want) {
-				t.Errorf("%s usage %d purpose %#x: %x, want %x", EncryptionTypeName(id), d.usage, d.purpose, got, want)
+				t.Errorf("%s usage %d purpose %#x: %x, want %x", id, d.usage, d.purpose, got, want)
 			}
 		}
 	}
@@ -36,7 +37,7 @@ func TestDerivedKeysAgreeWithGokrb5(t *testing.T) {
 // The vectors of RFC 8009, appendix A.
 func TestDerivedKeysOfRFC8009(t *testing.T) {
 	for _, c := range []struct {
-		id      int32
+		id      Enctype
 		key     string
 		purpose byte
 		want    string
@@ -50,7 +51,7 @@ func TestDerivedKeysOfRFC8009(t *testing.T) {
 	} {
 		got := encryptions[c.id].derive(must(hex.DecodeString(c.key)), 2, c.purpose)
 		if hex.EncodeToString(got) != c.want {
-			t.Errorf("%s purpose %#x: %x, want %s", EncryptionTypeName(c.id), c.purpose, got, c.want)
+			t.Errorf("%s purpose %#x: %x, want %s", c.id, c.purpose, got, c.want)
 		}
 	}
 }
@@ -64,20 +65,20 @@ func TestCipherAgreesWithGokrb5(t *testing.T) {
 			plain := bytes.Repeat([]byte{byte(n)}, n)
 			sealed := must(keys.encrypt(rand.Reader, plain))
 			if got, err := crypto.DecryptMessage(sealed, foreign, usageAPRep); err != nil || !bytes.Equal(got, plain) {
-				t.Fatalf("%s, %d octets: gokrb5 does not decrypt: %v", EncryptionTypeName(id), n, err)
+				t.Fatalf("%s, %d octets: gokrb5 does not decrypt: %v", id, n, err)
 			}
 			if n == 0 {
 				continue // gokrb5 does not encrypt nothing alike
 			}
 			sealed = must(crypto.GetEncryptedData(plain, foreign, usageAPRep, 0)).Cipher
 			if got, err := keys.decrypt(sealed); err != nil || !bytes.Equal(got, plain) {
-				t.Fatalf("%s, %d octets: what gokrb5 sealed does not decrypt: %v", EncryptionTypeName(id), n, err)
+				t.Fatalf("%s, %d octets: what gokrb5 sealed does not decrypt: %v", id, n, err)
 			}
 			for i := range sealed {
 				damaged := bytes.Clone(sealed)
 				damaged[i] ^= 1
 				if _, err := keys.decrypt(damaged); err == nil {
-					t.Fatalf("%s, %d octets: damage at %d goes unnoticed", EncryptionTypeName(id), n, i)
+					t.Fatalf("%s, %d octets: damage at %d goes unnoticed", id, n, i)
 				}
 			}
 		}
@@ -89,7 +90,7 @@ func TestShortMessagesDoNotDecrypt(t *testing.T) {
 		keys := must(newKey(id, testKey(id, "k").KeyValue)).cipherKeys(usageTicket)
 		for n := range 64 {
 			if _, err := keys.decrypt(make([]byte, n)); err == nil {
-				t.Errorf("%s: %d zeros decrypt", EncryptionTypeName(id), n)
+				t.Errorf("%s: %d zeros decrypt", id, n)
 			}
 		}
 	}
@@ -109,27 +110,50 @@ func TestAES256SHA2KeysHave32Octets(t *testing.T) {
 		for n := range 48 {
 			_, err := newKey(id, make([]byte, n))
 			if (err == nil) != (n == size) {
-				t.Errorf("%s: a key of %d octets: %v", EncryptionTypeName(id), n, err)
+				t.Errorf("%s: a key of %d octets: %v", id, n, err)
 			}
 		}
 		k := must(randomKey(rand.Reader, encryptions[id]))
 		if len(k.value) != size {
-			t.Errorf("%s: random keys have %d octets", EncryptionTypeName(id), len(k.value))
+			t.Errorf("%s: random keys have %d octets", id, len(k.value))
 		}
 	}
-	for _, id := range []int32{0, 1, 3, 16, 24, -1} {
+	for _, id := range []Enctype{0, 1, 3, 16, 24, -1} {
 		if _, err := newKey(id, make([]byte, 16)); err == nil {
-			t.Errorf("%s is supported", EncryptionTypeName(id))
+			t.Errorf("%s is supported", id)
 		}
 	}
 }
 
 func TestEncryptionTypeName(t *testing.T) {
-	for id, want := range map[int32]string{
+	for id, want := range map[Enctype]string{
 		18: "aes256-cts-hmac-sha1-96", 20: "aes256-cts-hmac-sha384-192", 23: "arcfour-hmac", 99: "encryption type 99", -7: "encryption type -7",
 	} {
-		if got := EncryptionTypeName(id); got != want {
+		if got := id.String(); got != want {
 			t.Errorf("%d: %q, want %q", id, got, want)
+		}
+	}
+}
+
+func TestParseEnctype(t *testing.T) {
+	for name, want := range map[string]Enctype{
+		"aes256-cts": AES256SHA1, "aes256-sha1": AES256SHA1, "AES256-CTS-HMAC-SHA1-96": AES256SHA1,
+		"aes128-cts": AES128SHA1, "aes128-sha2": AES128SHA2, "aes256-sha2": AES256SHA2,
+		"rc4-hmac": RC4HMAC, "arcfour-hmac-md5": RC4HMAC, "des3-cbc-sha1-kd": 16, "camellia256-cts": 26,
+	} {
+		if got, err := ParseEnctype(name); err != nil || got != want {
+			t.Errorf("%s: %d, %v", name, got, err)
+		}
+	}
+	for id := range Enctype(30) {
+		named := !strings.HasPrefix(id.String(), "encryption type")
+		if got, err := ParseEnctype(id.String()); named && (err != nil || got != id) || !named && err == nil {
+			t.Errorf("%d is %s, which is %d, %v", id, id, got, err)
+		}
+	}
+	for _, name := range []string{"", "aes", "18", "encryption type 5"} {
+		if got, err := ParseEnctype(name); err == nil {
+			t.Errorf("%q: %d", name, got)
 		}
 	}
 }

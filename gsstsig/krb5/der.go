@@ -33,12 +33,12 @@ func readInteger(s *cryptobyte.String, n uint8, out *int64) bool {
 }
 
 // readInt32 is readInteger for the type Int32.
-func readInt32(s *cryptobyte.String, n uint8, out *int32) bool {
+func readInt32[T ~int32](s *cryptobyte.String, n uint8, out *T) bool {
 	var v int64
 	if !readInteger(s, n, &v) || int64(int32(v)) != v {
 		return false
 	}
-	*out = int32(v)
+	*out = T(v)
 	return true
 }
 
@@ -153,15 +153,15 @@ func readFlags(s *cryptobyte.String, n uint8, out *bitFlags) bool {
 
 // encryptedData is the type EncryptedData (RFC 4120, section 5.2.9).
 type encryptedData struct {
-	encryptionType int32
-	version        uint32 // kvno; 0 when absent
-	cipher         []byte
+	enctype Enctype
+	version uint32 // kvno; 0 when absent
+	cipher  []byte
 }
 
 func readEncryptedData(s *cryptobyte.String, n uint8, out *encryptedData) bool {
 	var f, seq cryptobyte.String
 	if !s.ReadASN1(&f, field(n)) || !f.ReadASN1(&seq, asn1.SEQUENCE) || !f.Empty() ||
-		!readInt32(&seq, 0, &out.encryptionType) {
+		!readInt32(&seq, 0, &out.enctype) {
 		return false
 	}
 	if seq.PeekASN1Tag(field(1)) && !readUint32(&seq, 1, &out.version) {
@@ -172,7 +172,7 @@ func readEncryptedData(s *cryptobyte.String, n uint8, out *encryptedData) bool {
 
 // typedOctets is the shape of EncryptionKey, Checksum and the like: a number
 // and octets. The octets are those of s.
-func readTypedOctets(s *cryptobyte.String, n uint8, number *int32, octets *[]byte) bool {
+func readTypedOctets[T ~int32](s *cryptobyte.String, n uint8, number *T, octets *[]byte) bool {
 	var f, seq cryptobyte.String
 	return s.ReadASN1(&f, field(n)) && f.ReadASN1(&seq, asn1.SEQUENCE) && f.Empty() &&
 		readInt32(&seq, 0, number) && readOctets(&seq, 1, octets) && seq.Empty()
@@ -231,7 +231,7 @@ func addFlags(b *cryptobyte.Builder, n uint8, f bitFlags) {
 func addEncryptedData(b *cryptobyte.Builder, n uint8, d encryptedData) {
 	b.AddASN1(field(n), func(b *cryptobyte.Builder) {
 		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			addInteger(b, 0, int64(d.encryptionType))
+			addInteger(b, 0, int64(d.enctype))
 			if d.version != 0 {
 				addInteger(b, 1, int64(d.version))
 			}
@@ -240,7 +240,7 @@ func addEncryptedData(b *cryptobyte.Builder, n uint8, d encryptedData) {
 	})
 }
 
-func addTypedOctets(b *cryptobyte.Builder, n uint8, number int32, octets []byte) {
+func addTypedOctets[T ~int32](b *cryptobyte.Builder, n uint8, number T, octets []byte) {
 	b.AddASN1(field(n), func(b *cryptobyte.Builder) {
 		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
 			addInteger(b, 0, int64(number))

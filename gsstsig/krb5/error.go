@@ -34,8 +34,8 @@ var (
 	// ErrNotAccepted: the ticket is good but for another service, an anonymous
 	// client, or a way through realms that is not let in.
 	ErrNotAccepted = errors.New("not accepted")
-	// ErrEncryptionType: an encryption type is not let in.
-	ErrEncryptionType = errors.New("encryption type not supported")
+	// ErrEnctype: an encryption type is not let in.
+	ErrEnctype = errors.New("encryption type not supported")
 	// ErrNoIntegrity: the client did not ask for integrity, or asked for a kind
 	// of context that cannot be given.
 	ErrNoIntegrity = errors.New("the context asked for cannot be given")
@@ -69,24 +69,24 @@ const (
 // Error tells why a handshake failed, in words for a log. It holds no key,
 // ticket or token octets, and names from the network are escaped and cut.
 type Error struct {
-	Code           int32  // RFC 4120, section 7.5.9; 60 (generic) where none fits
-	Reason         string // what is wrong
-	Advice         string // what an administrator does about it; may be empty
-	Service        string // the service principal asked for; empty if unknown
-	TicketKVNO  int    // key version (kvno) the ticket names; 0 if none
-	KeytabKVNOs   []int  // key versions held for service and encryption type, ascending
-	EncryptionType int32  // of the ticket; 0 if unknown
-	err            error  // the sentinel
+	Code        int32    // RFC 4120, section 7.5.9; 60 (generic) where none fits
+	Reason      string   // what is wrong
+	Fix         string   // what an administrator does about it; may be empty
+	Service     string   // the service principal asked for; empty if unknown
+	TicketKVNO  uint32   // key version ( the ticket names; 0 if none
+	KeytabKVNOs []uint32 // key versions held for service and encryption type, ascending
+	Enctype     Enctype  // of the ticket; 0 if unknown
+	err         error    // the sentinel
 }
 
-// Error returns reason and advice.
+// Error returns the reason and, after "Fix:", the fix.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("kerberos: ")
 	b.WriteString(e.Reason)
-	if e.Advice != "" {
-		b.WriteString(": ")
-		b.WriteString(e.Advice)
+	if e.Fix != "" {
+		b.WriteString(". Fix: ")
+		b.WriteString(e.Fix)
 	}
 	return b.String()
 }

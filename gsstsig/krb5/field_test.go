@@ -96,7 +96,7 @@ func TestStartTimeIsAuthTimeWhereMissing(t *testing.T) {
 		addTypedOctets(b, 1, s.session.KeyType, s.session.KeyValue)
 		addName(b, 2, s.client.Realm)
 		addPrincipalName(b, 3, 1, s.client.Components)
-		addTypedOctets(b, 4, 1, nil)
+		addTypedOctets(b, 4, int32(1), nil)
 		addTime(b, 5, testNow.Add(time.Hour))
 		addTime(b, 7, testNow.Add(2*time.Hour))
 	})
@@ -240,17 +240,17 @@ func TestLessonLengthsInTokensAreChecked(t *testing.T) {
 
 // BIND CVE-2025-40775: an algorithm nobody knows.
 func TestLessonUnknownEncryptionTypesAreRefused(t *testing.T) {
-	for _, id := range []int32{-1, 0, 1, 2, 3, 16, 24, 25, 26, 99, 1 << 30, -1 << 31} {
+	for _, id := range []Enctype{-1, 0, 1, 2, 3, 16, 24, 25, 26, 99, 1 << 30, -1 << 31} {
 		r := requestSpec{}.apReq()
-		r.Ticket.EncPart.EType = id
-		refuse(t, newTestAcceptor(t, allowRC4), frameBytes(mechanismKRB5, tokenAPReq, must(r.Marshal())), ErrEncryptionType, codeEtypeNoSupport)
+		r.Ticket.EncPart.EType = int32(id)
+		refuse(t, newTestAcceptor(t, allowRC4), frameBytes(mechanismKRB5, tokenAPReq, must(r.Marshal())), ErrEnctype, codeEtypeNoSupport)
 		r = requestSpec{}.apReq()
-		r.EncryptedAuthenticator.EType = id
+		r.EncryptedAuthenticator.EType = int32(id)
 		refuse(t, newTestAcceptor(t, allowRC4), frameBytes(mechanismKRB5, tokenAPReq, must(r.Marshal())), ErrIntegrity, codeBadIntegrity)
-		key := types.EncryptionKey{KeyType: id, KeyValue: make([]byte, 32)}
-		refuse(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: ticketSpec{session: key}, authKey: testKey(18, "session")}.token(), ErrEncryptionType, codeEtypeNoSupport)
+		key := types.EncryptionKey{KeyType: int32(id), KeyValue: make([]byte, 32)}
+		refuse(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: ticketSpec{session: key}, authKey: testKey(18, "session")}.token(), ErrEnctype, codeEtypeNoSupport)
 		if id != 0 { // 0 says that there is none
-			refuse(t, newTestAcceptor(t, allowRC4), requestSpec{subkey: key}.token(), ErrEncryptionType, codeEtypeNoSupport)
+			refuse(t, newTestAcceptor(t, allowRC4), requestSpec{subkey: key}.token(), ErrEnctype, codeEtypeNoSupport)
 		}
 	}
 }
@@ -268,7 +268,7 @@ func TestLessonNothingIsKnownBeforeTheLastCheck(t *testing.T) {
 		if _, err := c.Accept(bad); err == nil {
 			t.Fatal("accepted")
 		}
-		if c.Established() || c.Groups() != nil || c.Peer().Realm != "" || c.Service().Realm != "" || !c.Expires().IsZero() || c.SessionEncryptionType() != 0 {
+		if c.Established() || c.Groups() != nil || c.Peer().Realm != "" || c.Service().Realm != "" || !c.Expires().IsZero() || c.SessionEnctype() != 0 {
 			t.Errorf("known of a refused client: %v, %v, %q", c.Peer(), c.Service(), c.Groups())
 		}
 	}
@@ -314,7 +314,7 @@ func TestLessonRefusedHandshakesLeaveNothing(t *testing.T) {
 
 // Deleting a key while it is in use, by several at once.
 func TestLessonConcurrentWipeIsIdempotent(t *testing.T) {
-	for _, id := range []int32{18, rc4HMAC} {
+	for _, id := range []Enctype{18, RC4HMAC} {
 		key := testKey(id, "session")
 		c, i := handshakeWith(t, newTestAcceptor(t, allowRC4), InitiatorConfig{
 			Ticket: ticketSpec{session: key}.ticket(), SessionKey: key, Client: testClient,
@@ -347,7 +347,7 @@ func TestLessonConcurrentWipeIsIdempotent(t *testing.T) {
 
 // BIND CVE-2020-8617 and CVE-2020-8622: messages cut short at the signature.
 func TestLessonTruncatedMICsAreMalformed(t *testing.T) {
-	for _, id := range append([]int32{rc4HMAC}, testTypes...) {
+	for _, id := range append([]Enctype{RC4HMAC}, testTypes...) {
 		initiator := testSession(id, false, false, 0, 0)
 		mic := must(initiator.getMIC([]byte("m")))
 		for n := range mic {

@@ -88,7 +88,7 @@ func FuzzInit(f *testing.F) {
 			keys := i.session.cipherKeys(usageAPRep)
 			cipher := must(keys.encrypt(rand.Reader, answer))
 			answer = must(frame(mechanismKRB5, tokenAPRep, func(b *cryptobyte.Builder) {
-				appendAPRep(b, encryptedData{encryptionType: 18, cipher: cipher})
+				appendAPRep(b, encryptedData{enctype: 18, cipher: cipher})
 			}))
 		}
 		if _, err := i.Init(answer); (err == nil) != i.Established() {
@@ -106,14 +106,14 @@ func FuzzVerifyMIC(f *testing.F) {
 		if keys[id] == nil {
 			id = 18
 		}
-		s := testSession(int32(id), true, true, 0, 0)
+		s := testSession(Enctype(id), true, true, 0, 0)
 		if err := s.verifyMIC(message, mic); err != nil {
 			if s.window.next != 0 {
 				t.Fatal("the window moved for a MIC that did not verify")
 			}
 			return
 		}
-		if !bytes.Equal(foreignMIC(testKey(int32(id), "mic"), message, 25, mic[2], s.window.next-1), mic) {
+		if !bytes.Equal(foreignMIC(testKey(Enctype(id), "mic"), message, 25, mic[2], s.window.next-1), mic) {
 			t.Fatalf("verified %x", mic)
 		}
 		if err := s.verifyMIC(message, mic); !errors.Is(err, ErrReplay) {
@@ -135,7 +135,7 @@ func FuzzKeytab(f *testing.F) {
 			if !e.info.Principal.bounded() || e.info.Principal.Realm == "" || e.info.File != "fuzz.keytab" {
 				t.Fatalf("entry %+v", e.info)
 			}
-			if e.key.valid() && (e.key.encryption.id != e.info.EncryptionType || len(e.key.value) != testKeySizes[e.info.EncryptionType]) {
+			if e.key.valid() && (e.key.encryption.id != e.info.Enctype || len(e.key.value) != testKeySizes[e.info.Enctype]) {
 				t.Fatalf("key of entry %+v", e.info)
 			}
 		}

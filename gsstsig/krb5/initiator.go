@@ -23,10 +23,10 @@ type InitiatorConfig struct {
 	Subkey     bool                // bring a subkey
 	AllowRC4   bool                // let a session key or acceptor's subkey be of type 23
 
-	// EncryptionTypes are offered to the acceptor for its subkey, best first
+	// Enctypes are offered to the acceptor for its subkey, best first
 	// (RFC 4537); none are if it is empty.
-	EncryptionTypes []int32
-	Now             func() time.Time // nil means time.Now
+	Enctypes []Enctype
+	Now      func() time.Time // nil means time.Now
 }
 
 // InitiatorContext is the client's side of one context. Init must not be
@@ -47,13 +47,13 @@ func NewInitiator(c InitiatorConfig) (*InitiatorContext, error) {
 	if !c.Client.bounded() || c.Client.Realm == "" {
 		return nil, errors.New("kerberos: an initiator needs a client name with realm")
 	}
-	k, err := newKey(c.SessionKey.KeyType, c.SessionKey.KeyValue)
+	k, err := newKey(Enctype(c.SessionKey.KeyType), c.SessionKey.KeyValue)
 	if err != nil {
 		return nil, fmt.Errorf("kerberos: session key: %w", err)
 	}
 	if k.encryption.rc4 && !c.AllowRC4 {
 		k.wipe()
-		return nil, errors.New("kerberos: session key: " + EncryptionTypeName(rc4HMAC) + " must be allowed explicitly")
+		return nil, errors.New("kerberos: session key: " + RC4HMAC.String() + " must be allowed explicitly")
 	}
 	c.Ticket.DecryptedEncPart = messages.EncTicketPart{} // gokrb5 would encode it
 	ticket, err := c.Ticket.Marshal()
@@ -102,7 +102,7 @@ func (c *InitiatorContext) begin() ([]byte, error) {
 		time:         now.Truncate(time.Second),
 		microseconds: now.Nanosecond() / 1000,
 		sequence:     binary.BigEndian.Uint32(random[:]) >> 2,
-		encryptions:  c.config.EncryptionTypes,
+		encryptions:  c.config.Enctypes,
 	}
 	if c.config.Subkey {
 		var err error
@@ -123,7 +123,7 @@ func (c *InitiatorContext) begin() ([]byte, error) {
 		return nil, err
 	}
 	out, err := frame(mechanismKRB5, tokenAPReq, func(b *cryptobyte.Builder) {
-		appendAPReq(b, options, c.ticket, encryptedData{encryptionType: c.session.encryption.id, cipher: cipher})
+		appendAPReq(b, options, c.ticket, encryptedData{enctype: c.session.encryption.id, cipher: cipher})
 	})
 	if err == nil && !c.config.Mutual {
 		c.finished = newSession(c.base(), false, false, c.sent.sequence, c.sent.sequence)
@@ -156,14 +156,14 @@ func (c *InitiatorContext) finish(token []byte) error {
 		err := &Error{Code: e.code, Reason: fmt.Sprintf("the acceptor refuses with error %d", e.code), Service: e.service.shown(), err: ErrRefused}
 		if e.code == codeSkew {
 			err.Reason += ": its clock says " + e.time.UTC().Format(time.RFC3339)
-			err.Advice = "synchronise the clocks"
+			err.Fix = "synchronise the clocks"
 		}
 		return err
 	default:
 		return malformed("the answer is not an AP-REP")
 	}
 	enc, ok := parseAPRep(t.body)
-	if !ok || enc.encryptionType != c.session.encryption.id {
+	if !ok || enc.enctype != c.session.encryption.id {
 		return malformed("the AP-REP is malformed")
 	}
 	keys := c.session.cipherKeys(usageAPRep)
@@ -181,17 +181,17 @@ func (c *InitiatorContext) finish(token []byte) error {
 		return &Error{Code: codeMutualFailed, Reason: "the AP-REP answers another authenticator", err: ErrMismatch}
 	}
 	k := c.base()
-	if part.subkeyType == rc4HMAC && (k.encryption.rc4 || !c.config.AllowRC4) {
+	if part.subkeyType == RC4HMAC && (k.encryption.rc4 || !c.config.AllowRC4) {
 		// In a context of RC4 such a key is not used, though old acceptors send
 		// one; in any other it would be a step down.
 		if !k.encryption.rc4 {
-			return &Error{Code: codeMutualFailed, Reason: "the acceptor's subkey is of type " + EncryptionTypeName(rc4HMAC), err: ErrEncryptionType}
+			return &Error{Code: codeMutualFailed, Reason: "the acceptor's subkey is of type " + RC4HMAC.String(), err: ErrEnctype}
 		}
 		part.subkey = nil
 	}
 	if part.subkey != nil {
 		if k, err = newKey(part.subkeyType, part.subkey); err != nil {
-			return &Error{Code: codeMutualFailed, Reason: "the acceptor's subkey cannot be used: " + err.Error(), err: ErrEncryptionType}
+			return &Error{Code: codeMutualFailed, Reason: "the acceptor's subkey cannot be used: " + err.Error(), err: ErrEnctype}
 		}
 		defer k.wipe()
 	}
@@ -211,9 +211,9 @@ func (c *InitiatorContext) Established() bool { return c.finished != nil && c.fi
 // Expires is the end of the ticket as the configuration gave it.
 func (c *InitiatorContext) Expires() time.Time { return c.config.Expires }
 
-// SessionEncryptionType is the type of the key that makes the MICs, 0 before
+// SessionEnctype is the type of the key that makes the MICs, 0 before
 // the context is established.
-func (c *InitiatorContext) SessionEncryptionType() int32 {
+func (c *InitiatorContext) SessionEnctype() Enctype {
 	if c.finished == nil {
 		return 0
 	}

@@ -33,10 +33,10 @@ func newTestInitiator(t testing.TB, change ...func(*InitiatorConfig)) *Initiator
 
 // answer makes an AP-REP in a key of the caller's choice.
 func answer(k types.EncryptionKey, p encAPRepPart) []byte {
-	keys := must(newKey(k.KeyType, k.KeyValue)).cipherKeys(usageAPRep)
+	keys := must(newKey(Enctype(k.KeyType), k.KeyValue)).cipherKeys(usageAPRep)
 	cipher := must(keys.encrypt(rand.Reader, must(p.marshal())))
 	return must(frame(mechanismKRB5, tokenAPRep, func(b *cryptobyte.Builder) {
-		appendAPRep(b, encryptedData{encryptionType: k.KeyType, cipher: cipher})
+		appendAPRep(b, encryptedData{enctype: Enctype(k.KeyType), cipher: cipher})
 	}))
 }
 
@@ -49,7 +49,7 @@ func TestInitiatorChecksTheAnswer(t *testing.T) {
 	otherMicros.microseconds++
 	badSubkey.subkeyType, badSubkey.subkey = 23, make([]byte, 16)
 	short := must(frame(mechanismKRB5, tokenAPRep, func(b *cryptobyte.Builder) {
-		appendAPRep(b, encryptedData{encryptionType: 18, cipher: []byte{1}})
+		appendAPRep(b, encryptedData{enctype: 18, cipher: []byte{1}})
 	}))
 	for _, c := range []struct {
 		name  string
@@ -60,7 +60,7 @@ func TestInitiatorChecksTheAnswer(t *testing.T) {
 		{"with subkey", answer(session, withSubkey), nil},
 		{"another time", answer(session, otherTime), ErrMismatch},
 		{"another microsecond", answer(session, otherMicros), ErrMismatch},
-		{"a subkey of an unsupported type", answer(session, badSubkey), ErrEncryptionType},
+		{"a subkey of an unsupported type", answer(session, badSubkey), ErrEnctype},
 		{"another key", answer(testKey(18, "other"), good), ErrIntegrity},
 		{"another type of key", answer(testKey(17, "session"), good), ErrMalformed},
 		{"short cipher", short, ErrIntegrity},
@@ -109,7 +109,7 @@ func TestInitiatorIsNotEstablishedBeforeTheHandshake(t *testing.T) {
 	if _, err := i.Init(answer(testKey(18, "session"), encAPRepPart{time: testNow})); !errors.Is(err, ErrMalformed) {
 		t.Errorf("an answer before the question: %v", err)
 	}
-	if i.Established() || i.SessionEncryptionType() != 0 {
+	if i.Established() || i.SessionEnctype() != 0 {
 		t.Error("established")
 	}
 	if _, err := i.GetMIC(nil); !errors.Is(err, ErrNotEstablished) {

@@ -30,17 +30,17 @@ var (
 	testNow        = time.Date(2026, 3, 1, 12, 0, 0, 123456000, time.UTC)
 	testService    = Principal{Components: []string{"DNS", "ns1.example.test"}, Realm: testRealm}
 	testClient     = Principal{Components: []string{"host", "a.example.test"}, Realm: testRealm}
-	testTypes      = []int32{17, 18, 19, 20}
-	testKeySizes   = map[int32]int{17: 16, 18: 32, 19: 16, 20: 32, 23: 16}
+	testTypes      = []Enctype{17, 18, 19, 20}
+	testKeySizes   = map[Enctype]int{17: 16, 18: 32, 19: 16, 20: 32, 23: 16}
 	testChecksum   = gssBytes(flagMutual | flagReplay | flagIntegrity)
 	testNotMutual  = gssBytes(flagReplay | flagIntegrity)
-	testServiceKey = func(id int32) types.EncryptionKey { return testKey(id, "service") }
+	testServiceKey = func(id Enctype) types.EncryptionKey { return testKey(id, "service") }
 )
 
 // testKey is always the same for a type and label: fuzz corpora depend on it.
-func testKey(id int32, label string) types.EncryptionKey {
-	sum := sha256.Sum256([]byte(label + EncryptionTypeName(id)))
-	return types.EncryptionKey{KeyType: id, KeyValue: slices.Clone(sum[:testKeySizes[id]])}
+func testKey(id Enctype, label string) types.EncryptionKey {
+	sum := sha256.Sum256([]byte(label + id.String()))
+	return types.EncryptionKey{KeyType: int32(id), KeyValue: slices.Clone(sum[:testKeySizes[id]])}
 }
 
 func gssBytes(flags uint32) []byte {
@@ -106,7 +106,7 @@ func (s ticketSpec) plain() []byte {
 		addTypedOctets(b, 1, s.session.KeyType, s.session.KeyValue)
 		addName(b, 2, s.client.Realm)
 		addPrincipalName(b, 3, 1, s.client.Components)
-		addTypedOctets(b, 4, 1, s.transited)
+		addTypedOctets(b, 4, int32(1), s.transited)
 		addTime(b, 5, s.start)
 		addTime(b, 6, s.start)
 		addTime(b, 7, s.end)
@@ -253,7 +253,7 @@ func writeFile(t testing.TB, name string, b []byte) string {
 // serviceKeytab has the test service's key of every type.
 func serviceKeytab() []byte {
 	var entries []keytabSpec
-	for _, id := range append([]int32{rc4HMAC}, testTypes...) {
+	for _, id := range append([]Enctype{RC4HMAC}, testTypes...) {
 		entries = append(entries, keytabSpec{testService, testVersion, testServiceKey(id)})
 	}
 	return keytabBytes(entries...)

@@ -16,11 +16,11 @@ const maxKeytab = 1 << 20
 
 // KeyInfo describes a key without containing it.
 type KeyInfo struct {
-	Principal      Principal
-	Version        uint32 // kvno
-	EncryptionType int32
-	File           string
-	Added          time.Time // when the entry was written, as the file says
+	Principal Principal
+	KVNO      uint32 // key version number
+	Enctype   Enctype
+	File      string
+	Added     time.Time // when the entry was written, as the file says
 }
 
 // keytabEntry is one key of a file. An entry whose encryption type is not
@@ -102,19 +102,19 @@ func parseKeytabEntry(b []byte) (keytabEntry, error) {
 		return e, errors.New("it is cut off")
 	}
 	e.info.Added = time.Unix(int64(added), 0)
-	e.info.Version = uint32(version)
-	e.info.EncryptionType = int32(int16(keyType))
+	e.info.KVNO = uint32(version)
+	e.info.Enctype = Enctype(int16(keyType))
 	// Versions beyond 255 follow as 32 bits, which old writers leave out or zero.
 	var wide uint32
 	if s.ReadUint32(&wide) && wide != 0 {
-		e.info.Version = wide
+		e.info.KVNO = wide
 	}
-	if encryptions[e.info.EncryptionType] == nil {
+	if encryptions[e.info.Enctype] == nil {
 		return e, nil
 	}
 	var err error
-	if e.key, err = newKey(e.info.EncryptionType, value); err != nil {
-		return e, fmt.Errorf("%s, version %d: %w", e.info.Principal.shown(), e.info.Version, err)
+	if e.key, err = newKey(e.info.Enctype, value); err != nil {
+		return e, fmt.Errorf("%s, version %d: %w", e.info.Principal.shown(), e.info.KVNO, err)
 	}
 	return e, nil
 }

@@ -53,13 +53,13 @@ func TestKeytabListsItsKeys(t *testing.T) {
 func TestKeytabWrittenByGokrb5(t *testing.T) {
 	kt := keytab.New()
 	for _, id := range testTypes {
-		if err := kt.AddEntry("DNS/ns1.example.test", testRealm, "password", testNow, 7, id); err != nil {
+		if err := kt.AddEntry("DNS/ns1.example.test", testRealm, "password", testNow, 7, int32(id)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	k := openKeytab(t, must(kt.Marshal()))
 	for i, info := range k.Keys() {
-		if !info.Principal.Equal(testService) || info.Version != 7 || info.EncryptionType != testTypes[i] {
+		if !info.Principal.Equal(testService) || info.KVNO != 7 || info.Enctype != testTypes[i] {
 			t.Errorf("key %+v", info)
 		}
 	}
@@ -93,7 +93,7 @@ func TestKeytabWithHolesAndOldEntries(t *testing.T) {
 			continue
 		}
 		for _, i := range k.Keys() {
-			if i.Version != 3 || !i.Principal.Equal(testService) {
+			if i.KVNO != 3 || !i.Principal.Equal(testService) {
 				t.Errorf("%s: %+v", name, i)
 			}
 		}
@@ -181,7 +181,7 @@ func TestReload(t *testing.T) {
 		}
 		var got []string
 		for _, i := range k.Keys() {
-			got = append(got, fmt.Sprintf("%s:%d", i.Principal.Components[1], i.Version))
+			got = append(got, fmt.Sprintf("%s:%d", i.Principal.Components[1], i.KVNO))
 		}
 		if fmt.Sprint(got) != want {
 			t.Errorf("%s: %v, want %s", step, got, want)
@@ -252,7 +252,7 @@ func TestKeysAndRealmsAreCopies(t *testing.T) {
 	k := openKeytab(t, serviceKeytab())
 	k.Keys()[0] = KeyInfo{}
 	k.Realms()[0] = "OTHER"
-	if k.Keys()[0].Version != testVersion || k.Realms()[0] != testRealm {
+	if k.Keys()[0].KVNO != testVersion || k.Realms()[0] != testRealm {
 		t.Error("a caller changed the set")
 	}
 }

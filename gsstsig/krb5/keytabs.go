@@ -252,8 +252,8 @@ func (k *Keytabs) reload() error {
 }
 
 func sameEntry(a, b keytabEntry) bool {
-	return a.info.Principal.Equal(b.info.Principal) && a.info.Version == b.info.Version &&
-		a.info.EncryptionType == b.info.EncryptionType && a.info.Added.Equal(b.info.Added) &&
+	return a.info.Principal.Equal(b.info.Principal) && a.info.KVNO == b.info.KVNO &&
+		a.info.Enctype == b.info.Enctype && a.info.Added.Equal(b.info.Added) &&
 		bytes.Equal(a.key.value, b.key.value)
 }
 
@@ -295,8 +295,8 @@ type keyIdentity [sha256.Size]byte
 
 func (e *keytabEntry) identity() keyIdentity {
 	b := appendCounted(make([]byte, 0, 256), e.info.Principal.folded())
-	b = binary.BigEndian.AppendUint32(b, e.info.Version)
-	b = binary.BigEndian.AppendUint32(b, uint32(e.info.EncryptionType))
+	b = binary.BigEndian.AppendUint32(b, e.info.KVNO)
+	b = binary.BigEndian.AppendUint32(b, uint32(e.info.Enctype))
 	b = append(b, e.key.value...)
 	defer clear(b)
 	return sha256.Sum256(b)
@@ -316,7 +316,7 @@ func newKeySet(files []keytabFile, removed []removedKey) *keySet {
 		name := e.info.Principal.folded()
 		s.services[name] = append(s.services[name], &serviceKey{
 			principal: e.info.Principal,
-			version:   e.info.Version,
+			version:   e.info.KVNO,
 			until:     until,
 			ticket:    e.key.cipherKeys(usageTicket),
 			pac:       e.key.checksumKey(usagePAC),
@@ -346,12 +346,12 @@ func newKeySet(files []keytabFile, removed []removedKey) *keySet {
 // before those that were. The number is only a hint: a trust or an account
 // that was made anew may bring another key under the same one, and files
 // written by some tools count differently.
-func candidates(keys []*serviceKey, encryptionType int32, version uint32, now time.Time) []*serviceKey {
+func candidates(keys []*serviceKey, enctype Enctype, version uint32, now time.Time) []*serviceKey {
 	var exact, rest, exactRemoved, restRemoved []*serviceKey
 	for _, k := range keys {
 		named := version != 0 && k.version == version
 		switch {
-		case k.ticket.encryption.id != encryptionType || !k.usable(now):
+		case k.ticket.encryption.id != enctype || !k.usable(now):
 		case named && k.until.IsZero():
 			exact = append(exact, k)
 		case named:

@@ -78,7 +78,7 @@ func TestTicketsOutliveTheirKeysFile(t *testing.T) {
 		t.Run(fmt.Sprintf("rename %v", rename), func(t *testing.T) {
 			r := newRotation(t, entry(1, "one"))
 			r.write(rename, entry(2, "two"))
-			if k := r.keys.Keys(); len(k) != 1 || k[0].Version != 2 {
+			if k := r.keys.Keys(); len(k) != 1 || k[0].KVNO != 2 {
 				t.Errorf("listed are %v", k)
 			}
 			accept(t, r.a, r.token(1, "one"))

@@ -80,7 +80,7 @@ func appendAPReq(b *cryptobyte.Builder, options bitFlags, ticket []byte, authent
 // their outermost shape only.
 type encTicketPart struct {
 	flags         bitFlags
-	keyType       int32
+	keyType       Enctype
 	keyValue      []byte
 	client        Principal
 	transitedType int32
@@ -119,10 +119,10 @@ type authenticator struct {
 	checksum     []byte // nil when absent
 	time         time.Time
 	microseconds int
-	subkeyType   int32
-	subkey       []byte  // nil when absent
-	sequence     uint32  // 0 when absent
-	encryptions  []int32 // that the client would rather use, best first (RFC 4537); nil when absent
+	subkeyType   Enctype
+	subkey       []byte    // nil when absent
+	sequence     uint32    // 0 when absent
+	encryptions  []Enctype // that the client would rather use, best first (RFC 4537); nil when absent
 }
 
 // at is the client's time.
@@ -144,23 +144,23 @@ func parseAuthenticator(b []byte) (authenticator, bool) {
 		(!s.PeekASN1Tag(field(7)) || readUint32(&s, 7, &a.sequence)) &&
 		(!s.PeekASN1Tag(field(8)) || s.ReadASN1(&authorization, field(8))) && s.Empty()
 	if ok {
-		a.encryptions = parseEncryptionTypes(authorization)
+		a.encryptions = parseEnctypes(authorization)
 	}
 	return a, ok
 }
 
-// maxEncryptionTypes bounds a client's list; there are not that many.
-const maxEncryptionTypes = 32
+// maxEnctypes bounds a client's list; there are not that many.
+const maxEnctypes = 32
 
-// parseEncryptionTypes reads AD-ETYPE-NEGOTIATION (RFC 4537, section 3), if an
+// parseEnctypes reads AD-ETYPE-NEGOTIATION (RFC 4537, section 3), if an
 // authenticator's authorization data has it. It is an offer: one that cannot
 // be read is none.
-func parseEncryptionTypes(authorization []byte) []int32 {
+func parseEnctypes(authorization []byte) []Enctype {
 	b, err := findAuthorization(authorization, adTypes)
 	if err != nil || b == nil {
 		return nil
 	}
-	var list []int32
+	var list []Enctype
 	var seq cryptobyte.String
 	s := cryptobyte.String(b)
 	if !s.ReadASN1(&seq, asn1.SEQUENCE) || !s.Empty() {
@@ -168,16 +168,16 @@ func parseEncryptionTypes(authorization []byte) []int32 {
 	}
 	for !seq.Empty() {
 		var v int32
-		if len(list) == maxEncryptionTypes || !seq.ReadASN1Integer(&v) {
+		if len(list) == maxEnctypes || !seq.ReadASN1Integer(&v) {
 			return nil
 		}
-		list = append(list, v)
+		list = append(list, Enctype(v))
 	}
 	return list
 }
 
-// addEncryptionTypes writes the field [8] with a list of encryption types.
-func addEncryptionTypes(b *cryptobyte.Builder, types []int32) {
+// addEnctypes writes the field [8] with a list of encryption types.
+func addEnctypes(b *cryptobyte.Builder, types []Enctype) {
 	element := func(kind int64, data func(*cryptobyte.Builder)) func(*cryptobyte.Builder) {
 		return func(b *cryptobyte.Builder) {
 			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -213,7 +213,7 @@ func (a *authenticator) marshal() ([]byte, error) {
 		}
 		addInteger(b, 7, int64(a.sequence))
 		if len(a.encryptions) > 0 {
-			addEncryptionTypes(b, a.encryptions)
+			addEnctypes(b, a.encryptions)
 		}
 	})
 	return b.Bytes()
@@ -246,7 +246,7 @@ func appendAPRep(b *cryptobyte.Builder, enc encryptedData) {
 type encAPRepPart struct {
 	time         time.Time
 	microseconds int
-	subkeyType   int32
+	subkeyType   Enctype
 	subkey       []byte // nil when absent
 	sequence     uint32 // 0 when absent
 }

@@ -134,7 +134,7 @@ func TestTicketsOfMITHaveNoGroups(t *testing.T) {
 
 // pacSpec is a PAC for testClient as testRealm's KDC would sign it for key.
 func pacSpec(key types.EncryptionKey) pactest.Spec {
-	k := must(newKey(key.KeyType, key.KeyValue))
+	k := must(newKey(Enctype(key.KeyType), key.KeyValue))
 	sum := k.checksumKey(usagePAC)
 	return pactest.Spec{
 		Client:   testClient.Name(),
@@ -172,7 +172,7 @@ func TestPACIsSignedWithTheServiceKeyOfEveryType(t *testing.T) {
 		refuse(t, newTestAcceptor(t), pacToken(key, resigned.Encode()), ErrIntegrity, codeModified)
 		otherType := good
 		otherType.ChecksumType = 15
-		if id == aes128SHA1 {
+		if id == AES128SHA1 {
 			otherType.ChecksumType = 16
 		}
 		refuse(t, newTestAcceptor(t), pacToken(key, otherType.Encode()), ErrIntegrity, codeModified)
@@ -292,7 +292,7 @@ func TestRecordedPACDoesNotFitAnotherTicket(t *testing.T) {
 	open := func(cache string) (encTicketPart, *serviceKey) {
 		config, _ := recordedTicket(t, "samba/"+cache, "DNS/ns1.corp.test")
 		for _, k := range keytabs.set.Load().services["dns/ns1.corp.test@CORP.TEST"] {
-			if k.ticket.encryption.id != config.Ticket.EncPart.EType {
+			if k.ticket.encryption.id != Enctype(config.Ticket.EncPart.EType) {
 				continue
 			}
 			part, ok := parseEncTicketPart(must(k.ticket.decrypt(config.Ticket.EncPart.Cipher)))

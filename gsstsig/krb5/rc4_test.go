@@ -19,8 +19,8 @@ import (
 func allowRC4(c *AcceptorConfig) { c.AllowRC4 = true }
 
 func TestRC4AgreesWithGokrb5(t *testing.T) {
-	foreign := testKey(rc4HMAC, "cipher")
-	own := must(newKey(rc4HMAC, foreign.KeyValue))
+	foreign := testKey(RC4HMAC, "cipher")
+	own := must(newKey(RC4HMAC, foreign.KeyValue))
 	for _, usage := range []uint32{usageTicket, usageAuthenticator, usageAPRep} {
 		keys := own.cipherKeys(usage)
 		for _, n := range []int{1, 7, 8, 9, 1000} {
@@ -53,27 +53,27 @@ func TestRC4AgreesWithGokrb5(t *testing.T) {
 const md5AndConfounder = 24
 
 func TestRC4IsOffUnlessAllowed(t *testing.T) {
-	service := ticketSpec{key: testServiceKey(rc4HMAC)}
-	session := ticketSpec{session: testKey(rc4HMAC, "session")}
+	service := ticketSpec{key: testServiceKey(RC4HMAC)}
+	session := ticketSpec{session: testKey(RC4HMAC, "session")}
 	for _, s := range []ticketSpec{service, session} {
-		e, _ := refuse(t, newTestAcceptor(t), requestSpec{ticketSpec: s}.token(), ErrEncryptionType, codeEtypeNoSupport)
-		if !strings.Contains(e.Error(), "arcfour-hmac") || !strings.Contains(e.Advice, "allow RC4") {
+		e, _ := refuse(t, newTestAcceptor(t), requestSpec{ticketSpec: s}.token(), ErrEnctype, codeEtypeNoSupport)
+		if !strings.Contains(e.Error(), "arcfour-hmac") || !strings.Contains(e.Fix, "allow RC4") {
 			t.Errorf("%v", e)
 		}
 		accept(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: s}.token())
 	}
-	refuse(t, newTestAcceptor(t), requestSpec{subkey: testKey(rc4HMAC, "subkey")}.token(), ErrEncryptionType, codeEtypeNoSupport)
-	accept(t, newTestAcceptor(t, allowRC4), requestSpec{subkey: testKey(rc4HMAC, "subkey")}.token())
+	refuse(t, newTestAcceptor(t), requestSpec{subkey: testKey(RC4HMAC, "subkey")}.token(), ErrEnctype, codeEtypeNoSupport)
+	accept(t, newTestAcceptor(t, allowRC4), requestSpec{subkey: testKey(RC4HMAC, "subkey")}.token())
 	// Nothing else is let in with it, and a list goes on being the list.
-	refuse(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: ticketSpec{session: types.EncryptionKey{KeyType: 3, KeyValue: make([]byte, 8)}}, authKey: testKey(18, "session")}.token(), ErrEncryptionType, codeEtypeNoSupport)
-	only := func(c *AcceptorConfig) { c.AllowRC4, c.EncryptionTypes = true, []int32{20} }
-	accept(t, newTestAcceptor(t, only), requestSpec{ticketSpec: ticketSpec{key: testServiceKey(rc4HMAC), session: testKey(20, "session")}}.token())
-	refuse(t, newTestAcceptor(t, only), requestSpec{}.token(), ErrEncryptionType, codeEtypeNoSupport)
-	c := AcceptorConfig{Keytabs: openKeytab(t, serviceKeytab()), Replays: NewReplayCache(1), EncryptionTypes: []int32{18, rc4HMAC}}
+	refuse(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: ticketSpec{session: types.EncryptionKey{KeyType: 3, KeyValue: make([]byte, 8)}}, authKey: testKey(18, "session")}.token(), ErrEnctype, codeEtypeNoSupport)
+	only := func(c *AcceptorConfig) { c.AllowRC4, c.Enctypes = true, []Enctype{20} }
+	accept(t, newTestAcceptor(t, only), requestSpec{ticketSpec: ticketSpec{key: testServiceKey(RC4HMAC), session: testKey(20, "session")}}.token())
+	refuse(t, newTestAcceptor(t, only), requestSpec{}.token(), ErrEnctype, codeEtypeNoSupport)
+	c := AcceptorConfig{Keytabs: openKeytab(t, serviceKeytab()), Replays: NewReplayCache(1), Enctypes: []Enctype{18, RC4HMAC}}
 	if _, err := NewAcceptor(c); err == nil {
 		t.Error("RC4 is let in by the list alone")
 	}
-	i := InitiatorConfig{Ticket: ticketSpec{}.ticket(), SessionKey: testKey(rc4HMAC, "session"), Client: testClient}
+	i := InitiatorConfig{Ticket: ticketSpec{}.ticket(), SessionKey: testKey(RC4HMAC, "session"), Client: testClient}
 	if _, err := NewInitiator(i); err == nil {
 		t.Error("the initiator takes RC4 unasked")
 	}
@@ -82,32 +82,32 @@ func TestRC4IsOffUnlessAllowed(t *testing.T) {
 // MICs are made with RC4 only where neither a subkey nor an offer of the client
 // allows AES.
 func TestRC4Handshakes(t *testing.T) {
-	for _, service := range []int32{18, rc4HMAC} {
-		for _, session := range []int32{17, rc4HMAC} {
+	for _, service := range []Enctype{18, RC4HMAC} {
+		for _, session := range []Enctype{17, RC4HMAC} {
 			for _, mutual := range []bool{false, true} {
 				for _, subkey := range []bool{false, true} {
-					for _, offer := range [][]int32{nil, {rc4HMAC}, {3, 99, 20, 18, rc4HMAC}} {
+					for _, offer := range [][]Enctype{nil, {RC4HMAC}, {3, 99, 20, 18, RC4HMAC}} {
 						t.Run(fmt.Sprintf("service %d, session %d, mutual %v, subkey %v, offer %v", service, session, mutual, subkey, offer), func(t *testing.T) {
 							key := testKey(session, "session")
 							c, i := handshakeWith(t, newTestAcceptor(t, allowRC4), InitiatorConfig{
-								Ticket:          ticketSpec{key: testServiceKey(service), session: key}.ticket(),
-								SessionKey:      key,
-								Client:          testClient,
-								Mutual:          mutual,
-								Subkey:          subkey,
-								AllowRC4:        true,
-								EncryptionTypes: offer,
-								Now:             func() time.Time { return testNow },
+								Ticket:     ticketSpec{key: testServiceKey(service), session: key}.ticket(),
+								SessionKey: key,
+								Client:     testClient,
+								Mutual:     mutual,
+								Subkey:     subkey,
+								AllowRC4:   true,
+								Enctypes:   offer,
+								Now:        func() time.Time { return testNow },
 							})
 							want := session
 							if mutual && len(offer) > 1 {
 								want = 20
 							}
-							if c.SessionEncryptionType() != want || i.SessionEncryptionType() != want {
-								t.Errorf("MICs with %d and %d, want %d", c.SessionEncryptionType(), i.SessionEncryptionType(), want)
+							if c.SessionEnctype() != want || i.SessionEnctype() != want {
+								t.Errorf("MICs with %d and %d, want %d", c.SessionEnctype(), i.SessionEnctype(), want)
 							}
 							exchange(t, c, i)
-							size := map[int32]int{17: 28, 20: 40, rc4HMAC: 37}[want]
+							size := map[Enctype]int{17: 28, 20: 40, RC4HMAC: 37}[want]
 							if n := len(must(c.GetMIC([]byte("m")))); n != size {
 								t.Errorf("MICs of %d octets", n)
 							}
@@ -130,19 +130,19 @@ func TestRC4Handshakes(t *testing.T) {
 // is none.
 func TestOfferedEncryptionTypes(t *testing.T) {
 	for _, c := range []struct {
-		offer []int32
-		want  int32
+		offer []Enctype
+		want  Enctype
 	}{
-		{nil, 17}, {[]int32{18, 17}, 18}, {[]int32{17, 18}, 17}, {[]int32{20, 18}, 20}, {[]int32{-1, 3, 23}, 17},
-		{slices.Repeat([]int32{18}, maxEncryptionTypes+1), 17},
+		{nil, 17}, {[]Enctype{18, 17}, 18}, {[]Enctype{17, 18}, 17}, {[]Enctype{20, 18}, 20}, {[]Enctype{-1, 3, 23}, 17},
+		{slices.Repeat([]Enctype{18}, maxEnctypes+1), 17},
 	} {
 		key := testKey(17, "session")
 		a, _ := handshakeWith(t, newTestAcceptor(t), InitiatorConfig{
 			Ticket: ticketSpec{session: key}.ticket(), SessionKey: key, Client: testClient,
-			Mutual: true, EncryptionTypes: c.offer, Now: func() time.Time { return testNow },
+			Mutual: true, Enctypes: c.offer, Now: func() time.Time { return testNow },
 		})
-		if a.SessionEncryptionType() != c.want {
-			t.Errorf("%v: %d", c.offer, a.SessionEncryptionType())
+		if a.SessionEnctype() != c.want {
+			t.Errorf("%v: %d", c.offer, a.SessionEnctype())
 		}
 	}
 	for name, b := range map[string]string{
@@ -151,20 +151,20 @@ func TestOfferedEncryptionTypes(t *testing.T) {
 		"garbage":    "300c300aa003020101a1030401ff",
 		"other kind": "3011300fa003020101a1080406300430020500",
 	} {
-		if list := parseEncryptionTypes(must(hex.DecodeString(b))); list != nil {
+		if list := parseEnctypes(must(hex.DecodeString(b))); list != nil {
 			t.Errorf("%s: %v", name, list)
 		}
 	}
 }
 
 func TestPACSignedWithRC4(t *testing.T) {
-	key := testServiceKey(rc4HMAC)
+	key := testServiceKey(RC4HMAC)
 	good := pacSpec(key)
 	c, _ := accept(t, newTestAcceptor(t, allowRC4), pacToken(key, good.Encode()))
 	if len(c.Groups()) != 3 {
 		t.Errorf("groups %q", c.Groups())
 	}
-	refuse(t, newTestAcceptor(t, allowRC4), pacToken(key, pacSpec(testKey(rc4HMAC, "another")).Encode()), ErrIntegrity, codeModified)
+	refuse(t, newTestAcceptor(t, allowRC4), pacToken(key, pacSpec(testKey(RC4HMAC, "another")).Encode()), ErrIntegrity, codeModified)
 }
 
 // Ticket, session key, PAC and MICs of type RC4, made by Samba AD and MIT
@@ -173,8 +173,8 @@ func TestRecordedRC4TokenOfMITClient(t *testing.T) {
 	r := readRecordedToken(t, "samba/bob-ns2.json")
 	a := recordedAcceptor(t, "samba", time.Unix(r.Time, 0), allowRC4)
 	c, reply := accept(t, a, r.Token)
-	if reply != nil || c.SessionEncryptionType() != rc4HMAC || !slices.Contains(c.Groups(), sambaDomain+"-1111") {
-		t.Errorf("reply %x, type %d, groups %q", reply, c.SessionEncryptionType(), c.Groups())
+	if reply != nil || c.SessionEnctype() != RC4HMAC || !slices.Contains(c.Groups(), sambaDomain+"-1111") {
+		t.Errorf("reply %x, type %d, groups %q", reply, c.SessionEnctype(), c.Groups())
 	}
 	for _, n := range []int{2, 0, 1} { // in any order
 		message := fmt.Appendf(nil, "message %d", n)
@@ -185,7 +185,7 @@ func TestRecordedRC4TokenOfMITClient(t *testing.T) {
 			t.Errorf("MIC %d again: %v", n, err)
 		}
 	}
-	refuse(t, recordedAcceptor(t, "samba", time.Unix(r.Time, 0)), r.Token, ErrEncryptionType, codeEtypeNoSupport)
+	refuse(t, recordedAcceptor(t, "samba", time.Unix(r.Time, 0)), r.Token, ErrEnctype, codeEtypeNoSupport)
 	// A ticket encrypted in RC4 with a session key of AES, from MIT's KDC.
 	config, now := recordedTicket(t, "mit/client1", "DNS/arcfour-hmac.example.test")
 	m, i := handshakeWith(t, recordedAcceptor(t, "mit", now, allowRC4), config)
@@ -195,7 +195,7 @@ func TestRecordedRC4TokenOfMITClient(t *testing.T) {
 func TestBadRC4MICs(t *testing.T) {
 	message := []byte("message")
 	pair := func() (acceptor, initiator *session) {
-		return testSession(rc4HMAC, true, false, 1, 7), testSession(rc4HMAC, false, false, 7, 1)
+		return testSession(RC4HMAC, true, false, 1, 7), testSession(RC4HMAC, false, false, 7, 1)
 	}
 	_, i := pair()
 	good := must(i.getMIC(message))
@@ -242,7 +242,7 @@ func TestBadRC4MICs(t *testing.T) {
 // Nothing in such a MIC protects its sequence number.
 func TestRC4MICWithAnotherNumberIsAReplay(t *testing.T) {
 	message := []byte("message")
-	a, i := testSession(rc4HMAC, true, false, 0, 0), testSession(rc4HMAC, false, false, 0, 0)
+	a, i := testSession(RC4HMAC, true, false, 0, 0), testSession(RC4HMAC, false, false, 0, 0)
 	mic := must(i.getMIC(message))
 	if err := a.verifyMIC(message, mic); err != nil {
 		t.Fatal(err)
@@ -269,7 +269,7 @@ func TestRC4MICWithAnotherNumberIsAReplay(t *testing.T) {
 // Numbers have 32 bits, and pass their end.
 func TestRC4SequenceWraps(t *testing.T) {
 	const first = 1<<32 - 3
-	a, i := testSession(rc4HMAC, true, false, 0, first), testSession(rc4HMAC, false, false, first, 0)
+	a, i := testSession(RC4HMAC, true, false, 0, first), testSession(RC4HMAC, false, false, first, 0)
 	var messages, mics [][]byte
 	for n := range 8 {
 		messages = append(messages, fmt.Appendf(nil, "%d", n))
@@ -280,7 +280,7 @@ func TestRC4SequenceWraps(t *testing.T) {
 			t.Errorf("MIC %d: %v", n, err)
 		}
 	}
-	b, early := testSession(rc4HMAC, true, false, 0, first), testSession(rc4HMAC, false, false, first-1, 0)
+	b, early := testSession(RC4HMAC, true, false, 0, first), testSession(RC4HMAC, false, false, first-1, 0)
 	if err := b.verifyMIC(nil, must(early.getMIC(nil))); !errors.Is(err, ErrReplay) {
 		t.Errorf("a number before the first: %v", err)
 	}
@@ -289,16 +289,16 @@ func TestRC4SequenceWraps(t *testing.T) {
 // In a context of RC4 an acceptor's RC4 subkey is not used, and in one of AES
 // it is refused.
 func TestAcceptorsRC4Subkey(t *testing.T) {
-	for session, want := range map[int32]error{rc4HMAC: nil, 18: ErrEncryptionType} {
+	for session, want := range map[Enctype]error{RC4HMAC: nil, 18: ErrEnctype} {
 		key := testKey(session, "session")
-		i := newTestInitiator(t, func(c *InitiatorConfig) { c.SessionKey, c.AllowRC4 = key, session == rc4HMAC })
+		i := newTestInitiator(t, func(c *InitiatorConfig) { c.SessionKey, c.AllowRC4 = key, session == RC4HMAC })
 		must(i.Init(nil))
-		part := encAPRepPart{time: i.sent.time, microseconds: i.sent.microseconds, sequence: 5, subkeyType: rc4HMAC, subkey: testKey(rc4HMAC, "acceptor").KeyValue}
+		part := encAPRepPart{time: i.sent.time, microseconds: i.sent.microseconds, sequence: 5, subkeyType: RC4HMAC, subkey: testKey(RC4HMAC, "acceptor").KeyValue}
 		if _, err := i.Init(answer(key, part)); !errors.Is(err, want) {
 			t.Errorf("session key of type %d: %v", session, err)
 		}
 		if want == nil {
-			peer := newSession(must(newKey(rc4HMAC, key.KeyValue)), true, false, 5, 0)
+			peer := newSession(must(newKey(RC4HMAC, key.KeyValue)), true, false, 5, 0)
 			if err := i.VerifyMIC([]byte("m"), must(peer.getMIC([]byte("m")))); err != nil {
 				t.Error(err)
 			}
@@ -307,7 +307,7 @@ func TestAcceptorsRC4Subkey(t *testing.T) {
 }
 
 func TestRC4MICNamesTheMechanismOfTheHandshake(t *testing.T) {
-	s := requestSpec{ticketSpec: ticketSpec{session: testKey(rc4HMAC, "session")}, mechanism: mechanismMSKRB5, checksum: testNotMutual}
+	s := requestSpec{ticketSpec: ticketSpec{session: testKey(RC4HMAC, "session")}, mechanism: mechanismMSKRB5, checksum: testNotMutual}
 	c, _ := accept(t, newTestAcceptor(t, allowRC4), s.token())
 	if mic := must(c.GetMIC(nil)); !bytes.Contains(mic, mechanismMSKRB5) {
 		t.Errorf("MIC %x", mic)
@@ -316,14 +316,14 @@ func TestRC4MICNamesTheMechanismOfTheHandshake(t *testing.T) {
 
 func FuzzVerifyRC4MIC(f *testing.F) {
 	f.Fuzz(func(t *testing.T, message, mic []byte) {
-		s := testSession(rc4HMAC, true, false, 0, 0)
+		s := testSession(RC4HMAC, true, false, 0, 0)
 		if err := s.verifyMIC(message, mic); err != nil {
 			if s.window.next != 0 && !errors.Is(err, ErrReplay) {
 				t.Fatal("the window moved for a MIC that did not verify")
 			}
 			return
 		}
-		own := testSession(rc4HMAC, false, false, uint32(s.window.next-1), 0)
+		own := testSession(RC4HMAC, false, false, uint32(s.window.next-1), 0)
 		own.mechanism = mic[2:13]
 		if !bytes.Equal(must(own.getMIC(message)), mic) {
 			t.Fatalf("verified %x", mic)

@@ -82,7 +82,7 @@ func (p *TransitPolicy) check(of Principal, service string, way transit) *Error 
 		return &Error{
 			Code:   codePathRefused,
 			Reason: "the ticket of " + of.shown() + " came through other realms: " + reason,
-			Advice: advice,
+			Fix:    advice,
 			err:    ErrNotAccepted,
 		}
 	}

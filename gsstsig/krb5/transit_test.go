@@ -146,8 +146,8 @@ func TestTransitedRealmsAreCheckedAgainstCapathsAndHierarchy(t *testing.T) {
 			e, _ := refuse(t, a, s.token(), ErrNotAccepted, codePathRefused)
 			path := c.client + " > " + strings.Join(strings.Split(c.through, ","), " > ") + " > " + testRealm
 			if !strings.Contains(e.Reason, path) || !strings.Contains(e.Reason, "of which "+c.hop+" is not") ||
-				!strings.Contains(e.Advice, c.client+" = { "+testRealm+" = "+c.hop+" }") {
-				t.Errorf("%q, %q", e.Reason, e.Advice)
+				!strings.Contains(e.Fix, c.client+" = { "+testRealm+" = "+c.hop+" }") {
+				t.Errorf("%q, %q", e.Reason, e.Fix)
 			}
 		})
 	}

@@ -274,14 +274,14 @@ func explainTicket(about string, err error) finding {
 func compareKeys(about string, service krb5.Principal, ticket ticketKey, keys []krb5.KeyInfo) finding {
 	var versions []string
 	for _, k := range keys {
-		if !sameService(k.Principal, service) || k.EncryptionType != ticket.encryptionType {
+		if !sameService(k.Principal, service) || k.Enctype != ticket.enctype {
 			continue
 		}
-		if k.Version == ticket.version {
+		if k.KVNO == ticket.version {
 			return finding{Level: levelOK, About: about, Text: fmt.Sprintf("the KDC gives out tickets with key version %d, %s, which the keytab has",
-				ticket.version, krb5.EncryptionTypeName(ticket.encryptionType))}
+				ticket.version, ticket.enctype.String())}
 		}
-		versions = append(versions, fmt.Sprint(k.Version))
+		versions = append(versions, fmt.Sprint(k.KVNO))
 	}
 	held := "no key of that type"
 	if len(versions) > 0 {
@@ -290,7 +290,7 @@ func compareKeys(about string, service krb5.Principal, ticket ticketKey, keys []
 	return finding{
 		Level: levelError, About: about,
 		Text: fmt.Sprintf("the KDC gives out tickets with key version %d, %s, but the keytab holds %s",
-			ticket.version, krb5.EncryptionTypeName(ticket.encryptionType), held),
+			ticket.version, ticket.enctype.String(), held),
 		Client: `"TKEY is unacceptable"`, Mend: "export the keytab again; the server takes it up by itself",
 	}
 }

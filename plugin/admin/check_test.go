@@ -106,8 +106,8 @@ func keytabOf(t *testing.T, conf string) string {
 func TestCompareKeys(t *testing.T) {
 	service := krb5.Principal{Components: []string{"DNS", "ns1.example.test"}, Realm: "EXAMPLE.TEST"}
 	keys := []krb5.KeyInfo{
-		{Principal: krb5.Principal{Components: []string{"dns", "NS1.example.test"}, Realm: "EXAMPLE.TEST"}, Version: 3, EncryptionType: 18},
-		{Principal: krb5.Principal{Components: []string{"DNS", "ns1.example.test"}, Realm: "OTHER.TEST"}, Version: 4, EncryptionType: 18},
+		{Principal: krb5.Principal{Components: []string{"dns", "NS1.example.test"}, Realm: "EXAMPLE.TEST"}, KVNO: 3, Enctype: 18},
+		{Principal: krb5.Principal{Components: []string{"DNS", "ns1.example.test"}, Realm: "OTHER.TEST"}, KVNO: 4, Enctype: 18},
 	}
 	for name, test := range map[string]struct {
 		ticket ticketKey

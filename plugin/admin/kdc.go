@@ -30,8 +30,8 @@ func newKDCs(krb5conf, ccache string) *kdcs { return &kdcs{krb5conf: krb5conf, c
 
 // ticketKey says what key a ticket was made with.
 type ticketKey struct {
-	version        uint32
-	encryptionType int32
+	version uint32
+	enctype krb5.Enctype
 }
 
 // ticket asks for a ticket to a service, as the server's own principal or with the credential cache.
@@ -68,7 +68,7 @@ func ask(ctx context.Context, credentials *client.Credentials, service krb5.Prin
 	if err != nil {
 		return ticketKey{}, err
 	}
-	return ticketKey{version: uint32(t.Ticket.EncPart.KVNO), encryptionType: t.Ticket.EncPart.EType}, nil
+	return ticketKey{version: uint32(t.Ticket.EncPart.KVNO), enctype: krb5.Enctype(t.Ticket.EncPart.EType)}, nil
 }
 
 // maxReply bounds what a KDC may answer to clock.

@@ -141,11 +141,11 @@ func appendQuoted(line []byte, name, value string) []byte {
 // auditHandshake counts a TKEY exchange and writes a line about one that failed, in Kerberos' words and with what to
 // do about it.
 func auditHandshake(e gsstsig.Event) {
-	handshakes.WithLabelValues(e.Result).Inc()
+	handshakes.WithLabelValues(string(e.Result)).Inc()
 	switch e.Result {
 	case gsstsig.ResultEstablished, gsstsig.ResultContinued, gsstsig.ResultDeleted:
 		log.Debugf("handshake result=%s client=%s key=%q peer=%q service=%q algorithm=%s enctype=%s",
-			e.Result, e.Client, e.KeyName, e.Peer, e.Service, e.Algorithm, e.EncryptionType)
+			e.Result, e.Client, e.KeyName, e.Peer, e.Service, e.Algorithm, e.Enctype)
 		return
 	}
 	note, ok := failures.allow()
@@ -161,8 +161,8 @@ func describeFailure(e gsstsig.Event) string {
 	if e.Service != "" {
 		line += fmt.Sprintf(" service=%q", e.Service)
 	}
-	if e.EncryptionType != "" {
-		line += " enctype=" + e.EncryptionType
+	if e.Enctype != 0 {
+		line += " enctype=" + e.Enctype.String()
 	}
 	if e.TicketKVNO != 0 {
 		line += fmt.Sprintf(" kvno=%d", e.TicketKVNO)
@@ -171,8 +171,8 @@ func describeFailure(e gsstsig.Event) string {
 		line += " held=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.KeytabKVNOs), " ", ","), "[]")
 	}
 	line += fmt.Sprintf(" reason=%q", e.Reason)
-	if e.Advice != "" {
-		line += fmt.Sprintf(" advice=%q", e.Advice)
+	if e.Fix != "" {
+		line += fmt.Sprintf(" fix=%q", e.Fix)
 	}
 	return line
 }
@@ -195,8 +195,8 @@ func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) stri
 	if failure.Err != nil {
 		line += fmt.Sprintf(" reason=%q", failure.Err)
 	}
-	if advice := failure.Advice(); advice != "" {
-		line += fmt.Sprintf(" advice=%q", advice)
+	if fix := failure.Fix(); fix != "" {
+		line += fmt.Sprintf(" fix=%q", fix)
 	}
 	return line
 }

@@ -9,18 +9,19 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
 // Whoever reads the line about a failed handshake learns who asked for what, what is held, and what to do.
 func TestFailureLine(t *testing.T) {
 	full := gsstsig.Event{
 		Result: gsstsig.ResultBadKey, Client: netip.MustParseAddrPort("192.0.2.1:53053"), KeyName: "1.sig-ns1.example.test.",
-		Service: "DNS/ns1.example.test@EXAMPLE.TEST", EncryptionType: "aes256-cts-hmac-sha1-96", TicketKVNO: 4, KeytabKVNOs: []int{2, 3},
-		Reason: "no such version", Advice: "export the keytab again",
+		Service: "DNS/ns1.example.test@EXAMPLE.TEST", Enctype: krb5.AES256SHA1, TicketKVNO: 4, KeytabKVNOs: []uint32{2, 3},
+		Reason: "no such version", Fix: "export the keytab again",
 	}
 	const want = `handshake result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." ` +
 		`service="DNS/ns1.example.test@EXAMPLE.TEST" enctype=aes256-cts-hmac-sha1-96 kvno=4 held=2,3 ` +
-		`reason="no such version" advice="export the keytab again"`
+		`reason="no such version" fix="export the keytab again"`
 	if line := describeFailure(full); line != want {
 		t.Errorf("%s\nwant\n%s", line, want)
 	}
@@ -37,10 +38,10 @@ func TestSignatureLine(t *testing.T) {
 	for _, test := range []struct{ algorithm, want string }{
 		{"gss-tsig.", `signature result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." algorithm="gss-tsig." ` +
 			`reason="no such key; it may have expired or been deleted" ` +
-			`advice="the client has to negotiate a new context, as most do by themselves; contexts end with the server"`},
+			`fix="the client has to negotiate a new context, as most do by themselves; contexts end with the server"`},
 		{dns.HmacSHA256, `signature result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." algorithm="hmac-sha256." ` +
 			`reason="no such key; it may have expired or been deleted" ` +
-			`advice="give the server the HMAC key of that name, or have the client sign with its Kerberos ticket"`},
+			`fix="give the server the HMAC key of that name, or have the client sign with its Kerberos ticket"`},
 	} {
 		signed := request.Copy().SetTsig("1.sig-ns1.example.test.", test.algorithm, 300, 0)
 		signed.IsTsig().MAC, signed.IsTsig().MACSize = "00", 1

@@ -59,7 +59,7 @@ func OpenService(b *corefile.Block) (*Service, error) {
 // of encryption types that are not let in; otherwise it is empty. Keytabs change while the server runs, and the answer
 // with them.
 func (s *Service) UnusableKeys() (problem, mend string) {
-	config := krb5.AcceptorConfig{EncryptionTypes: s.Encryption, AllowRC4: s.AllowRC4}
+	config := krb5.AcceptorConfig{Enctypes: s.Encryption, AllowRC4: s.AllowRC4}
 	letIn := config.PermittedEnctypes()
 	var held, names []string
 	keys := s.Keytabs.Keys()
@@ -67,17 +67,17 @@ func (s *Service) UnusableKeys() (problem, mend string) {
 		if serviceHost(k.Principal, s.Principals) == "" {
 			continue
 		}
-		if slices.Contains(letIn, k.EncryptionType) {
+		if slices.Contains(letIn, k.Enctype) {
 			return "", ""
 		}
-		held = append(held, krb5.EncryptionTypeName(k.EncryptionType))
+		held = append(held, k.Enctype.String())
 	}
 	if len(held) == 0 {
 		return fmt.Sprintf("%v holds no key of DNS/%s any more, but those of %v", s.Block.Keytabs, strings.Join(withoutDots(s.Hosts), ", DNS/"), principalNames(keys)),
 			"export the key to the keytab again"
 	}
 	for _, id := range letIn {
-		names = append(names, krb5.EncryptionTypeName(id))
+		names = append(names, id.String())
 	}
 	slices.Sort(held)
 	return fmt.Sprintf("the keys of DNS/%s in %v are of type %s, and what is let in is %s: no client gets in", strings.Join(withoutDots(s.Hosts), ", DNS/"),

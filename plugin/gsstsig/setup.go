@@ -107,16 +107,16 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	b.service.Store(service)
 	b.effects = append(b.effects, func() { session.contexts.Limit(conf.Contexts) })
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
-		Keytabs:         service.Keytabs,
-		Replays:         replays,
-		Services:        service.Principals,
-		Realms:          service.Realms,
-		Transit:         service.Transit,
-		EncryptionTypes: conf.Encryption,
-		AllowRC4:        conf.AllowRC4,
-		ClockSkew:       conf.ClockSkew,
-		Now:             machine.now,
-		Random:          machine.random,
+		Keytabs:   service.Keytabs,
+		Replays:   replays,
+		Services:  service.Principals,
+		Realms:    service.Realms,
+		Transit:   service.Transit,
+		Enctypes:  conf.Encryption,
+		AllowRC4:  conf.AllowRC4,
+		ClockSkew: conf.ClockSkew,
+		Now:       machine.now,
+		Random:    machine.random,
 	})
 	if err != nil {
 		return nil, err

@@ -48,11 +48,11 @@ func describeKeys(keys []krb5.KeyInfo) []string {
 	var order []entry
 	types := make(map[entry][]string)
 	for _, k := range keys {
-		e := entry{k.Principal.String(), k.Version, k.File}
+		e := entry{k.Principal.String(), k.KVNO, k.File}
 		if _, ok := types[e]; !ok {
 			order = append(order, e)
 		}
-		types[e] = append(types[e], krb5.EncryptionTypeName(k.EncryptionType))
+		types[e] = append(types[e], k.Enctype.String())
 	}
 	lines := make([]string, len(order))
 	for i, e := range order {

@@ -77,24 +77,24 @@ func TestMismatches(t *testing.T) {
 // TestUnusableKeys: a keytab without a key of a type that is let in is named, and is not ready to serve.
 func TestUnusableKeys(t *testing.T) {
 	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test", "host/ns1.example.test").Keytab()
-	held := func() (types []int32) {
+	held := func() (types []krb5.Enctype) {
 		service, err := OpenService(&corefile.Block{Keytabs: []string{keytab}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, k := range service.Keytabs.Keys() {
-			types = append(types, k.EncryptionType)
+			types = append(types, k.Enctype)
 		}
 		return types
 	}()
-	others := slices.DeleteFunc([]int32{17, 18, 19, 20}, func(id int32) bool { return slices.Contains(held, id) })
+	others := slices.DeleteFunc([]krb5.Enctype{17, 18, 19, 20}, func(id krb5.Enctype) bool { return slices.Contains(held, id) })
 	for _, test := range []struct {
-		types []int32
+		types []krb5.Enctype
 		want  []string
 	}{
 		{nil, nil},
 		{held, nil},
-		{others, []string{"DNS/ns1.example.test", keytab, krb5.EncryptionTypeName(held[0]), krb5.EncryptionTypeName(others[0])}},
+		{others, []string{"DNS/ns1.example.test", keytab, held[0].String(), others[0].String()}},
 	} {
 		service, err := OpenService(&corefile.Block{Keytabs: []string{keytab}, Encryption: test.types})
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/named"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
 )
@@ -119,11 +120,11 @@ func TestClientAgainstBINDEncryptionTypes(t *testing.T) {
 				t.Run(fmt.Sprintf("session %s, service %s, %s", session, key, network), func(t *testing.T) {
 					used := useKey(t, dialClient(t, client.Config{
 						Server: bind.Address.String(), Network: network,
-						Credentials:      credentials.WithEncryptionTypes(int32(session)),
+						Credentials:      credentials.WithEnctypes(krb5.Enctype(session)),
 						ServicePrincipal: "DNS/" + singleHost(key),
 					}))
-					if used != nil && used.EncryptionType() != int32(session) {
-						t.Errorf("signed with encryption type %d", used.EncryptionType())
+					if used != nil && used.Enctype() != krb5.Enctype(session) {
+						t.Errorf("signed with encryption type %d", used.Enctype())
 					}
 				})
 			}

@@ -10,17 +10,18 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/internal/pac/pactest"
 )
 
 // Checksum types that sign PACs with keys of each encryption type.
-var checksumTypes = map[int32]int32{17: 15, 18: 16, 19: 19, 23: -138}
+var checksumTypes = map[krb5.Enctype]int32{krb5.AES128SHA1: 15, krb5.AES256SHA1: 16, krb5.AES128SHA2: 19, krb5.RC4HMAC: -138}
 
 // GroupTicket is Ticket as Active Directory makes it, with a PAC that is signed with the service's key and says logon.
-func (r *Realm) GroupTicket(client, service string, encryptionType int32, lifetime time.Duration, logon pactest.Logon) (messages.Ticket, types.EncryptionKey) {
+func (r *Realm) GroupTicket(client, service string, enctype krb5.Enctype, lifetime time.Duration, logon pactest.Logon) (messages.Ticket, types.EncryptionKey) {
 	r.t.Helper()
-	ticket, session := r.Ticket(client, service, encryptionType, lifetime)
-	key, version, err := r.keys.GetEncryptionKey(ticket.SName, r.Name, Version, encryptionType)
+	ticket, session := r.Ticket(client, service, enctype, lifetime)
+	key, version, err := r.keys.GetEncryptionKey(ticket.SName, r.Name, Version, int32(enctype))
 	if err != nil {
 		r.t.Fatalf("the key of %s: %v", service, err)
 	}
@@ -28,15 +29,15 @@ func (r *Realm) GroupTicket(client, service string, encryptionType int32, lifeti
 		r.t.Fatalf("decrypting the ticket for %s: %v", service, err)
 	}
 	part := ticket.DecryptedEncPart
-	checksum, err := crypto.GetChksumEtype(checksumTypes[encryptionType])
+	checksum, err := crypto.GetChksumEtype(checksumTypes[enctype])
 	if err != nil {
-		r.t.Fatalf("the checksum of type %d: %v", encryptionType, err)
+		r.t.Fatalf("the checksum of type %s: %v", enctype, err)
 	}
 	spec := pactest.Spec{
 		Client:       strings.Join(part.CName.NameString, "/"),
 		AuthTime:     part.AuthTime,
 		Logon:        &logon,
-		ChecksumType: checksumTypes[encryptionType],
+		ChecksumType: checksumTypes[enctype],
 		Sign: func(message []byte) []byte {
 			sum, err := checksum.GetChecksumHash(key.KeyValue, message, 17)
 			if err != nil {

@@ -20,8 +20,8 @@ func TestGroupTicket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, encryptionType := range []int32{17, 18, 19} {
-		ticket, session := realm.GroupTicket("CLIENT1$", "DNS/ns1.example.test", encryptionType, time.Hour, pactest.Logon{
+	for _, enctype := range []krb5.Enctype{17, 18, 19} {
+		ticket, session := realm.GroupTicket("CLIENT1$", "DNS/ns1.example.test", enctype, time.Hour, pactest.Logon{
 			Domain: "S-1-5-21-1-2-3", User: 1103, Primary: 515, Groups: []pactest.Group{{RID: 1101, Attributes: 7}},
 		})
 		initiator, err := krb5.NewInitiator(krb5.InitiatorConfig{Ticket: ticket, SessionKey: session, Client: realm.Principal("CLIENT1$"), Mutual: true})
@@ -35,13 +35,13 @@ func TestGroupTicket(t *testing.T) {
 		c := acceptor.NewContext()
 		reply, err := c.Accept(token)
 		if err != nil {
-			t.Fatalf("type %d: %v", encryptionType, err)
+			t.Fatalf("type %d: %v", enctype, err)
 		}
 		if _, err := initiator.Init(reply); err != nil {
 			t.Fatal(err)
 		}
 		if want := []string{"S-1-5-21-1-2-3-1103", "S-1-5-21-1-2-3-515", "S-1-5-21-1-2-3-1101"}; !slices.Equal(c.Groups(), want) {
-			t.Errorf("type %d: groups %q", encryptionType, c.Groups())
+			t.Errorf("type %d: groups %q", enctype, c.Groups())
 		}
 	}
 }

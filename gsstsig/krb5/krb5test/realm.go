@@ -19,8 +19,8 @@ import (
 // Version is the key version of every key of a Realm.
 const Version = 3
 
-// encryptionTypes are those that service keys are made for. gokrb5 cannot derive a key of type 20 from a password.
-var encryptionTypes = []int32{17, 18, 19}
+// enctypes are those that service keys are made for. gokrb5 cannot derive a key of type 20 from a password.
+var enctypes = []krb5.Enctype{krb5.AES128SHA1, krb5.AES256SHA1, krb5.AES128SHA2}
 
 // Realm is a Kerberos realm with one key for each of its services.
 type Realm struct {
@@ -37,8 +37,8 @@ func New(t testing.TB, name string, services ...string) *Realm {
 	t.Helper()
 	r := &Realm{Name: name, t: t, keys: keytab.New()}
 	for _, service := range services {
-		for _, encryptionType := range encryptionTypes {
-			if err := r.keys.AddEntry(service, name, "password of "+service, time.Now(), Version, encryptionType); err != nil {
+		for _, enctype := range enctypes {
+			if err := r.keys.AddEntry(service, name, "password of "+service, time.Now(), Version, int32(enctype)); err != nil {
 				t.Fatalf("making a key for %s: %v", service, err)
 			}
 		}
@@ -62,7 +62,7 @@ func (r *Realm) Keytab() string {
 
 // Ticket makes a ticket for client to a service of the realm, both named without realm. Its encryption and session key
 // have the encryption type, and it ends after lifetime.
-func (r *Realm) Ticket(client, service string, encryptionType int32, lifetime time.Duration) (messages.Ticket, types.EncryptionKey) {
+func (r *Realm) Ticket(client, service string, enctype krb5.Enctype, lifetime time.Duration) (messages.Ticket, types.EncryptionKey) {
 	r.t.Helper()
 	now := time.Now
 	if r.Now != nil {
@@ -73,7 +73,7 @@ func (r *Realm) Ticket(client, service string, encryptionType int32, lifetime ti
 	ticket, key, err := messages.NewTicket(
 		types.PrincipalName{NameType: 1, NameString: r.components(client)}, r.Name,
 		types.PrincipalName{NameType: 2, NameString: r.components(service)}, r.Name,
-		types.NewKrbFlags(), r.keys, encryptionType, Version, start, start, end, end)
+		types.NewKrbFlags(), r.keys, int32(enctype), Version, start, start, end, end)
 	if err != nil {
 		r.t.Fatalf("making a ticket for %s to %s: %v", client, service, err)
 	}

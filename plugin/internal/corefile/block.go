@@ -30,7 +30,7 @@ type Block struct {
 	Principals []krb5.Principal    // service principals; empty: every DNS/host of the keytabs
 	Krb5conf   string              // file with the [capaths] of trusts; empty: the hierarchy of realms
 	TrustKDC   bool                // where the KDC says that it has checked the way of a ticket, that will do
-	Encryption []int32             // encryption types let in; empty: AES
+	Encryption []krb5.Enctype      // encryption types let in; empty: AES
 	AllowRC4   bool                // besides those
 	ClockSkew  time.Duration       // how far a client's clock may be off; zero: the default
 	Lifetime   time.Duration       // of contexts; zero: the default
@@ -341,30 +341,19 @@ func (b *Block) enctypes(c *caddy.Controller, _ string, args []string) error {
 		return c.Errf("enctypes wants encryption types, such as aes256-cts-hmac-sha384-192 aes256-cts-hmac-sha1-96")
 	}
 	for _, arg := range args {
-		id, ok := encryptionTypes[strings.ToLower(arg)]
-		if !ok {
-			return c.Errf("enctypes does not know %q; it knows %s, and RC4 is let in by allow_rc4",
-				arg, strings.Join(slices.Sorted(maps.Keys(encryptionTypes)), ", "))
+		id, err := krb5.ParseEnctype(arg)
+		switch {
+		case err == nil && id == krb5.RC4HMAC:
+			return c.Errf("enctypes does not take %q. Fix: permit RC4 by allow_rc4", arg)
+		case err != nil, !id.Supported():
+			return c.Errf("enctypes does not know %q. Fix: name one of %v, %v, %v, %v or a short form of krb5.conf such as aes256-sha2",
+				arg, krb5.AES128SHA1, krb5.AES256SHA1, krb5.AES128SHA2, krb5.AES256SHA2)
 		}
 		if !slices.Contains(b.Encryption, id) {
 			b.Encryption = append(b.Encryption, id)
 		}
 	}
 	return b.once(c, "enctypes")
-}
-
-// encryptionTypes are the names that krb5.conf has for the types, the short ones included.
-var encryptionTypes = map[string]int32{
-	"aes128-cts-hmac-sha1-96":    17,
-	"aes128-cts":                 17,
-	"aes128-sha1":                17,
-	"aes256-cts-hmac-sha1-96":    18,
-	"aes256-cts":                 18,
-	"aes256-sha1":                18,
-	"aes128-cts-hmac-sha256-128": 19,
-	"aes128-sha2":                19,
-	"aes256-cts-hmac-sha384-192": 20,
-	"aes256-sha2":                20,
 }
 
 func (b *Block) allowRC4(c *caddy.Controller, _ string, args []string) error {
