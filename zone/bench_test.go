@@ -41,8 +41,7 @@ func sized(b testing.TB, size int) *Zone {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { z.Close() })
-	// Not by way of the seed, whose own records would be in the memory
-	// measured.
+	// Not by way of the seed, whose own records would be in the memory measured.
 	build := newBuilder(o)
 	z.Snapshot().stored(func(r store.Record) bool {
 		err = build.add(r.Name, r.Type, r.Class, r.TTL, slices.Clone(r.Data))
@@ -148,8 +147,8 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory reports what a record costs in a zone of a million, one a
-// name, which is the dearest kind.
+// BenchmarkMemory reports what a record costs in a zone of a million, one a name, which is the
+// dearest kind.
 func BenchmarkMemory(b *testing.B) {
 	const size = 1e6
 	heap := func() uint64 {

@@ -22,8 +22,8 @@ var (
 	errEmpty  = errors.New("the store is empty")
 )
 
-// builder fills a Snapshot record by record. Records of one name need not come
-// together, but it is faster when they do.
+// builder fills a Snapshot record by record. Records of one name need not come together, but it is
+// faster when they do.
 type builder struct {
 	snapshot *Snapshot
 	name     string // the owner of key, as the record gave it
@@ -34,8 +34,8 @@ type builder struct {
 
 func newBuilder(o *origin) *builder { return &builder{snapshot: newSnapshot(o)} }
 
-// add puts one record in. It refuses what no zone can hold. The first TTL of an
-// RRset is that of all.
+// add puts one record in. It refuses what no zone can hold. The first TTL of an RRset is that of
+// all.
 func (b *builder) add(name string, rrtype, class uint16, ttl uint32, data []byte) error {
 	if class != dns.ClassINET {
 		return fmt.Errorf("%s: class %s is not IN", name, dns.Class(class))
@@ -46,7 +46,7 @@ func (b *builder) add(name string, rrtype, class uint16, ttl uint32, data []byte
 	if err := checkRdata(rrtype, data); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if err := b.turnTo(name); err != nil {
+	if err := b.selectName(name); err != nil {
 		return err
 	}
 	if rrtype == dns.TypeSOA && b.key != "" {
@@ -74,8 +74,8 @@ func (b *builder) add(name string, rrtype, class uint16, ttl uint32, data []byte
 	return nil
 }
 
-// turnTo makes name the one under construction.
-func (b *builder) turnTo(name string) error {
+// selectName makes name the one that records are added to.
+func (b *builder) selectName(name string) error {
 	if b.draft != nil && b.name == name {
 		return nil
 	}
@@ -116,8 +116,7 @@ func (b *builder) finish() (*Snapshot, error) {
 	return b.snapshot, nil
 }
 
-// build makes a Snapshot of records. If one of them is at fault, bad is its
-// index, otherwise -1.
+// build makes a Snapshot of records. If one of them is at fault, bad is its index, otherwise -1.
 func build(o *origin, rrs iter.Seq[dns.RR]) (s *Snapshot, bad int, err error) {
 	b := newBuilder(o)
 	i := 0
@@ -144,8 +143,8 @@ type Source interface {
 	Load(context.Context, store.Visitor) (serial uint32, found bool, err error)
 }
 
-// Read returns what a source holds of the zone, without serving it. A source
-// that holds nothing is an error.
+// Read returns what a source holds of the zone, without serving it. A source that holds nothing is
+// an error.
 func Read(name string, from Source) (*Snapshot, error) {
 	o, err := newOrigin(name)
 	if err != nil {
@@ -185,8 +184,7 @@ func load(o *origin, from Source) (*Snapshot, error) {
 type visitor struct{ b *builder }
 
 func (v visitor) Record(r store.Record) error {
-	// The draft is copied into a node before the next name's record, but
-	// r.Data is valid only now.
+	// The draft is copied into a node before the next name's record, but r.Data is valid only now.
 	return v.b.add(r.Name, r.Type, r.Class, r.TTL, slices.Clone(r.Data))
 }
 
@@ -206,8 +204,8 @@ func (b *builder) own(o store.Owner) error {
 	return nil
 }
 
-// plant fills the store with the seed.
-func plant(o *origin, into store.Store, seed func() ([]dns.RR, error), owners []store.Owner) (*Snapshot, error) {
+// initialize fills the store with the seed.
+func initialize(o *origin, into store.Store, seed func() ([]dns.RR, error), owners []store.Owner) (*Snapshot, error) {
 	if seed == nil {
 		return nil, errNoSeed
 	}

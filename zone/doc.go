@@ -1,36 +1,33 @@
 // Package zone is one authoritative DNS zone that takes dynamic updates.
 //
-// The story of an update (RFC 2136). A message arrives at Apply. Its form is
-// checked first, without looking at the zone's data: the zone section (3.1),
-// the prerequisites' shape (3.2) and the update section's prescan (3.4.1).
-// Well-formed updates queue for the zone's one writer, which is an Apply that
-// finds nobody at work, or else a goroutine of the zone. The writer takes all
-// that wait, and for each in turn asks the caller's Authorize whether it may be
-// done to the state it would apply to (3.3), only then compares the
-// prerequisites with that state (3.2), so that nobody learns from their rcodes
-// what they may not touch, and works out the update section (3.4.2). The net
-// effects go to the store in one Commit; when that has returned, the new state
-// is published and every update in the batch gets its own answer.
+// # Updates (RFC 2136)
 //
-// The story of a query (RFC 1034 section 4.3.2). Snapshot is one atomic load.
-// What it returns never changes, so Lookup takes no lock and sees all of an
-// update or nothing of it. It finds the name in a tree kept in the canonical
-// order of RFC 4034 section 6.1, and answers as the zone's authority: zone cuts
-// and glue, CNAME chains, DNAME (RFC 6672), wildcards (RFC 4592), and negative
-// answers with the SOA (RFC 2308).
+// [Zone.Apply] does one update. It first checks the form of the message, without looking at the
+// zone's data: the zone section (3.1), the prerequisites' form (3.2) and the prescan of the update
+// section (3.4.1). Well-formed updates wait in a queue for the zone's single writer. The writer
+// takes everything that waits as one batch. For each update it asks the caller's Authorize whether
+// the update is permitted on the state that it would apply to (3.3). Only then does it compare the
+// prerequisites with that state (3.2): the rcode of a prerequisite would tell a client about data
+// that it may not change. It then works out the update section (3.4.2). The changes of a batch go
+// to the store in one Commit. When Commit has returned, the new state is published, and each update
+// gets its own [Result].
 //
-// The tree is copy-on-write: a new state shares with the old one all that the
-// update did not touch, and an update costs what it changes, whatever the size
-// of the zone. Every name that has a name with records below it is a node
-// too (an empty non-terminal), so that the closest encloser of a missing name
-// is found from its neighbour alone.
+// # Queries (RFC 1034 section 4.3.2)
 //
-// Who may do what is not decided here. The zone only remembers, for package
-// zone/policy, to whom a name belongs, and keeps that for a while after the
-// name's records went.
+// [Zone.Snapshot] is one atomic load. A [Snapshot] never changes, so [Snapshot.Lookup] takes no
+// lock and sees either all of an update or nothing of it. Names are in a tree in the canonical
+// order of RFC 4034 section 6.1. Answers are those of the zone's authority: delegations and glue,
+// CNAME chains, DNAME (RFC 6672), wildcards (RFC 4592), and negative answers with the SOA (RFC
+// 2308).
 //
-// Where what lives: name.go names and keys, rdata.go wire rdata, node.go the
-// RRsets of one name, snapshot.go the immutable state, lookup.go answers,
-// request.go the form of an update, evaluate.go its effect, writer.go the
-// queue and the commit, zone.go opening and closing, seed.go master files.
+// The tree is copy-on-write. A new state shares with the previous one everything that the update
+// did not change, so that the cost of an update does not depend on the size of the zone. Empty
+// non-terminals are nodes of the tree, so that the closest encloser of a missing name is found from
+// the name before it alone.
+//
+// # Authority
+//
+// This package does not decide who may do what. It records for each name its owner, which package
+// [github.com/gsstsig/coredns-gsstsig/zone/policy] decides by, and keeps that record for some time
+// after the last resource record of the name was deleted.
 package zone

@@ -22,8 +22,8 @@ func (e *LimitError) Error() string {
 // A SeedError says where in a master file something is wrong.
 type SeedError struct {
 	File string
-	// Line counts from 1; it is 0 for an error of the zone as a whole. For a
-	// record that spans lines it is the last of them.
+	// Line counts from 1; it is 0 for an error of the zone as a whole. For a record that spans
+	// lines it is the last of them.
 	Line   int
 	Reason string
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// met compares the prerequisites with the state (RFC 2136 section 3.2.5) and
-// returns NOERROR or the rcode of the first that fails.
+// met compares the prerequisites with the state (RFC 2136 section 3.2.5) and returns NOERROR or the
+// rcode of the first that fails.
 func (r *request) met(s *Snapshot) int {
 	for _, c := range r.prerequisites {
 		n, _ := s.node(c.key)
@@ -90,8 +90,7 @@ func (d *drafts) at(key string) *draft {
 	return made
 }
 
-// evaluate works out the update section on s (RFC 2136 section 3.4.2), which
-// it does not change.
+// evaluate works out the update section on s (RFC 2136 section 3.4.2), which it does not change.
 func (r *request) evaluate(s *Snapshot, limits *Limits) (*effect, error) {
 	d := &drafts{snapshot: s, byKey: make(map[string]*draft, 1)}
 	for i := range r.changes {
@@ -162,10 +161,10 @@ func (d *draft) doAdd(in *instruction) {
 	d.add(in.rrtype, in.ttl, in.data)
 }
 
-// misplaced reports whether a record of that type means nothing at that name:
-// what an NS or DNAME at a wildcard would do is not defined (RFC 4592 sections
-// 4.2 and 4.4), and the DS of the apex is in the parent zone (RFC 4035 section
-// 2.4). BIND passes over such additions too, and would not load them.
+// misplaced reports whether a record of that type means nothing at that name: what an NS or DNAME
+// at a wildcard would do is not defined (RFC 4592 sections 4.2 and 4.4), and the DS of the apex is
+// in the parent zone (RFC 4035 section 2.4). BIND passes over such additions too, and would not
+// load them.
 func misplaced(rrtype uint16, key string) bool {
 	switch rrtype {
 	case dns.TypeNS, dns.TypeDNAME:
@@ -176,8 +175,7 @@ func misplaced(rrtype uint16, key string) bool {
 	return false
 }
 
-// advance moves the serial on by one, unless the update itself has set it
-// (section 3.6).
+// advance moves the serial on by one, unless the update itself has set it (section 3.6).
 func (e *effect) advance(s *Snapshot) {
 	if first := &e.nodes[0]; first.key == "" {
 		set := first.after.set(dns.TypeSOA)
@@ -192,8 +190,8 @@ func (e *effect) advance(s *Snapshot) {
 	e.nodes[0].after = e.nodes[0].after.withSerial(e.to)
 }
 
-// check holds an effect against the limits. What an update does not make
-// larger may be as large as it is.
+// check holds an effect against the limits. What an update does not make larger may be as large as
+// it is.
 func (l *Limits) check(s *Snapshot, e *effect) error {
 	records, octets := s.records, s.octets
 	for _, ne := range e.nodes {
@@ -231,11 +229,10 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 	return nil
 }
 
-// claim adds to the effect what becomes of ownership: the claims that came
-// with the decision, tombstones for owned names that lost their records, and
-// their end for those that got some again. A tombstone from expired or before
-// binds nobody: records that come to its name unclaimed are nobody's. Times are
-// in seconds of Unix time.
+// claim adds to the effect what becomes of ownership: the claims that came with the decision,
+// tombstones for owned names that lost their records, and their end for those that got some again.
+// A tombstone from expired or before has no effect: if records are added to its name without a
+// claim, the name has no owner. Times are in seconds of Unix time.
 func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 	principals := make(map[string]string, len(claims))
 	for _, c := range claims {
@@ -286,12 +283,11 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 	slices.SortFunc(e.owners, func(a, b ownerEffect) int { return strings.Compare(a.key, b.key) })
 }
 
-// expireSteps bounds the tombstones that one update clears away, beyond those
-// that it adds.
+// expireSteps bounds the tombstones that one update clears away, beyond those that it adds.
 const expireSteps = 8
 
-// expire adds to the effect the end of some tombstones from expired or before,
-// in seconds of Unix time, and of the oldest while there are more than most.
+// expire adds to the effect the end of some tombstones from expired or before, in seconds of Unix
+// time, and of the oldest while there are more than most.
 func (e *effect) expire(s *Snapshot, expired int64, most int) {
 	excess := s.tombstones.Len() - most
 	steps := expireSteps
@@ -327,8 +323,7 @@ func (e *effect) apply(s *Snapshot) {
 	}
 }
 
-// change returns the effect as the store keeps it. The SOA comes first, as its
-// name does.
+// change returns the effect as the store keeps it. The SOA comes first, as its name does.
 func (e *effect) change(o *origin) store.Change {
 	c := store.Change{From: e.from, To: e.to}
 	for _, ne := range e.nodes {

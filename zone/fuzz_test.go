@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// FuzzApply sends any message to a small zone. Whatever it is, the zone stays
-// one, and a message that is not answered NOERROR changes nothing.
+// FuzzApply sends any message to a small zone. Whatever it is, the zone stays one, and a message
+// that is not answered NOERROR changes nothing.
 func FuzzApply(f *testing.F) {
 	for _, sc := range updateScenarios {
 		wire, err := message(f, sc.script).Pack()
@@ -55,8 +55,7 @@ func FuzzApply(f *testing.F) {
 	})
 }
 
-// FuzzParseSeed reads any master file. What it takes is a zone, and comes back
-// the same.
+// FuzzParseSeed reads any master file. What it takes is a zone, and comes back the same.
 func FuzzParseSeed(f *testing.F) {
 	f.Add([]byte(testApex))
 	f.Add([]byte(updateZone))

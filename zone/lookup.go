@@ -6,30 +6,29 @@ import (
 	"github.com/miekg/dns"
 )
 
-// An Answer is what the zone says to a query. The records are the caller's.
+// An Answer is the zone's answer to a query. The caller may modify the records.
 type Answer struct {
 	Rcode int
-	// Authoritative is the AA bit. It speaks of the name asked for: a chain
-	// that leaves the zone's authority keeps it.
+	// Authoritative is the AA bit. It applies to the name in the question: a chain that leaves the
+	// zone's authority does not clear it.
 	Authoritative bool
 	Answer        []dns.RR
-	// Authority holds the SOA of a negative answer, its TTL as RFC 2308
-	// section 5 wants it, or the NS of a referral. It is empty otherwise.
+	// Authority holds the SOA of a negative answer, its TTL as RFC 2308 section 5 wants it, or the
+	// NS of a referral. It is empty otherwise.
 	Authority []dns.RR
-	// Additional holds the zone's own addresses for the names in NS, MX and
-	// SRV records, or a referral's glue.
+	// Additional holds the zone's own addresses for the names in NS, MX and SRV records, or a
+	// referral's glue.
 	Additional []dns.RR
 }
 
-// maxChain bounds the names that one answer passes through by CNAME and DNAME.
-// It is what BIND allows.
+// maxChain bounds the names that one answer passes through by CNAME and DNAME. It is what BIND
+// allows.
 const maxChain = 12
 
-// Lookup answers a query of class IN as the zone's authority (RFC 1034 section
-// 4.3.2, RFC 2308, 4592, 6672). Records at the name asked for carry it as given
-// as their owner. A name outside the zone, or that is not a name, is REFUSED. A
-// chain that runs in a circle, or is too long, is SERVFAIL beside what there is
-// of it.
+// Lookup answers a query of class IN as the zone's authority (RFC 1034 section 4.3.2, RFC 2308,
+// 4592, 6672). Records at the name asked for carry it as given as their owner. A name outside the
+// zone, or that is not a name, is REFUSED. A chain with a loop, or one that is too long, is
+// SERVFAIL with the records up to that point.
 func (s *Snapshot) Lookup(name string, qtype uint16) Answer {
 	q := query{snapshot: s, name: name, qtype: qtype}
 	for range maxChain {
@@ -63,8 +62,7 @@ type query struct {
 	answer   Answer
 }
 
-// locate prepares the name the chain has come to, and reports whether it is in
-// the zone.
+// locate prepares the name the chain has come to, and reports whether it is in the zone.
 func (q *query) locate() bool {
 	if q.wire.set(q.name) != nil {
 		return false
@@ -74,7 +72,7 @@ func (q *query) locate() bool {
 	return ok
 }
 
-// visited reports whether a chain would go in a circle.
+// visited reports whether target is in the chain already.
 func (q *query) visited(target string) bool {
 	for _, rr := range q.answer.Answer {
 		if rr.Header().Rrtype == dns.TypeCNAME && strings.EqualFold(rr.Header().Name, target) {
@@ -114,9 +112,9 @@ func (q *query) authoritative() {
 	}
 }
 
-// above finds the highest name at or above key whose NS or DNAME governs it. At
-// the name itself an NS does, except for DS, which is the parent's (RFC 4035
-// section 3.1.4.1), but a DNAME does not (RFC 6672 section 2.3).
+// above finds the highest name at or above key whose NS or DNAME governs it. At the name itself an
+// NS does, except for DS, which is the parent's (RFC 4035 section 3.1.4.1), but a DNAME does not
+// (RFC 6672 section 2.3).
 func (s *Snapshot) above(key string, qtype uint16) (cut string, n *node, found bool) {
 	if key == "" {
 		return "", nil, false
@@ -144,9 +142,9 @@ func (s *Snapshot) above(key string, qtype uint16) (cut string, n *node, found b
 	return "", nil, false
 }
 
-// closestEncloser returns the longest existing name above key, which does not
-// exist itself (RFC 4592 section 3.3.1). As every ancestor of a name in the
-// tree is in it too, the name before key in canonical order shares it.
+// closestEncloser returns the longest existing name above key, which does not exist itself (RFC
+// 4592 section 3.3.1). As every ancestor of a name in the tree is in it too, the name before key in
+// canonical order shares it.
 func (s *Snapshot) closestEncloser(key string) string {
 	encloser := ""
 	s.names.Descend(key, func(before string, _ *node) bool {
@@ -212,8 +210,7 @@ func (q *query) redirect(cut string, n *node) (target string) {
 	return target
 }
 
-// ancestorLen returns the length in wire form of the name at or above the
-// query's that has key cut.
+// ancestorLen returns the length in wire form of the name at or above the query's that has key cut.
 func (q *query) ancestorLen(cut string) int {
 	skip := strings.Count(q.key[len(cut):], "\x00")
 	at := 0
@@ -231,10 +228,9 @@ func (q *query) nameAbove(cut string) string {
 	return presentation(q.wire.octets[q.wire.n-q.ancestorLen(cut) : q.wire.n])
 }
 
-// negativeTTL is how long a denial may be cached (RFC 2308 section 5), given the
-// SOA's own TTL and its MINIMUM. Whoever asks for the SOA of a name is looking
-// for the zone to add it to, so that its absence is not to be cached at all, as
-// in BIND.
+// negativeTTL is how long a denial may be cached (RFC 2308 section 5), given the SOA's own TTL and
+// its MINIMUM. A client that asks for the SOA of a name is looking for the zone to add it to, so
+// this denial must not be cached at all; BIND does the same.
 func negativeTTL(ttl, minimum uint32, qtype uint16, rcode int) uint32 {
 	if qtype == dns.TypeSOA && rcode == dns.RcodeNameError {
 		return 0
@@ -249,10 +245,9 @@ func (q *query) negative() {
 	q.answer.Authority = append(q.answer.Authority, soa)
 }
 
-// addresses adds the addresses that the zone has for the names in set. A
-// referral gets glue alone, which is what lies below a zone cut (RFC 9471
-// section 2): the rest can be asked for. An answer gets none of that, as it is
-// not the zone's to state.
+// addresses adds the addresses that the zone has for the names in set. A referral gets glue alone,
+// which is what lies below a zone cut (RFC 9471 section 2): the client can query for the rest. An
+// answer gets none of these, because the zone is not authoritative for them.
 func (q *query) addresses(set rrset, glue bool) {
 	at := 0
 	switch set.rrtype {
@@ -275,7 +270,7 @@ func (q *query) addresses(set rrset, glue bool) {
 		key := string(k)
 		n, ok := s.node(key)
 		if !ok && !glue {
-			// As a question for the target would, so does this find what a wildcard stands for.
+			// A wildcard applies as it would to a query for the target.
 			n, ok = s.node(s.closestEncloser(key) + wildcardKey)
 		}
 		if !ok {
@@ -297,8 +292,8 @@ func (q *query) addresses(set rrset, glue bool) {
 	}
 }
 
-// contains reports whether rrs has a record with that owner: SRV records often
-// name one host several times.
+// contains reports whether rrs has a record with that owner: SRV records often name one host
+// several times.
 func contains(rrs []dns.RR, owner string) bool {
 	for _, rr := range rrs {
 		if strings.EqualFold(rr.Header().Name, owner) {

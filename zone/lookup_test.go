@@ -9,8 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// lookupZone has RFC 4592 section 2.2.1's zone, and what else an answer can
-// run into.
+// lookupZone has RFC 4592 section 2.2.1's zone, and what else an answer can run into.
 var lookupZone = `
 $ORIGIN example.test.
 $TTL 3600

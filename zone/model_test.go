@@ -15,9 +15,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// model is a zone as plainly as it can be written: RFC 2136 over a map from
-// name and type to records in text. It knows only types without surprises in
-// their text form.
+// model is a zone as plainly as it can be written: RFC 2136 over a map from name and type to
+// records in text. It knows only types without surprises in their text form.
 type model struct {
 	sets   map[string]map[string]uint32 // "name TYPE" -> rdata -> TTL
 	serial uint32
@@ -213,8 +212,8 @@ func randomUpdate(t testing.TB, r *rand.Rand) *dns.Msg {
 	return message(t, b.String())
 }
 
-// TestAgainstModel runs random updates on the zone and on the model, with
-// readers beside, and in the end rebuilds the zone from its log of changes.
+// TestAgainstModel runs random updates on the zone and on the model, with readers beside, and in
+// the end rebuilds the zone from its log of changes.
 func TestAgainstModel(t *testing.T) {
 	const steps = 4000
 	var rrs []dns.RR

@@ -7,13 +7,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Names have three forms here. Presentation is miekg's text, for the outside.
-// Wire is RFC 1035 section 3.1, uncompressed. A key is a name below the origin
-// in a form whose order as a string is the canonical order of RFC 4034 section
-// 6.1: the labels from the origin's side on, in lower case, each ended by a
-// zero octet. The origin's own key is "". All names at or below a name are the
-// keys that start with its key. Zero and one octets in a label are escaped by a
-// one, which keeps the order.
+// Names have three forms here. Presentation is miekg's text, for the outside. Wire is RFC 1035
+// section 3.1, uncompressed. A key is a name below the origin in a form whose order as a string is
+// the canonical order of RFC 4034 section 6.1: the labels from the origin's side on, in lower case,
+// each ended by a zero octet. The origin's own key is "". All names at or below a name are the keys
+// that start with its key. Zero and one octets in a label are escaped by a one, which keeps the
+// order.
 
 const (
 	maxWireName  = 255
@@ -52,8 +51,8 @@ func (w *wireName) set(name string) error {
 
 func (w *wireName) bytes() []byte { return w.octets[:w.n] }
 
-// wireNameLen returns the length of the uncompressed name that b begins with,
-// or 0 if it does not begin with one.
+// wireNameLen returns the length of the uncompressed name that b begins with, or 0 if it does not
+// begin with one.
 func wireNameLen(b []byte) int {
 	for i := 0; i < len(b) && i < maxWireName; {
 		label := int(b[i])
@@ -84,8 +83,8 @@ func lower(b byte) byte {
 	return b
 }
 
-// equalFold compares octets, ASCII letters without case. It serves for wire
-// names as they are: a length octet is never a letter.
+// equalFold compares octets, ASCII letters without case. It serves for wire names as they are: a
+// length octet is never a letter.
 func equalFold(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false
@@ -122,8 +121,8 @@ func newOrigin(name string) (*origin, error) {
 	return o, nil
 }
 
-// appendKey appends the key of the name in wire to dst. It reports false if
-// the name is neither the origin nor below it. wire must be a whole name.
+// appendKey appends the key of the name in wire to dst. It reports false if the name is neither the
+// origin nor below it. wire must be a whole name.
 func (o *origin) appendKey(dst, wire []byte) ([]byte, bool) {
 	var starts [maxLabels]uint8
 	labels := 0
@@ -212,8 +211,7 @@ func parentKey(key string) string {
 	return key[:strings.LastIndexByte(key[:len(key)-1], endOfLabel)+1]
 }
 
-// commonAncestor returns the length of the longest key that both are at or
-// below.
+// commonAncestor returns the length of the longest key that both are at or below.
 func commonAncestor(a, b string) int {
 	common := 0
 	for i := 0; i < len(a) && i < len(b) && a[i] == b[i]; i++ {

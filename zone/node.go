@@ -8,11 +8,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A node is what the zone knows at one name. It never changes once it is in a
-// tree. All RRsets are in one slice, because a zone has a node for nearly every
-// record: in ascending order of type, each a header (type 2, TTL 4, number of
-// records 2, octets that follow 4) and then its records in canonical order,
-// each a length (2) and rdata. An empty non-terminal has none.
+// A node is what the zone knows at one name. It never changes once it is in a tree. All RRsets are
+// in one slice, because a zone has a node for nearly every record: in ascending order of type, each
+// a header (type 2, TTL 4, number of records 2, octets that follow 4) and then its records in
+// canonical order, each a length (2) and rdata. An empty non-terminal has none.
 type node struct {
 	packed []byte
 }
@@ -76,8 +75,7 @@ func cutSet(p []byte) (rrset, []byte) {
 	}, p[end:]
 }
 
-// set returns the RRset of that type, which is empty if there is none. A nil
-// node has none.
+// set returns the RRset of that type, which is empty if there is none. A nil node has none.
 func (n *node) set(rrtype uint16) rrset {
 	if n == nil {
 		return rrset{}
@@ -124,8 +122,8 @@ func (n *node) octets() int {
 	return len(n.packed)
 }
 
-// cuts reports whether names below the node are not answered from their own
-// data: it has an NS or a DNAME. Whether the node is the apex is not asked.
+// cuts reports whether names below the node are not answered from their own data: it has an NS or a
+// DNAME. Whether the node is the apex is not asked.
 func (n *node) cuts() bool {
 	return !n.set(dns.TypeNS).empty() || !n.set(dns.TypeDNAME).empty()
 }
@@ -167,9 +165,8 @@ func (d *draft) set(rrtype uint16) *draftSet {
 	return nil
 }
 
-// add puts a record in, displacing what it replaces, and gives the whole RRset
-// its TTL (RFC 2181 section 5.2). Of a record that differs only in case, the
-// old form stays.
+// add puts a record in, displacing what it replaces, and gives the whole RRset its TTL (RFC 2181
+// section 5.2). Of a record that differs only in case, the old form stays.
 func (d *draft) add(rrtype uint16, ttl uint32, data []byte) {
 	i, ok := d.find(rrtype)
 	if !ok {
@@ -209,8 +206,8 @@ func (d *draft) removeSet(rrtype uint16) {
 	}
 }
 
-// conflictsWith reports whether a record of that type may not join what is
-// there, because one of both is a CNAME.
+// conflictsWith reports whether a record of that type may not join what is there, because one of
+// both is a CNAME.
 func (d *draft) conflictsWith(rrtype uint16) bool {
 	if besideCNAME(rrtype) {
 		return false
@@ -252,8 +249,8 @@ func (d *draft) node() *node {
 	return &node{packed: p}
 }
 
-// difference calls removed and added with what tells node b from node a. When
-// an RRset's TTL changed, all of its records were removed and added.
+// difference calls removed and added with what tells node b from node a. When an RRset's TTL
+// changed, all of its records were removed and added.
 func difference(a, b *node, removed, added func(set rrset, data []byte)) {
 	report := func(set rrset, to func(rrset, []byte)) {
 		for data := range set.records {

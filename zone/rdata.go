@@ -12,11 +12,10 @@ import (
 // maxRdata is the most that RDLENGTH can say.
 const maxRdata = 65535
 
-// layouts describe the rdata of types that hold names or texts or are of fixed size:
-// 'n' is a name compared without case (RFC 4034 section 6.2, as RFC 6840
-// section 5.1 amends it), 'N' one compared octet by octet, 's' a character
-// string, 'S' one or more of them to the end, a digit or '#' (20), '%' (18), '='
-// (16) that many octets, '*' the rest.
+// layouts describe the rdata of types that hold names or texts or are of fixed size: 'n' is a name
+// compared without case (RFC 4034 section 6.2, as RFC 6840 section 5.1 amends it), 'N' one compared
+// octet by octet, 's' a character string, 'S' one or more of them to the end, a digit or '#' (20),
+// '%' (18), '=' (16) that many octets, '*' the rest.
 var layouts = map[uint16]string{
 	dns.TypeA:       "4",
 	dns.TypeNS:      "n",
@@ -61,9 +60,8 @@ const typeWKS = 11
 
 var sizes = map[byte]int{'2': 2, '4': 4, '5': 5, '6': 6, '#': 20, '%': 18, '=': 16}
 
-// fields walks data as rrtype's layout says and calls visit with each name in
-// it and whether its case matters. It reports whether data fits the layout; a
-// type without layout fits.
+// fields walks data as rrtype's layout says and calls visit with each name in it and whether its
+// case matters. It reports whether data fits the layout; a type without layout fits.
 func fields(rrtype uint16, data []byte, visit func(start, end int, exact bool)) bool {
 	layout, ok := layouts[rrtype]
 	if !ok {
@@ -108,9 +106,9 @@ func fields(rrtype uint16, data []byte, visit func(start, end int, exact bool)) 
 	return at == len(data)
 }
 
-// fold returns data with the names in it in lower case, as far as the type
-// compares them without case: the canonical form of RFC 4034 section 6.2. It
-// returns data itself if that is what it holds.
+// fold returns data with the names in it in lower case, as far as the type compares them without
+// case: the canonical form of RFC 4034 section 6.2. It returns data itself if that is what it
+// holds.
 func fold(rrtype uint16, data []byte) []byte {
 	if !hasFoldedName(rrtype) {
 		return data
@@ -136,8 +134,8 @@ func hasFoldedName(rrtype uint16) bool {
 	return bytes.IndexByte([]byte(layouts[rrtype]), 'n') >= 0
 }
 
-// compareRdata orders the records of an RRset as RFC 4034 section 6.3 does.
-// Those that compare equal are the same record.
+// compareRdata orders the records of an RRset as RFC 4034 section 6.3 does. Those that compare
+// equal are the same record.
 func compareRdata(rrtype uint16, a, b []byte) int {
 	if bytes.Equal(a, b) {
 		return 0
@@ -145,9 +143,9 @@ func compareRdata(rrtype uint16, a, b []byte) int {
 	return bytes.Compare(fold(rrtype, a), fold(rrtype, b))
 }
 
-// zeroRdata holds, for each type that miekg knows, what the zero value of its
-// struct packs to. miekg unpacks a record without rdata to such a value, and
-// nothing shorter than it is whole rdata of that type.
+// zeroRdata holds, for each type that miekg knows, what the zero value of its struct packs to.
+// miekg unpacks a record without rdata to such a value, and nothing shorter than it is whole rdata
+// of that type.
 var zeroRdata = sync.OnceValue(func() map[uint16][]byte {
 	m := make(map[uint16][]byte, len(dns.TypeToRR))
 	for rrtype, construct := range dns.TypeToRR {
@@ -200,8 +198,8 @@ func rdataOf(rr dns.RR) ([]byte, error) {
 	return bytes.Clone((*buf)[start:end]), nil
 }
 
-// checkRdata reports whether data is whole rdata of its type. miekg's unpacking
-// takes some that ends in the middle; it must not get into the zone.
+// checkRdata reports whether data is whole rdata of its type. miekg's unpacking takes some that
+// ends in the middle; it must not get into the zone.
 func checkRdata(rrtype uint16, data []byte) error {
 	_, known := layouts[rrtype]
 	switch {
@@ -255,8 +253,8 @@ func soaSerial(data []byte) uint32 {
 	return binary.BigEndian.Uint32(data[len(data)-20:])
 }
 
-// nextSerial increments as RFC 1982 does, but for 0, which some secondaries
-// take for no serial at all.
+// nextSerial increments as RFC 1982 does, but for 0, which some secondaries take for no serial at
+// all.
 func nextSerial(serial uint32) uint32 {
 	if serial++; serial == 0 {
 		return 1
@@ -264,21 +262,21 @@ func nextSerial(serial uint32) uint32 {
 	return serial
 }
 
-// serialAfter reports whether a is greater than b in the arithmetic of RFC 1982
-// section 3.2. Where that leaves it undefined, it is not.
+// serialAfter reports whether a is greater than b in the arithmetic of RFC 1982 section 3.2. Where
+// that leaves it undefined, it is not.
 func serialAfter(a, b uint32) bool {
 	d := a - b
 	return d != 0 && d < 1<<31
 }
 
-// isMeta reports whether no record of the type can be in a zone: questions and
-// meta-types (RFC 6895 section 3.1), OPT, and the reserved 0 and 65535.
+// isMeta reports whether no record of the type can be in a zone: questions and meta-types (RFC 6895
+// section 3.1), OPT, and the reserved 0 and 65535.
 func isMeta(rrtype uint16) bool {
 	return rrtype == 0 || rrtype == dns.TypeOPT || rrtype == 65535 || (rrtype >= 128 && rrtype <= 255)
 }
 
-// besideCNAME reports whether the type may be at a name that has a CNAME (RFC
-// 2136 section 3.4.2.2 with RFC 4034 sections 2.5, 3 and 4).
+// besideCNAME reports whether the type may be at a name that has a CNAME (RFC 2136 section 3.4.2.2
+// with RFC 4034 sections 2.5, 3 and 4).
 func besideCNAME(rrtype uint16) bool {
 	switch rrtype {
 	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeKEY:
@@ -287,8 +285,8 @@ func besideCNAME(rrtype uint16) bool {
 	return false
 }
 
-// replaces reports whether adding record b to its RRset displaces a, a different
-// record of it (RFC 2136 section 3.4.2.2, RFC 6672 section 5.2).
+// replaces reports whether adding record b to its RRset displaces a, a different record of it (RFC
+// 2136 section 3.4.2.2, RFC 6672 section 5.2).
 func replaces(rrtype uint16, a, b []byte) bool {
 	switch rrtype {
 	case dns.TypeSOA, dns.TypeCNAME, dns.TypeDNAME:

@@ -8,18 +8,17 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A request is an UPDATE message whose form was found right, ready to be
-// evaluated.
+// A request is an UPDATE message whose form was found right, ready to be evaluated.
 type request struct {
 	prerequisites []condition
-	// values are the RRsets of the value-dependent prerequisites (RFC 2136
-	// section 2.4.2), each gathered from all of its records.
+	// values are the RRsets of the value-dependent prerequisites (RFC 2136 section 2.4.2), each
+	// gathered from all of its records.
 	values  []requiredSet
 	changes []instruction
 }
 
-// A condition is a prerequisite that does not depend on values: sections
-// 2.4.1, 2.4.3, 2.4.4 and 2.4.5.
+// A condition is a prerequisite that does not depend on values: sections 2.4.1, 2.4.3, 2.4.4 and
+// 2.4.5.
 type condition struct {
 	key    string
 	rrtype uint16 // ANY for the name
@@ -68,10 +67,9 @@ var (
 	errShort    = errors.New("rdata ends early")
 )
 
-// parse checks all of an UPDATE message that can be checked without the zone's
-// data (RFC 2136 sections 3.1, 3.2.5 and 3.4.1). It only reads m. This is done
-// for whoever asks, before anybody knows whether he may, so that it takes no
-// more than time in proportion to what the limits let through.
+// parse checks all of an UPDATE message that can be checked without the zone's data (RFC 2136
+// sections 3.1, 3.2.5 and 3.4.1). It only reads m. It runs before the client is authorized, so its
+// cost must be linear in the octets that the limits permit.
 func parse(o *origin, m *dns.Msg, limits *Limits) (*request, error) {
 	if m == nil || m.Opcode != dns.OpcodeUpdate || m.Response {
 		return nil, malformed(dns.RcodeFormatError, "not an UPDATE request")
@@ -118,8 +116,7 @@ func parseZone(o *origin, question []dns.Question) error {
 	return nil
 }
 
-// maxFew is how many of a request's RRsets are searched in a row before an
-// index is made.
+// maxFew is how many of a request's RRsets are searched in a row before an index is made.
 const maxFew = 8
 
 type parser struct {
@@ -136,8 +133,8 @@ type setKey struct {
 	rrtype uint16
 }
 
-// section takes the records of a section. It looks at none beyond the one that
-// exceeds the limit of octets.
+// section takes the records of a section. It looks at none beyond the one that exceeds the limit of
+// octets.
 func (p *parser) section(rrs []dns.RR, take func(dns.RR) error, limits *Limits) error {
 	for _, rr := range rrs {
 		if err := take(rr); err != nil {
@@ -187,8 +184,7 @@ func (p *parser) data(rr dns.RR) ([]byte, error) {
 	return data, nil
 }
 
-// hasRdata reports whether a record of class ANY or NONE that should have none
-// does.
+// hasRdata reports whether a record of class ANY or NONE that should have none does.
 func hasRdata(rr dns.RR) bool {
 	switch rr.(type) {
 	case *dns.ANY, *dns.RR_Header:
@@ -198,16 +194,16 @@ func hasRdata(rr dns.RR) bool {
 	return err != nil || !withoutRdata(rr, data)
 }
 
-// withoutRdata reports whether a record with RDLENGTH 0 stands for one without
-// rdata, rather than one that was built by a program, which leaves RDLENGTH 0
-// too. miekg gives the former its type's zero value.
+// withoutRdata reports whether a record with RDLENGTH 0 stands for one without rdata, rather than
+// one that was built by a program, which leaves RDLENGTH 0 too. miekg gives the former its type's
+// zero value.
 func withoutRdata(rr dns.RR, data []byte) bool {
 	return rr.Header().Rdlength == 0 && bytes.Equal(data, zeroRdata()[rr.Header().Rrtype])
 }
 
-// shortened reports whether miekg has made up octets that the message did not
-// have, by leaving fields at zero. It can be told for types without names,
-// which alone change length when they are unpacked.
+// shortened reports whether miekg has made up octets that the message did not have, by leaving
+// fields at zero. It can be told for types without names, which alone change length when they are
+// unpacked.
 func shortened(h *dns.RR_Header, data []byte) bool {
 	_, known := layouts[h.Rrtype]
 	return !known && h.Rdlength != 0 && int(h.Rdlength) != len(data)

@@ -10,8 +10,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// requiring is an UPDATE of as many value-dependent prerequisites, each of an
-// RRset of its own.
+// requiring is an UPDATE of as many value-dependent prerequisites, each of an RRset of its own.
 func requiring(t testing.TB, sets int) *dns.Msg {
 	var script strings.Builder
 	for i := range sets {
@@ -20,8 +19,7 @@ func requiring(t testing.TB, sets int) *dns.Msg {
 	return message(t, script.String())
 }
 
-// Whoever asks, and before anybody knows who it is, prerequisites cost no more
-// than time in proportion to them: beyond a few RRsets none is searched for.
+// Prerequisites are parsed before the client is authorized, so their cost must be linear.
 func TestManyPrerequisitesAreIndexed(t *testing.T) {
 	o, err := newOrigin("example.test.")
 	if err != nil {
@@ -38,8 +36,8 @@ func TestManyPrerequisitesAreIndexed(t *testing.T) {
 	}
 }
 
-// The records of an RRset belong together wherever they are in the message and
-// however many other RRsets there are.
+// The records of an RRset belong together wherever they are in the message and however many other
+// RRsets there are.
 func TestPrerequisitesOfOneRRsetAreGathered(t *testing.T) {
 	for _, sets := range []int{1, maxFew, maxFew + 1, 3 * maxFew} {
 		var text, all, some strings.Builder
@@ -64,8 +62,8 @@ func TestPrerequisitesOfOneRRsetAreGathered(t *testing.T) {
 	}
 }
 
-// Nothing is looked at beyond what the limits let through: a record that would
-// be FORMERR is not found there, but is before it.
+// Nothing is looked at beyond what the limits let through: a record that would be FORMERR is not
+// found there, but is before it.
 func TestParsingEndsAtTheLimits(t *testing.T) {
 	limits := Limits{UpdateOctets: 1_000}.withDefaults()
 	o, err := newOrigin("example.test.")
@@ -114,8 +112,7 @@ func TestParsingEndsAtTheLimits(t *testing.T) {
 	}
 }
 
-// BenchmarkParsePrerequisites is to take as long for a record, however many
-// there are.
+// BenchmarkParsePrerequisites is to take as long for a record, however many there are.
 func BenchmarkParsePrerequisites(b *testing.B) {
 	o, err := newOrigin("example.test.")
 	if err != nil {

@@ -15,16 +15,14 @@ const (
 // pointerTo begins a compressed name (RFC 1035 section 4.1.4).
 const pointerTo = 0xC000
 
-// Respond turns the beginning of a response into the whole of it: response is a
-// header and one question of class IN, uncompressed, with nothing set in the
-// header but the ID, QR and what the query's flags ask for. Respond appends the
-// answer or authority section, and sets AA, the rcode and the counts.
+// Respond turns the beginning of a response into the whole of it: response is a header and one
+// question of class IN, uncompressed, with nothing set in the header but the ID, QR and what the
+// query's flags ask for. Respond appends the answer or authority section, and sets AA, the rcode
+// and the counts.
 //
-// It answers as Lookup does, but only what is simple: records at the name or at
-// a wildcard, and that there are none. It reports false, with nothing appended,
-// where aliases, zone cuts, additional records or the type ANY come in, the name
-// is not in the zone, or the whole would be longer than limit octets; Lookup is
-// for those.
+// It gives the same answer as Lookup, for simple cases only: records at the name or at a wildcard,
+// or none. It reports false and appends nothing for aliases, zone cuts, additional records, the
+// type ANY, a name outside the zone, and a response longer than limit octets; use Lookup for those.
 func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 	if len(response) < headerSize {
 		return response, false
@@ -78,8 +76,8 @@ func state(response []byte, set rrset, limit int) ([]byte, bool) {
 	return response, true
 }
 
-// deny appends the SOA with the time that the denial may be cached. length is
-// that of the question's name.
+// deny appends the SOA with the time that the denial may be cached. length is that of the
+// question's name.
 func (s *Snapshot) deny(response []byte, length int, qtype uint16, rcode, limit int) ([]byte, bool) {
 	set := s.apex().set(dns.TypeSOA)
 	data := set.first()
@@ -93,8 +91,7 @@ func (s *Snapshot) deny(response []byte, length int, qtype uint16, rcode, limit 
 	return response, true
 }
 
-// appendRecord appends a record whose owner is the name that stands at an
-// offset of the message.
+// appendRecord appends a record whose owner is the name that stands at an offset of the message.
 func appendRecord(message []byte, owner int, rrtype uint16, ttl uint32, data []byte) []byte {
 	var h [2 + recordHeaderSize]byte
 	binary.BigEndian.PutUint16(h[:], pointerTo|uint16(owner))

@@ -23,7 +23,8 @@ func beginning(t testing.TB, name string, qtype uint16) (response []byte) {
 	return response
 }
 
-// sameAnswer compares what Respond says with what Lookup does, and returns whether Respond has said anything.
+// sameAnswer compares what Respond says with what Lookup does, and returns whether Respond has said
+// anything.
 func sameAnswer(t testing.TB, s *Snapshot, name string, qtype uint16) bool {
 	t.Helper()
 	before := beginning(t, name, qtype)

@@ -13,13 +13,12 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ParseSeed reads a zone from a master file (RFC 1035 section 5) and checks
-// that it is one: exactly one SOA and at least one NS at the origin, nothing
-// outside the zone, no CNAME beside other data, class IN throughout. Duplicates
-// are dropped, and all records of an RRset get the TTL of the first. A record
-// without TTL gets that of $TTL, else the last one stated, else an hour.
-// $INCLUDE is not allowed. file is only for messages; every error is a *SeedError. The
-// records come in canonical order after the SOA.
+// ParseSeed reads a zone from a master file (RFC 1035 section 5) and checks that it is one: exactly
+// one SOA and at least one NS at the origin, nothing outside the zone, no CNAME beside other data,
+// class IN throughout. Duplicates are dropped, and all records of an RRset get the TTL of the
+// first. A record without TTL gets that of $TTL, else the last one stated, else an hour. $INCLUDE
+// is not allowed. file is only for messages; every error is a *SeedError. The records come in
+// canonical order after the SOA.
 func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
 	o, err := newOrigin(origin)
 	if err != nil {
@@ -42,8 +41,8 @@ func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
 	return slices.AppendSeq(make([]dns.RR, 0, s.Len()), s.Records()), nil
 }
 
-// seedParser yields records one at a time, so that while one is being looked
-// at, the reader stands at the end of its line.
+// seedParser yields records one at a time, so that while one is being looked at, the reader stands
+// at the end of its line.
 type seedParser struct {
 	parser *dns.ZoneParser
 	lines  *lineReader
@@ -57,8 +56,8 @@ func (p *seedParser) records(yield func(dns.RR) bool) {
 	}
 }
 
-// lineReader counts the lines that the parser has taken. The parser reads an
-// io.ByteReader without a buffer of its own.
+// lineReader counts the lines that the parser has taken. The parser reads an io.ByteReader without
+// a buffer of its own.
 type lineReader struct {
 	r    *bufio.Reader
 	line int
@@ -89,8 +88,7 @@ func (l *lineReader) Read(p []byte) (int, error) {
 
 var errorPosition = regexp.MustCompile(` at line: (\d+):\d+$`)
 
-// syntaxError takes apart the message of miekg's parser, which has the line at
-// its end.
+// syntaxError takes apart the message of miekg's parser, which has the line at its end.
 func syntaxError(file string, line int, err error) *SeedError {
 	reason := err.Error()
 	var parse *dns.ParseError
@@ -107,8 +105,8 @@ func syntaxError(file string, line int, err error) *SeedError {
 	return &SeedError{File: file, Line: line, Reason: reason}
 }
 
-// The SOA of a generated apex: secondaries look every 15 minutes, and a name
-// that did not exist may exist 5 minutes later.
+// The SOA of a generated apex: secondaries look every 15 minutes, and a name that did not exist may
+// exist 5 minutes later.
 const (
 	apexTTL     = 3600
 	apexRefresh = 900
@@ -117,8 +115,8 @@ const (
 	apexMinimum = 300
 )
 
-// GeneratedApex returns the least zone: an SOA of serial 1 and an NS that both
-// name the host mname. The host's addresses are up to the administrator.
+// GeneratedApex returns the least zone: an SOA of serial 1 and an NS that both name the host mname.
+// The host's addresses are up to the administrator.
 func GeneratedApex(origin, mname string) []dns.RR {
 	origin, mname = dns.CanonicalName(origin), dns.CanonicalName(mname)
 	mailbox := "hostmaster." + strings.TrimPrefix(origin, ".")

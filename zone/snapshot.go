@@ -11,20 +11,18 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// A Snapshot is the zone at one moment. It never changes, and takes memory of
-// its own only for what later updates have replaced. All methods are safe for
-// concurrent use.
+// A Snapshot is the state of the zone at one moment. It never changes, and shares memory with later
+// states except for the data that updates have replaced. All methods are safe for concurrent use.
 type Snapshot struct {
 	origin *origin
-	// top is the apex's node. It changes with every update, and its place in
-	// the tree would have to be copied each time.
+	// top is the apex's node. It changes with every update, and its place in the tree would have to
+	// be copied each time.
 	top *node
-	// names has a node for every other name with records and for every empty
-	// non-terminal. The apex, whose key is "", is always there as one.
+	// names has a node for every other name with records and for every empty non-terminal. The
+	// apex, whose key is "", is always there as one.
 	names *btree.Map[string, *node]
-	// zonecuts are the keys of nodes other than the apex with an NS or DNAME.
-	// Most zones have few, so that asking for all of a name's ancestors here
-	// costs next to nothing.
+	// zonecuts are the keys of nodes other than the apex with an NS or DNAME. Most zones have few,
+	// so looking up all ancestors of a name here costs little.
 	zonecuts *btree.Map[string, struct{}]
 	// owners has an entry for every owned name, with records or without.
 	owners *btree.Map[string, ownership]
@@ -35,8 +33,7 @@ type Snapshot struct {
 	serial     uint32
 }
 
-// ownership is an Ownership in little room. deleted is in seconds of Unix time,
-// 0 for a name with records.
+// ownership is a compact Ownership. deleted is in seconds of Unix time, 0 for a name with records.
 type ownership struct {
 	principal string
 	deleted   int64
@@ -61,7 +58,7 @@ func (s *Snapshot) Origin() string { return s.origin.name }
 // Serial returns the SOA's serial.
 func (s *Snapshot) Serial() uint32 { return s.serial }
 
-// SOA returns the zone's SOA record. It is the caller's.
+// SOA returns the zone's SOA record. The caller may modify it.
 func (s *Snapshot) SOA() *dns.SOA {
 	set := s.apex().set(dns.TypeSOA)
 	soa, _ := newRR(s.origin.name, dns.TypeSOA, set.ttl, set.first()).(*dns.SOA)
@@ -71,9 +68,8 @@ func (s *Snapshot) SOA() *dns.SOA {
 // Len returns the number of records.
 func (s *Snapshot) Len() int { return s.records }
 
-// Records yields every record: the SOA first, the rest by name in canonical
-// order, then by type, then by rdata. Owners are in lower case. The records are
-// the caller's.
+// Records yields every record: the SOA first, the rest by name in canonical order, then by type,
+// then by rdata. Owners are in lower case. The caller may modify the records.
 func (s *Snapshot) Records() iter.Seq[dns.RR] {
 	return func(yield func(dns.RR) bool) {
 		if !yield(s.SOA()) {
@@ -102,9 +98,9 @@ func (s *Snapshot) InZone(name string) bool {
 	return ok
 }
 
-// Exists reports whether name is in use, which is to have at least one record
-// (RFC 2136 section 2.4.4). An empty non-terminal is not, nor is a name that
-// only a wildcard or a tombstone stands for. Names below a zone cut are.
+// Exists reports whether name is in use, which is to have at least one record (RFC 2136 section
+// 2.4.4). Empty non-terminals, and names that only a wildcard or a tombstone matches, are not in
+// use. Names below a zone cut are.
 func (s *Snapshot) Exists(name string) bool { return !s.nodeAt(name).empty() }
 
 // Types returns the types of name's RRsets in ascending order.
@@ -120,14 +116,13 @@ func (s *Snapshot) Types(name string) []uint16 {
 	return types
 }
 
-// RRset returns the records of that name and type exactly: no wildcard, no
-// CNAME, no zone cut applies. The owner is name as given. The records are the
-// caller's.
+// RRset returns the records of that name and type exactly: no wildcard, no CNAME, no zone cut
+// applies. The owner is name as given. The caller may modify the records.
 func (s *Snapshot) RRset(name string, rrtype uint16) []dns.RR {
 	return s.nodeAt(name).set(rrtype).appendTo(nil, name)
 }
 
-// Owner returns to whom name belongs. It knows tombstones too.
+// Owner returns the owner of name, which may be a tombstone.
 func (s *Snapshot) Owner(name string) (Ownership, bool) {
 	key, ok := s.origin.key(name)
 	if !ok {
@@ -183,11 +178,10 @@ func (s *Snapshot) nodeAt(name string) *node {
 	return n
 }
 
-// What follows changes a Snapshot that only the writer knows yet.
+// The methods below change a Snapshot that is not published yet.
 
-// fork returns a copy that can be changed without the original. Copying a tree
-// marks the original as shared, in a field that reads never touch, so only the
-// zone's writer may fork.
+// fork returns a copy that can be changed without the original. Copying a tree marks the original
+// as shared, in a field that reads never touch, so only the zone's writer may fork.
 func (s *Snapshot) fork() *Snapshot {
 	f := *s
 	f.names = s.names.Copy()
@@ -197,8 +191,8 @@ func (s *Snapshot) fork() *Snapshot {
 	return &f
 }
 
-// replace puts node n, nil if the name has no records any more, in the place of
-// old, which is what the tree has there.
+// replace replaces old, the node in the tree, by n, which is nil if the name has no records any
+// more.
 func (s *Snapshot) replace(key string, old, n *node) {
 	s.records += n.count() - old.count()
 	s.octets += n.octets() - old.octets()
@@ -238,22 +232,21 @@ func (s *Snapshot) replace(key string, old, n *node) {
 // emptyNode is the node of every empty non-terminal.
 var emptyNode = new(node)
 
-// addAncestors makes empty non-terminals of the names above key that are not
-// in the tree.
+// addAncestors makes empty non-terminals of the names above key that are not in the tree.
 func (s *Snapshot) addAncestors(key string) {
 	for key != "" {
 		key = parentKey(key)
 		if _, ok := s.names.Get(key); ok {
 			return
 		}
-		// The key of its own, lest it keep the longer one alive.
+		// A copy, so that this key does not keep the longer one alive.
 		s.names.Set(strings.Clone(key), emptyNode)
 		s.octets += len(key)
 	}
 }
 
-// pruneAncestors removes the empty non-terminals above key, which was removed,
-// that have nothing below them any more.
+// pruneAncestors removes the empty non-terminals above key, which was removed, that have nothing
+// below them any more.
 func (s *Snapshot) pruneAncestors(key string) {
 	for key != "" {
 		key = parentKey(key)

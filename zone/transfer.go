@@ -9,15 +9,14 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// Since yields what leads from a serial that the zone once had to s, in the
-// form of the middle part of an incremental transfer (RFC 1995 section 4): for
-// each change the old SOA, the records that went, the new SOA, the records that
-// came. The SOA of s that a transfer begins and ends with is the caller's to
-// add. With the serial of s itself it yields nothing.
+// Since yields what leads from a serial that the zone once had to s, in the form of the middle part
+// of an incremental transfer (RFC 1995 section 4): for each change the old SOA, the records that
+// went, the new SOA, the records that came. The SOA of s that a transfer begins and ends with is
+// the caller's to add. With the serial of s itself it yields nothing.
 //
-// The single pair with an error is the last one. It is store.ErrHistory, as the
-// first pair, if the changes are not kept any more, or the zone never had that
-// serial: a full transfer is the way out then.
+// The single pair with an error is the last one. It is store.ErrHistory, as the first pair, if the
+// changes are not kept any more, or the zone never had that serial: a full transfer is the way out
+// then.
 func (z *Zone) Since(ctx context.Context, s *Snapshot, serial uint32) iter.Seq2[dns.RR, error] {
 	return func(yield func(dns.RR, error) bool) {
 		for change, err := range z.store.Changes(ctx, serial, s.serial) {

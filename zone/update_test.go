@@ -25,8 +25,8 @@ signed.example.test.	300	IN	CNAME	a.example.test.
 signed.example.test.	300	IN	RRSIG	CNAME 13 3 300 20300101000000 20200101000000 1 example.test. AAAA
 `
 
-// Each scenario is one clause. want lists the records that go and come; the
-// serial moves by one if there are any, unless want has an SOA.
+// Each scenario is one clause. want lists the records that go and come; the serial moves by one if
+// there are any, unless want has an SOA.
 var updateScenarios = []struct {
 	name   string
 	script string
@@ -270,8 +270,7 @@ func TestUpdateNotFromWire(t *testing.T) {
 	}
 }
 
-// rdata that ends in the middle unpacks in miekg all the same. The zone must
-// not take it.
+// rdata that ends in the middle unpacks in miekg all the same. The zone must not take it.
 func TestUpdateTruncatedRdata(t *testing.T) {
 	z := openText(t, testApex, nil)
 	for _, tc := range []struct {

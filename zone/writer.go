@@ -11,12 +11,12 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// errNotPermitted is in the Result of an update that Authorize did not allow.
+// errNotPermitted is in the Result of an update that was not permitted.
 var errNotPermitted = errors.New("zone: not permitted")
 
-// pending is an update in the queue. Its sender and the writer race for it with
-// state, so that an update whose sender gave up is not applied, and one that
-// the writer has taken is always waited for.
+// pending is an update in the queue. Apply and the writer both try to change its state from
+// waiting: an update that Apply has abandoned is not applied, and Apply always waits for one that
+// the writer has taken.
 type pending struct {
 	update  *Update
 	request *request
@@ -30,16 +30,15 @@ const (
 	abandoned
 )
 
-// Apply does one dynamic update (RFC 2136 section 3), waiting its turn behind
-// those already queued, and returns when the update is durable or has failed.
+// Apply does one dynamic update (RFC 2136 section 3) after those that are queued already, and
+// returns when the update is durable or has failed.
 //
-// Errors of form are found first (FORMERR, NOTAUTH, NOTZONE), as far as the
-// limits of an update reach, then Refusal counts or Authorize is asked
-// (REFUSED), then the prerequisites are compared (NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET). A limit
-// exceeded is REFUSED, a full queue too. If the store cannot commit, the answer
-// is SERVFAIL and the zone is as before. If ctx ends before the writer has taken
-// the update it is not applied and the answer is SERVFAIL; after that ctx has no
-// effect.
+// The form of the message is checked first (FORMERR, NOTAUTH, NOTZONE), up to the limits of an
+// update. Then Refusal applies or Authorize is called (REFUSED). Then the prerequisites are
+// compared (NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET). An update that exceeds a limit is REFUSED, and
+// so is one that finds the queue full. If the store cannot commit, the rcode is SERVFAIL and the
+// zone is unchanged. If ctx ends before the writer has taken the update, it is not applied and the
+// rcode is SERVFAIL; later ctx has no effect.
 func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	request, err := parse(z.origin, u.Message, &z.settings.Load().limits)
 	if err != nil {
@@ -49,7 +48,7 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 		return failed(z.Snapshot(), *u.Refusal, notPermitted(*u.Refusal))
 	}
 	if err := ctx.Err(); err != nil {
-		return z.failure(fmt.Errorf("zone: update not begun: %w", err))
+		return z.failure(fmt.Errorf("zone: update not started: %w", err))
 	}
 	select {
 	case <-z.closing:
@@ -62,12 +61,12 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	default:
 		return z.failure(&LimitError{Limit: "Queue", Max: cap(z.queue)})
 	}
-	z.takeTurn()
+	z.tryWrite()
 	select {
 	case r := <-p.done:
 		return r
 	case <-ctx.Done():
-		err = fmt.Errorf("zone: update not begun: %w", ctx.Err())
+		err = fmt.Errorf("zone: update not started: %w", ctx.Err())
 	case <-z.stopped:
 		err = ErrClosed
 	}
@@ -95,51 +94,50 @@ func failed(s *Snapshot, d Decision, err error) Result {
 	return r
 }
 
-// takeTurn does the writer's work if nobody is at it: handing a lone update to
-// another goroutine and its answer back would cost more than the update itself.
-// Whoever finds the turn taken has queued before looking, and is seen to by the
-// holder, or by write.
-func (z *Zone) takeTurn() {
-	if !z.turn.TryLock() {
+// tryWrite does the writer's work if no writer is active: passing a single update to another
+// goroutine and its result back would cost more than the update itself. If a writer is active, the
+// update was queued before this call, and is done by that writer or by writeQueued.
+func (z *Zone) tryWrite() {
+	if !z.writing.TryLock() {
 		return
 	}
-	z.workOff()
-	z.giveBack()
+	z.writeBatch()
+	z.endWriting()
 }
 
-// giveBack ends a turn. What was queued while it lasted is for write, so that
-// nobody is kept from their own answer by others' updates.
-func (z *Zone) giveBack() {
-	z.turn.Unlock()
+// endWriting lets another writer begin. Updates that were queued meanwhile are left to writeQueued,
+// so that Apply does not delay its own result for the updates of others.
+func (z *Zone) endWriting() {
+	z.writing.Unlock()
 	if len(z.queue) == 0 {
 		return
 	}
 	select {
-	case z.left <- struct{}{}:
-	default: // it knows
+	case z.wake <- struct{}{}:
+	default: // signalled already
 	}
 }
 
-// write does the updates that are left behind when turns end, which is most of
-// them while many come at a time.
-func (z *Zone) write() {
+// writeQueued does the updates that were queued while a writer was active. Under load these are
+// most updates.
+func (z *Zone) writeQueued() {
 	defer close(z.stopped)
 	for {
 		select {
 		case <-z.closing:
 			return
-		case <-z.left:
+		case <-z.wake:
 		}
-		z.turn.Lock()
-		for z.workOff() {
+		z.writing.Lock()
+		for z.writeBatch() {
 		}
-		z.giveBack()
+		z.endWriting()
 	}
 }
 
-// workOff does one batch of what is queued. It reports false if there is
-// nothing, or the zone is being closed. It is for whoever has the turn.
-func (z *Zone) workOff() bool {
+// writeBatch does one batch of queued updates. It reports false if the queue is empty or the zone
+// is being closed. The caller holds z.writing.
+func (z *Zone) writeBatch() bool {
 	select {
 	case <-z.closing:
 		return false
@@ -163,9 +161,8 @@ func (z *Zone) workOff() bool {
 	return true
 }
 
-// do evaluates a batch in order, each update on the state that those before it
-// leave, commits the changes together, publishes the state and only then
-// answers.
+// do evaluates a batch in order, each update on the state that the previous ones lead to. It
+// commits the changes together, publishes the state, and only then returns the results.
 func (z *Zone) do(batch []*pending) {
 	b := transaction{zone: z, state: z.Snapshot(), first: -1}
 	live := batch[:0]
@@ -176,8 +173,7 @@ func (z *Zone) do(batch []*pending) {
 	}
 	b.results = make([]Result, len(live))
 	if err := b.run(live); err != nil {
-		// Everything from the first change on was judged by a state that
-		// did not come to be.
+		// Everything from the first change on was evaluated on a state that was not committed.
 		for i := max(b.first, 0); i < len(live); i++ {
 			b.results[i] = failed(z.Snapshot(), b.results[i].Decision, err)
 		}
@@ -189,7 +185,7 @@ func (z *Zone) do(batch []*pending) {
 	}
 }
 
-// transaction is a batch being worked on.
+// transaction is the state of one batch.
 type transaction struct {
 	zone    *Zone
 	state   *Snapshot // the published one until the first change
@@ -198,8 +194,8 @@ type transaction struct {
 	results []Result
 }
 
-// run evaluates and commits. A panic is an error like one of the store: a flaw
-// in evaluating one update must not end the server.
+// run evaluates and commits. A panic is an error like one of the store: an error in the evaluation
+// of one update must not end the server.
 func (b *transaction) run(batch []*pending) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -229,7 +225,7 @@ func (b *transaction) run(batch []*pending) (err error) {
 	return nil
 }
 
-// decide works out what one update gets and does, changing nothing.
+// decide evaluates one update without changing anything.
 func (b *transaction) decide(p *pending) (Result, *effect) {
 	s, z := b.state, b.zone
 	d, err := authorize(s, p.update)
@@ -261,7 +257,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	}, e
 }
 
-// authorize asks the caller, whose panic is not ours to die of.
+// authorize calls the caller's Authorize. A panic there is an error of this update alone.
 func authorize(s *Snapshot, u *Update) (d Decision, err error) {
 	if u.Authorize == nil {
 		return Decision{Allow: true}, nil
@@ -278,7 +274,7 @@ func authorize(s *Snapshot, u *Update) (d Decision, err error) {
 	return d, notPermitted(d)
 }
 
-// notPermitted is the error of a decision that refuses.
+// notPermitted is the error of a refusal.
 func notPermitted(d Decision) error {
 	if d.Reason == "" {
 		return errNotPermitted

@@ -17,7 +17,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
 )
 
-// applyAs does an update with claims, by whoever is named.
+// applyAs does an update with claims, by the principals named in them.
 func applyAs(t testing.TB, z *Zone, script string, claims ...Claim) Result {
 	t.Helper()
 	return z.Apply(context.Background(), &Update{
@@ -66,8 +66,8 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
-// However many records an update has, the rules are asked once and about one
-// state, so that none of it goes by rules that others do not (BIND GL #5006).
+// However many records an update has, the rules are asked once and about one state, so that none of
+// it goes by rules that others do not (BIND GL #5006).
 func TestLessonRulesAreReadOnce(t *testing.T) {
 	z := openText(t, testApex, nil)
 	var script strings.Builder
@@ -179,8 +179,8 @@ func TestDeletedByClaimOfUnowned(t *testing.T) {
 	verify(t, z.Snapshot())
 }
 
-// Tombstones go after their lifetime, a few with each change, none with an
-// update that changes nothing.
+// Tombstones go after their lifetime, a few with each change, none with an update that changes
+// nothing.
 func TestTombstonesExpire(t *testing.T) {
 	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	memory := store.NewMemory(store.MemoryOptions{})
@@ -230,7 +230,8 @@ func TestTombstonesExpire(t *testing.T) {
 	}
 }
 
-// An owner whose time is over gets nothing that comes to the name later, though the entry was still there.
+// An owner whose time is over gets nothing that comes to the name later, though the entry was still
+// there.
 func TestExpiredOwnerDoesNotComeBack(t *testing.T) {
 	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	z := openText(t, testApex, func(config *Config) { config.Now, config.TombstoneLifetime = c.now, 24*time.Hour })
@@ -266,8 +267,8 @@ func TestTombstoneExpiresOnTime(t *testing.T) {
 	}
 }
 
-// A claim for nobody takes nothing from anybody.
-func TestClaimForNobody(t *testing.T) {
+// A claim without a principal changes no owner.
+func TestClaimWithoutPrincipal(t *testing.T) {
 	z := openText(t, testApex, nil)
 	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", ""})
 	if own, owned := z.Snapshot().Owner("a.example.test."); owned {
@@ -301,8 +302,8 @@ func TestTombstonesAreBounded(t *testing.T) {
 	}
 }
 
-// What one update deletes the next ones make room for, however much it is:
-// those that delete the most do not get ahead.
+// What one update deletes the next ones make room for, however much it is: those that delete the
+// most do not get ahead.
 func TestTombstonesOfLargeUpdatesAreBounded(t *testing.T) {
 	z := openText(t, testApex, func(c *Config) { c.Limits.Tombstones = 5 })
 	const names = 3 * expireSteps
@@ -324,8 +325,8 @@ func TestTombstonesOfLargeUpdatesAreBounded(t *testing.T) {
 	verify(t, z.Snapshot())
 }
 
-// Records of a set and types of a name have their bounds (BIND CVE-2024-1737),
-// and so have updates and zones.
+// Records of a set and types of a name have their bounds (BIND CVE-2024-1737), and so have updates
+// and zones.
 func TestLimits(t *testing.T) {
 	records := func(format string, n int) string {
 		var b strings.Builder
@@ -380,8 +381,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// A name of the seed may have more types than updates may give it, and then
-// have fewer.
+// A name of the seed may have more types than updates may give it, and then have fewer.
 func TestTooManyTypesMayBecomeFewer(t *testing.T) {
 	const name = "a.example.test. 60 IN "
 	z := openText(t, testApex+name+"A 192.0.2.1\n"+name+"TXT x\n"+name+"MX 1 x.\n"+name+"LOC 0 N 0 E 0\n",
@@ -476,8 +476,8 @@ func queued(t *testing.T, z *Zone, n int) {
 	}
 }
 
-// Updates that wait share one Commit, in their order, each on the state that
-// the one before leaves, each with its own answer.
+// Updates that wait share one Commit, in their order, each on the state that the one before leaves,
+// each with its own answer.
 func TestGroupCommit(t *testing.T) {
 	z, f := faulty(t, nil)
 	release := held(t, z, f)
@@ -531,7 +531,7 @@ func TestGroupCommitFails(t *testing.T) {
 	}{
 		{"P ns1.example.test. 0 NONE ANY", dns.RcodeYXDomain}, // before the first change: certain
 		{"U a.example.test. 5 IN A 192.0.2.1", dns.RcodeServerFailure},
-		{"P a.example.test. 0 NONE ANY", dns.RcodeServerFailure}, // judged by a state that never was
+		{"P a.example.test. 0 NONE ANY", dns.RcodeServerFailure}, // evaluated on a state that was not committed
 		{"U b.example.test. 5 IN A 192.0.2.1", dns.RcodeServerFailure},
 	}
 	results := make([]chan Result, len(scripts))
@@ -557,8 +557,7 @@ func TestGroupCommitFails(t *testing.T) {
 	verify(t, s)
 }
 
-// An update that does not fit into the queue costs no work on rules (BIND
-// CVE-2022-3094).
+// An update that does not fit into the queue costs no work on rules (BIND CVE-2022-3094).
 func TestQueueIsBounded(t *testing.T) {
 	z, f := faulty(t, func(c *Config) { c.Limits.Queue = 2 })
 	release := held(t, z, f)
@@ -584,9 +583,8 @@ func TestQueueIsBounded(t *testing.T) {
 	waits.Wait()
 }
 
-// An update whose refusal is known beforehand takes no place in the queue and
-// waits for nothing, so that those which can only be refused do not crowd out
-// others.
+// An update whose refusal is known beforehand takes no place in the queue and waits for nothing, so
+// that those which can only be refused do not crowd out others.
 func TestKnownRefusalDoesNotWait(t *testing.T) {
 	z, f := faulty(t, func(c *Config) { c.Limits.Queue = 1 })
 	release := held(t, z, f)
@@ -694,8 +692,8 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// Each update moves a pair of records together. No reader may see them apart,
-// nor a serial that goes back.
+// Each update moves a pair of records together. No reader may see them apart, nor a serial that
+// goes back.
 func TestReadersSeeWholeUpdates(t *testing.T) {
 	z := openText(t, testApex+"x.example.test. 5 IN A 192.0.2.0\ny.b.example.test. 5 IN A 192.0.2.0\n", nil)
 	stop := make(chan struct{})
@@ -743,8 +741,8 @@ func TestReadersSeeWholeUpdates(t *testing.T) {
 	readers.Wait()
 }
 
-// What the store keeps is what an incremental transfer needs: SOA first, and
-// exactly the difference.
+// What the store keeps is what an incremental transfer needs: SOA first, and exactly the
+// difference.
 func TestChangesForTransfer(t *testing.T) {
 	z := openText(t, testApex+"a.example.test. 60 IN A 192.0.2.1\na.example.test. 60 IN A 192.0.2.2\n", nil)
 	apply(t, z, "U A.example.test. 0 NONE A 192.0.2.1\nU a.example.test. 60 IN A 192.0.2.3\nU example.test. 3600 IN MX 1 a.example.test.")
@@ -813,7 +811,7 @@ func TestOpenErrors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// A store that holds something else is refused, not mended.
+	// A store that holds something else is refused, not repaired.
 	m := memory()
 	if err := m.Init(t.Context(), store.Contents{Serial: 1, Records: slices.Values([]store.Record{{Name: "example.test.", Type: dns.TypeA, Class: 1, Data: []byte{1, 2, 3}}})}); err != nil {
 		t.Fatal(err)

@@ -12,38 +12,36 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// Config is what Open needs.
+// Config is the configuration of a zone for [Open].
 type Config struct {
 	// Origin is the zone's name. Required.
 	Origin string
-	// Store keeps the zone. Required. From a successful Open to Close it is
-	// the zone's alone, and Close closes it.
+	// Store keeps the zone. Required. From a successful Open to Close only the zone uses it, and
+	// Close closes it.
 	Store store.Store
-	// Seed returns the zone's first contents, as ParseSeed or GeneratedApex
-	// do. It is called only if the store is empty; nil makes an empty store an
-	// error.
+	// Seed returns the zone's first contents, as ParseSeed or GeneratedApex do. It is called only
+	// if the store is empty; nil makes an empty store an error.
 	Seed func() ([]dns.RR, error)
-	// Owners go with the seed: to whom its names belong.
+	// Owners are the owners of names in the seed.
 	Owners []store.Owner
 	// Limits bound what updates may do. The zero value is the defaults.
 	Limits Limits
-	// TombstoneLifetime is how long a name whose records went keeps its owner.
-	// 0 means 7 days. Entries go lazily, with later updates.
+	// TombstoneLifetime is how long a name keeps its owner after its last record was deleted. 0
+	// means 7 days. Expired entries are ignored, and are deleted with later updates.
 	TombstoneLifetime time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// Limits bound what updates may do to the zone. An update that would exceed
-// one is refused whole, with a *LimitError in its Result. Zero means the
-// default. A seed may exceed RecordsPerSet and TypesPerName; updates can then
-// only shrink what is too large.
+// Limits bound updates and the zone. An update that would exceed a limit is refused as a whole,
+// with a *LimitError in its Result. Zero means the default. A seed may exceed RecordsPerSet and
+// TypesPerName; updates can then only shrink what is too large.
 type Limits struct {
-	// UpdateRecords is how many records the prerequisite and update sections
-	// may hold together. Default 2,000.
+	// UpdateRecords is how many records the prerequisite and update sections may hold together.
+	// Default 2,000.
 	UpdateRecords int
-	// UpdateOctets is how many octets of names and rdata they may hold,
-	// uncompressed. Default 65,535.
+	// UpdateOctets is how many octets of names and rdata they may hold, uncompressed. Default
+	// 65,535.
 	UpdateOctets int
 	// RecordsPerSet is how many records an RRset may hold. Default 100.
 	RecordsPerSet int
@@ -51,13 +49,12 @@ type Limits struct {
 	TypesPerName int
 	// ZoneRecords is how many records the zone may hold. Default 5,000,000.
 	ZoneRecords int
-	// ZoneOctets is how many octets of names and rdata the zone may hold.
-	// Default 1 GiB.
+	// ZoneOctets is how many octets of names and rdata the zone may hold. Default 1 GiB.
 	ZoneOctets int
-	// Tombstones is how many names without records may keep an owner. When
-	// there are more, the oldest go before their time. Default 1,000,000.
+	// Tombstones is how many names without records may keep an owner. When there are more, the
+	// oldest are deleted early. Default 1,000,000.
 	Tombstones int
-	// Queue is how many updates may wait for the writer. Default 1,024.
+	// Queue is how many updates may wait for the zone's writer. Default 1,024.
 	Queue int
 	// Batch is how many updates share one Commit at most. Default 256.
 	Batch int
@@ -66,32 +63,29 @@ type Limits struct {
 // ErrClosed is in the Result of an update to a zone that was closed.
 var ErrClosed = errors.New("zone: closed")
 
-// An Update is one UPDATE message and who judges it.
+// An Update is one UPDATE message, and who decides on it.
 type Update struct {
-	// Message is as unpacked from the wire: Question is the zone section,
-	// Answer the prerequisites, Ns the update section. It must not be modified
-	// until Apply returns.
+	// Message is as unpacked from the wire: Question is the zone section, Answer the prerequisites,
+	// Ns the update section. It must not be modified until Apply returns.
 	Message *dns.Msg
-	// Authorize decides on the update, given the state it would apply to. It
-	// is called at most once, while all of the zone's updates wait, so it must
-	// not block and must not call Apply. The Snapshot is valid only during the
-	// call. nil allows every update.
+	// Authorize decides on the update, given the state that it would apply to. It is called at most
+	// once, while all other updates of the zone wait, so it must not block and must not call Apply.
+	// The Snapshot is valid only during the call. nil permits every update.
 	Authorize func(*Snapshot, *Update) Decision
-	// Refusal, unless nil, is what Authorize would say whatever the state.
-	// Authorize is then not asked, and the update takes no place among those
-	// that wait: once its form is found right it is refused.
+	// Refusal, unless nil, is a refusal that does not depend on the zone's state. Authorize is then
+	// not called, and the update does not wait in the queue: it is refused once its form has been
+	// checked.
 	Refusal *Decision
 }
 
-// A Decision is what Authorize says.
+// A Decision is the result of Authorize.
 type Decision struct {
 	Allow bool
 	// Rule and Reason are for the log.
 	Rule, Reason string
-	// Own are names whose owner is set if the update succeeds, in the same
-	// commit as its records. A claim to a name that has no records afterwards
-	// makes a tombstone if the name had records or an owner before, and is
-	// dropped otherwise. A claim to a name outside the zone is dropped.
+	// Own are names whose owner is set if the update succeeds, in the same commit as its records. A
+	// claim to a name that has no records afterwards leaves a tombstone if the name had records or
+	// an owner before, and is ignored otherwise. A claim to a name outside the zone is ignored.
 	Own []Claim
 	// Notes are for the log too.
 	Notes []string
@@ -102,12 +96,12 @@ type Claim struct {
 	Name, Principal string
 }
 
-// Ownership is who owns a name.
+// Ownership is the owner of a name.
 type Ownership struct {
 	Principal string
-	// Deleted is when the name's last record went, in UTC and whole seconds;
-	// zero while it has records. It may lie further back than the tombstone
-	// lifetime, until the entry is expired; whoever decides by it compares.
+	// Deleted is when the name's last record was deleted, in UTC and whole seconds; zero while it
+	// has records. An entry older than the tombstone lifetime may still be found here, until a
+	// later update deletes it.
 	Deleted time.Time
 }
 
@@ -115,15 +109,15 @@ type Ownership struct {
 type Result struct {
 	// Rcode is for the response.
 	Rcode int
-	// Before and After are the serials around the update. They differ if and
-	// only if records changed.
+	// Before and After are the serials around the update. They differ if and only if records
+	// changed.
 	Before, After uint32
 	// Changed says whether records changed. Ownership alone does not count.
 	Changed bool
 	// Decision is what Authorize returned, if it was asked, or Refusal.
 	Decision Decision
-	// Err says why Rcode is not NOERROR, for the log: a *LimitError when a
-	// limit was exceeded, ErrClosed, the context's or the store's error.
+	// Err is why Rcode is not NOERROR, for the log: a *LimitError when a limit was exceeded,
+	// ErrClosed, the context's or the store's error.
 	Err error
 }
 
@@ -134,19 +128,19 @@ type Zone struct {
 	settings atomic.Pointer[settings]
 	now      func() time.Time
 
-	// current is what readers see. Only whoever has the turn stores to it.
+	// current is the published state. It is stored to with writing held.
 	current atomic.Pointer[Snapshot]
 
 	queue chan *pending
-	left  chan struct{} // holds one, if updates were queued during a turn
+	wake  chan struct{} // holds one value if updates were queued while a writer was active
 
-	// turn is held by the zone's one writer: an Apply that found nobody at
-	// work, or else write. It guards batch and the store.
-	turn  sync.Mutex
-	batch []*pending
+	// writing is held by the zone's single writer: an Apply that found no other active, or
+	// writeQueued. It guards batch and the store.
+	writing sync.Mutex
+	batch   []*pending
 
 	closing  chan struct{} // closed by Close
-	stopped  chan struct{} // closed when write has ended
+	stopped  chan struct{} // closed when writeQueued has ended
 	close    sync.Once
 	closeErr error
 }
@@ -157,8 +151,8 @@ type settings struct {
 	lifetime time.Duration // of tombstones
 }
 
-// Open loads the zone from its store, or fills an empty store with the seed.
-// If it fails, the store stays the caller's.
+// Open loads the zone from its store, or fills an empty store with the seed. If it fails, the
+// caller still has to close the store.
 func Open(config Config) (*Zone, error) {
 	o, err := newOrigin(config.Origin)
 	if err != nil {
@@ -171,7 +165,7 @@ func Open(config Config) (*Zone, error) {
 		origin:  o,
 		store:   config.Store,
 		now:     config.Now,
-		left:    make(chan struct{}, 1),
+		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
@@ -184,13 +178,13 @@ func Open(config Config) (*Zone, error) {
 	z.batch = make([]*pending, 0, limits.Batch)
 	s, err := load(o, config.Store)
 	if err == nil && s == nil {
-		s, err = plant(o, config.Store, config.Seed, config.Owners)
+		s, err = initialize(o, config.Store, config.Seed, config.Owners)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", o.name, err)
 	}
 	z.current.Store(s)
-	go z.write()
+	go z.writeQueued()
 	return z, nil
 }
 
@@ -218,9 +212,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Configure changes the limits and the lifetime of tombstones for the updates
-// that come from now on, with the defaults of Config. Queue and Batch stay what
-// they were at Open.
+// Configure changes the limits and the lifetime of tombstones for later updates, with the defaults
+// of Config. Queue and Batch cannot be changed after Open.
 func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration) {
 	if tombstoneLifetime <= 0 {
 		tombstoneLifetime = 7 * 24 * time.Hour
@@ -235,17 +228,17 @@ func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration) {
 // Origin returns the zone's name, in lower case and absolute.
 func (z *Zone) Origin() string { return z.origin.name }
 
-// Snapshot returns the zone's present state. It never blocks.
+// Snapshot returns the zone's current state. It never blocks.
 func (z *Zone) Snapshot() *Snapshot { return z.current.Load() }
 
-// Close waits for the batch that is being written, and closes the store.
-// Snapshots stay usable; updates get SERVFAIL. It may be called again.
+// Close waits for the batch that is being written, and closes the store. Snapshots stay usable;
+// updates get SERVFAIL. It may be called again.
 func (z *Zone) Close() error {
 	z.close.Do(func() {
 		close(z.closing)
 		<-z.stopped
-		z.turn.Lock() // of an Apply
-		defer z.turn.Unlock()
+		z.writing.Lock() // of an Apply
+		defer z.writing.Unlock()
 		z.closeErr = z.store.Close()
 	})
 	return z.closeErr

@@ -58,8 +58,8 @@ func openText(t testing.TB, text string, edit func(*Config)) *Zone {
 //
 //	P|U NAME TTL CLASS TYPE [RDATA]
 //
-// for records of the prerequisite and update sections; Z ZONE CLASS TYPE
-// replaces the zone section. It goes through wire form, as on a server.
+// for records of the prerequisite and update sections; Z ZONE CLASS TYPE replaces the zone section.
+// It goes through wire form, as on a server.
 func message(t testing.TB, script string) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg)

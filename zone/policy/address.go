@@ -4,9 +4,8 @@ import "net/netip"
 
 const hexDigits = "0123456789abcdef"
 
-// reverseName returns the name of an address in the reverse tree: below
-// in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596 section 2.5);
-// empty for no address.
+// reverseName returns the name of an address in the reverse tree: below in-addr.arpa (RFC 1035
+// section 3.5) or ip6.arpa (RFC 3596 section 2.5); empty for no address.
 func reverseName(a netip.Addr) string {
 	a = a.Unmap()
 	switch {
@@ -20,9 +19,8 @@ func reverseName(a netip.Addr) string {
 	return ""
 }
 
-// sixToFourName returns the name of the 6to4 prefix 2002:V4ADDR::/48 (RFC
-// 3056 section 2) that an IPv4 address owns or an IPv6 address lies in; empty
-// for every other address.
+// sixToFourName returns the name of the 6to4 prefix 2002:V4ADDR::/48 (RFC 3056 section 2) that an
+// IPv4 address owns or an IPv6 address lies in; empty for every other address.
 func sixToFourName(a netip.Addr) string {
 	a = a.Unmap()
 	switch {

@@ -16,31 +16,30 @@ import (
 // budget is how many comparisons of records an update gets: maxComparisons.
 const budget = 10_000
 
-// spend is changes to a name without records that take one comparison more than
-// the budget, of which the last one is the last deletion, and leave it without
-// records.
+// spend is changes to a name without records that take one comparison more than the budget, of
+// which the last one is the last deletion, and leave it without records.
 func spend(name, rrtype string) string {
 	var lines []string
 	add := func(i int) { lines = append(lines, fmt.Sprintf("add %s %s r%d", name, rrtype, i)) }
 	remove := func(i int) { lines = append(lines, fmt.Sprintf("delete %s %s r%d", name, rrtype, i)) }
-	spent, n := 0, 0
-	for ; spent+n+n+1 <= budget; n++ { // the next addition takes n, its deletion 1
+	comparisons, n := 0, 0
+	for ; comparisons+n+n+1 <= budget; n++ { // the next addition takes n, its deletion 1
 		add(n)
-		spent += n
+		comparisons += n
 	}
-	spent += n
+	comparisons += n
 	for i := range n {
 		remove(i)
 	}
-	for ; spent <= budget; spent++ {
+	for ; comparisons <= budget; comparisons++ {
 		add(0)
 		remove(0)
 	}
 	return strings.Join(lines, "; ")
 }
 
-// TestNothingToChangeEndsWithTheBudget: what comes after the last comparison is
-// not worked out, and must not pass for no change on that account.
+// TestNothingToChangeEndsWithTheBudget: what comes after the last comparison is not worked out, and
+// must not pass for no change on that account.
 func TestNothingToChangeEndsWithTheBudget(t *testing.T) {
 	const origin = "example.test."
 	owners := []store.Owner{{Name: "gone.example.test.", Principal: "alice@EXAMPLE.TEST"}}
@@ -68,8 +67,7 @@ func TestNothingToChangeEndsWithTheBudget(t *testing.T) {
 	}
 }
 
-// TestQuotaEndsWithTheBudget: records that are no more counted exceed any
-// number.
+// TestQuotaEndsWithTheBudget: records that are no more counted exceed any number.
 func TestQuotaEndsWithTheBudget(t *testing.T) {
 	p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{"grant key1. zonesub TXT(1) PTR"})})
 	key := policy.Identity{Kind: policy.Static, Name: "key1."}
@@ -81,8 +79,8 @@ func TestQuotaEndsWithTheBudget(t *testing.T) {
 	}
 }
 
-// TestAbsenceEndsWithTheBudget: the deletion of a record that is not there asks
-// no rule, as long as it is known that it is not there.
+// TestAbsenceEndsWithTheBudget: the deletion of a record that is not there asks no rule, as long as
+// it is known that it is not there.
 func TestAbsenceEndsWithTheBudget(t *testing.T) {
 	const origin, held = "example.test.", 100
 	seed := mustRecords(t, origin)

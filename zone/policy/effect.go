@@ -9,18 +9,16 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
-// An effect is what an update section does to one name in the end, all its
-// records taken in their order (RFC 2136 section 3.4.2). A change of TTL alone
-// is a change. What cannot be told for sure counts as a change, since the
-// absence of one is what opens doors.
+// An effect is what an update section does to one name in the end, all its records taken in their
+// order (RFC 2136 section 3.4.2). A change of TTL alone is a change. What cannot be told for sure
+// counts as a change, since the absence of one is what opens doors.
 type effect struct {
 	changed []uint16 // types that are not in the end what they were
 	all     bool     // too much to work out: every type counts as changed
 	grown   []growth
 }
 
-// growth notes that the record of the update section at index made an RRset
-// grow to count records.
+// growth notes that the record of the update section at index made an RRset grow to count records.
 type growth struct {
 	index, count int
 }
@@ -49,9 +47,8 @@ func (e *effect) exceeds(index, max int) bool {
 	return e.all
 }
 
-// maxComparisons bounds the comparisons of records in one trial, and so what
-// an update of thousands of records can cost. A sensible update makes a few
-// dozen.
+// maxComparisons bounds the comparisons of records in one evaluation, and so what an update of
+// thousands of records can cost. A sensible update makes a few dozen.
 const maxComparisons = 10_000
 
 // A set is an RRset as the update leaves it so far.
@@ -64,18 +61,18 @@ type set struct {
 
 // A worker works an effect out.
 type worker struct {
-	zone  *zone.Snapshot
-	name  string
-	apex  bool
-	spent *int // comparisons made in the trial
-	sets  []set
-	few   [3]set // what sets begins in
-	grown []growth
+	zone        *zone.Snapshot
+	name        string
+	apex        bool
+	comparisons *int // comparisons made in the evaluation
+	sets        []set
+	few         [3]set // what sets begins in
+	grown       []growth
 }
 
 // do carries out the record at index of the update section.
 func (w *worker) do(index int, rr dns.RR) {
-	if *w.spent > maxComparisons {
+	if *w.comparisons > maxComparisons {
 		return
 	}
 	switch h := rr.Header(); {
@@ -117,11 +114,11 @@ func (w *worker) getAll() {
 	}
 }
 
-// find returns the index of the record in the set, or -1. Where records may be
-// the same but need not, the set is unsure from then on.
+// find returns the index of the record in the set, or -1. Where records may be the same but need
+// not, the set is unsure from then on.
 func (w *worker) find(s *set, rr dns.RR) int {
 	for i, held := range s.now {
-		*w.spent++
+		*w.comparisons++
 		switch same, certain := sameRecord(held, rr, false); {
 		case !certain:
 			s.unsure = true
@@ -135,8 +132,7 @@ func (w *worker) find(s *set, rr dns.RR) int {
 func (w *worker) add(index int, rr dns.RR) {
 	rrtype := rr.Header().Rrtype
 	if rrtype == dns.TypeSOA {
-		// Only the apex has one. Whether the serial is greater is the zone's
-		// to say.
+		// Only the apex has one. Whether the serial is greater is the zone's to say.
 		if s := w.get(rrtype); len(s.now) > 0 {
 			s.unsure = true
 		}
@@ -152,8 +148,8 @@ func (w *worker) add(index int, rr dns.RR) {
 			if len(s.now) == 0 || besideCNAME(s.rrtype) {
 				continue
 			}
-			// A CNAME is not added where other data is, nor other data where a
-			// CNAME is: the record is ignored.
+			// A CNAME is not added where other data is, nor other data where a CNAME is: the record
+			// is ignored.
 			if (rrtype == dns.TypeCNAME) != (s.rrtype == dns.TypeCNAME) {
 				return
 			}
@@ -218,7 +214,7 @@ func (w *worker) finish() effect {
 			e.changed = append(e.changed, s.rrtype)
 		}
 	}
-	if *w.spent > maxComparisons {
+	if *w.comparisons > maxComparisons {
 		return effect{all: true}
 	}
 	return e
@@ -235,7 +231,7 @@ func (w *worker) differs(s *set) bool {
 		return true
 	}
 	for _, rr := range s.before {
-		if *w.spent > maxComparisons {
+		if *w.comparisons > maxComparisons {
 			return true
 		}
 		at := w.find(s, rr)
@@ -252,8 +248,8 @@ func (w *worker) differs(s *set) bool {
 // typeWKS is RFC 1035 section 3.4.2; the library has no name for it.
 const typeWKS = 11
 
-// besideCNAME reports whether a type may stand beside a CNAME (RFC 2136
-// section 3.4.2.2, RFC 4034 sections 2.5, 3 and 4).
+// besideCNAME reports whether a type may stand beside a CNAME (RFC 2136 section 3.4.2.2, RFC 4034
+// sections 2.5, 3 and 4).
 func besideCNAME(rrtype uint16) bool {
 	switch rrtype {
 	case dns.TypeRRSIG, dns.TypeNSEC, dns.TypeKEY:
@@ -262,8 +258,8 @@ func besideCNAME(rrtype uint16) bool {
 	return false
 }
 
-// misplaced reports whether the zone passes over the addition of such a record
-// (RFC 4592 sections 4.2 and 4.4, RFC 4035 section 2.4).
+// misplaced reports whether the zone passes over the addition of such a record (RFC 4592 sections
+// 4.2 and 4.4, RFC 4035 section 2.4).
 func misplaced(rrtype uint16, name string, apex bool) bool {
 	switch rrtype {
 	case dns.TypeNS, dns.TypeDNAME:
@@ -274,11 +270,10 @@ func misplaced(rrtype uint16, name string, apex bool) bool {
 	return false
 }
 
-// sameRecord reports whether two records of one name and type have the same
-// data, and whether that is certain. It leaves TTL and class aside. Names in
-// the data of the types that clients register compare without case, as they do
-// in the zone, unless exact is set; for types of which one cannot be sure how
-// the zone compares them, only equal octets are certainly the same.
+// sameRecord reports whether two records of one name and type have the same data, and whether that
+// is certain. It leaves TTL and class aside. Names in the data of the types that clients register
+// compare without case, as they do in the zone, unless exact is set; for types of which one cannot
+// be sure how the zone compares them, only equal octets are certainly the same.
 func sameRecord(a, b dns.RR, exact bool) (same, certain bool) {
 	switch a := a.(type) {
 	case *dns.A:

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Kind says how the sender of an update is known.
+// Kind says how the client of an update is authenticated.
 type Kind int
 
 const (
-	// Anonymous is the sender of an unsigned update: only its address is
-	// known, and over UDP not even that.
+	// Anonymous is the sender of an unsigned update: only its address is known, and over UDP not
+	// even that.
 	Anonymous Kind = iota
 	// Kerberos is a principal that signed by GSS-TSIG (RFC 3645).
 	Kerberos
@@ -19,20 +19,19 @@ const (
 	Static
 )
 
-// Identity is who sent an update, as the layer that verified the signature
-// says. It is read, never written, by this package.
+// Identity is the authenticated client of an update, as established by the layer that verified the
+// signature. This package does not modify it.
 type Identity struct {
 	Kind Kind
-	// Name is the principal with its realm as MIT's krb5_unparse_name writes
-	// it (host/a.example.test@EXAMPLE.TEST), or the canonical name of the
-	// HMAC key; empty for Anonymous.
+	// Name is the principal with its realm as MIT's krb5_unparse_name writes it
+	// (host/a.example.test@EXAMPLE.TEST), or the canonical name of the HMAC key; empty for
+	// Anonymous.
 	Name string
-	// Components and Realm are the parts of the principal, unescaped, from
-	// the decrypted ticket.
+	// Components and Realm are the parts of the principal, unescaped, from the decrypted ticket.
 	Components []string
 	Realm      string
-	// Client is the address that the message came from, and TCP whether the
-	// transport proves that address.
+	// Client is the address that the message came from, and TCP whether the transport proves that
+	// address.
 	Client netip.Addr
 	TCP    bool
 	// Groups are the SIDs that the ticket's authorization data vouches for.
@@ -50,17 +49,15 @@ func (id Identity) String() string {
 	return "anonymous"
 }
 
-// keyOwner marks an owner that is an HMAC key. No principal is written so:
-// a principal ends in its realm, a key name in a dot.
+// keyOwner marks an owner that is an HMAC key. No principal is written so: a principal ends in its
+// realm, a key name in a dot.
 const keyOwner = "key:"
 
-// proxyOwner is recorded for a name that a proxy has made: it is open to
-// whoever signs.
+// proxyOwner is recorded for a name that a proxy has created: any client that signs may change it.
 const proxyOwner = "proxy:"
 
-// Owner is the form in which the identity is recorded as the owner of a name:
-// the principal, or "key:" and the name of an HMAC key. It is empty for
-// Anonymous, who owns nothing.
+// Owner is the form in which the identity is recorded as the owner of a name: the principal, or
+// "key:" and the name of an HMAC key. It is empty for Anonymous, which owns nothing.
 func (id Identity) Owner() string {
 	switch id.Kind {
 	case Kerberos:
@@ -71,9 +68,9 @@ func (id Identity) Owner() string {
 	return ""
 }
 
-// sameOwner reports whether two recorded owners are the same one. Realms
-// compare exactly, as Kerberos does; what is before them without case, as
-// host names and Active Directory's account names do.
+// sameOwner reports whether two recorded owners are the same one. Realms compare exactly, as
+// Kerberos does; what is before them without case, as host names and Active Directory's account
+// names do.
 func sameOwner(a, b string) bool {
 	if a == b {
 		return a != ""
@@ -85,8 +82,8 @@ func sameOwner(a, b string) bool {
 	return at >= 0 && a[at:] == b[at:] && equalFold(a[:at], b[:at])
 }
 
-// realmAt returns the index of the '@' before the realm of an unparsed
-// principal, the last one that is not escaped, or -1.
+// realmAt returns the index of the '@' before the realm of an unparsed principal, the last one that
+// is not escaped, or -1.
 func realmAt(principal string) int {
 	for i := len(principal) - 1; i >= 0; i-- {
 		if principal[i] == '@' && !escaped(principal, i) {
@@ -96,7 +93,7 @@ func realmAt(principal string) int {
 	return -1
 }
 
-// subject is an identity with what the rules ask of it worked out once.
+// subject is an identity with everything that rules compare with, computed once.
 type subject struct {
 	Identity
 	owner   string
@@ -106,7 +103,7 @@ type subject struct {
 	reverse string // name of the client's address below in-addr.arpa or ip6.arpa
 	sixto4  string // name of the client's 6to4 prefix below ip6.arpa
 
-	realms []string // those let in, as far as the policy knows them
+	realms []string // permitted client realms, as far as the policy knows them
 }
 
 func newSubject(id Identity, realms []string) *subject {
@@ -125,9 +122,8 @@ func newSubject(id Identity, realms []string) *subject {
 	return s
 }
 
-// machineNames returns the domain name of a machine principal: host for
-// host/NAME@REALM, machine for the Windows form NAME$@REALM. "host" is
-// compared exactly, as BIND and Kerberos do.
+// machineNames returns the domain name of a machine principal: host for host/NAME@REALM, machine
+// for the Windows form NAME$@REALM. "host" is compared exactly, as BIND and Kerberos do.
 func machineNames(components []string, realm string) (host, machine string) {
 	switch {
 	case len(components) == 2 && components[0] == "host":
@@ -144,19 +140,19 @@ func machineNames(components []string, realm string) (host, machine string) {
 	return host, machine
 }
 
-// splitOwner takes a recorded owner apart far enough to recognize a machine,
-// and the realm of any principal. Escapes stay: no machine's name has any.
+// splitOwner splits a recorded owner into components and realm. It does not remove escapes, because
+// the name of a machine has none.
 func splitOwner(owner string) (components []string, realm string) {
 	at := realmAt(owner)
 	if at < 0 {
-		return nil, "" // an HMAC key, a proxy, or nobody
+		return nil, "" // an HMAC key, a proxy, or no owner
 	}
 	return strings.Split(owner[:at], "/"), owner[at+1:]
 }
 
-// held says how many octets of a canonical name are the domain of a realm: 0
-// when the name is neither that domain nor below it.
-func held(realm, name string) int {
+// realmSuffix returns how many octets at the end of a canonical name are the domain of a realm: 0
+// if the name is neither that domain nor below it.
+func realmSuffix(realm, name string) int {
 	start := len(name) - 1 - len(realm)
 	if start < 0 || start > 0 && name[start-1] != '.' || !equalFold(name[start:len(name)-1], realm) {
 		return 0
@@ -164,26 +160,25 @@ func held(realm, name string) int {
 	return len(realm)
 }
 
-// claim says how good a machine's claim to a name is: 0 when it is not the
-// machine of that name; otherwise the better, the more of the name is the
-// domain of its own realm. So host/a.example.test of EXAMPLE.TEST outdoes the
-// principal of the same name that a foreign realm has made up.
-func claim(host, machine, realm, name string) int {
+// precedence returns the precedence of a machine's claim to a name: 0 if it is not the machine of
+// that name, otherwise more if a longer part of the name is the domain of its own realm. The
+// principal host/a.example.test of EXAMPLE.TEST precedes the principal of the same name in a
+// foreign realm.
+func precedence(host, machine, realm, name string) int {
 	if name == "" || host != name && machine != name {
 		return 0
 	}
-	return 1 + held(realm, name)
+	return 1 + realmSuffix(realm, name)
 }
 
-// mayTakeBack reports whether s, by its own name, goes before owner at name;
-// an empty owner is the administrator. Principals of one realm vouch for each
-// other: two of the same machine (host/a.example.test and A$) pass a name
-// between them freely. What is not its own realm's a machine takes only where
-// no other realm, of those let in or the owner's, holds more of the name: who
-// can make principals up in one realm is not to reach into the domain of
-// another. In a domain that is no realm's the name alone counts.
-func (s *subject) mayTakeBack(name, owner string) bool {
-	mine := claim(s.host, s.machine, s.Realm, name)
+// mayReclaim reports whether s may take the name from owner because it is the machine of that name;
+// an empty owner is the administrator. Within one realm the machine always may: two principals of
+// one machine (host/a.example.test and A$) can take the name from each other. From an owner of
+// another realm a machine may take only a name of which no other realm, of the permitted ones or
+// the owner's, has a longer suffix. Whoever can create principals in one realm must not reach into
+// the domain of another. In a domain that belongs to no realm the name alone counts.
+func (s *subject) mayReclaim(name, owner string) bool {
+	mine := precedence(s.host, s.machine, s.Realm, name)
 	if mine == 0 {
 		return false
 	}
@@ -192,10 +187,10 @@ func (s *subject) mayTakeBack(name, owner string) bool {
 		return true
 	}
 	host, machine := machineNames(components, realm)
-	if mine <= claim(host, machine, realm, name) {
+	if mine <= precedence(host, machine, realm, name) {
 		return false
 	}
-	own := held(s.Realm, name)
-	return held(realm, name) <= own &&
-		!slices.ContainsFunc(s.realms, func(other string) bool { return held(other, name) > own })
+	own := realmSuffix(s.Realm, name)
+	return realmSuffix(realm, name) <= own &&
+		!slices.ContainsFunc(s.realms, func(other string) bool { return realmSuffix(other, name) > own })
 }

@@ -2,18 +2,18 @@ package policy
 
 import "fmt"
 
-// Mode says which updates a zone takes at all, before any rule is asked. The
-// names are those of the Active Directory zone setting that it mirrors.
+// Mode says which updates a zone takes at all, before any rule is asked. The names are those of the
+// Active Directory zone setting that it mirrors.
 type Mode int
 
 const (
-	// Secure takes signed updates, as far as the rules allow them. It is the
-	// zero value, so that a forgotten setting is the strict one.
+	// Secure takes signed updates, as far as the rules allow them. It is the zero value, so that a
+	// forgotten setting is the strict one.
 	Secure Mode = iota
 	// None takes no update from anybody.
 	None
-	// NonsecureAndSecure takes signed updates as Secure does, and unsigned
-	// ones except to names that a principal owns.
+	// NonsecureAndSecure takes signed updates as Secure does, and unsigned ones except to names
+	// that a principal owns.
 	NonsecureAndSecure
 )
 

@@ -6,16 +6,16 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Names here are strings in canonical form: lower case, absolute, and escaped
-// the way miekg/dns writes a name that it read from the wire. In that form two
-// names are the same name exactly if the strings are equal.
+// Names here are strings in canonical form: lower case, absolute, and escaped the way miekg/dns
+// writes a name that it read from the wire. In that form two names are the same name exactly if the
+// strings are equal.
 
-// maxNameText is more than the longest text of a 255-octet name (every octet
-// written as \DDD), so that longer input can be turned away unread.
+// maxNameText is more than the longest text of a 255-octet name (every octet written as \DDD), so
+// that longer input can be turned away unread.
 const maxNameText = 1024
 
-// canonical returns name in canonical form. It does not allocate for a name
-// that already is, which every name of a well-behaved client is.
+// canonical returns name in canonical form. It does not allocate for a name that already is, which
+// every name of a well-behaved client is.
 func canonical(name string) string {
 	if !strings.HasSuffix(name, ".") {
 		return canonicalSlow(name)
@@ -30,9 +30,9 @@ func canonical(name string) string {
 	return name
 }
 
-// canonicalSlow sends the name through its wire form, so that two spellings
-// of one label (an escaped letter, a decimal escape) cannot pass for two
-// names. A name that has no wire form is only lowered: no rule matches it.
+// canonicalSlow sends the name through its wire form, so that two spellings of one label (an
+// escaped letter, a decimal escape) cannot pass for two names. A name that has no wire form is only
+// lowered: no rule matches it.
 func canonicalSlow(name string) string {
 	var wire [256]byte
 	if n, err := dns.PackDomainName(dns.Fqdn(name), wire[:], 0, nil, false); err == nil {
@@ -43,8 +43,8 @@ func canonicalSlow(name string) string {
 	return dns.CanonicalName(name)
 }
 
-// parseName reads a name from configuration. Names there are absolute with or
-// without the final dot, as in BIND's policies.
+// parseName reads a name from configuration. Names there are absolute with or without the final
+// dot, as in BIND's policies.
 func parseName(s string) (string, bool) {
 	if s == "" || len(s) > maxNameText {
 		return "", false
@@ -55,8 +55,7 @@ func parseName(s string) (string, bool) {
 	return canonicalSlow(s), true
 }
 
-// subdomain reports whether child is parent or lies below it; both are
-// canonical.
+// subdomain reports whether child is parent or lies below it; both are canonical.
 func subdomain(child, parent string) bool {
 	if parent == "." || child == parent {
 		return true
@@ -76,8 +75,7 @@ func below(child, parent string) bool {
 	return !escaped(child, cut-1)
 }
 
-// escaped reports whether the byte of s at index i is escaped by backslashes
-// before it.
+// escaped reports whether the byte of s at index i is escaped by backslashes before it.
 func escaped(s string, i int) bool {
 	n := 0
 	for j := i - 1; j >= 0 && s[j] == '\\'; j-- {
@@ -86,14 +84,13 @@ func escaped(s string, i int) bool {
 	return n%2 == 1
 }
 
-// isWildcard reports whether the leftmost label of a canonical name is the
-// single asterisk of RFC 4592.
+// isWildcard reports whether the leftmost label of a canonical name is the single asterisk of RFC
+// 4592.
 func isWildcard(name string) bool {
 	return strings.HasPrefix(name, "*.")
 }
 
-// parentOf returns the name without its leftmost label; the root's parent is
-// the root.
+// parentOf returns the name without its leftmost label; the root's parent is the root.
 func parentOf(name string) string {
 	i := 0
 	for i < len(name) {
@@ -112,10 +109,10 @@ func parentOf(name string) string {
 	return "."
 }
 
-// hostText returns the canonical domain name that plain host text stands for,
-// such as the second component of host/a.example.test. Letters, digits, '-',
-// '_' and single dots between labels of at most 63 octets are plain; anything
-// else, which would need escaping or could pass for another name, is refused.
+// hostText returns the canonical domain name that plain host text stands for, such as the second
+// component of host/a.example.test. Letters, digits, '-', '_' and single dots between labels of at
+// most 63 octets are plain; anything else, which would need escaping or could pass for another
+// name, is refused.
 func hostText(s string) (string, bool) {
 	if len(s) == 0 || len(s) > 253 {
 		return "", false
@@ -143,8 +140,8 @@ func hostText(s string) (string, bool) {
 	return lower(s) + ".", true
 }
 
-// lower lowers the ASCII letters of s and nothing else. Unicode folding would
-// let look-alikes (the Kelvin sign folds to k) pass for other names.
+// lower lowers the ASCII letters of s and nothing else. Unicode folding would let look-alikes (the
+// Kelvin sign folds to k) pass for other names.
 func lower(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= 'A' && s[i] <= 'Z' {

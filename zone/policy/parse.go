@@ -48,10 +48,9 @@ var ruleTypes = map[string]struct {
 //
 //	IDENTITY TYPE [NAME] [RRTYPE[(MAX)]...]
 //
-// in the meaning of BIND's update-policy; a semicolon after the last word, as
-// in a pasted policy, is dropped. position names the place that the words come
-// from (Corefile:12); it is the beginning of every error, and of every
-// decision that the rule makes.
+// in the meaning of BIND's update-policy; a semicolon after the last word, as in a pasted policy,
+// is dropped. position names the place that the words come from (Corefile:12); it is the beginning
+// of every error, and of every decision that the rule makes.
 func ParseRule(words []string, position string, deny bool) (Rule, error) {
 	words = withoutSemicolon(words)
 	verb := "grant"
@@ -118,8 +117,8 @@ func (r *Rule) parse(words []string) error {
 	return nil
 }
 
-// parseIdentity reads the identity field, which is a realm, a name in the
-// reverse tree or a sender, depending on the rule's type.
+// parseIdentity reads the identity field, which is a realm, a name in the reverse tree or a sender,
+// depending on the rule's type.
 func (r *Rule) parseIdentity(word string) (err error) {
 	switch r.kind {
 	case ruleKrb5Self, ruleKrb5Selfsub, ruleKrb5Subdomain, ruleKrb5SubdomainSelfRHS,

@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// A pattern is the identity field of a rule that compares with the sender of
-// an update: name, subdomain, zonesub, wildcard, self, selfsub, selfwild,
-// owner. (The krb5- and ms- types have a realm there, tcp-self and 6to4-self
-// a name.)
+// A pattern is the identity field of a rule that compares with the sender of an update: name,
+// subdomain, zonesub, wildcard, self, selfsub, selfwild, owner. (The krb5- and ms- types have a
+// realm there, tcp-self and 6to4-self a name.)
 type pattern struct {
 	kind       patternKind
 	text       string   // realm, key name, wildcard's suffix or SID
@@ -21,28 +20,28 @@ type pattern struct {
 type patternKind uint8
 
 const (
-	anySigner   patternKind = iota // *
-	anyKerberos                    // every principal: the built-in rule without realms
-	noSigner                       // anonymous
-	principal                      // host/a.example.test@EXAMPLE.TEST
-	realmOnly                      // EXAMPLE.TEST, as owner has it
-	keyName                        // the name of an HMAC key
-	below1                         // *.suffix or *.suffix@REALM
-	group                          // sid:S-1-5-21-...
+	anySigner    patternKind = iota // *
+	anyKerberos                     // every principal: the built-in rule without realms
+	noSigner                        // anonymous
+	principal                       // host/a.example.test@EXAMPLE.TEST
+	realmOnly                       // EXAMPLE.TEST, as owner has it
+	keyName                         // the name of an HMAC key
+	wildcardName                    // *.suffix or *.suffix@REALM
+	group                           // sid:S-1-5-21-...
 )
 
-// decimalEscape is an octet by its number (RFC 1035 section 5.1), or an escaped
-// backslash, which begins none.
+// decimalEscape is an octet by its number (RFC 1035 section 5.1), or an escaped backslash, which
+// begins none.
 var decimalEscape = regexp.MustCompile(`\\\\|\\[0-9]{3}`)
 
 var (
-	errRealmStar = errors.New("an asterisk stands for whole labels, so *@REALM matches nobody; name a realm with a krb5- or ms- rule")
+	errRealmStar = errors.New("an asterisk stands for whole labels, so *@REALM matches no principal. Fix: name the realm in a krb5- or ms- rule")
 	errEscape    = errors.New("an escape in a principal is a backslash and one character")
 	errNoRealm   = errors.New("a principal ends in @ and its realm")
 )
 
-// parsePattern reads an identity that names senders. bareRealm says that a
-// word with neither '@' nor a final dot is a realm rather than a key.
+// parsePattern reads an identity that names senders. bareRealm says that a word with neither '@'
+// nor a final dot is a realm rather than a key.
 func parsePattern(word string, bareRealm bool) (pattern, error) {
 	switch {
 	case word == "":
@@ -81,20 +80,19 @@ func parseWildcard(suffix string) (pattern, error) {
 		if local == "" || realm == "" || strings.IndexByte(local, '\\') >= 0 {
 			return pattern{}, errNoRealm
 		}
-		return pattern{kind: below1, text: "." + local, realm: realm}, nil
+		return pattern{kind: wildcardName, text: "." + local, realm: realm}, nil
 	}
 	name, ok := parseName(suffix)
 	if !ok {
 		return pattern{}, errors.New("not a wildcard")
 	}
 	// The realm keeps its case; the key name is compared in canonical form.
-	return pattern{kind: below1, text: name, components: []string{"." + strings.TrimSuffix(suffix, ".")}}, nil
+	return pattern{kind: wildcardName, text: name, components: []string{"." + strings.TrimSuffix(suffix, ".")}}, nil
 }
 
-// parsePrincipal reads a principal in MIT's spelling, in which '@', '/' and
-// '\' in a component are escaped, and in BIND's, in which the '@' before the
-// realm is escaped as well, and '/' may be \047, for it is read as a domain
-// name.
+// parsePrincipal reads a principal in MIT's spelling, in which '@', '/' and '\' in a component are
+// escaped, and in BIND's, in which the '@' before the realm is escaped as well, and '/' may be
+// \047, for it is read as a domain name.
 func parsePrincipal(word string) ([]string, string, error) {
 	word = decimalEscape.ReplaceAllStringFunc(word, func(escape string) string {
 		if octet, err := strconv.ParseUint(escape[1:], 10, 8); err == nil && octet != '\\' {
@@ -136,9 +134,8 @@ func parsePrincipal(word string) ([]string, string, error) {
 	return append(components, string(part)), realm, nil
 }
 
-// matches reports whether the sender of an update is meant. deny widens the
-// asterisk to senders who did not sign: who forbids something to everybody
-// means them too.
+// matches reports whether the pattern includes the client of an update. In a deny rule the asterisk
+// includes clients that did not sign.
 func (p *pattern) matches(s *subject, deny bool) bool {
 	switch p.kind {
 	case anySigner:
@@ -153,7 +150,7 @@ func (p *pattern) matches(s *subject, deny bool) bool {
 		return s.Kind == Kerberos && s.Realm == p.realm
 	case keyName:
 		return s.Kind == Static && s.Name == p.text
-	case below1:
+	case wildcardName:
 		switch {
 		case s.Kind == Static:
 			return p.realm == "" && below(s.Name, p.text)

@@ -12,30 +12,28 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
-// Config is what New makes a Policy of. Its zero value is Active Directory's
-// secure mode for every principal that can authenticate.
+// Config is what New makes a Policy of. Its zero value is Active Directory's secure mode for every
+// principal that can authenticate.
 type Config struct {
 	// Mode says which updates are taken at all.
 	Mode Mode
-	// Rules decide in their order; the first that matches a record grants or
-	// denies its change, and what no rule matches is refused. Without rules
-	// the default holds: grant REALM owner . for each of Realms.
+	// Rules decide in their order; the first that matches a record grants or denies its change, and
+	// what no rule matches is refused. Without rules the default holds: grant REALM owner . for
+	// each of Realms.
 	Rules []Rule
-	// Realms are the client realms of the default rule, compared exactly;
-	// empty means every realm that the acceptor lets in. Whatever the rules,
-	// no machine takes a name in the domain of one of these realms by a
-	// principal of another realm.
+	// Realms are the client realms of the default rule, compared exactly; empty means every realm
+	// that the acceptor permits. Whatever the rules say, a principal of another realm cannot
+	// reclaim a name in the domain of one of these realms.
 	Realms []string
-	// Protected are names that the rule owner never gives away besides those
-	// that it knows by itself: the names of the server's own addresses.
+	// Protected are names that the rule owner never permits to change, in addition to those that it
+	// always protects: the names of the server's own addresses.
 	Protected []string
-	// Proxies name senders who update for others, such as a DHCP server: in
-	// the words of an identity that rules have, most often a principal or the
-	// sid: of Active Directory's DnsUpdateProxy. What they create stays open
-	// until somebody else who signs changes it and becomes its owner.
+	// Proxies are identities that update for other clients, such as a DHCP server. They are written
+	// as in rules, most often a principal or the sid: of Active Directory's DnsUpdateProxy. Any
+	// client that signs may change a name that a proxy has created, and becomes its owner.
 	Proxies []string
-	// TombstoneLifetime is how long a name without records still belongs to
-	// its owner; 0 means 7 days. It is to be that of the zone.
+	// TombstoneLifetime is how long a name without records still belongs to its owner; 0 means 7
+	// days. It is to be that of the zone.
 	TombstoneLifetime time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -44,9 +42,9 @@ type Config struct {
 // DefaultTombstoneLifetime is what 0 means in Config.
 const DefaultTombstoneLifetime = 7 * 24 * time.Hour
 
-// A Policy decides on updates. It does not change after New and is safe for
-// concurrent use; a reload makes a new one, so that one update is judged by
-// one policy from its first record to its last.
+// A Policy decides on updates. It does not change after New and is safe for concurrent use; a
+// reload makes a new one, so that one update is decided by one policy from its first record to its
+// last.
 type Policy struct {
 	mode      Mode
 	rules     []rule
@@ -63,8 +61,8 @@ type rule struct {
 	label string
 }
 
-// New makes a policy. It fails on a protected name that is not a domain name
-// and on a mode that does not exist.
+// New makes a policy. It fails on a protected name that is not a domain name and on a mode that
+// does not exist.
 func New(config Config) (*Policy, error) {
 	p := &Policy{
 		mode:      config.Mode,
@@ -94,7 +92,7 @@ func New(config Config) (*Policy, error) {
 	for _, word := range config.Proxies {
 		proxy, err := parsePattern(word, false)
 		if err == nil && proxy.kind == noSigner {
-			err = errors.New("who does not sign is nobody's proxy")
+			err = errors.New("anonymous cannot be a proxy")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("proxy %q: %w", word, err)
@@ -139,15 +137,13 @@ func (p *Policy) Rules() []string {
 	return labels
 }
 
-// Update makes what the zone takes of a message and who sent it. What the mode
-// alone refuses is refused at once: such updates, which anybody can send, do
-// not wait with those that may be permitted, and take no places from them.
+// Update makes what the zone takes of a message and who sent it. An update that the mode alone
+// refuses is refused at once. Such updates need no key, so they must not take places in the queue.
 func (p *Policy) Update(id Identity, m *dns.Msg) *zone.Update {
 	return &zone.Update{Message: m, Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind)}
 }
 
-// refusal is the decision on updates that no rule can permit in this mode, or
-// nil.
+// refusal is the decision on updates that no rule can permit in this mode, or nil.
 func (p *Policy) refusal(kind Kind) *zone.Decision {
 	switch {
 	case p.mode == None:
@@ -158,9 +154,8 @@ func (p *Policy) refusal(kind Kind) *zone.Decision {
 	return nil
 }
 
-// Authorizer returns the function that decides on updates from id, for
-// zone.Update. It may be kept for as long as the identity is the sender's,
-// and called from any goroutine.
+// Authorizer returns the function that decides on updates from id, for zone.Update. It may be kept
+// for as long as the identity is the sender's, and called from any goroutine.
 func (p *Policy) Authorizer(id Identity) func(*zone.Snapshot, *zone.Update) zone.Decision {
 	s := newSubject(id, p.realms)
 	if slices.ContainsFunc(p.proxies, func(proxy pattern) bool { return proxy.matches(s, false) }) {
@@ -171,20 +166,20 @@ func (p *Policy) Authorizer(id Identity) func(*zone.Snapshot, *zone.Update) zone
 	}
 }
 
-// authorize decides on an update section as a whole: every record must be
-// granted (RFC 2136 section 3.3).
+// authorize decides on an update section as a whole: every record must be granted (RFC 2136 section
+// 3.3).
 func (p *Policy) authorize(s *subject, snapshot *zone.Snapshot, updates []dns.RR) zone.Decision {
 	if d := p.refusal(s.Kind); d != nil {
 		return *d
 	}
-	t := trials.Get().(*trial)
-	t.policy, t.subject, t.zone, t.updates = p, s, snapshot, updates
-	d := t.decide()
-	// Nothing of this update may be seen by the next one.
-	*t = trial{}
-	trials.Put(t)
+	e := evaluations.Get().(*evaluation)
+	e.policy, e.subject, e.zone, e.updates = p, s, snapshot, updates
+	d := e.decide()
+	// The next update must not see anything of this one.
+	*e = evaluation{}
+	evaluations.Put(e)
 	return d
 }
 
-// trials spares every update the allocation of a trial.
-var trials = sync.Pool{New: func() any { return new(trial) }}
+// evaluations saves an allocation for every update.
+var evaluations = sync.Pool{New: func() any { return new(evaluation) }}

@@ -19,8 +19,8 @@ func machine(host string) policy.Identity {
 		Components: []string{"host", host}, Realm: "EXAMPLE.TEST"}
 }
 
-// TestRefusalByModeAlone: what is refused before the zone's state is known is
-// just what the mode refuses whatever the rules say.
+// TestRefusalByModeAlone: what is refused before the zone's state is known is just what the mode
+// refuses whatever the rules say.
 func TestRefusalByModeAlone(t *testing.T) {
 	overTCP := policy.Identity{TCP: true, Client: netip.MustParseAddr("192.0.2.7")}
 	for _, rules := range [][]string{nil, {"grant anonymous zonesub ANY", "grant * tcp-self . PTR", "grant * 6to4-self . NS"}} {
@@ -57,8 +57,8 @@ func TestRefusalByModeAlone(t *testing.T) {
 	}
 }
 
-// TestPointerWithoutTarget: a record that shows no target points at no machine,
-// and least of all at everybody's own.
+// TestPointerWithoutTarget: a record that shows no target points at no machine, and least of all at
+// everybody's own.
 func TestPointerWithoutTarget(t *testing.T) {
 	z := openZone(t, "example.test.", mustRecords(t, "example.test."), zone.Config{})
 	for _, kind := range []string{"krb5", "ms"} {
@@ -80,8 +80,7 @@ func TestPointerWithoutTarget(t *testing.T) {
 	}
 }
 
-// TestHostNameBounds: what is too long for a domain name is no machine's, for
-// any rule.
+// TestHostNameBounds: what is too long for a domain name is no machine's, for any rule.
 func TestHostNameBounds(t *testing.T) {
 	p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{"grant EXAMPLE.TEST krb5-subdomain example.test A"})})
 	label := strings.Repeat("a", 63)
@@ -120,8 +119,8 @@ func TestNameOutsideTheZoneEnds(t *testing.T) {
 	}
 }
 
-// TestNoGrantNoOwner: a deletion that no rule had to grant, since only the
-// signer's records are there, makes nobody the owner.
+// TestNoGrantNoOwner: a deletion that no rule had to grant, since only the signer's records are
+// there, makes no client the owner.
 func TestNoGrantNoOwner(t *testing.T) {
 	seed := append(mustRecords(t, "example.test."),
 		changes(t, "add x RRSIG A 13 3 300 20300101000000 20200101000000 1 example.test. AAAA")...)

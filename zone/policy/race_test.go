@@ -11,9 +11,9 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
-// TestNobodyGetsBetweenDeleteAndAdd has one principal delete and add its name
-// again and again while another one waits for the moment at which it is free.
-func TestNobodyGetsBetweenDeleteAndAdd(t *testing.T) {
+// TestTombstoneProtectsName has one principal delete and add its name again and again while another
+// one waits for the moment at which it is free.
+func TestTombstoneProtectsName(t *testing.T) {
 	const origin = "example.test."
 	z := openZone(t, origin, mustRecords(t, origin), zone.Config{})
 	p := newPolicy(t, policy.Config{})
@@ -51,8 +51,8 @@ func TestNobodyGetsBetweenDeleteAndAdd(t *testing.T) {
 	}
 }
 
-// TestAuthorizerIsConcurrent uses one policy and one authorizer from many
-// goroutines; the race detector is the judge.
+// TestAuthorizerIsConcurrent uses one policy and one authorizer from many goroutines; for the race
+// detector.
 func TestAuthorizerIsConcurrent(t *testing.T) {
 	z := openZone(t, "example.test.", mustRecords(t, "example.test."), zone.Config{})
 	authorize := newPolicy(t, policy.Config{}).Authorizer(stranger)

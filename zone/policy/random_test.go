@@ -29,9 +29,8 @@ func contents(z *zone.Zone) map[string]bool {
 	return records
 }
 
-// checkStranger applies an update by somebody to whom nothing in the seed
-// belongs, and reports what is lost or joined to a name of the seed: nothing
-// may be.
+// checkStranger applies an update by somebody to whom nothing in the seed belongs, and reports what
+// is lost or joined to a name of the seed: nothing may be.
 func checkStranger(t *testing.T, m *dns.Msg) {
 	const origin = "example.test."
 	z := openZone(t, origin, mustRecords(t, origin), zone.Config{})
@@ -63,9 +62,8 @@ func checkStranger(t *testing.T, m *dns.Msg) {
 	}
 }
 
-// TestNothingToChange compares what the rule owner takes for no change with
-// what the zone does: a stranger is let in if, and only if, an update leaves
-// all as it is.
+// TestNothingToChange compares what the rule owner takes for no change with what the zone does: a
+// stranger is permitted if, and only if, an update leaves all as it is.
 func TestNothingToChange(t *testing.T) {
 	const origin = "example.test."
 	random := rand.New(rand.NewPCG(1, 2))
@@ -176,9 +174,9 @@ func everyRule(t *testing.T, m *dns.Msg) {
 	}
 }
 
-// TestCostIsBounded puts the longest updates that the zone takes to sets of
-// records far larger than updates can make them. If every record of the one
-// were compared with every record of the other, it would take minutes.
+// TestCostIsBounded puts the longest updates that the zone takes to sets of records far larger than
+// updates can make them. If every record of the one were compared with every record of the other,
+// it would take minutes.
 func TestCostIsBounded(t *testing.T) {
 	const origin = "example.test."
 	seed := mustRecords(t, origin)

@@ -2,8 +2,7 @@ package policy
 
 import "github.com/miekg/dns"
 
-// ruleType is the third word of a rule: how it relates the sender to the name
-// that is to change.
+// ruleType is the third word of a rule: how it relates the sender to the name that is to change.
 type ruleType uint8
 
 const (
@@ -33,8 +32,7 @@ type typeLimit struct {
 	max    int    // records of that type that a name may have; 0: no limit
 }
 
-// A Rule is one grant or deny of a policy. It is made by ParseRule and does
-// not change.
+// A Rule is one grant or deny of a policy. It is made by ParseRule and does not change.
 type Rule struct {
 	deny     bool
 	kind     ruleType
@@ -47,8 +45,7 @@ type Rule struct {
 	position string
 }
 
-// String returns the rule as it was written, with its position before it if
-// it has one.
+// String returns the rule as it was written, with its position before it if it has one.
 func (r Rule) String() string {
 	if r.position == "" {
 		return r.text
@@ -59,14 +56,14 @@ func (r Rule) String() string {
 // Position returns where the rule was written, as given to ParseRule.
 func (r Rule) Position() string { return r.position }
 
-// unsigned reports whether the rule speaks of senders who did not sign. A
-// policy with such a rule decides on unsigned updates by its rules alone.
+// unsigned reports whether the rule speaks of senders who did not sign. A policy with such a rule
+// decides on unsigned updates by its rules alone.
 func (r *Rule) unsigned() bool {
 	return r.kind == ruleTCPSelf || r.kind == rule6to4Self || r.who.kind == noSigner
 }
 
-// limit returns whether the rule covers a type, and the number of records of
-// it that a name may have (0: any). An entry for the type goes before ANY.
+// limit returns whether the rule covers a type, and the number of records of it that a name may
+// have (0: any). An entry for the type goes before ANY.
 func (r *Rule) limit(rrtype uint16) (max int, covered bool) {
 	if len(r.types) == 0 {
 		switch rrtype {
@@ -86,8 +83,8 @@ func (r *Rule) limit(rrtype uint16) (max int, covered bool) {
 	return max, covered
 }
 
-// means reports whether the rule's identity field fits the sender, as far as
-// that can be told without the name that is to change.
+// means reports whether the rule's identity field fits the sender, as far as that can be told
+// without the name that is to change.
 func (r *Rule) means(s *subject) bool {
 	switch r.kind {
 	case ruleSelf, ruleSelfsub, ruleSelfwild:
@@ -104,8 +101,8 @@ func (r *Rule) means(s *subject) bool {
 	return r.who.matches(s, r.deny)
 }
 
-// meansAddress compares the identity of tcp-self and 6to4-self with the name
-// made from the client's address.
+// meansAddress compares the identity of tcp-self and 6to4-self with the name made from the client's
+// address.
 func (r *Rule) meansAddress(name string) bool {
 	switch {
 	case r.who.kind == anySigner || r.who.kind == noSigner:
@@ -116,9 +113,9 @@ func (r *Rule) meansAddress(name string) bool {
 	return name == r.identity
 }
 
-// reaches reports whether the rule, whose identity fits the sender, fits the
-// name. target is that of a PTR or SRV record, canonical, and empty for all
-// other records. For owner it leaves the question of ownership open.
+// reaches reports whether the rule, whose identity fits the sender, fits the name. target is that
+// of a PTR or SRV record, canonical, and empty for all other records. For owner it leaves the
+// question of ownership open.
 func (r *Rule) reaches(s *subject, name, target string) bool {
 	switch r.kind {
 	case ruleName:

@@ -18,8 +18,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/policy/policytest"
 )
 
-// A scenario is a zone that one policy watches over and what happens to it,
-// written as in testdata/scenarios: a line "== TITLE" and then lines of
+// A scenario is a zone that one policy watches over and what happens to it, written as in
+// testdata/scenarios: a line "== TITLE" and then lines of
 //
 //	mode MODE              realms REALM...          protect NAME...
 //	proxies IDENTITY...
@@ -30,11 +30,10 @@ import (
 //	owner NAME is PRINCIPAL | was PRINCIPAL | none
 //	has NAME TYPE [RDATA]  lacks NAME [TYPE]
 //
-// "same" says that no record changes, though the update succeeds; everything
-// else that succeeds must change one. NOTE is a part of what is noted for the
-// log, in quotation marks; without it nothing may be noted. Names and changes
-// are as in the tables of policytest; "if NAME" among them is the prerequisite
-// that the name is in use. The zone is one of policytest.Seeds, example.test
+// "same" says that no record changes, though the update succeeds; everything else that succeeds
+// must change one. NOTE is a part of what is noted for the log, in quotation marks; without it
+// nothing may be noted. Names and changes are as in the tables of policytest; "if NAME" among them
+// is the prerequisite that the name is in use. The zone is one of policytest.Seeds, example.test
 // unless said otherwise.
 type scenario struct {
 	t      *testing.T
@@ -45,9 +44,8 @@ type scenario struct {
 	clock  time.Time
 }
 
-// TestScenarios plays them. Those of quotas.txt are about limits on records of
-// a type, which no other entry of a rule, and no order of changes, gets around
-// (BIND GL #5799).
+// TestScenarios plays them. Those of quotas.txt are about limits on records of a type, which no
+// other entry of a rule, and no order of changes, gets around (BIND GL #5799).
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/scenarios/*.txt")
 	if err != nil || len(files) == 0 {

@@ -50,8 +50,8 @@ func newPolicy(t testing.TB, config policy.Config) *policy.Policy {
 	return p
 }
 
-// message makes an UPDATE of an update section and sends it through the wire
-// form, as real ones come.
+// message makes an UPDATE of an update section and sends it through the wire form, as real ones
+// come.
 func message(t testing.TB, origin string, updates []dns.RR) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg)
@@ -96,8 +96,8 @@ func TestTables(t *testing.T) {
 				t.Errorf("%s:%d: a refusal without a reason", c.File, c.Line)
 			}
 			if d.Allow {
-				// What the policy lets through must be well-formed for the zone
-				// too, or the case says nothing.
+				// What the policy lets through must be well-formed for the zone too, or the case
+				// says nothing.
 				z := openZone(t, p.Origin, mustRecords(t, p.Origin), zone.Config{})
 				if r := z.Apply(context.Background(), u); r.Rcode != dns.RcodeSuccess {
 					t.Errorf("%s:%d: %s: the zone says %s: %v", c.File, c.Line, c.Text, dns.RcodeToString[r.Rcode], r.Err)
@@ -111,17 +111,16 @@ func TestTables(t *testing.T) {
 	t.Logf("%d cases", cases)
 }
 
-// TestLessonEveryRuleTypeRefuses: a rule that lets too much through passes
-// every test of what it is to let through (BIND CVE-2020-8624), and words that
-// promise a narrower meaning must keep it (BIND CVE-2018-5741). So there are
-// cases of both kinds for each of BIND's types of rule, where no other type
-// could have made the difference.
+// TestLessonEveryRuleTypeRefuses: a rule that grants too much passes every test of what it is to
+// grant (BIND CVE-2020-8624), and words that promise a narrower meaning must keep it (BIND
+// CVE-2018-5741). So there are cases of both kinds for each of BIND's types of rule, where no other
+// type could have made the difference.
 func TestLessonEveryRuleTypeRefuses(t *testing.T) {
 	policies, err := policytest.Tables()
 	if err != nil {
 		t.Fatal(err)
 	}
-	verdicts := make(map[string]map[bool]int)
+	results := make(map[string]map[bool]int)
 	for _, p := range policies {
 		kinds := make(map[string]bool)
 		for _, rule := range p.Rules {
@@ -135,11 +134,11 @@ func TestLessonEveryRuleTypeRefuses(t *testing.T) {
 			continue
 		}
 		for kind := range kinds {
-			if verdicts[kind] == nil {
-				verdicts[kind] = make(map[bool]int)
+			if results[kind] == nil {
+				results[kind] = make(map[bool]int)
 			}
 			for _, c := range p.Cases {
-				verdicts[kind][c.Allow]++
+				results[kind][c.Allow]++
 			}
 		}
 	}
@@ -148,7 +147,7 @@ func TestLessonEveryRuleTypeRefuses(t *testing.T) {
 		"krb5-self", "krb5-selfsub", "krb5-subdomain", "krb5-subdomain-self-rhs",
 		"ms-self", "ms-selfsub", "ms-subdomain", "ms-subdomain-self-rhs", "tcp-self", "6to4-self",
 	} {
-		if n := verdicts[kind]; n[true] < 1 || n[false] < 3 {
+		if n := results[kind]; n[true] < 1 || n[false] < 3 {
 			t.Errorf("%s: %d cases are allowed, %d refused", kind, n[true], n[false])
 		}
 	}
@@ -163,8 +162,7 @@ func mustRecords(t testing.TB, origin string) []dns.RR {
 	return rrs
 }
 
-// changes makes an update section of changes to example.test, separated by
-// semicolons.
+// changes makes an update section of changes to example.test, separated by semicolons.
 func changes(t testing.TB, text string) []dns.RR {
 	t.Helper()
 	var updates []dns.RR

@@ -1,16 +1,17 @@
-// Package store is where the committed changes of one zone live.
+// Package store defines where the committed changes of one zone are kept.
 //
-// A zone is served from memory; the store is what makes an acknowledged update
-// outlive the process, and what an incremental transfer (RFC 1995) is read
-// from. It keeps three things together: the zone's records, who owns which
-// name, and a bounded log of changes with the serial that each leads to.
+// A zone is served from memory. The store makes an acknowledged update outlive the process, and is
+// what incremental transfers (RFC 1995) are read from. It keeps three things: the zone's records,
+// the owner of each name, and a bounded log of changes with the serial that each one leads to.
 //
-// The flow is one-way and simple. A zone calls Load once when it starts. A
-// store that was never filled says so, and the zone calls Init with its seed.
-// From then on the zone's single writer calls Commit with one or more changes,
-// and publishes them to readers only when Commit has returned nil. Changes may
-// be called beside that by whoever serves transfers.
+// A zone calls Load once, at start. If the store was never filled, the zone calls Init with its
+// initial contents. From then on the zone's single writer calls Commit with one or more changes,
+// and publishes them to readers when Commit has returned nil. Changes may be called at any time by
+// zone transfers.
 //
-// Records are kept in wire form, as the zone itself holds them: the store
-// neither parses nor checks DNS data. It knows nothing of package zone.
+// Records are in wire form, as the zone itself holds them. A store neither parses nor validates DNS
+// data, and does not know package zone.
+//
+// [Memory] keeps everything in memory. Package disk keeps it in a directory. Package storetest
+// tests any implementation against the contract of [Store].
 package store

@@ -14,13 +14,13 @@ import (
 type MemoryOptions struct {
 	// MaxChanges is how many changes the log keeps; 0 means 10,000.
 	MaxChanges int
-	// MaxOctets is how many octets of names and rdata the log keeps; 0 means
-	// 16 MiB. The latest change is kept however large it is.
+	// MaxOctets is how many octets of names and rdata the log keeps; 0 means 16 MiB. The latest
+	// change is kept however large it is.
 	MaxOctets int
 }
 
-// Memory is a Store whose contents live as long as the value does. It holds
-// its own copy of every record, at about 100 octets each.
+// Memory is a Store whose contents exist as long as the value does. It holds its own copy of every
+// record, at about 100 octets each.
 type Memory struct {
 	options MemoryOptions
 
@@ -28,8 +28,7 @@ type Memory struct {
 	closed bool
 	found  bool
 	serial uint32
-	// records maps recordKey to the TTL, so that one string is all that a
-	// record costs.
+	// records maps recordKey to the TTL, so that one string is all that a record costs.
 	records map[string]uint32
 	owners  map[string]Owner
 	log     []Change
@@ -49,9 +48,8 @@ func NewMemory(options MemoryOptions) *Memory {
 	return &Memory{options: options, records: make(map[string]uint32), owners: make(map[string]Owner)}
 }
 
-// Reopen returns a store with the contents that m had when it was closed, as
-// opening a directory again would. m stays closed and must not be reopened
-// twice. It is an error if m is open.
+// Reopen returns a store with the contents that m had when it was closed, as opening a directory
+// again would. m stays closed and must not be reopened twice. It is an error if m is open.
 func (m *Memory) Reopen() (*Memory, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -64,8 +62,8 @@ func (m *Memory) Reopen() (*Memory, error) {
 	}, nil
 }
 
-// recordKey is what makes a record that record: its name, which cannot hold a
-// zero octet in presentation form, then type, class and data.
+// recordKey is what makes a record that record: its name, which cannot hold a zero octet in
+// presentation form, then type, class and data.
 func recordKey(r Record) string {
 	var b strings.Builder
 	b.Grow(len(r.Name) + 5 + len(r.Data))
@@ -188,7 +186,7 @@ func (m *Memory) apply(c Change) {
 	drop := 0
 	for len(m.log)-drop > m.options.MaxChanges || (m.logged > m.options.MaxOctets && len(m.log)-drop > 1) {
 		m.logged -= octets(m.log[drop])
-		// What is dropped must not be kept alive by the backing array.
+		// The backing array must not keep the dropped change alive.
 		m.log[drop] = Change{}
 		drop++
 	}
@@ -225,8 +223,7 @@ func (m *Memory) Changes(ctx context.Context, from, to uint32) iter.Seq2[Change,
 	}
 }
 
-// between returns a copy of that stretch of the log, so that dropping from it
-// meanwhile does no harm.
+// between returns a copy of that part of the log, so that changes may be dropped from it meanwhile.
 func (m *Memory) between(from, to uint32) ([]Change, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -236,8 +233,8 @@ func (m *Memory) between(from, to uint32) ([]Change, error) {
 	if from == to {
 		return nil, nil
 	}
-	// A serial may occur again after the space of serials has wrapped round:
-	// the latest stretch is the one meant.
+	// A serial may occur again after serials have wrapped around; the most recent occurrence
+	// counts.
 	end := -1
 	for i := len(m.log) - 1; i >= 0; i-- {
 		if end < 0 && m.log[i].To == to {

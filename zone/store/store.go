@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Sentinel errors, to be compared with errors.Is.
+// Sentinel errors, to be compared with [errors.Is].
 var (
 	// ErrClosed is returned by every method after Close.
 	ErrClosed = errors.New("store: closed")
@@ -15,52 +15,50 @@ var (
 	ErrNotEmpty = errors.New("store: already holds a zone")
 	// ErrEmpty is returned by Commit on a store that Init has not filled.
 	ErrEmpty = errors.New("store: holds no zone yet")
-	// ErrOrder is returned by Commit for a change that does not start at the
-	// serial where the one before it ended. Nothing is applied.
+	// ErrOrder is returned by Commit for a change that does not start at the serial where the one
+	// before it ended. Nothing is applied.
 	ErrOrder = errors.New("store: change does not follow the last one")
-	// ErrHistory is returned by Changes when the log does not reach back to
-	// the serial asked for, or never knew it. A full transfer is the way out.
+	// ErrHistory is returned by Changes when the log does not reach back to the serial asked for,
+	// or the zone never had that serial. The caller falls back to a full transfer.
 	ErrHistory = errors.New("store: the log does not reach back to that serial")
 )
 
-// A Record is one resource record. Two records are the same record when Name,
-// Type, Class and Data are; TTL does not tell records apart.
+// A Record is one resource record. Two records are the same record when Name, Type, Class and Data
+// are; TTL does not tell records apart.
 type Record struct {
-	// Name is the owner: lower case, absolute, in the presentation form that
-	// miekg/dns prints.
+	// Name is the owner: lower case, absolute, in the presentation form that miekg/dns prints.
 	Name  string
 	Type  uint16
 	Class uint16
 	TTL   uint32
-	// Data is the uncompressed rdata. Names in it keep the case in which they
-	// were entered.
+	// Data is the uncompressed rdata. Names in it keep the case in which they were entered.
 	Data []byte
 }
 
-// An Owner says to whom a name belongs. Ownership outlives the records: a name
-// whose last record went keeps its owner as a tombstone until it is disowned.
+// An Owner is the owner of a name. It outlives the records: a name whose last record was deleted
+// keeps its owner as a tombstone until it is disowned.
 type Owner struct {
 	// Name is in the form of Record.Name.
 	Name string
 	// Principal is opaque to the store.
 	Principal string
-	// Deleted is when the name's last record went, in UTC and whole seconds;
-	// zero while the name has records.
+	// Deleted is when the name's last record was deleted, in UTC and whole seconds; zero while the
+	// name has records.
 	Deleted time.Time
 }
 
-// A Change is the net effect of one update. A record whose TTL changed is in
-// both Removed and Added.
+// A Change is the net effect of one update. A record whose TTL changed is in both Removed and
+// Added.
 type Change struct {
-	// From and To are the SOA serials before and after. They are equal if, and
-	// only if, just ownership changed; Removed and Added are then empty.
+	// From and To are the SOA serials before and after. They are equal if and only if nothing but
+	// ownership changed; Removed and Added are then empty.
 	From, To uint32
-	// Removed and Added are in the order of an incremental transfer: the
-	// first record of each is the SOA.
+	// Removed and Added are in the order of an incremental transfer: the first record of each is
+	// the SOA.
 	Removed, Added []Record
 	// Owners are set, whatever was there before.
 	Owners []Owner
-	// Disowned are names whose ownership entry goes. No name is in both.
+	// Disowned are names whose owner is removed. No name is in both lists.
 	Disowned []string
 }
 
@@ -73,9 +71,8 @@ type Contents struct {
 	Owners iter.Seq[Owner]
 }
 
-// A Visitor receives the contents of a store from Load. What it is handed,
-// Record.Data above all, is valid only during the call. An error it returns
-// ends Load, which returns that error.
+// A Visitor receives the contents of a store from Load. Its arguments, including Record.Data, are
+// valid only during the call. An error it returns ends Load, which returns that error.
 type Visitor interface {
 	Record(Record) error
 	Owner(Owner) error
@@ -83,55 +80,50 @@ type Visitor interface {
 
 // A Store keeps one zone.
 //
-// Exclusive use: the holder of a Store is the only one that changes what it
-// keeps, from opening to Close. Opening what another process or another Store
-// holds is an error that says who holds it, never a wait.
+// Exclusive use: the holder of a Store is the only one that changes what it keeps, from opening to
+// Close. Opening a store that another process or another Store has open fails at once, with an
+// error that says which process has it.
 //
-// Concurrency: Init and Commit are called by one goroutine at a time; Changes
-// may be called at any time, from any number of goroutines, and never makes
-// Commit wait for longer than it takes to find its starting point. Load is
-// called before the first Commit.
+// Concurrency: Init and Commit are called by one goroutine at a time; Changes may be called at any
+// time, from any number of goroutines, and never makes Commit wait for longer than it takes to find
+// its starting point. Load is called before the first Commit.
 //
-// Atomicity: Init, and each call of Commit, take effect whole or not at all,
-// for later calls and for a process that opens the store after a crash at any
-// moment. An error from Commit means not at all: the store answers as before
-// the call, does not surface the changes later, and takes the same changes
-// again once whatever hindered it is mended.
+// Atomicity: Init, and each call of Commit, take effect whole or not at all, for later calls and
+// for a process that opens the store after a crash at any moment. An error from Commit means not at
+// all: the store answers as before the call, the changes do not appear later, and the same changes
+// can be committed again after the cause of the error is removed.
 //
-// Order: the changes of one Commit, and those of successive ones, form one
-// sequence in which each starts at the serial where the last one ended. The
-// store keeps and returns them in that sequence; ErrOrder guards it.
+// Order: the changes of one Commit, and those of successive ones, form one sequence in which each
+// starts at the serial where the last one ended. The store keeps and returns them in that sequence;
+// ErrOrder guards it.
 //
-// Durability: when Init or Commit returns nil, its effect survives the end of
-// the process and, for a store on disk, of the machine. A store in memory
-// promises the former only for as long as it is referred to.
+// Durability: when Init or Commit returns nil, its effect survives the end of the process and, for
+// a store on disk, of the machine. A store in memory keeps it only as long as the value is
+// referenced.
 //
-// Recovery: opening finds the last state whose Commit returned nil, possibly
-// with the last Commit that was under way applied whole. A store that cannot
-// tell what that state is refuses to open; it never opens empty instead.
+// Recovery: opening finds the last state whose Commit returned nil, possibly with the last Commit
+// that was under way applied whole. A store that cannot tell what that state is refuses to open; it
+// never opens empty instead.
 type Store interface {
-	// Load hands all records and owners to v, in any order, and returns the
-	// zone's serial. found is false, and v is not called, if the store was
-	// never filled.
+	// Load hands all records and owners to v, in any order, and returns the zone's serial. found is
+	// false, and v is not called, if the store was never filled.
 	Load(ctx context.Context, v Visitor) (serial uint32, found bool, err error)
 
-	// Init fills an empty store. History starts at c.Serial: Init is not a
-	// change that Changes returns. ErrNotEmpty if the store holds a zone.
+	// Init fills an empty store. History starts at c.Serial: Init is not a change that Changes
+	// returns. ErrNotEmpty if the store holds a zone.
 	Init(ctx context.Context, c Contents) error
 
-	// Commit applies changes in their order, all of them or none. The slices
-	// in changes stay the caller's but are not modified after the call, so
-	// that a store may keep them. Removing a record that is not there, adding
-	// one that is (its TTL is replaced), and disowning a name without owner
-	// are no errors. An empty list is no error and does nothing.
+	// Commit applies changes in their order, all of them or none. The slices in changes stay the
+	// caller's but are not modified after the call, so that a store may keep them. Removing a
+	// record that is not there, adding one that is (its TTL is replaced), and disowning a name
+	// without owner are no errors. An empty list is no error and does nothing.
 	Commit(ctx context.Context, changes []Change) error
 
-	// Changes yields, oldest first, the changes that lead from one serial to
-	// another, both of which the zone has had. Changes of mere ownership are
-	// left out. With equal serials it yields nothing. The single pair with an
-	// error is the last: ErrHistory as the first pair if the log does not
-	// reach back to from or does not know to, or has dropped a change while
-	// it was being read. What is yielded must not be modified.
+	// Changes yields, oldest first, the changes that lead from one serial to another, both of which
+	// the zone has had. Changes of mere ownership are left out. With equal serials it yields
+	// nothing. The single pair with an error is the last: ErrHistory as the first pair if the log
+	// does not reach back to from or does not know to, or has dropped a change while it was being
+	// read. What is yielded must not be modified.
 	Changes(ctx context.Context, from, to uint32) iter.Seq2[Change, error]
 
 	// Close releases the store. It may be called again.

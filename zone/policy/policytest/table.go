@@ -13,8 +13,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
-// Seeds are the zones that the tables are about, with their contents before
-// each case.
+// Seeds are the zones that the tables are about, with their contents before each case.
 var Seeds = map[string]string{
 	"example.test.": `
 @             300 IN SOA   ns1 hostmaster 1 3600 600 86400 60
@@ -172,9 +171,8 @@ func parseCase(origin, line string) (Case, error) {
 	return c, nil
 }
 
-// ParseChange makes a record of an update section (RFC 2136 section 2.5) of an
-// add or delete as tables write it. An added record has TTL 300 unless its name
-// is followed by another.
+// ParseChange makes a record of an update section (RFC 2136 section 2.5) of an add or delete as
+// tables write it. An added record has TTL 300 unless its name is followed by another.
 func ParseChange(origin, change string) (dns.RR, error) {
 	words := strings.Fields(change)
 	if len(words) < 2 {
@@ -233,8 +231,8 @@ func Records(origin string) ([]dns.RR, error) {
 	return rrs, parser.Err()
 }
 
-// Identity says who sends a case: a principal as MIT writes it, the name of an
-// HMAC key with a final dot, or anonymous.
+// Identity says who sends a case: a principal as MIT writes it, the name of an HMAC key with a
+// final dot, or anonymous.
 func (c *Case) Identity() policy.Identity {
 	id := policy.Identity{Client: c.Client, TCP: c.TCP}
 	at := strings.LastIndexByte(c.Who, '@')

@@ -50,8 +50,8 @@ func add(serial uint32, octets int) store.Change {
 		{Name: fmt.Sprintf("n%d.%s", serial, origin), Type: 16, Class: 1, Data: make([]byte, octets)}}}
 }
 
-// A commit that fails after all of it has reached the disk is taken back, also
-// if it is too large for the engine's table in memory.
+// A commit that fails after all of it has reached the disk is taken back, also if it is too large
+// for the engine's table in memory.
 func TestFailedCommitIsTakenBack(t *testing.T) {
 	for name, octets := range map[string]int{"small": 100, "large": 60_000} {
 		t.Run(name, func(t *testing.T) {
@@ -69,8 +69,8 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 			c.Added = append(c.Added, changed)
 			c.Owners = []store.Owner{{Name: "n2." + origin, Principal: "q"}}
 			c.Disowned = []string{"n1." + origin}
-			// The sync of this commit is done, then reported as failed, and
-			// nothing works any more for now.
+			// The sync of this commit is done, then reported as failed, and nothing works any more
+			// for now.
 			fs.armSync(errInjected)
 			if err := s.Commit(context.Background(), []store.Change{c}); !errors.Is(err, errInjected) {
 				t.Fatalf("commit: %v", err)
@@ -126,8 +126,7 @@ func TestCloseWithFailedCommit(t *testing.T) {
 	}
 }
 
-// A disk that stays away is tried once in a while only, and its error is
-// returned meanwhile.
+// A disk that stays away is tried once in a while only, and its error is returned meanwhile.
 func TestRetry(t *testing.T) {
 	now := newClock()
 	s, fs := openMemory(t, Options{Now: now.read, Retry: time.Minute})
@@ -157,8 +156,7 @@ func TestRetry(t *testing.T) {
 	mustCommit(t, s, m, add(1, 1))
 }
 
-// A full disk stops commits, not reading, and loses nothing; with room again
-// commits go on.
+// A full disk stops commits, not reading, and loses nothing; with room again commits go on.
 func TestDiskFull(t *testing.T) {
 	now := newClock()
 	for _, room := range []int64{0, 100, 10_000, 70_000, 200_000} {
@@ -210,8 +208,7 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// A table that has gone bad while the server runs ends commits for good, with
-// words on what to do.
+// A table that has gone bad while the server runs ends commits for good, with words on what to do.
 func TestDamageInTheBackground(t *testing.T) {
 	s, _ := openMemory(t, Options{})
 	fillStore(t, s, 1)
@@ -371,8 +368,8 @@ func TestChangesDroppedMeanwhile(t *testing.T) {
 	}
 }
 
-// Names and rdata of all kinds come back as they were, and in an order that
-// keeps subtrees together.
+// Names and rdata of all kinds come back as they were, and in an order that keeps subtrees
+// together.
 func TestRecordKeys(t *testing.T) {
 	for _, zone := range []string{origin, "."} {
 		n := names{origin: zone}
@@ -459,8 +456,8 @@ func TestDecodeShortValues(t *testing.T) {
 	}
 }
 
-// Of the states between the changes of one batch nothing is written, and the
-// first and last are right.
+// Of the states between the changes of one batch nothing is written, and the first and last are
+// right.
 func TestStatesBetweenChanges(t *testing.T) {
 	s, fs := openMemory(t, Options{})
 	m := fillStore(t, s, 1)

@@ -77,8 +77,7 @@ func bump(serial, n uint32) store.Change {
 	}
 }
 
-// BenchmarkCommit measures Commit with so many changes at once, in zones of
-// several sizes.
+// BenchmarkCommit measures Commit with so many changes at once, in zones of several sizes.
 func BenchmarkCommit(b *testing.B) {
 	for _, records := range []int{100, 10_000, 1_000_000} {
 		var dir string
@@ -115,8 +114,8 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkRecovery measures opening a database whose process was killed, with
-// as much in the log as can be.
+// BenchmarkRecovery measures opening a database whose process was killed, with as much in the log
+// as can be.
 func BenchmarkRecovery(b *testing.B) {
 	dir := makeDatabase(b, 10_000)
 	for range b.N {
@@ -146,8 +145,8 @@ func BenchmarkRecovery(b *testing.B) {
 	}
 }
 
-// BenchmarkBareLog measures what no store can beat on this disk: appending the
-// octets of a change, or several, to a file and syncing it.
+// BenchmarkBareLog measures what no store can beat on this disk: appending the octets of a change,
+// or several, to a file and syncing it.
 func BenchmarkBareLog(b *testing.B) {
 	for _, batch := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
@@ -171,8 +170,8 @@ func BenchmarkBareLog(b *testing.B) {
 	}
 }
 
-// BenchmarkApply measures dynamic updates through a zone, by so many clients
-// that wait for each answer.
+// BenchmarkApply measures dynamic updates through a zone, by so many clients that wait for each
+// answer.
 func BenchmarkApply(b *testing.B) {
 	for _, clients := range []int{1, 16, 256} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
@@ -211,8 +210,8 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
-// BenchmarkStart measures opening a zone of a million records: the engine, the
-// checks, reading, and building what is served.
+// BenchmarkStart measures opening a zone of a million records: the engine, the checks, reading, and
+// building what is served.
 func BenchmarkStart(b *testing.B) {
 	const records = 1_000_000
 	dir := makeDatabase(b, records)
@@ -290,8 +289,7 @@ func BenchmarkChanges(b *testing.B) {
 	}
 }
 
-// resident returns how much memory the process has, in MB; 0 where that cannot
-// be known.
+// resident returns how much memory the process has, in MB; 0 where that cannot be known.
 func resident() float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

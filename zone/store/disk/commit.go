@@ -12,9 +12,9 @@ import (
 
 // Commit implements store.Store. It syncs once.
 //
-// After a failure of the disk the same or the next Commit opens the directory
-// again. If the process ends before that works, the changes of the Commit that
-// failed may be found done at the next Open, as those of one under way may.
+// After a failure of the disk the same or the next Commit opens the directory again. If the process
+// ends before that works, the changes of the Commit that failed may be found applied at the next
+// Open, as those of a Commit in progress may.
 func (d *Disk) Commit(ctx context.Context, changes []store.Change) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -40,14 +40,14 @@ func (d *Disk) Commit(ctx context.Context, changes []store.Change) error {
 		return fmt.Errorf("store: commit: %w", err)
 	}
 	if err := d.commit(changes); err != nil {
-		// Better now than when the next update comes.
+		// An attempt now saves the next update from waiting for it.
 		_ = d.recover()
 		return fmt.Errorf("store: commit: %w", err)
 	}
 	return nil
 }
 
-// commit writes the changes, and notes how to take them back if that fails.
+// commit writes the changes, and records how to revert them if that fails.
 func (d *Disk) commit(changes []store.Change) error {
 	b := d.engine.db.NewBatch()
 	defer b.Close()
@@ -57,17 +57,17 @@ func (d *Disk) commit(changes []store.Change) error {
 	}
 	before := d.engine.db.NewSnapshot()
 	defer before.Close()
-	// The engine takes a large batch's octets for itself.
+	// The engine takes over the octets of a large batch.
 	octets := b.Repr()
 	if err := d.engine.apply(b, true); err != nil {
 		undo, unknown := d.engine.inverse(octets, before)
 		if unknown != nil {
-			d.ruined = fmt.Errorf("a failed commit cannot be taken back, as what was there before cannot be read: %w", unknown)
+			d.unwritable = fmt.Errorf("a failed commit cannot be reverted, because the previous contents cannot be read: %w", unknown)
 		}
 		d.undo = undo
 		return err
 	}
-	// It is only a witness. If it cannot be written, less is known.
+	// The file only serves to detect damage. Without it less damage is detected.
 	_ = d.acknowledged.write(next.commits)
 	d.mu.Lock()
 	d.state = next
@@ -80,8 +80,7 @@ func (d *Disk) commit(changes []store.Change) error {
 	return nil
 }
 
-// batch fills b with changes, and returns the state after them and what the
-// history gets.
+// batch fills b with changes, and returns the state after them and the entries for the history.
 func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entries []logged, err error) {
 	next = d.state
 	next.commits++
@@ -132,9 +131,8 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 
 const typeSOA = 6 // RFC 1035 section 3.2.2
 
-// statesChanged returns the first and the last change with a serial of its own.
-// The SOA records of the states between them come and go within one batch and
-// need not be written.
+// statesChanged returns the first and the last change with a serial of its own. The SOA records of
+// the states between them come and go within one batch and need not be written.
 func statesChanged(changes []store.Change) (first, last int) {
 	first, last = -1, -1
 	for i := range changes {
@@ -170,19 +168,18 @@ func (d *Disk) ownership(b *pebble.Batch, c store.Change) error {
 	return nil
 }
 
-// recover makes the engine usable and its contents those last acknowledged, if
-// they are not.
+// recover makes the engine usable, with the contents that were last acknowledged.
 func (d *Disk) recover() error {
-	if d.ruined != nil {
-		return d.ruined
+	if d.unwritable != nil {
+		return d.unwritable
 	}
 	cause := d.engine.fence.failure()
 	if cause == nil && d.undo == nil {
 		return nil
 	}
-	if rot := d.engine.corruption(); rot != nil {
-		d.ruined = fmt.Errorf("%s: %w: %w; the zone in memory is whole: transfer it to a file while the server runs, then %s", d.dir, ErrDamaged, rot, advice)
-		return d.ruined
+	if corruption := d.engine.corruption(); corruption != nil {
+		d.unwritable = fmt.Errorf("%s: %w: %w; the zone in memory is whole: transfer it to a file while the server runs, then %s", d.dir, ErrDamaged, corruption, advice)
+		return d.unwritable
 	}
 	now := d.options.Now()
 	if d.failure != nil && now.Sub(d.retried) < d.options.Retry {
@@ -196,13 +193,13 @@ func (d *Disk) recover() error {
 	return nil
 }
 
-// reopen puts a new engine in the place of the one whose fence is shut.
+// reopen replaces the engine whose fence is closed by a new one.
 func (d *Disk) reopen() error {
 	e, err := openEngine(&d.options, d.data(), false)
 	if err != nil {
 		return err
 	}
-	if err := d.takeBack(e); err != nil {
+	if err := d.revert(e); err != nil {
 		_ = e.close()
 		return err
 	}
@@ -211,8 +208,8 @@ func (d *Disk) reopen() error {
 	return nil
 }
 
-// takeBack sees to it that e is at what was acknowledged.
-func (d *Disk) takeBack(e *engine) error {
+// revert makes sure that e holds what was acknowledged, no more.
+func (d *Disk) revert(e *engine) error {
 	for range 2 {
 		s, found, err := e.state()
 		switch {
@@ -232,10 +229,10 @@ func (d *Disk) takeBack(e *engine) error {
 			return err
 		}
 	}
-	return errors.New("a failed commit could not be taken back")
+	return errors.New("a failed commit could not be reverted")
 }
 
-// replace puts e, or nil, in the place of the engine and closes that.
+// replace replaces the engine by e, or nil, and closes the old one.
 func (d *Disk) replace(e *engine) {
 	old := d.engine
 	d.mu.Lock()

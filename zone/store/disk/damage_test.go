@@ -14,8 +14,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// An image is a database as a process left it: the engine's files by name, and
-// the acknowledged commit.
+// An image is a database as a process left it: the engine's files by name, and the acknowledged
+// commit.
 type image struct {
 	files        map[string][]byte
 	acknowledged uint64
@@ -36,8 +36,7 @@ func readAll(t *testing.T, fs vfs.FS, path string) []byte {
 	return contents
 }
 
-// readFiles returns the files in a directory. Those that are removed meanwhile
-// are left out.
+// readFiles returns the files in a directory. Those that are removed meanwhile are left out.
 func readFiles(t *testing.T, fs vfs.FS, dir string) map[string][]byte {
 	t.Helper()
 	names, err := fs.List(dir)
@@ -90,8 +89,8 @@ func (i image) log(t *testing.T) (name string) {
 	return name
 }
 
-// restore puts the image into dir, which has a database's identity, and returns
-// where the engine's part of it is.
+// restore puts the image into dir, which has a database's identity, and returns where the engine's
+// part of it is.
 func (i image) restore(t *testing.T, dir string) *vfs.MemFS {
 	t.Helper()
 	fs := vfs.NewMem()
@@ -116,12 +115,10 @@ func (i image) restore(t *testing.T, dir string) *vfs.MemFS {
 	return fs
 }
 
-// errWrong is what open returns for a database that is neither refused nor one
-// of those expected.
+// errWrong is what open returns for a database that is neither refused nor one of those expected.
 var errWrong = errors.New("silently wrong")
 
-// open opens the image, and returns which of the models it holds, or why it was
-// refused.
+// open opens the image, and returns which of the models it holds, or why it was refused.
 func (i image) open(t *testing.T, dir string, models ...*model) (int, error) {
 	t.Helper()
 	s, err := Open(dir, Options{Origin: origin, fs: i.restore(t, dir), memTable: smallTables})
@@ -143,8 +140,8 @@ func (i image) open(t *testing.T, dir string, models ...*model) (int, error) {
 	return 0, errors.Join(append(wrong, errWrong)...)
 }
 
-// makeImages makes a database with so many commits, and returns what it is like
-// after each, and where its identity is.
+// makeImages makes a database with so many commits, and returns what it is like after each, and
+// where its identity is.
 func makeImages(t *testing.T, commits, size int) (dir string, images []image) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "db")
@@ -170,9 +167,8 @@ func makeImages(t *testing.T, commits, size int) (dir string, images []image) {
 	return dir, images
 }
 
-// A log that ends anywhere in the commit that was under way leaves the commit
-// before it, or that one whole. One that ends earlier has lost what was
-// acknowledged, and is refused.
+// A log that ends anywhere in the commit that was under way leaves the commit before it, or that
+// one whole. One that ends earlier has lost what was acknowledged, and is refused.
 func TestTornLog(t *testing.T) {
 	dir, images := makeImages(t, 6, 300)
 	before, after := images[len(images)-2], images[len(images)-1]
@@ -320,8 +316,7 @@ func TestRefusedIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Without the number of the last acknowledged commit a database can be used,
-// and gets it again.
+// Without the number of the last acknowledged commit a database can be used, and gets it again.
 func TestAcknowledgedUnknown(t *testing.T) {
 	dir, images := makeImages(t, 5, 300)
 	last := images[len(images)-1]
@@ -354,8 +349,8 @@ func TestAcknowledgedUnknown(t *testing.T) {
 	}
 }
 
-// A database of which the engine's part is gone, or is that of another, is
-// refused, and none is begun in its place.
+// A database of which the engine's part is gone, or is that of another, is refused, and none is
+// begun in its place.
 func TestEngineGone(t *testing.T) {
 	dir, images := makeImages(t, 2, 300)
 	last := images[len(images)-1]

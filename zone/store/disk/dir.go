@@ -31,13 +31,13 @@ const (
 // magic is the first line of an identity.
 const magic = "gsstsig zone database"
 
-// formatVersion is that of everything in the directory but the engine's files,
-// whose versions it keeps itself: the files' and the keys' layout.
+// formatVersion is that of everything in the directory but the engine's files, whose versions it
+// keeps itself: the files' and the keys' layout.
 const formatVersion = 1
 
-// Path returns where below dir the database of a zone belongs: in a directory
-// named like the zone, with what is not a letter, digit, hyphen, underscore or
-// dot as percent and two hexadecimal digits.
+// Path returns where below dir the database of a zone belongs: in a directory named like the zone,
+// with what is not a letter, digit, hyphen, underscore or dot as percent and two hexadecimal
+// digits.
 func Path(dir, origin string) string {
 	const most = 200 // file systems have 255 at most
 	name := strings.TrimSuffix(strings.ToLower(origin), ".")
@@ -66,8 +66,8 @@ type identity struct {
 	id     string // of this database among all others, in hexadecimal
 }
 
-// text is the contents of the identity file, and kept by the engine too, so
-// that one directory's engine is not taken for another's.
+// text is the contents of the identity file, and kept by the engine too, so that one directory's
+// engine is not taken for another's.
 func (i identity) text() string {
 	return fmt.Sprintf("%s\nformat %d\nzone %s\nid %s\n", magic, formatVersion, i.origin, i.id)
 }
@@ -100,8 +100,8 @@ func parseIdentity(text string) (i identity, err error) {
 	return i, nil
 }
 
-// readIdentity returns the identity of a directory. found is false if there is
-// no such directory or nothing but a lock in it.
+// readIdentity returns the identity of a directory. found is false if there is no such directory or
+// nothing but a lock in it.
 func readIdentity(dir string) (i identity, found bool, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, identityFile))
 	if err == nil {
@@ -187,8 +187,8 @@ func lockDir(dir string) (io.Closer, error) {
 	return lock, nil
 }
 
-// acknowledged is the file that holds the number of the last acknowledged
-// commit: the number (8), its checksum (4).
+// acknowledged is the file that holds the number of the last acknowledged commit: the number (8),
+// its checksum (4).
 type acknowledged struct {
 	file *os.File
 }

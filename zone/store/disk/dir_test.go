@@ -29,8 +29,7 @@ func snapshotOf(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// What is not the zone's database is refused with its name and advice, and not
-// touched.
+// What is not the zone's database is refused with its name and advice, and not touched.
 func TestRefusedDirectories(t *testing.T) {
 	database := func(t *testing.T, dir string) {
 		s, err := Open(dir, Options{Origin: origin})
@@ -107,8 +106,8 @@ func TestOpenWithoutOrigin(t *testing.T) {
 	}
 }
 
-// A file where the directory belongs, and one that cannot be made, are errors
-// of the system, not damage.
+// A file where the directory belongs, and one that cannot be made, are errors of the system, not
+// damage.
 func TestOpenNoDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, fileMode); err != nil {

@@ -18,35 +18,32 @@ import (
 
 // Options are what Open needs. Zero values have defaults, but for Origin.
 type Options struct {
-	// Origin is the zone's name: lower case, absolute, in presentation form.
-	// Required.
+	// Origin is the zone's name: lower case, absolute, in presentation form. Required.
 	Origin string
 
-	// What follows bounds the log of changes, from which incremental
-	// transfers are read. Whichever is reached first counts; the last change
-	// is kept in any case. What exceeds them may stay in the directory for
-	// a few hundred changes more.
+	// The next three bound the log of changes, from which incremental transfers are read. The bound
+	// that is reached first applies; the last change is always kept. Changes beyond a bound are
+	// deleted a few hundred at a time.
 
-	// MaxChanges is how many changes are kept. 0 means 100,000. An index of
-	// them is in memory, 16 octets each.
+	// MaxChanges is how many changes are kept. 0 means 100,000. An index of them is in memory, 16
+	// octets each.
 	MaxChanges int
 	// MaxOctets is how many octets they may take. 0 means 64 MiB.
 	MaxOctets int64
-	// MaxAge is how long they are kept, in hours rounded up. 0 means 30
-	// days. It is looked at when there are new ones.
+	// MaxAge is how long they are kept, rounded up to hours. 0 means 30 days. It is applied when a
+	// change is added.
 	MaxAge time.Duration
 
-	// Retry is how long after an attempt to recover from a failed disk the
-	// next one is made, if there is a Commit then. 0 means one second.
+	// Retry is how long after an attempt to recover from a failed disk the next one is made, if
+	// there is a Commit. 0 means one second.
 	Retry time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	// fs is where the engine's files are; nil means the real ones. Tests put
-	// faults there.
+	// fs is where the engine's files are; nil means the real ones. Tests inject faults there.
 	fs vfs.FS
-	// memTable is how much the engine keeps in memory before it writes a
-	// table; 0 means as much as becomes the zone's size. Tests make it small.
+	// memTable is how much the engine keeps in memory before it writes a table; 0 means a size that
+	// depends on the zone's. Tests set it small.
 	memTable uint64
 	// chunk is about how many octets Init writes at once; 0 means initChunk.
 	chunk int
@@ -77,8 +74,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Disk is a store.Store in a directory. Its methods are safe for concurrent
-// use, but Init, Commit and Load wait for each other.
+// Disk is a store.Store in a directory. Its methods are safe for concurrent use, but Init, Commit
+// and Load wait for each other.
 type Disk struct {
 	dir      string
 	options  Options
@@ -88,23 +85,23 @@ type Disk struct {
 	// acknowledged holds state.commits of the last Commit that returned nil.
 	acknowledged *acknowledged
 
-	// writing is held by whoever may change the engine's contents or
-	// replace the engine. It guards what follows up to mu.
+	// writing is held while the engine's contents are changed or the engine is replaced. It guards
+	// what follows up to mu.
 	writing sync.Mutex
-	// kept is the number of the first change that may still be in the log.
-	kept uint64
-	// leftover says that an Init that failed has left something.
+	// logStart is the number of the first change that may still be in the log.
+	logStart uint64
+	// leftover is set if a failed Init has left data behind.
 	leftover bool
-	// undo is the batch that takes back the failed Commit, as long as that
-	// is not done. retried is when it was last tried, failure why it failed.
+	// undo is the batch that reverts a failed Commit, until it has been applied. retried is the
+	// time of the last attempt, failure is why that failed.
 	undo    []byte
 	retried time.Time
 	failure error
-	// ruined is why there can be no more commits.
-	ruined error
+	// unwritable is why there can be no more commits.
+	unwritable error
 
-	// mu guards what follows. It is held for writing only together with
-	// writing, so that having either lock is enough for reading.
+	// mu guards what follows. It is held for writing only together with writing, so that having
+	// either lock is enough for reading.
 	mu     sync.RWMutex
 	closed bool
 	// engine is nil only after closed, or after a failed Init.
@@ -116,24 +113,23 @@ type Disk struct {
 
 var _ store.Store = (*Disk)(nil)
 
-// Open opens the zone's database in dir, or makes an empty one if there is no
-// such directory or nothing in it. Nothing of a directory that cannot be opened
-// is changed. Errors wrap ErrLocked, ErrForeign, ErrFormat, ErrOtherZone or
-// ErrDamaged where they apply, and say what to do.
+// Open opens the zone's database in dir, or makes an empty one if there is no such directory or
+// nothing in it. Nothing of a directory that cannot be opened is changed. Errors wrap ErrLocked,
+// ErrForeign, ErrFormat, ErrOtherZone or ErrDamaged where they apply, and say what to do.
 //
-// The directory must be on a file system of this machine: locks and syncs of
-// network file systems are not trusted.
+// The directory must be on a file system of this machine: locks and syncs of network file systems
+// are not trusted.
 func Open(dir string, options Options) (*Disk, error) {
 	d := &Disk{options: options.withDefaults(), names: names{origin: options.Origin}}
 	if options.Origin == "" {
 		return nil, errors.New("store: no origin")
 	}
 	var err error
-	// The list of locks goes by names.
+	// Locks of this process are listed by name.
 	if d.dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	// What is not ours must not even get a lock file.
+	// A directory that is not a database must not get a lock file.
 	if _, _, err := readIdentity(d.dir); err != nil {
 		return nil, err
 	}
@@ -185,15 +181,15 @@ func (d *Disk) open() error {
 	if err := d.examine(commits, unknown); err != nil {
 		return err
 	}
-	// Where there was a zone an engine must be found. It would make an empty
-	// one of a directory of which it does not recognize the files.
+	// Where there was a zone an engine must be found. Pebble would create an empty database in a
+	// directory whose files it does not recognize.
 	if d.engine, err = openEngine(&d.options, d.data(), !d.found); err != nil {
 		return d.unusable(err)
 	}
 	if !d.found {
 		return nil
 	}
-	if err := d.takeBack(d.engine); err != nil {
+	if err := d.revert(d.engine); err != nil {
 		return d.unusable(err)
 	}
 	if unknown != nil {
@@ -209,8 +205,8 @@ func (d *Disk) open() error {
 	return nil
 }
 
-// examine looks at what the engine has before it is opened for writing, which
-// would throw away what recovery leaves out.
+// examine reads the engine's state before it is opened for writing, which would discard everything
+// that recovery does not use.
 func (d *Disk) examine(acknowledged uint64, unknown error) error {
 	e, err := openEngineReadOnly(&d.options, d.data())
 	switch {
@@ -223,8 +219,8 @@ func (d *Disk) examine(acknowledged uint64, unknown error) error {
 	return d.unusable(err)
 }
 
-// missing reports whether there is no engine in dir that could hold anything,
-// as when making it was interrupted.
+// missing reports whether there is no engine in dir that could hold anything, as when making it was
+// interrupted.
 func missing(fs vfs.FS, dir string) bool {
 	names, err := fs.List(dir)
 	if err != nil {
@@ -239,7 +235,7 @@ func missing(fs vfs.FS, dir string) bool {
 	return err == nil
 }
 
-// recognize reads where the engine's contents are at, and whether that can be.
+// recognize reads the state of the engine's contents and verifies it.
 func (d *Disk) recognize(e *engine, acknowledged uint64, unknown error) error {
 	s, found, err := e.state()
 	if err != nil {
@@ -274,14 +270,13 @@ func (d *Disk) recognize(e *engine, acknowledged uint64, unknown error) error {
 	if err != nil {
 		return d.unusable(err)
 	}
-	d.kept = h.first
+	d.logStart = h.first
 	h.trim(&d.options)
 	d.found, d.state, d.history = true, s, h
 	return nil
 }
 
-// unusable explains an error of the engine. Those of the operating system are
-// not taken for damage.
+// unusable explains an error of the engine. Errors of the operating system do not count as damage.
 func (d *Disk) unusable(err error) error { return unusable(d.dir, err) }
 
 func unusable(dir string, err error) error {
@@ -294,8 +289,7 @@ func unusable(dir string, err error) error {
 
 func (d *Disk) data() string { return filepath.Join(d.dir, dataDir) }
 
-// Load implements store.Store. Reading everything, it finds damage that Open
-// has not seen.
+// Load implements store.Store. Reading everything, it finds damage that Open has not seen.
 func (d *Disk) Load(ctx context.Context, v store.Visitor) (serial uint32, found bool, err error) {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -311,7 +305,7 @@ func (d *Disk) Load(ctx context.Context, v store.Visitor) (serial uint32, found 
 	return d.state.serial, true, nil
 }
 
-// visit hands what the engine holds to v.
+// visit passes the engine's contents to v.
 func visit(ctx context.Context, dir string, e *engine, n names, v store.Visitor) error {
 	decoder := recordDecoder{names: n}
 	var visitor error
@@ -348,8 +342,8 @@ func visit(ctx context.Context, dir string, e *engine, n names, v store.Visitor)
 	return ctx.Err()
 }
 
-// Close implements store.Store. An error means that a Commit that failed could
-// not be taken back, and may be found done at the next Open.
+// Close implements store.Store. An error means that a failed Commit could not be reverted, and may
+// be found applied at the next Open.
 func (d *Disk) Close() error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -364,16 +358,16 @@ func (d *Disk) Close() error {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
-	// What was acknowledged is durable, whatever closing says.
+	// Acknowledged commits are durable even if closing fails.
 	return errors.Join(err, d.release())
 }
 
-// release lets go of all that Open took.
+// release closes everything that Open opened.
 func (d *Disk) release() error {
 	if d.engine != nil {
 		if d.engine.fence.failure() == nil {
-			// So that all is in tables: the log's end is the one place where
-			// damage can look like a crash.
+			// Everything is then in tables. The end of the log is the only place where damage can
+			// look like a crash.
 			_ = guard(d.engine.db.Flush)
 		}
 		_ = d.engine.close()

@@ -1,37 +1,49 @@
-// Package disk is a store.Store in a directory, on the Pebble engine.
+// Package disk is a [store.Store] in a directory, on the storage engine Pebble.
 //
-// The story of a commit. Commit puts the whole batch into one write to the
-// engine, which is in its log and synced when the write returns: one sync a
-// commit, however many changes. Then the number of that commit goes into a
-// small file beside the engine, without a sync. That file never runs ahead of
-// the engine, because it is written after the sync, so an engine found behind
-// it has lost something that was acknowledged: a cut or flipped log, which
-// engines take for the torn end that a crash leaves. Such a directory is
-// refused.
+// # Why Pebble
 //
-// The story of a failure. Pebble ends the process when its log or its manifest
-// cannot be written. Here it never learns of that. All it does to files goes
-// through a fence, which at the first failure closes: from then on nothing
-// reaches the disk any more, writes appear to succeed, and what is created
-// lives in memory. So the files are as a crash at that moment would have left
-// them, which is what the engine recovers from, and the old handle still
-// answers Changes. Commit then opens the directory again beside it, and
-// compares: if the failed commit reached the disk after all, a batch that
-// restores what was there before is applied first. Until that has worked every
-// Commit fails, and tries again, at most once in Options.Retry.
+// Each commit must be on the disk before the update is acknowledged, so the number of syncs decides
+// the rate. Pebble appends a batch to its log and syncs once. The B+tree of bbolt syncs twice for
+// each transaction. Measured on one machine with both: 4,006 commits/s against 2,533 with one
+// update in each, and 811 against 67 with batches of 256.
 //
-// The story of a start. Open locks the directory, checks whose zone it is, has
-// the engine recover, checks the number of the last commit, and reads the log
-// of changes, whose serials must form a chain up to the zone's own. Load then
-// reads every record and so every block's checksum. A directory that fails any
-// of this is refused with words on what to do, and left as it is.
+// # Commit
 //
-// Layout of the directory: LOCK is locked while a Disk is open; ZONE says in
-// text what this is, which format, and which zone; ACKNOWLEDGED holds the
-// number of the last acknowledged commit; data is the engine's.
+// Commit writes the whole batch to the engine in one synced write, however many changes it holds.
+// It then writes the number of the commit to the file ACKNOWLEDGED, without a sync. That file is
+// written after the synced write, so it is never ahead of an intact engine. An engine that is
+// behind it has lost an acknowledged commit: its log was truncated or damaged where an engine would
+// assume a write that a crash interrupted. Open refuses such a directory.
 //
-// Where what lives: disk.go opening, loading and closing, commit.go commits and
-// their failures, init.go the first contents, history.go the log of changes,
-// snapshot.go reading beside a running server, keys.go how things are encoded,
-// engine.go and fence.go the engine and its fence, dir.go the directory.
+// # Failures of the disk, and what fence.go is for
+//
+// Pebble ends the process, or panics in goroutines of its own, when it cannot write its log or its
+// manifest. A server for several zones must not end because one disk is full. So all of the
+// engine's writes go through a fence, a file system that closes at the first error. From then on
+// nothing more is written to the disk; writes appear to succeed, and new files exist in memory
+// only. The files on the disk are then those that a crash at that moment would have left, which the
+// engine can recover from, and the old engine can still be read by Changes. Commit opens the
+// directory again with a new engine and compares. If the failed commit did reach the disk, a batch
+// that restores the previous contents is applied first. Until this succeeds, every Commit fails; it
+// is attempted at most once in Options.Retry.
+//
+// # What scheduler.go is for
+//
+// Pebble's own scheduler of compactions starts the same compaction again and again when writing
+// fails, and wakes up regularly while there is nothing to do. The scheduler here runs one
+// compaction at a time and none behind a closed fence, and has no timer.
+//
+// # Open
+//
+// Open locks the directory, checks which zone it belongs to, lets the engine recover, compares the
+// number of the last commit with ACKNOWLEDGED, and reads the log of changes, whose serials must
+// form a chain that ends at the zone's serial. Load reads every record and so verifies every
+// block's checksum. A directory that fails any of these checks is refused, with advice, and is not
+// modified.
+//
+// # Files
+//
+// LOCK is locked while a [Disk] is open. ZONE is text: the kind of directory, the version of the
+// format, the zone. ACKNOWLEDGED holds the number of the last acknowledged commit. The directory
+// data belongs to the engine.
 package disk

@@ -11,17 +11,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// What the engine may take. The zone is served from memory, so that it needs
-// little for reading.
+// The engine's resources. The zone is served from memory, so the engine needs little for reading.
 const (
 	cacheSize = 1 << 20
 	openFiles = 64
 )
 
-// A full table in memory is written to the disk and merged with what is there.
-// Merging costs the more the larger the zone is, so the table in memory is half
-// of what is on the disk, within these bounds: for each update there is then as
-// little to merge in a large zone as in a small one.
+// A full table in memory is written to the disk and merged with what is there. Merging costs the
+// more the larger the zone is, so the table in memory is half of what is on the disk, within these
+// bounds: the cost of merging for each update is then the same in a large zone as in a small one.
 const (
 	minMemTable = 4 << 20
 	maxMemTable = 32 << 20
@@ -31,14 +29,14 @@ const (
 func memTableFor(fs vfs.FS, dir string) uint64 {
 	names, err := fs.List(dir)
 	if err != nil {
-		return minMemTable // it is going to be made
+		return minMemTable // it does not exist yet
 	}
 	var tables int64
 	for _, name := range names {
 		if !isTable(name) {
 			continue
 		}
-		// One that is gone meanwhile counts for nothing.
+		// A table that was deleted meanwhile does not count.
 		if info, err := fs.Stat(fs.PathJoin(dir, name)); err == nil {
 			tables += info.Size()
 		}
@@ -46,12 +44,11 @@ func memTableFor(fs vfs.FS, dir string) uint64 {
 	return uint64(min(max(tables/2, minMemTable), maxMemTable))
 }
 
-// engineFormat is the engine's own version of its files. The log's chunks carry
-// how far it was synced, which tells a flipped log from a torn one.
+// engineFormat is the engine's own version of its files. The log's chunks carry how far it was
+// synced, which tells a flipped log from a torn one.
 const engineFormat = pebble.FormatTableFormatV6
 
-// An engine is one opening of Pebble, with its fence. Once the fence is shut it
-// can only be read.
+// An engine is one opening of Pebble, with its fence. Once the fence is closed it can only be read.
 type engine struct {
 	db    *pebble.DB
 	fence *fence
@@ -60,14 +57,14 @@ type engine struct {
 	use    sync.RWMutex
 	closed bool
 
-	mu   sync.Mutex // guards rest
-	rest error      // the first corruption found in the background
+	mu         sync.Mutex // guards background
+	background error      // the first corruption found in the background
 }
 
 var errEngineClosed = errors.New("engine closed")
 
-// openEngine opens, or creates, the engine's directory. Nothing else may have
-// it open, except for an engine whose fence is shut.
+// openEngine opens, or creates, the engine's directory. Nothing else may have it open, except for
+// an engine whose fence is closed.
 func openEngine(o *Options, dir string, create bool) (*engine, error) {
 	e := &engine{fence: newFence(o.fs)}
 	options := e.options(o, dir)
@@ -86,7 +83,7 @@ func openEngine(o *Options, dir string, create bool) (*engine, error) {
 	return e, nil
 }
 
-// openEngineReadOnly opens what is there, which must not change meanwhile.
+// openEngineReadOnly opens an existing directory, which must not change while it is open.
 func openEngineReadOnly(o *Options, dir string) (*engine, error) {
 	e := &engine{fence: newFence(o.fs)}
 	options := e.options(o, dir)
@@ -113,12 +110,12 @@ func (e *engine) options(settings *Options, dir string) *pebble.Options {
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: 3,
 		MaxOpenFiles:                openFiles,
-		// Waiting for compactions would help reads, of which there are few.
+		// Waiting for compactions would only make reads faster, and there are few.
 		L0StopWritesThreshold: 64,
 		FormatMajorVersion:    engineFormat,
 		Logger:                logger{e},
 		EventListener: &pebble.EventListener{
-			BackgroundError: e.background,
+			BackgroundError: e.backgroundError,
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { e.corrupt(fmt.Errorf("%s: %w", i.Path, i.Details)) },
 		},
 	}
@@ -128,13 +125,13 @@ func (e *engine) options(settings *Options, dir string) *pebble.Options {
 	o.Levels[0].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	o.Experimental.CompactionScheduler = newScheduler(e.fence)
 	o.Experimental.FileCacheShards = 1
-	// Everything is read once at the start and hardly ever after.
+	// Everything is read once at the start and hardly ever afterwards.
 	o.Experimental.ReadSamplingMultiplier = -1
 	return o
 }
 
-// background is told of failed flushes and compactions.
-func (e *engine) background(err error) {
+// backgroundError is called for failed flushes and compactions.
+func (e *engine) backgroundError(err error) {
 	if pebble.IsCorruptionError(err) {
 		e.corrupt(err)
 		return
@@ -142,24 +139,24 @@ func (e *engine) background(err error) {
 	e.fence.close(err)
 }
 
-// corrupt notes that tables turned out not to be what was written.
+// corrupt records that tables are not what was written.
 func (e *engine) corrupt(err error) {
 	e.mu.Lock()
-	if e.rest == nil {
-		e.rest = err
+	if e.background == nil {
+		e.background = err
 	}
 	e.mu.Unlock()
 	e.fence.close(err)
 }
 
-// corruption returns what corrupt was told first.
+// corruption returns the first error that corrupt recorded.
 func (e *engine) corruption() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.rest
+	return e.background
 }
 
-// logger hears what Pebble would end the process for.
+// logger receives the errors for which Pebble would end the process.
 type logger struct{ e *engine }
 
 func (logger) Infof(string, ...any)  {}
@@ -168,8 +165,7 @@ func (l logger) Fatalf(format string, args ...any) {
 	l.e.fence.close(fmt.Errorf(format, args...))
 }
 
-// guard turns a panic into an error. Pebble panics at some of what it finds in
-// damaged files.
+// guard turns a panic into an error. Pebble panics on some kinds of damaged files.
 func guard(f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -183,9 +179,8 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// apply writes a batch. nil means that it is applied and, with sync, durable.
-// After an error the engine can only be read, and whether the batch reached
-// the disk is open.
+// apply writes a batch. nil means that it is applied and, with sync, durable. After an error the
+// engine can only be read, and whether the batch reached the disk is open.
 func (e *engine) apply(b *pebble.Batch, sync bool) error {
 	if err := e.fence.failure(); err != nil {
 		return err
@@ -200,8 +195,8 @@ func (e *engine) apply(b *pebble.Batch, sync bool) error {
 	return e.fence.failure()
 }
 
-// get calls use with a key's value, which is valid during the call only, and
-// returns whether there is the key. It may be called beside close.
+// get calls use with a key's value, which is valid during the call only, and returns whether there
+// is the key. It may be called beside close.
 func (e *engine) get(key []byte, use func(value []byte) error) (found bool, err error) {
 	e.use.RLock()
 	defer e.use.RUnlock()
@@ -225,14 +220,13 @@ func get(r pebble.Reader, key []byte, found *bool, use func([]byte) error) error
 	return errors.Join(err, closer.Close())
 }
 
-// scan calls visit with every key that begins with prefix, in order. It must
-// not run beside close.
+// scan calls visit with every key that begins with prefix, in order. It must not run beside close.
 func (e *engine) scan(prefix byte, visit func(key, value []byte) error) error {
 	return guard(func() error { return scan(e.db, []byte{prefix}, []byte{prefix + 1}, visit) })
 }
 
-// scanBeside calls visit with every key from first up to end. It may be called
-// beside close, which waits for it.
+// scanBeside calls visit with every key from first up to end. It may be called beside close, which
+// waits for it.
 func (e *engine) scanBeside(first, end []byte, visit func(key, value []byte) error) error {
 	e.use.RLock()
 	defer e.use.RUnlock()
@@ -282,8 +276,8 @@ func (e *engine) empty() (empty bool, err error) {
 	return empty, err
 }
 
-// inverse returns the batch that restores what a batch, given as its octets,
-// changes to what before has, which must be from before it was applied.
+// inverse returns the batch that restores what a batch, given as its octets, changes to what before
+// has, which must be from before it was applied.
 func (e *engine) inverse(batch []byte, before *pebble.Snapshot) (undo []byte, err error) {
 	err = guard(func() error {
 		u := e.db.NewBatch()
@@ -311,8 +305,8 @@ func (e *engine) inverse(batch []byte, before *pebble.Snapshot) (undo []byte, er
 	return undo, err
 }
 
-// close ends the engine once nothing uses it any more. Its error tells whether
-// what was not synced yet is.
+// close closes the engine once no reader uses it. Its error tells whether data that was not synced
+// yet is durable.
 func (e *engine) close() error {
 	e.use.Lock()
 	defer e.use.Unlock()

@@ -16,8 +16,8 @@ import (
 
 var errInjected = errors.New("injected")
 
-// smallTables makes the engine rotate its log and write tables every few
-// commits of the scripts here.
+// smallTables makes the engine rotate its log and write tables every few commits of the scripts
+// here.
 const smallTables = 64 << 10
 
 // faultKind is a way in which a disk fails.
@@ -35,8 +35,8 @@ var faultKinds = []faultKind{
 	{name: "done once, then all fail", count: -1, late: true},
 }
 
-// atEveryFault runs a test for each of the first changes to the disk failing. The
-// test reports whether it came as far as that.
+// atEveryFault runs a test for each of the first changes to the disk failing. The test reports
+// whether it came as far as that.
 func atEveryFault(t *testing.T, kind faultKind, changes int, test func(t *testing.T, fs *faults, skip, count int) bool) {
 	step := pace(7)
 	var hits atomic.Int32
@@ -57,9 +57,9 @@ func atEveryFault(t *testing.T, kind faultKind, changes int, test func(t *testin
 	}
 }
 
-// At whatever change to the disk it begins to fail, a commit that returns an
-// error has not happened and one that returns nil has, commits work again when
-// the disk does, and the log of changes can be read all the time.
+// At whatever change to the disk it begins to fail, a commit that returns an error has not happened
+// and one that returns nil has, commits work again when the disk does, and the log of changes can
+// be read all the time.
 func TestCommitAtEveryFault(t *testing.T) {
 	for _, kind := range faultKinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -133,8 +133,8 @@ func abandon(s *Disk) {
 	_ = s.lock.Close()
 }
 
-// A process that ends after a commit has failed leaves what was acknowledged,
-// and the failed commit whole or not at all.
+// A process that ends after a commit has failed leaves what was acknowledged, and the failed commit
+// whole or not at all.
 func TestEndAtEveryFault(t *testing.T) {
 	for _, kind := range faultKinds {
 		t.Run(kind.name, func(t *testing.T) {
@@ -180,7 +180,7 @@ func endAtFault(t *testing.T, fs *faults, skip, count int) (hit bool) {
 	return hit
 }
 
-// Whatever fails while a database is made, making it anew works.
+// Whatever fails while a database is made, making it again works.
 func TestOpenAndInitAtEveryFault(t *testing.T) {
 	for _, kind := range faultKinds {
 		t.Run(kind.name, func(t *testing.T) {

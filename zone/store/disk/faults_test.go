@@ -15,14 +15,14 @@ type faults struct {
 	mu    sync.Mutex
 	ops   int // changes so far
 	syncs int
-	// The changes from number first on fail with err, until there were count
-	// of them; a negative count is for ever.
+	// The changes from number first on fail with err, until there were count of them; a negative
+	// count is for ever.
 	first, count int
 	err          error
 	// atSync puts off the first of them until there is a sync.
 	atSync bool
-	// torn writes the first half of what fails to be written; late does all of
-	// it once, and fails then.
+	// torn writes the first half of what fails to be written; late does all of it once, and fails
+	// then.
 	torn, late bool
 	lateDone   bool
 	// room is how many octets may still be written; negative is no limit.

@@ -9,62 +9,59 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// A fence stands between the engine and the disk. It is open at first and lets
-// everything through. The first write, sync, creation or renaming that fails
-// shuts it for good: what is on the disk then stays as it is, and the engine is
-// made to believe that all goes well. Changes to files that exist are dropped;
-// files that it creates from then on live in memory.
+// A fence stands between the engine and the disk. It is open at first, and all operations pass
+// through it. The first write, sync, creation or renaming that fails closes it permanently. The
+// files on the disk then stay as they are, and the engine's operations appear to succeed: changes
+// to existing files are dropped, and new files exist in memory only.
 //
-// Only the files of tables fail openly, before and after, because the engine
-// deals with that: it throws the unfinished table away and writes it again,
-// into memory then.
+// Writing a table returns its error, before and after, because the engine handles that: it discards
+// the unfinished table and writes it again, into memory then.
 //
-// The reason for this is that Pebble panics or ends the process when its log or
-// manifest cannot be written or rotated, in part on goroutines and with locks
-// from which there is no recovering.
+// The reason for this is that Pebble panics or ends the process when its log or manifest cannot be
+// written or rotated, in part in goroutines and with locks from which the caller cannot recover.
 type fence struct {
-	vfs.FS // what everything goes to that does not change files
+	vfs.FS // for operations that do not change files
 
-	// mu is held for reading during each change to the disk, and for writing
-	// while shutting, so that no change is under way when the fence is shut.
+	// mu is held for reading during each change to the disk, and for writing while closing, so that
+	// no change is in progress when the fence is closed.
 	mu    sync.RWMutex
-	cause error  // not nil once shut
+	cause error  // not nil once closed
 	after vfs.FS // files created since then
 
-	// shut is closed once the fence is.
-	shut chan struct{}
-	// chmod makes sure of a new file's mode.
+	// closed is closed with the fence.
+	closed chan struct{}
+	// chmod sets a new file's mode.
 	chmod func(name string) error
 }
 
 func newFence(base vfs.FS) *fence {
-	f := &fence{FS: base, shut: make(chan struct{}), chmod: func(string) error { return nil }}
+	f := &fence{FS: base, closed: make(chan struct{}), chmod: func(string) error { return nil }}
 	if vfs.Root(base) == vfs.Default {
 		f.chmod = func(name string) error { return os.Chmod(name, fileMode) }
 	}
 	return f
 }
 
-// failure returns what shut the fence, nil while it is open.
+// failure returns the error that closed the fence, nil while it is open.
 func (f *fence) failure() error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.cause
 }
 
-// close shuts the fence because of err, unless it is shut.
+// close closes the fence because of err, unless it is closed.
 func (f *fence) close(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cause == nil {
 		f.cause = err
 		f.after = vfs.NewMem()
-		close(f.shut)
+		close(f.closed)
 	}
 }
 
-// try does a change to the disk if the fence is open, and shuts it if that
-// fails. It returns whether the change was done.
+// try makes a change to the disk if the fence is open, and closes it if that fails. It returns
+// whether the change was made.
 func (f *fence) try(change func() error) bool {
 	f.mu.RLock()
 	if f.cause != nil {
@@ -80,8 +77,8 @@ func (f *fence) try(change func() error) bool {
 	return true
 }
 
-// memory returns where files live that were created since the fence was shut,
-// nil if it is open.
+// memory returns the file system of the files that were created since the fence was closed, nil if
+// it is open.
 func (f *fence) memory() vfs.FS {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -98,7 +95,7 @@ func (f *fence) inMemory(name string) vfs.FS {
 	return nil
 }
 
-// create is what Create, OpenReadWrite and ReuseForWrite have in common.
+// create is the common part of Create, OpenReadWrite and ReuseForWrite.
 func (f *fence) create(name string, category vfs.DiskWriteCategory, open func() (vfs.File, error)) (vfs.File, error) {
 	var file vfs.File
 	done := f.try(func() (err error) {
@@ -180,8 +177,8 @@ func (f *fence) Link(oldname, newname string) error {
 	return nil
 }
 
-// Remove and RemoveAll may fail without harm: what they are to remove is not
-// needed any more, and is found again when the directory is next opened.
+// Remove and RemoveAll may fail without harm: the files are not needed any more, and are removed
+// when the directory is next opened.
 
 func (f *fence) Remove(name string) error {
 	if m := f.inMemory(name); m != nil {
@@ -208,8 +205,8 @@ func (f *fence) MkdirAll(dir string, _ os.FileMode) error {
 	return nil
 }
 
-// Lock does nothing: the Disk holds a lock of its own for as long as it lives,
-// across several openings of the engine.
+// Lock does nothing: the Disk holds a lock of its own while it is open, across several openings of
+// the engine.
 func (f *fence) Lock(string) (io.Closer, error) { return unlocked{}, nil }
 
 func (f *fence) Unwrap() vfs.FS { return f.FS }
@@ -218,8 +215,8 @@ type unlocked struct{}
 
 func (unlocked) Close() error { return nil }
 
-// isTable reports whether name is that of a file that the engine writes once,
-// and refers to only when that has succeeded.
+// isTable reports whether name is that of a file that the engine writes once, and refers to only
+// when that has succeeded.
 func isTable(name string) bool {
 	ext := path.Ext(name)
 	return ext == ".sst" || ext == ".blob"
@@ -233,7 +230,7 @@ type fencedFile struct {
 	table bool
 }
 
-// try does a change to the file as fence.try does. err is nil but for tables.
+// try makes a change to the file as fence.try does. err is nil except for tables.
 func (w *fencedFile) try(change func() error) (err error) {
 	done := w.fence.try(func() error {
 		err = change()
@@ -243,8 +240,7 @@ func (w *fencedFile) try(change func() error) (err error) {
 		return nil
 	}
 	if err != nil {
-		// An unfinished table is of no use to anyone, and takes the room
-		// that may be what is missing.
+		// An unfinished table has no use, and the error may be that the disk is full.
 		_ = w.fence.FS.Remove(w.name)
 		return err
 	}
@@ -276,9 +272,8 @@ func (w *fencedFile) WriteAt(p []byte, offset int64) (int, error) {
 	return len(p), nil
 }
 
-// Preallocate is a hint, and file systems that cannot do it are no failure. The
-// engine asks for it where it appends and syncs, in its log, whose reader takes
-// zeros for the end.
+// Preallocate is a hint, and file systems that cannot do it are no failure. The engine asks for it
+// where it appends and syncs, in its log, whose reader takes zeros for the end.
 func (w *fencedFile) Preallocate(offset, length int64) error {
 	w.fence.mu.RLock()
 	defer w.fence.mu.RUnlock()

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestLogKeepsItsLength commits beside a look at the log: its file is as long before as after, so that a sync has no new
-// length to write.
+// TestLogKeepsItsLength commits beside a look at the log: its file is as long before as after, so
+// that a sync has no new length to write.
 func TestLogKeepsItsLength(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	d, err := Open(dir, Options{Origin: origin})

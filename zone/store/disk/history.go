@@ -10,8 +10,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// A logged change is what is remembered of a change in the log, to find one by
-// its serials and to know when it is to go.
+// A logged change is the index entry of a change in the log: enough to find it by its serials and
+// to know when to delete it.
 type logged struct {
 	from, to uint32
 	octets   uint32
@@ -32,7 +32,7 @@ func (h *history) add(c logged) {
 
 func hours(t time.Time) uint32 { return uint32(t.Unix() / 3600) }
 
-// trim forgets what the options do not let it keep. The last change stays.
+// trim removes the entries beyond the options' bounds. The last change stays.
 func (h *history) trim(o *Options) {
 	drop := 0
 	oldest := hours(o.Now().Add(-o.MaxAge))
@@ -47,11 +47,11 @@ func (h *history) trim(o *Options) {
 	h.changes = h.changes[drop:]
 }
 
-// between returns the numbers of the changes that lead from one serial to
-// another, from start up to but without end.
+// between returns the numbers of the changes that lead from one serial to another, from start up to
+// but not including end.
 func (h *history) between(from, to uint32) (start, end uint64, ok bool) {
-	// A serial may occur again after the space of serials has wrapped round:
-	// the latest stretch is the one meant.
+	// A serial may occur again after serials have wrapped around; the most recent occurrence
+	// counts.
 	for i := len(h.changes) - 1; i >= 0; i-- {
 		if end == 0 && h.changes[i].to == to {
 			end = h.first + uint64(i) + 1
@@ -142,11 +142,11 @@ func (d *Disk) between(from, to uint32) (start, end uint64, err error) {
 	return start, end, nil
 }
 
-// changes reads one or more changes of the log, from start up to end at most. It
-// does not keep the engine for longer than that takes.
+// changes reads one or more changes of the log, from start up to end at most. It does not hold the
+// engine afterwards.
 func (d *Disk) changes(start, end uint64) ([]store.Change, error) {
-	// Small changes are read many at a time, as looking each up costs more
-	// than the rest.
+	// Small changes are read many at a time, because finding the first one costs more than reading
+	// the others.
 	const most, mostOctets = 64, 256 << 10
 	for again := false; ; again = true {
 		d.mu.RLock()
@@ -177,10 +177,10 @@ func (d *Disk) changes(start, end uint64) ([]store.Change, error) {
 		})
 		switch {
 		case errors.Is(err, errEngineClosed):
-			// Another has taken its place.
+			// The engine was replaced.
 			continue
 		case err != nil && !errors.Is(err, errEnough) && !again && e.fence.failure() != nil:
-			// Another is about to, and has removed a file.
+			// The engine is about to be replaced, and the new one has removed a file.
 			d.writing.Lock()
 			d.writing.Unlock()
 			continue
@@ -199,21 +199,21 @@ var errEnough = errors.New("enough")
 // trimEvery is how many changes are removed from the log at once.
 const trimEvery = 256
 
-// trim removes from the log what the history has forgotten. What a crash
-// leaves of it is removed later.
+// trim removes from the log the changes that are no longer in the history. If a crash prevents it,
+// they are removed later.
 func (d *Disk) trim(e *engine) {
-	if d.history.first < d.kept+trimEvery {
+	if d.history.first < d.logStart+trimEvery {
 		return
 	}
 	b := e.db.NewBatch()
 	defer b.Close()
 	err := guard(func() error {
-		return b.DeleteRange(appendChangeKey(nil, d.kept), appendChangeKey(nil, d.history.first), nil)
+		return b.DeleteRange(appendChangeKey(nil, d.logStart), appendChangeKey(nil, d.history.first), nil)
 	})
 	if err == nil {
 		err = e.apply(b, false)
 	}
 	if err == nil {
-		d.kept = d.history.first
+		d.logStart = d.history.first
 	}
 }

@@ -2,6 +2,6 @@
 
 package disk
 
-// lockHolder returns, after locking failed with err, who holds the lock. Which
-// process that is cannot be asked here.
+// lockHolder returns, after locking failed with err, who holds the lock. Which process that is
+// cannot be asked here.
 func lockHolder(string, error) (holder string, others bool) { return "another process", true }

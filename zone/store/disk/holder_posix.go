@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// lockHolder returns, after locking failed with err, who holds the lock. others
-// is false if it failed for another reason.
+// lockHolder returns, after locking failed with err, who holds the lock. others is false if it
+// failed for another reason.
 func lockHolder(path string, err error) (holder string, others bool) {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {

@@ -12,8 +12,8 @@ import (
 // initChunk is Options.chunk by default.
 const initChunk = 1 << 20
 
-// Init implements store.Store. It writes in pieces, the last of which makes
-// them a zone. Pieces without that last one are removed by the next Init.
+// Init implements store.Store. It writes several batches, the last of which holds the state and
+// makes them a zone. Batches without that last one are removed by the next Init.
 func (d *Disk) Init(ctx context.Context, c store.Contents) error {
 	d.writing.Lock()
 	defer d.writing.Unlock()
@@ -32,7 +32,7 @@ func (d *Disk) Init(ctx context.Context, c store.Contents) error {
 	first := state{commits: 1, serial: c.Serial}
 	err := d.fill(ctx, c, first)
 	if err == nil {
-		// From now on an engine without a zone is one that has lost it.
+		// From now on an engine without a zone has lost it.
 		if err = d.acknowledged.write(first.commits); err == nil {
 			err = d.acknowledged.file.Sync()
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// The first octet of a key in the engine says what is kept there.
+// The first octet of a key in the engine is the kind of its value.
 const (
 	keyIdentity = 'i' // identity.text
 	keyState    = 's' // state
@@ -20,19 +20,17 @@ const (
 	keyRecord   = 'r' // then the name, type (2), class (2), rdata: record
 )
 
-// Names in keys are turned round, so that the names of a subtree are
-// neighbours, as they are in the zone's own order, which makes filling its tree
-// fast. A name in the zone has its origin cut off, then its labels from the
-// right, each ended by a zero octet, then one more zero octet. Labels are as in
-// the presentation form, which has no zero octets. Any other name is kept as it
-// is behind nameVerbatim, which begins no label.
+// Names in keys are turned round, so that the names of a subtree are neighbours, as they are in the
+// zone's own order, which makes filling its tree fast. A name in the zone has its origin cut off,
+// then its labels from the right, each ended by a zero octet, then one more zero octet. Labels are
+// as in the presentation form, which has no zero octets. Any other name is kept as it is behind
+// nameVerbatim, which begins no label.
 const (
 	nameEnd      = 0x00
 	nameVerbatim = 0x01
 )
 
-// Rdata in keys is verbatim if short. Long rdata is in the value, and its
-// SHA-256 in the key.
+// Rdata in keys is verbatim if short. Long rdata is in the value, and its SHA-256 in the key.
 const (
 	dataVerbatim = 0x00
 	dataDigest   = 0x01
@@ -69,8 +67,8 @@ func (n names) append(key []byte, name string) ([]byte, error) {
 		ok = relative != ""
 	}
 	for ok {
-		// A dot behind a backslash ends no label. One behind an escaped
-		// backslash would, but taking both as one label is no harm.
+		// A dot behind a backslash ends no label. One behind an escaped backslash would, but taking
+		// both as one label is no harm.
 		dot := strings.LastIndexByte(relative, '.')
 		for dot > 0 && relative[dot-1] == '\\' {
 			dot = strings.LastIndexByte(relative[:dot], '.')
@@ -113,8 +111,7 @@ func (n names) cut(key []byte) (name, rest []byte, ok bool) {
 	return nil, nil, false
 }
 
-// text is the inverse of append for what cut has cut off. buffer is for use
-// again.
+// text is the inverse of append for what cut has cut off. buffer is for use again.
 func (n names) text(name []byte, buffer []byte) (text string, _ []byte) {
 	if name[0] == nameVerbatim {
 		return string(name[1 : len(name)-1]), buffer
@@ -151,8 +148,8 @@ func (n names) appendRecord(key, value []byte, r store.Record) (_, _ []byte, err
 	return append(append(key, dataDigest), digest[:]...), append(value, r.Data...), nil
 }
 
-// A recordDecoder decodes records one after the other. A name that comes
-// several times is made once.
+// A recordDecoder decodes records one after the other. A name that comes several times is made
+// once.
 type recordDecoder struct {
 	names  names
 	last   []byte // encoded
@@ -161,8 +158,8 @@ type recordDecoder struct {
 	data   []byte
 }
 
-// record decodes what appendRecord made. Its Data is valid until the next call
-// and may be modified, which what an engine hands out must not be.
+// record decodes what appendRecord made. Its Data is valid until the next call and may be modified,
+// which what an engine hands out must not be.
 func (d *recordDecoder) record(key, value []byte) (r store.Record, err error) {
 	name, rest, ok := d.names.cut(key[1:])
 	if !ok || len(rest) < 5 || len(value) < 4 {
@@ -193,8 +190,8 @@ func (d *recordDecoder) record(key, value []byte) (r store.Record, err error) {
 	return r, nil
 }
 
-// appendOwner appends the value of an owner: when its name's records went, in
-// seconds of Unix time (8), 0 for never, then the principal.
+// appendOwner appends the value of an owner: when its name's records went, in seconds of Unix time
+// (8), 0 for never, then the principal.
 func appendOwner(value []byte, o store.Owner) []byte {
 	deleted := int64(0)
 	if !o.Deleted.IsZero() {
@@ -245,13 +242,13 @@ func appendChangeKey(key []byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(key, keyChange), number)
 }
 
-// changeHeader is what a change in the log begins with: From (4), To (4), time
-// of the commit in seconds of Unix time (8), number of removed records (4).
+// changeHeader is what a change in the log begins with: From (4), To (4), time of the commit in
+// seconds of Unix time (8), number of removed records (4).
 const changeHeader = 20
 
-// appendChange appends the value of a change. The header is followed by the
-// records, removed ones first: length of the name (2), length of the rdata (2),
-// type (2), class (2), TTL (4), name, rdata.
+// appendChange appends the value of a change. The header is followed by the records, removed ones
+// first: length of the name (2), length of the rdata (2), type (2), class (2), TTL (4), name,
+// rdata.
 func appendChange(value []byte, c store.Change, now time.Time) ([]byte, error) {
 	value = binary.BigEndian.AppendUint32(value, c.From)
 	value = binary.BigEndian.AppendUint32(value, c.To)
@@ -273,8 +270,7 @@ func appendChange(value []byte, c store.Change, now time.Time) ([]byte, error) {
 	return value, nil
 }
 
-// decodeChange is the inverse of appendChange. The change shares nothing with
-// value.
+// decodeChange is the inverse of appendChange. The change shares nothing with value.
 func decodeChange(value []byte) (c store.Change, err error) {
 	if len(value) < changeHeader {
 		return c, fmt.Errorf("%w of a change", errBadValue)

@@ -30,8 +30,8 @@ func pace(usual int) int {
 	return usual
 }
 
-// killDir, in the environment, makes the test binary commit to the database
-// there until it is killed.
+// killDir, in the environment, makes the test binary commit to the database there until it is
+// killed.
 const killDir = "DISK_TEST_KILL_DIR"
 
 func TestMain(m *testing.M) {
@@ -49,8 +49,8 @@ var killOptions = Options{Origin: origin, memTable: smallTables, MaxChanges: 100
 // killScript is the script of the commit after commit n.
 func killScript(n uint64) *script { return newScript(1000+n, 2000) }
 
-// commitForever prints a line once it is there, and one for each commit that it
-// has been told is done.
+// commitForever prints a line once it is there, and one for each commit that it has been told is
+// done.
 func commitForever(dir string) error {
 	fmt.Println("up")
 	s, err := Open(dir, killOptions)
@@ -66,8 +66,8 @@ func commitForever(dir string) error {
 	}
 }
 
-// A process that is killed at any moment leaves what it was told is durable,
-// and at most the commit that was under way besides.
+// A process that is killed at any moment leaves what it was told is durable, and at most the commit
+// that was under way besides.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	s, err := Open(dir, killOptions)
@@ -107,8 +107,7 @@ func TestKill(t *testing.T) {
 		if round%2 == 0 {
 			err = s.Close()
 		} else {
-			// The next process gets what a process leaves that was killed
-			// before it did anything.
+			// The next process gets what a process leaves that was killed before it did anything.
 			abandon(s)
 		}
 		if err != nil {
@@ -118,8 +117,8 @@ func TestKill(t *testing.T) {
 	t.Logf("%d commits, %d records, %d changes", total, len(m.records), len(m.log))
 }
 
-// killAfter runs a process that commits and kills it when it has printed so
-// many lines. It returns the last commit that it has printed.
+// killAfter runs a process that commits and kills it when it has printed so many lines. It returns
+// the last commit that it has printed.
 func killAfter(dir string, lines int) (commits uint64, err error) {
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), killDir+"="+dir)
@@ -142,7 +141,7 @@ func killAfter(dir string, lines int) (commits uint64, err error) {
 	if err := c.Process.Kill(); err != nil {
 		return 0, errors.Join(err, errors.New(complaint.String()))
 	}
-	// What it has printed and nobody has read counts too.
+	// What it has printed and was not read yet counts too.
 	for read.Scan() {
 		_, _ = fmt.Sscan(read.Text(), &commits)
 	}
@@ -153,8 +152,7 @@ func killAfter(dir string, lines int) (commits uint64, err error) {
 	return commits, nil
 }
 
-// A process that is killed while it fills a database leaves one that is empty,
-// or whole.
+// A process that is killed while it fills a database leaves one that is empty, or whole.
 func TestKillDuringInit(t *testing.T) {
 	// An engine as it is before the last piece.
 	dir := filepath.Join(t.TempDir(), "db")

@@ -6,15 +6,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// scheduler lets the engine run one compaction at a time, and none behind a shut
-// fence, where it would run the same one for ever. Unlike Pebble's own it has no
-// clock that ticks while nothing is going on.
+// scheduler lets the engine run one compaction at a time, and none behind a closed fence, where it
+// would repeat the same one endlessly. Unlike Pebble's own scheduler it has no timer.
 type scheduler struct {
 	fence *fence
 	db    pebble.DBForCompaction // set once, before all else
 
-	// mu is acquired with the engine's locks held, so that the engine must
-	// not be called with it.
+	// mu is acquired with the engine's locks held, so that the engine must not be called with it.
 	mu       sync.Mutex
 	idle     sync.Cond // signalled when granting ends
 	running  bool
@@ -42,18 +40,17 @@ func (s *scheduler) Unregister() {
 }
 
 func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
-	shut := s.fence.failure() != nil
+	closed := s.fence.failure() != nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running || s.ended || shut {
+	if s.running || s.ended || closed {
 		return false, nil
 	}
 	s.running = true
 	return true, grant{s}
 }
 
-// UpdateGetAllowedWithoutPermission does nothing, as what is allowed does not
-// change: one that waits does so only for another to end.
+// UpdateGetAllowedWithoutPermission does nothing: the limit of one compaction does not change.
 func (s *scheduler) UpdateGetAllowedWithoutPermission() {}
 
 // grant is the permission to run one compaction.
@@ -63,14 +60,14 @@ func (grant) Started()                                            {}
 func (grant) MeasureCPU(pebble.CompactionGoroutineKind)           {}
 func (grant) CumulativeStats(_ pebble.CompactionGrantHandleStats) {}
 
-// Done gives the permission on to one that waits.
+// Done passes the permission on to a compaction that waits.
 func (g grant) Done() {
 	s := g.s
-	shut := s.fence.failure() != nil
+	closed := s.fence.failure() != nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = false
-	if s.ended || shut {
+	if s.ended || closed {
 		return
 	}
 	s.granting, s.running = true, true

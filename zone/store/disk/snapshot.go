@@ -15,11 +15,10 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// A Snapshot is a database as it was at one moment, for reading. It may be taken
-// while another process has the directory open, and then holds every commit
-// that was acknowledged before OpenSnapshot was called, perhaps later ones, and
-// each commit whole or not at all. A commit that fails while the snapshot is
-// taken may be in it, as after a crash.
+// A Snapshot is a database as it was at one moment, for reading. It may be taken while another
+// process has the directory open, and then holds every commit that was acknowledged before
+// OpenSnapshot was called, perhaps later ones, and each commit whole or not at all. A commit that
+// fails while the snapshot is taken may be in it, as after a crash.
 type Snapshot struct {
 	dir      string
 	identity identity
@@ -29,19 +28,18 @@ type Snapshot struct {
 	found    bool
 }
 
-// snapshotPatience is for how long OpenSnapshot tries to get hold of a state
-// that the engine is not just about to leave.
-const snapshotPatience = 10 * time.Second
+// snapshotTimeout is how long OpenSnapshot tries to copy a state while the engine is changing its
+// files.
+const snapshotTimeout = 10 * time.Second
 
-// OpenSnapshot takes a snapshot of the database in dir. It neither locks nor
-// writes anything. The errors are those of Open, but for ErrLocked.
+// OpenSnapshot takes a snapshot of the database in dir. It neither locks nor writes anything. The
+// errors are those of Open, but for ErrLocked.
 //
-// The engine's files are of three kinds. Tables never change once they are
-// written. The manifest says which tables and logs make up the state; it only
-// grows, or gives way to another. Logs grow, and are taken up again under
-// another name when the manifest does not need them any more. So the files of
-// one manifest, taken while it does not grow, are a state of the engine, as far
-// as the logs had got when they were read.
+// The engine's files are of three kinds. Tables never change once they are written. The manifest
+// lists the tables and logs that make up the state; it only grows, or is replaced by a new file.
+// Logs grow, and are reused under another name when the manifest no longer lists them. The files
+// that one manifest lists, copied while it does not change, are therefore a state of the engine, up
+// to the point that the logs had reached when they were copied.
 func OpenSnapshot(ctx context.Context, dir string) (*Snapshot, error) {
 	identity, found, err := readIdentity(dir)
 	if err != nil {
@@ -50,7 +48,7 @@ func OpenSnapshot(ctx context.Context, dir string) (*Snapshot, error) {
 	if !found {
 		return nil, fmt.Errorf("store: %s: %w: there is no file %s", dir, ErrForeign, identityFile)
 	}
-	deadline := time.Now().Add(snapshotPatience)
+	deadline := time.Now().Add(snapshotTimeout)
 	for {
 		s, again, err := openSnapshot(dir, identity)
 		if err == nil {
@@ -65,8 +63,8 @@ func OpenSnapshot(ctx context.Context, dir string) (*Snapshot, error) {
 	}
 }
 
-// openSnapshot tries once. again says whether the files changed meanwhile, so
-// that err means nothing.
+// openSnapshot tries once. again reports that the files changed meanwhile, so that err may have no
+// meaning.
 func openSnapshot(dir string, i identity) (s *Snapshot, again bool, err error) {
 	s = &Snapshot{dir: dir, identity: i}
 	defer func() {
@@ -74,7 +72,7 @@ func openSnapshot(dir string, i identity) (s *Snapshot, again bool, err error) {
 			_ = s.Close()
 		}
 	}()
-	// Before all others, as it must not be ahead of them.
+	// This file is read first, because it must not be ahead of the others.
 	b, err := os.ReadFile(filepath.Join(dir, acknowledgedFile))
 	if err != nil {
 		return s, false, fmt.Errorf("store: %w", err)
@@ -123,8 +121,8 @@ func manifest(dir string) ([]byte, error) {
 	return append([]byte(description.ManifestFilename+"\n"), contents...), nil
 }
 
-// snapshotFS holds a copy of the small files of a directory and an open handle
-// of each table, which keeps it readable after the engine has removed it.
+// snapshotFS holds a copy of the small files of a directory and an open handle of each table, which
+// keeps it readable after the engine has removed it.
 type snapshotFS struct {
 	vfs.FS // in memory
 	tables map[string]vfs.File
@@ -147,7 +145,7 @@ func takeFiles(dir string) (*snapshotFS, error) {
 			err = copyFile(s.FS, path)
 		}
 		if errors.Is(err, os.ErrNotExist) {
-			// If it is needed, this is noticed by the engine.
+			// If it is needed, the engine reports it.
 			delete(s.tables, path)
 			continue
 		}
@@ -173,7 +171,7 @@ func copyFile(to vfs.FS, path string) error {
 
 func (s *snapshotFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if f, ok := s.tables[name]; ok {
-		return kept{f}, nil
+		return sharedFile{f}, nil
 	}
 	return s.FS.Open(name, opts...)
 }
@@ -195,15 +193,15 @@ func (s *snapshotFS) List(dir string) ([]string, error) {
 
 func (s *snapshotFS) Unwrap() vfs.FS { return s.FS }
 
-// kept is a file that stays open. Tables are read with ReadAt only.
-type kept struct{ vfs.File }
+// A sharedFile stays open when one of its users closes it. Tables are read with ReadAt only.
+type sharedFile struct{ vfs.File }
 
-func (kept) Close() error { return nil }
+func (sharedFile) Close() error { return nil }
 
 // Origin returns the zone's name.
 func (s *Snapshot) Origin() string { return s.identity.origin }
 
-// Load hands all records and owners to v, as store.Store does.
+// Load passes all records and owners to v, as [store.Store] does.
 func (s *Snapshot) Load(ctx context.Context, v store.Visitor) (serial uint32, found bool, err error) {
 	if !s.found {
 		return 0, false, nil

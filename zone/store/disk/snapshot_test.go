@@ -14,8 +14,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// A snapshot of a database that another process writes to as fast as it can is
-// the state after some commit, and not after one before the last acknowledged.
+// A snapshot of a database that another process writes to as fast as it can is the state after some
+// commit, and not after one before the last acknowledged.
 func TestSnapshotBesideWriter(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	s, err := Open(dir, killOptions)
@@ -82,8 +82,8 @@ func TestSnapshotBesideWriter(t *testing.T) {
 	t.Logf("%d commits during %d snapshots", commits, snapshots)
 }
 
-// A snapshot can be taken of a database that nobody uses, and changes nothing of
-// it; nothing can be taken of what is none.
+// A snapshot can be taken of a database that is not in use, and changes nothing of it; nothing can
+// be taken of what is none.
 func TestSnapshotAtRest(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	if _, err := OpenSnapshot(context.Background(), dir); !errors.Is(err, ErrForeign) {

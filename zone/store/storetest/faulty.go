@@ -7,8 +7,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// Faulty is a store whose Commit can be made to fail, or to wait. Everything
-// else is the store's that it wraps. Its methods are safe for concurrent use.
+// Faulty is a store whose Commit can be made to fail, or to wait. Everything else is the store's
+// that it wraps. Its methods are safe for concurrent use.
 type Faulty struct {
 	store.Store
 
@@ -19,16 +19,14 @@ type Faulty struct {
 	batches []int
 }
 
-// Fail makes Commit return err without doing anything, until it is called with
-// nil.
+// Fail makes Commit return err without doing anything, until it is called with nil.
 func (f *Faulty) Fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fail = err
 }
 
-// Hold makes Commit send on entered, then wait for gate to be closed, until it
-// is called with nil.
+// Hold makes Commit send on entered, then wait for gate to be closed, until it is called with nil.
 func (f *Faulty) Hold(entered chan<- struct{}, gate <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

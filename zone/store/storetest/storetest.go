@@ -1,5 +1,5 @@
-// Package storetest is what every implementation of store.Store must pass, and
-// a store that fails on purpose for tests of what stands on one.
+// Package storetest is what every implementation of store.Store must pass, and a store that fails
+// on purpose for tests of what stands on one.
 package storetest
 
 import (
@@ -14,13 +14,13 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// Opener opens the same store each time it is called: what was committed
-// through one handle is there through the next. A test opens the next only
-// after it has closed the one before, but for the test of exclusive use.
+// Opener opens the same store each time it is called: what was committed through one handle is
+// there through the next. A test opens the next only after it has closed the one before, but for
+// the test of exclusive use.
 type Opener func() (store.Store, error)
 
-// Run runs the contract's tests. make returns an Opener of a new, empty store,
-// which keeps at least 100 changes in its log.
+// Run runs the contract's tests. make returns an Opener of a new, empty store, which keeps at least
+// 100 changes in its log.
 func Run(t *testing.T, make func(t *testing.T) Opener) {
 	for _, test := range []struct {
 		name string
@@ -497,8 +497,8 @@ func testChangesWhileCommitting(t *testing.T, opener Opener) {
 	readers.Wait()
 }
 
-// testChangesWhileClosing ends the store beside its readers. They may see the
-// rest, or that it is closed.
+// testChangesWhileClosing ends the store beside its readers. They may see the rest, or that it is
+// closed.
 func testChangesWhileClosing(t *testing.T, opener Opener) {
 	s := open(t, opener)
 	fill(t, s, 1)

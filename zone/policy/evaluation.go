@@ -6,23 +6,22 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
-// A trial is one update before the rules. It looks only at the snapshot that
-// the update would apply to, and finds out about a name no more than the rules
-// ask for: most updates are of names that the sender owns or that are new, and
-// pass without a look at a single record.
-type trial struct {
+// A evaluation is one update before the rules. It looks only at the snapshot that the update would
+// apply to, and finds out about a name no more than the rules ask for: most updates are of names
+// that the sender owns or that are new, and pass without a look at a single record.
+type evaluation struct {
 	policy  *Policy
 	subject *subject
 	zone    *zone.Snapshot
 	updates []dns.RR
 
-	rules   []*rule // those whose identity fits the sender
-	names   []nameState
-	nameOf  []int32 // for each of updates, its name's index in names
-	next    []int32 // for each of updates, the next one of the same name, or -1
-	spent   int     // comparisons of records made
-	granted *rule   // the first rule that granted a change
-	hint    hint    // of the record at hand
+	rules       []*rule // those whose identity fits the sender
+	names       []nameState
+	nameOf      []int32 // for each of updates, its name's index in names
+	next        []int32 // for each of updates, the next one of the same name, or -1
+	comparisons int     // comparisons of records made
+	granted     *rule   // the first rule that granted a change
+	hint        hint    // of the record at hand
 
 	// What the slices begin in, for policies and updates of ordinary size.
 	fewRules [16]*rule
@@ -30,7 +29,7 @@ type trial struct {
 	fewIndex [2][16]int32
 }
 
-// nameState is what a trial knows about one name.
+// nameState is what a evaluation knows about one name.
 type nameState struct {
 	name        string
 	first, last int32 // indices of its first and last record in updates
@@ -54,25 +53,25 @@ type nameState struct {
 	pointers [2]pointerSet // the name's PTR and SRV records
 }
 
-// pointerSet is an RRset whose records are judged one by one. It is fetched and
-// judged once, however often an update speaks of it.
+// pointerSet is an RRset whose records are decided one by one. It is fetched and decided once,
+// however often an update speaks of it.
 type pointerSet struct {
 	fetched bool
 	records []dns.RR
-	judged  bool
+	decided bool
 	rule    *rule
 	ok      bool
 }
 
 // pointerSet returns what is known of the name's PTR or SRV records.
-func (t *trial) pointerSet(n *nameState, rrtype uint16) *pointerSet {
+func (e *evaluation) pointerSet(n *nameState, rrtype uint16) *pointerSet {
 	p := &n.pointers[0]
 	if rrtype == dns.TypeSRV {
 		p = &n.pointers[1]
 	}
 	if !p.fetched {
 		p.fetched = true
-		p.records = t.zone.RRset(n.name, rrtype)
+		p.records = e.zone.RRset(n.name, rrtype)
 	}
 	return p
 }
@@ -114,7 +113,7 @@ func (h hint) text(n *nameState) string {
 	case hintOwned:
 		return "the name belongs to " + n.owner
 	case hintTombstone:
-		return "the name belonged until lately to " + n.owner
+		return "the name belonged until recently to " + n.owner
 	case hintCount:
 		return "the rule allows no more records of the type there"
 	case hintSigner:
@@ -127,38 +126,38 @@ func (h hint) text(n *nameState) string {
 const maxFew = 8
 
 // sort groups the records by their names.
-func (t *trial) sort() {
-	t.names = t.fewNames[:0]
-	if n := len(t.updates); n <= len(t.fewIndex[0]) {
-		t.nameOf, t.next = t.fewIndex[0][:n], t.fewIndex[1][:n]
+func (e *evaluation) sort() {
+	e.names = e.fewNames[:0]
+	if n := len(e.updates); n <= len(e.fewIndex[0]) {
+		e.nameOf, e.next = e.fewIndex[0][:n], e.fewIndex[1][:n]
 	} else {
-		t.nameOf, t.next = make([]int32, n), make([]int32, n)
+		e.nameOf, e.next = make([]int32, n), make([]int32, n)
 	}
 	var index map[string]int32
-	for i, rr := range t.updates {
+	for i, rr := range e.updates {
 		name := canonical(rr.Header().Name)
-		at := t.find(index, name)
+		at := e.find(index, name)
 		if at < 0 {
-			at = int32(len(t.names))
-			t.names = append(t.names, nameState{name: name, first: int32(i)})
+			at = int32(len(e.names))
+			e.names = append(e.names, nameState{name: name, first: int32(i)})
 			if index == nil && at == maxFew {
 				index = make(map[string]int32, 2*maxFew)
-				for j := range t.names {
-					index[t.names[j].name] = int32(j)
+				for j := range e.names {
+					index[e.names[j].name] = int32(j)
 				}
 			} else if index != nil {
 				index[name] = at
 			}
 		} else {
-			t.next[t.names[at].last] = int32(i)
+			e.next[e.names[at].last] = int32(i)
 		}
-		t.names[at].last = int32(i)
-		t.nameOf[i], t.next[i] = at, -1
+		e.names[at].last = int32(i)
+		e.nameOf[i], e.next[i] = at, -1
 	}
 }
 
-func (t *trial) find(index map[string]int32, name string) int32 {
-	if n := len(t.names); n > 0 && t.names[n-1].name == name {
+func (e *evaluation) find(index map[string]int32, name string) int32 {
+	if n := len(e.names); n > 0 && e.names[n-1].name == name {
 		return int32(n - 1)
 	}
 	if index != nil {
@@ -167,87 +166,87 @@ func (t *trial) find(index map[string]int32, name string) int32 {
 		}
 		return -1
 	}
-	for at := range t.names {
-		if t.names[at].name == name {
+	for at := range e.names {
+		if e.names[at].name == name {
 			return int32(at)
 		}
 	}
 	return -1
 }
 
-func (t *trial) decide() zone.Decision {
-	t.rules = t.fewRules[:0]
-	for i := range t.policy.rules {
-		if r := &t.policy.rules[i]; r.means(t.subject) {
-			t.rules = append(t.rules, r)
+func (e *evaluation) decide() zone.Decision {
+	e.rules = e.fewRules[:0]
+	for i := range e.policy.rules {
+		if r := &e.policy.rules[i]; r.means(e.subject) {
+			e.rules = append(e.rules, r)
 		}
 	}
-	t.sort()
-	for i, rr := range t.updates {
-		n := &t.names[t.nameOf[i]]
-		t.hint = noHint
-		if r, ok := t.judge(i, n, rr); !ok {
-			return t.refusal(r, n, rr.Header().Rrtype)
+	e.sort()
+	for i, rr := range e.updates {
+		n := &e.names[e.nameOf[i]]
+		e.hint = noHint
+		if r, ok := e.decideRecord(i, n, rr); !ok {
+			return e.refusal(r, n, rr.Header().Rrtype)
 		}
 	}
-	return t.permission()
+	return e.permission()
 }
 
 // judge decides on one record of the update section.
-func (t *trial) judge(i int, n *nameState, rr dns.RR) (*rule, bool) {
+func (e *evaluation) decideRecord(i int, n *nameState, rr dns.RR) (*rule, bool) {
 	h := rr.Header()
 	switch h.Rrtype {
 	case dns.TypeNSEC, dns.TypeNSEC3:
-		t.hint = hintSigner
+		e.hint = hintSigner
 		return nil, false
 	case dns.TypeRRSIG:
-		if n.name != t.zone.Origin() {
-			t.hint = hintSigner
+		if n.name != e.zone.Origin() {
+			e.hint = hintSigner
 			return nil, false
 		}
 	}
 	hasTarget := h.Rrtype == dns.TypePTR || h.Rrtype == dns.TypeSRV
 	switch {
 	case h.Class == dns.ClassANY && h.Rrtype == dns.TypeANY:
-		return t.judgeAll(n)
+		return e.decideName(n)
 	case h.Class == dns.ClassANY && hasTarget:
-		return t.judgeSet(n, h.Rrtype)
+		return e.decideSet(n, h.Rrtype)
 	case h.Class == dns.ClassNONE && hasTarget:
-		if !t.present(n, rr) {
+		if !e.present(n, rr) {
 			return nil, true
 		}
-		return t.match(n, h.Rrtype, target(rr))
+		return e.match(n, h.Rrtype, target(rr))
 	case h.Class == dns.ClassNONE, h.Class == dns.ClassANY:
-		return t.match(n, h.Rrtype, "")
+		return e.match(n, h.Rrtype, "")
 	}
 	n.added = true
 	to := ""
 	if hasTarget {
 		to = target(rr)
 	}
-	r, ok := t.match(n, h.Rrtype, to)
+	r, ok := e.match(n, h.Rrtype, to)
 	if ok && r != nil {
-		if max, _ := r.limit(h.Rrtype); max > 0 && t.work(n).exceeds(i, max) {
-			t.hint = hintCount
+		if max, _ := r.limit(h.Rrtype); max > 0 && e.work(n).exceeds(i, max) {
+			e.hint = hintCount
 			return r, false
 		}
 	}
 	return r, ok
 }
 
-// judgeAll decides on the deletion of everything at a name: each type that is
-// there must be granted, but for what only the signer makes.
-func (t *trial) judgeAll(n *nameState) (*rule, bool) {
-	for _, rrtype := range t.zone.Types(n.name) {
+// decideName decides on the deletion of everything at a name: each type that is there must be
+// granted, but for what only the signer makes.
+func (e *evaluation) decideName(n *nameState) (*rule, bool) {
+	for _, rrtype := range e.zone.Types(n.name) {
 		var r *rule
 		var ok bool
 		switch rrtype {
 		case dns.TypeRRSIG, dns.TypeNSEC:
 			continue
 		case dns.TypePTR, dns.TypeSRV:
-			r, ok = t.judgeSet(n, rrtype)
+			r, ok = e.decideSet(n, rrtype)
 		default:
-			r, ok = t.match(n, rrtype, "")
+			r, ok = e.match(n, rrtype, "")
 		}
 		if !ok {
 			return r, false
@@ -256,16 +255,16 @@ func (t *trial) judgeAll(n *nameState) (*rule, bool) {
 	return nil, true
 }
 
-// judgeSet decides on the deletion of an RRset whose records name a target:
-// each record that is there must be granted.
-func (t *trial) judgeSet(n *nameState, rrtype uint16) (*rule, bool) {
-	p := t.pointerSet(n, rrtype)
-	if p.judged {
+// decideSet decides on the deletion of an RRset whose records name a target: each record that is
+// there must be granted.
+func (e *evaluation) decideSet(n *nameState, rrtype uint16) (*rule, bool) {
+	p := e.pointerSet(n, rrtype)
+	if p.decided {
 		return p.rule, p.ok
 	}
-	p.judged, p.ok = true, true
+	p.decided, p.ok = true, true
 	for _, rr := range p.records {
-		if r, ok := t.match(n, rrtype, target(rr)); !ok {
+		if r, ok := e.match(n, rrtype, target(rr)); !ok {
 			p.rule, p.ok = r, false
 			break
 		}
@@ -274,18 +273,18 @@ func (t *trial) judgeSet(n *nameState, rrtype uint16) (*rule, bool) {
 }
 
 // present reports whether the record, of class NONE, may be in the zone.
-func (t *trial) present(n *nameState, rr dns.RR) bool {
-	for _, held := range t.pointerSet(n, rr.Header().Rrtype).records {
-		t.spent++
-		if same, certain := sameRecord(held, rr, false); same || !certain || t.spent > maxComparisons {
+func (e *evaluation) present(n *nameState, rr dns.RR) bool {
+	for _, held := range e.pointerSet(n, rr.Header().Rrtype).records {
+		e.comparisons++
+		if same, certain := sameRecord(held, rr, false); same || !certain || e.comparisons > maxComparisons {
 			return true
 		}
 	}
 	return false
 }
 
-// target returns the name that a PTR or SRV record points at. A record that
-// does not show it points at the root, which is no machine.
+// target returns the name that a PTR or SRV record points at. A record that does not show it points
+// at the root, which is no machine.
 func target(rr dns.RR) string {
 	switch rr := rr.(type) {
 	case *dns.PTR:
@@ -300,16 +299,15 @@ func target(rr dns.RR) string {
 	return "."
 }
 
-// match finds the first rule that matches. It returns that rule and what it
-// says, or nil and false.
-func (t *trial) match(n *nameState, rrtype uint16, target string) (*rule, bool) {
-	for _, r := range t.rules {
-		if !r.reaches(t.subject, n.name, target) {
+// match finds the first rule that matches. It returns that rule and what it says, or nil and false.
+func (e *evaluation) match(n *nameState, rrtype uint16, target string) (*rule, bool) {
+	for _, r := range e.rules {
+		if !r.reaches(e.subject, n.name, target) {
 			continue
 		}
 		if r.kind == ruleOwner {
-			if t.owns(r, n, rrtype) {
-				return t.grant(r, n), true
+			if e.owns(r, n, rrtype) {
+				return e.grant(r, n), true
 			}
 			continue
 		}
@@ -319,55 +317,55 @@ func (t *trial) match(n *nameState, rrtype uint16, target string) (*rule, bool) 
 		if r.deny {
 			return r, false
 		}
-		return t.grant(r, n), true
+		return e.grant(r, n), true
 	}
 	return nil, false
 }
 
-func (t *trial) grant(r *rule, n *nameState) *rule {
+func (e *evaluation) grant(r *rule, n *nameState) *rule {
 	n.granted = true
 	n.byOwner = n.byOwner || r.kind == ruleOwner
-	if t.granted == nil {
-		t.granted = r
+	if e.granted == nil {
+		e.granted = r
 	}
 	return r
 }
 
 // learn looks the name and its owner up, once.
-func (t *trial) learn(n *nameState) {
+func (e *evaluation) learn(n *nameState) {
 	if n.known {
 		return
 	}
 	n.known = true
-	n.exists = t.zone.Exists(n.name)
-	o, ok := t.zone.Owner(n.name)
+	n.exists = e.zone.Exists(n.name)
+	o, ok := e.zone.Owner(n.name)
 	if !ok || o.Principal == "" {
 		return
 	}
 	if !o.Deleted.IsZero() {
-		if t.policy.now().Sub(o.Deleted) >= t.policy.lifetime {
+		if e.policy.now().Sub(o.Deleted) >= e.policy.lifetime {
 			return
 		}
 		n.deleted = true
 	}
 	n.owner = o.Principal
-	n.mine = sameOwner(n.owner, t.subject.owner)
+	n.mine = sameOwner(n.owner, e.subject.owner)
 }
 
 // work works out what the update does to the name, once.
-func (t *trial) work(n *nameState) *effect {
+func (e *evaluation) work(n *nameState) *effect {
 	if !n.worked {
 		n.worked = true
-		w := worker{zone: t.zone, name: n.name, apex: n.name == t.zone.Origin(), spent: &t.spent}
-		for i := n.first; i >= 0; i = t.next[i] {
-			w.do(int(i), t.updates[i])
+		w := worker{zone: e.zone, name: n.name, apex: n.name == e.zone.Origin(), comparisons: &e.comparisons}
+		for i := n.first; i >= 0; i = e.next[i] {
+			w.do(int(i), e.updates[i])
 		}
 		n.effect = w.finish()
 	}
 	return &n.effect
 }
 
-func (t *trial) refusal(r *rule, n *nameState, rrtype uint16) zone.Decision {
+func (e *evaluation) refusal(r *rule, n *nameState, rrtype uint16) zone.Decision {
 	d := zone.Decision{Rule: "no rule", Reason: n.name + " " + dns.Type(rrtype).String() + ": "}
 	if r != nil {
 		d.Rule = r.label
@@ -375,26 +373,26 @@ func (t *trial) refusal(r *rule, n *nameState, rrtype uint16) zone.Decision {
 	switch {
 	case r != nil && r.deny:
 		d.Reason += "denied"
-	case t.hint != noHint:
-		d.Reason += t.hint.text(n)
+	case e.hint != noHint:
+		d.Reason += e.hint.text(n)
 	default:
-		d.Reason += "no rule grants it to " + t.subject.String()
+		d.Reason += "no rule grants it to " + e.subject.String()
 	}
 	return d
 }
 
-func (t *trial) permission() zone.Decision {
+func (e *evaluation) permission() zone.Decision {
 	d := zone.Decision{Allow: true}
-	if t.granted != nil {
-		d.Rule = t.granted.label
+	if e.granted != nil {
+		d.Rule = e.granted.label
 	} else {
 		d.Reason = "nothing to change"
 	}
-	if t.subject.Kind == Anonymous {
+	if e.subject.Kind == Anonymous {
 		return d
 	}
-	for i := range t.names {
-		t.claim(&t.names[i], &d)
+	for i := range e.names {
+		e.claim(&e.names[i], &d)
 	}
 	return d
 }
