@@ -76,8 +76,9 @@ func TestMain(m *testing.M) {
 	log.Discard()
 	caddy.Quiet, dnsserver.Quiet = true, true
 	plugin.Register("probe", setupProbe)
+	plugin.Register("keep", setupKeep)
 	i := slices.Index(dnsserver.Directives, "file")
-	dnsserver.Directives = slices.Insert(dnsserver.Directives, i, "probe")
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, i, "keep", "probe")
 	os.Exit(m.Run())
 }
 

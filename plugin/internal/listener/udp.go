@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"sync"
@@ -210,7 +211,8 @@ func (x *packetExchange) Write(wire []byte) (int, error) {
 func (x *packetExchange) send(wire []byte) error {
 	var err error
 	if decorate := x.server.decorate; decorate != nil {
-		_, err = decorate(x).Write(wire)
+		// A plugin's writer may keep what it is handed, as shed does, and wire may lie in a pooled buffer.
+		_, err = decorate(x).Write(bytes.Clone(wire))
 	} else {
 		_, err = x.Write(wire)
 	}
