@@ -77,7 +77,7 @@ func ParseText(rrtype uint16, tokens []Token, origin []byte) ([]byte, error) {
 	var fault string
 	var err error
 	switch {
-	case r.left() && !tokens[0].Quoted && tokens[0].Text == `\#`:
+	case isGeneric(rrtype, tokens):
 		rdata, err = readGeneric(&r)
 	case t == nil || t.fields == nil:
 		err = errOpaque
@@ -116,6 +116,26 @@ func readFields(t *typeInfo, r *reader) (rdata []byte, fault string, err error) 
 		}
 	}
 	return rdata, "", nil
+}
+
+// isGeneric reports whether the tokens are in the form of RFC 3597 section 5. In
+// a TXT record, \# without a number after it is a string, as for BIND.
+func isGeneric(rrtype uint16, tokens []Token) bool {
+	if len(tokens) == 0 || tokens[0].Quoted || tokens[0].Text != `\#` {
+		return false
+	}
+	if rrtype != TypeTXT {
+		return true
+	}
+	if len(tokens) == 1 || tokens[1].Quoted || tokens[1].Text == "" {
+		return false
+	}
+	for i := range len(tokens[1].Text) {
+		if !isDigit(tokens[1].Text[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // readGeneric reads the form of RFC 3597 section 5.
