@@ -68,6 +68,7 @@ func TestLibrariesStandAlone(t *testing.T) {
 		{"plugin", []string{tests, module + "/test"}},
 		{"internal", []string{coreDNS, module + "/gsstsig", module + "/zone", module + "/plugin", module + "/test"}},
 		{"internal/dnswire", []string{module, "github.com/miekg/dns"}},
+		{"internal/masterfile", []string{"github.com/miekg/dns"}},
 	} {
 		t.Run(rule.tree, func(t *testing.T) {
 			tree, found := module+"/"+rule.tree, false
