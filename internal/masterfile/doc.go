@@ -23,7 +23,8 @@
 //	;gsstsig: owner client1.example.test. "host/client1.example.test@EXAMPLE.TEST"
 //
 // An annotation counts only if its semicolon is the first octet of a line that
-// begins outside of parentheses and quotes. The text of a record cannot forge
+// begins outside of parentheses and quotes. Those of included files count too.
+// The text of a record cannot forge
 // one: a [Writer] puts each record on a line that begins with the owner name,
 // and prints every control character, so every newline too, as an escape or in
 // hexadecimal.
@@ -34,15 +35,16 @@
 //
 //   - The file name of $INCLUDE is relative to the directory of the file that
 //     has the directive, not to the working directory.
-//   - $GENERATE makes a bounded number of records, 1,048,576 in all.
+//   - $GENERATE makes a bounded number of records, 1,048,576 in all, from a
+//     bounded amount of text.
 //   - A $GENERATE range with more behind it, such as 1-3x, is an error. BIND
 //     ignores what follows a valid beginning.
 //   - Records outside the zone are passed on. BIND leaves them out with a
 //     warning; the zone of this server refuses them.
 //   - A record keeps its own TTL. BIND gives an RRset one TTL while it reads,
 //     and where there is no $TTL, a later record inherits that one.
-//   - A name or an address in quotes is taken like one without. BIND refuses it
-//     in rdata.
+//   - In rdata, a name or an address may be in quotes, and the target of a URI
+//     record without. BIND refuses both.
 //   - A directive may end the file without a newline. BIND takes that for a
 //     second word.
 //   - CLASS0 is an error. BIND takes it for IN.

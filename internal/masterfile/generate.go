@@ -11,11 +11,16 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
-// The longest texts that $GENERATE makes of its two sides, as in BIND.
+// The longest texts of the two sides of a $GENERATE, before and after the
+// number is in them, as in BIND.
 const (
 	maxOwnerText = 2048
 	maxRdataText = 65535
 )
+
+// maxGeneratedText is how many octets of text all $GENERATE together may make
+// and be made of. It bounds the work: a short line may ask for long records.
+const maxGeneratedText = 1 << 28
 
 // A generator makes the records of a $GENERATE, which is BIND's:
 //
@@ -39,32 +44,36 @@ func (r *Reader) startGenerate(line int, arguments []word) error {
 		return r.errorf(line, "$GENERATE range %s is not START-STOP or START-STOP/STEP, with numbers up to %d, STOP not below START, and STEP above 0",
 			quote(arguments[0].text), math.MaxInt32)
 	}
-	f, rest, err := r.fields(line, arguments[2:])
+	p, rest, err := r.preamble(line, arguments[2:])
 	switch {
 	case err != nil:
 		return err
 	case len(rest) != 1:
 		return r.errorf(line, "wrong number of words after the type of $GENERATE: %d. Fix: write one, in quotes if it has spaces", len(rest))
-	case f.rrtype == dnswire.TypeSOA:
+	case p.rrtype == dnswire.TypeSOA:
 		return r.errorf(line, "$GENERATE cannot make SOA records: a zone has one")
+	}
+	owner, rdata := arguments[1].text, rest[0].text
+	if len(owner) > maxOwnerText || len(rdata) > maxRdataText {
+		return r.errorf(line, "$GENERATE name of more than %d octets, or rdata of more than %d", maxOwnerText, maxRdataText)
+	}
+	if rest[0].quoted {
+		rdata = unescapeQuotes(rdata)
 	}
 	count := (stop-start)/step + 1
 	if count > int64(maxGenerated-r.generated) {
 		return r.errorf(line, "$GENERATE makes more than %d records in this file", maxGenerated)
 	}
-	ttl, err := r.ttl(line, f, nil)
+	ttl, err := r.ttl(line, p, nil)
 	if err != nil {
 		return err
 	}
 	r.generated += int(count)
-	g := &generator{
-		line: line, value: start, stop: stop, step: step, rrtype: f.rrtype, ttl: ttl,
-		owner: arguments[1].text, rdata: rest[0].text, lexer: newLexer(nil, 512),
+	const buffer = 512
+	r.generate = &generator{
+		line: line, value: start, stop: stop, step: step, rrtype: p.rrtype, ttl: ttl,
+		owner: owner, rdata: rdata, lexer: newLexer(nil, buffer),
 	}
-	if rest[0].quoted {
-		g.rdata = unescapeQuotes(g.rdata)
-	}
-	r.generate = g
 	return nil
 }
 
@@ -122,28 +131,33 @@ func (r *Reader) nextGenerated() (record Record, found bool, err error) {
 
 func (g *generator) record(r *Reader) (Record, error) {
 	origin := r.current().origin
-	text, err := expand(g.owner, g.value, maxOwnerText)
+	owner, err := expand(g.owner, g.value, maxOwnerText)
 	if err != nil {
-		return Record{}, r.wrap(g.line, "$GENERATE", err)
+		return Record{}, r.wrap(g.line, "$GENERATE name", err)
 	}
-	name, err := dnswire.ParseName(text, origin)
+	rdata, err := expand(g.rdata, g.value, maxRdataText)
 	if err != nil {
-		return Record{}, r.wrap(g.line, "$GENERATE owner name "+quote(text), err)
+		return Record{}, r.wrap(g.line, "$GENERATE rdata", err)
 	}
-	if text, err = expand(g.rdata, g.value, maxRdataText); err != nil {
-		return Record{}, r.wrap(g.line, "$GENERATE", err)
+	r.generatedText += len(g.owner) + len(owner) + len(g.rdata) + len(rdata)
+	if r.generatedText > maxGeneratedText {
+		return Record{}, r.errorf(g.line, "$GENERATE makes records from more than %d octets of text in this file", maxGeneratedText)
 	}
-	g.lexer.reset(strings.NewReader(text))
+	name, err := dnswire.ParseName(owner, origin)
+	if err != nil {
+		return Record{}, r.wrap(g.line, "$GENERATE name "+quote(owner), err)
+	}
+	g.lexer.reset(strings.NewReader(rdata))
 	e, err := g.lexer.next()
 	if err != nil && err != io.EOF { // without words the type says what it misses
-		return Record{}, r.wrap(g.line, "$GENERATE rdata "+quote(text), err)
+		return Record{}, r.wrap(g.line, "$GENERATE rdata "+quote(rdata), err)
 	}
 	data, err := r.rdata(g.line, g.rrtype, e.words, origin)
 	if err != nil {
 		return Record{}, err
 	}
 	if _, err := g.lexer.next(); err != io.EOF {
-		return Record{}, r.errorf(g.line, "$GENERATE rdata %s has more than one line", quote(text))
+		return Record{}, r.errorf(g.line, "$GENERATE rdata %s has more than one line", quote(rdata))
 	}
 	return Record{Name: name, Type: g.rrtype, Class: dnswire.ClassIN, TTL: g.ttl, Data: data}, nil
 }

@@ -68,11 +68,12 @@ type Reader struct {
 	defaultTTLKnown, lastTTLKnown bool
 	lastTTLUsed                   bool // and a warning given
 
-	includes  int
-	dated     bool // $DATE was read
-	generate  *generator
-	generated int
-	tokens    []dnswire.Token
+	includes      int
+	dated         bool       // $DATE was read
+	generate      *generator // the one that makes records now
+	generated     int        // records of all of them
+	generatedText int        // octets of text they were made of
+	tokens        []dnswire.Token
 }
 
 // A file is one that is being read.

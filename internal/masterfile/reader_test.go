@@ -106,6 +106,7 @@ func TestInclude(t *testing.T) {
 		"etc/sub/b": {Data: []byte("b A 192.0.2.1\n$INCLUDE c\n$INCLUDE ../d\n")},
 		"etc/sub/c": {Data: []byte("c A 192.0.2.2\n")},
 		"etc/d":     {Data: []byte("d A 192.0.2.3\n")},
+		"etc/noted": {Data: []byte("\n;gsstsig: x\n")},
 		"etc/bad":   {Data: []byte("\nx A y\n")},
 	}}
 	config := Config{Origin: origin, File: "etc/zone", Open: o.Open}
@@ -120,6 +121,14 @@ func TestInclude(t *testing.T) {
 	}
 	if _, err = readAll([]byte(head+"$INCLUDE none\n"), config); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
+	}
+	var words []string
+	config.Annotate = func(a Annotation) error {
+		words = append(words, fmt.Sprintf("%s:%d %q", a.File, a.Line, a.Words))
+		return nil
+	}
+	if _, err = readAll([]byte(head+"$INCLUDE noted\n"), config); err != nil || !slices.Equal(words, []string{`etc/noted:2 ["x"]`}) {
+		t.Errorf("an annotation in an included file: %q, %v", words, err)
 	}
 	r := NewReader(strings.NewReader("$TTL 1\n$INCLUDE d\n"), config)
 	if _, err := r.Next(); err != nil || o.open != 1 {
@@ -164,6 +173,7 @@ func TestBounds(t *testing.T) {
 		{wide, head + "$GENERATE 1-2 a$ TYPE65280 \"\\# 1000 " + strings.Repeat("${0,100,x}", 1000) + `"`, "longer than 65535 octets"},
 		{wide, head + "$GENERATE 1-2 " + strings.Repeat("${0,60}.", 100) + " A 192.0.2.1", "longer than 2048 octets"},
 		{wide, head + "$GENERATE 2147483647-2147483647 a${1} A 192.0.2.1", "does not fit 32 bits"},
+		{wide, head + "$GENERATE 1-2 a$ TXT " + strings.Repeat("x", maxRdataText+1), "name of more than 2048 octets, or rdata of more than 65535"},
 		{wide, head + "$GENERATE 1-2 a$ TXT \"x\ry z\"", "more than one line"},
 		{wide, head + "$GENERATE 1-2 @ SOA \"ns h 1 2 3 4 5\"", "cannot make SOA"},
 	} {
@@ -174,19 +184,26 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestGeneratedInAll counts the records of all $GENERATE together.
+// TestGeneratedInAll counts the records, and the text they are made of, of all $GENERATE together.
 func TestGeneratedInAll(t *testing.T) {
-	r := NewReader(strings.NewReader(head+"$GENERATE 1-2 a$ A 192.0.2.1\n$GENERATE 1-2 b$ A 192.0.2.1\n"), Config{Origin: origin})
-	r.generated = maxGenerated - 3
-	n := 0
-	var err error
-	for err == nil {
-		if _, err = r.Next(); err == nil {
-			n++
+	const text = head + "$GENERATE 1-2 a$ A 192.0.2.1\n$GENERATE 1-2 b$ A 192.0.2.1\n"
+	const each = len("a$" + "a1" + "192.0.2.1" + "192.0.2.1") // octets of text
+	for _, test := range []struct {
+		records, text int // what other $GENERATE took before
+		want          string
+	}{
+		{maxGenerated - 4, maxGeneratedText - 4*each, ""},
+		{maxGenerated - 3, 0, ":4: $GENERATE makes more than 1048576 records in this file"},
+		{0, maxGeneratedText - 4*each + 1, ":4: $GENERATE makes records from more than 268435456 octets of text in this file"},
+	} {
+		r := NewReader(strings.NewReader(text), Config{Origin: origin})
+		r.generated, r.generatedText = test.records, test.text
+		var err error
+		for err == nil {
+			_, err = r.Next()
 		}
-	}
-	var bad *Error
-	if !errors.As(err, &bad) || bad.Line != 4 || n != 3 {
-		t.Errorf("%d records: %v", n, err)
+		if test.want == "" && err != io.EOF || test.want != "" && err.Error() != test.want {
+			t.Errorf("%d records and %d octets before: %v, want %q", test.records, test.text, err, test.want)
+		}
 	}
 }

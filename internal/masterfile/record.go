@@ -30,66 +30,66 @@ func (r *Reader) record(e entry) (Record, error) {
 		words = words[1:]
 	}
 	f.originChanged = false
-	fields, rest, err := r.fields(e.line, words)
+	p, rest, err := r.preamble(e.line, words)
 	if err != nil {
 		return Record{}, err
 	}
-	data, err := r.rdata(e.line, fields.rrtype, rest, f.origin)
+	data, err := r.rdata(e.line, p.rrtype, rest, f.origin)
 	if err != nil {
 		return Record{}, err
 	}
-	ttl, err := r.ttl(e.line, fields, data)
+	ttl, err := r.ttl(e.line, p, data)
 	if err != nil {
 		return Record{}, err
 	}
 	return Record{
-		Name: f.owner, Type: fields.rrtype, Class: dnswire.ClassIN, TTL: ttl, Data: data, File: f.name, Line: e.line,
+		Name: f.owner, Type: p.rrtype, Class: dnswire.ClassIN, TTL: ttl, Data: data, File: f.name, Line: e.line,
 	}, nil
 }
 
-// fields are what stands between the owner name and the rdata.
-type fields struct {
+// A preamble is what stands between the owner name and the rdata.
+type preamble struct {
 	rrtype   uint16
 	explicit bool // the record has a TTL, which is in lastTTL
 }
 
-// fields reads TTL and class, in either order, both of them optional, and the
+// preamble reads TTL and class, in either order, both of them optional, and the
 // type. It returns the words that follow.
-func (r *Reader) fields(line int, words []word) (fields, []word, error) {
-	var f fields
+func (r *Reader) preamble(line int, words []word) (preamble, []word, error) {
+	var p preamble
 	class := false
 	for i, w := range words {
 		if w.quoted {
-			return f, nil, r.errorf(line, "quoted string %s where a TTL, a class or a type is expected", quote(w.text))
+			return p, nil, r.errorf(line, "quoted string %s where a TTL, a class or a type is expected", quote(w.text))
 		}
 		if !class {
 			if n, ok := parseClass(w.text); ok {
 				if n != dnswire.ClassIN {
-					return f, nil, r.errorf(line, "class %s: only class IN is served. Fix: write IN, or leave the class out", quote(w.text))
+					return p, nil, r.errorf(line, "class %s: only class IN is served. Fix: write IN, or leave the class out", quote(w.text))
 				}
 				class = true
 				continue
 			}
 		}
-		if !f.explicit {
+		if !p.explicit {
 			if n, ok := parseTTL(w.text); ok {
-				r.lastTTL, r.lastTTLKnown, f.explicit = r.limitTTL(line, n), true, true
+				r.lastTTL, r.lastTTLKnown, p.explicit = r.limitTTL(line, n), true, true
 				continue
 			}
 		}
 		var ok bool
-		if f.rrtype, ok = dnswire.ParseType(w.text); !ok {
-			return f, nil, r.errorf(line, "%s", notAType(w.text, f.explicit, class))
+		if p.rrtype, ok = dnswire.ParseType(w.text); !ok {
+			return p, nil, r.errorf(line, "%s", notAType(w.text, p.explicit, class))
 		}
-		if f.rrtype == dnswire.TypeMD || f.rrtype == dnswire.TypeMF {
-			return f, nil, r.errorf(line, "type %s is obsolete (RFC 973). Fix: use MX", dnswire.TypeText(f.rrtype))
+		if p.rrtype == dnswire.TypeMD || p.rrtype == dnswire.TypeMF {
+			return p, nil, r.errorf(line, "type %s is obsolete (RFC 973). Fix: use MX", dnswire.TypeText(p.rrtype))
 		}
-		if dnswire.IsMeta(f.rrtype) {
-			return f, nil, r.errorf(line, "type %s is for messages, not for zones (RFC 6895 section 3.1)", dnswire.TypeText(f.rrtype))
+		if dnswire.IsMeta(p.rrtype) {
+			return p, nil, r.errorf(line, "type %s is for messages, not for zones (RFC 6895 section 3.1)", dnswire.TypeText(p.rrtype))
 		}
-		return f, words[i+1:], nil
+		return p, words[i+1:], nil
 	}
-	return f, nil, r.errorf(line, "line ends before the type of the record")
+	return p, nil, r.errorf(line, "line ends before the type of the record")
 }
 
 // notAType says what a word would have to be, and is not.
@@ -128,9 +128,9 @@ func (r *Reader) limitTTL(line int, ttl uint32) uint32 {
 
 // ttl returns the TTL of a record, after it was read: an SOA record has one in
 // its rdata.
-func (r *Reader) ttl(line int, f fields, data []byte) (uint32, error) {
+func (r *Reader) ttl(line int, p preamble, data []byte) (uint32, error) {
 	switch {
-	case f.explicit:
+	case p.explicit:
 		return r.lastTTL, nil
 	case r.defaultTTLKnown:
 		r.lastTTL, r.lastTTLKnown = r.defaultTTL, true
@@ -141,7 +141,7 @@ func (r *Reader) ttl(line int, f fields, data []byte) (uint32, error) {
 			r.warn(line, "record has no TTL and gets that of the record before it (RFC 1035). Fix: begin the file with $TTL")
 		}
 		return r.lastTTL, nil
-	case f.rrtype == dnswire.TypeSOA:
+	case p.rrtype == dnswire.TypeSOA:
 		minimum := binary.BigEndian.Uint32(data[len(data)-4:])
 		r.warn(line, "there is no TTL: all records without one get the last number of the SOA record, %d. Fix: begin the file with $TTL", minimum)
 		r.defaultTTL, r.defaultTTLKnown = r.limitTTL(line, minimum), true
