@@ -13,6 +13,7 @@ type class int
 
 const (
 	discarded   class = iota // gets no answer, and by TCP ends the connection
+	ignored                  // gets no answer
 	invalid                  // is told what is wrong with it
 	overdrawn                // a handshake from a source of which too many have failed
 	suspect                  // an unsigned update from a source that has been told too many errors
@@ -25,26 +26,35 @@ const (
 // and no ticket looked at.
 func (s *server) admit(w *responseWriter, wire []byte) (as class) {
 	defer s.recovered(func() { as = discarded })
+	w.charged = false // an exchange whose message was discarded is used again
 	if len(wire) < headerSize {
-		s.observer.Dropped(Short)
-		return discarded
+		return s.ignore(w, Short)
 	}
 	flags := binary.BigEndian.Uint16(wire[2:])
 	if flags&(1<<15) != 0 {
-		s.observer.Dropped(Response) // an answer to an answer might go on for ever
-		return discarded
+		return s.ignore(w, Response) // an answer to an answer might go on for ever
 	}
 	w.id = binary.BigEndian.Uint16(wire)
+	w.flags = flags
 	w.opcode = int(flags>>11) & 0xf
 	w.size = len(wire)
 	w.limit = dns.MinMsgSize
 
 	var glance gsstsig.Glance
 	s.verifier.Glance(wire, &glance)
+	if glance.Malformed {
+		// Octets behind the last record mean nothing to BIND and to CoreDNS.
+		if end, ok := messageEnd(wire); ok && end < len(wire) {
+			w.size = end
+			s.verifier.Glance(wire[:end], &glance)
+		}
+	}
 	switch {
 	case glance.Malformed, glance.Signed && !glance.Known:
-		if !s.guard.mayTell(w.source, w.stream) {
-			s.observer.Dropped(Errors)
+		if s.otherBlocks {
+			return ordinary // one of them may answer it
+		}
+		if !s.allowErrorReply(w) {
 			return discarded
 		}
 		return invalid
@@ -67,4 +77,13 @@ func (s *server) admit(w *responseWriter, wire []byte) (as class) {
 		return suspect
 	}
 	return ordinary
+}
+
+// ignore leaves a message unanswered. A TCP connection goes on until its source has sent too many of these.
+func (s *server) ignore(w *responseWriter, reason Reason) class {
+	s.observer.Dropped(reason)
+	if w.stream && s.guard.mayTell(w.source, w.stream) {
+		return ignored
+	}
+	return discarded
 }

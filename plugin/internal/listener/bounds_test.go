@@ -534,7 +534,9 @@ func TestHeldConnectionsGiveWay(t *testing.T) {
 // Whoever is not listened to any more cannot have another connection at once: the one it has stays open for a while.
 func TestConnectionsAreHeld(t *testing.T) {
 	const delay = 300 * time.Millisecond
-	b := startBounded(t, Limits{closeDelay: delay})
+	b := startBounded(t, Limits{closeDelay: delay, SourceErrors: 1})
+	b.guard().mayTell(sourceOf("127.0.0.1"), true)
+	b.guard().mayTell(sourceOf("127.0.0.1"), true)
 	for name, frame := range map[string][]byte{
 		"discarded":           {0, 1, 0},
 		"ended by the client": {},
@@ -600,7 +602,10 @@ func TestTurnEndsBeforeTheAnswer(t *testing.T) {
 		wire := pack(t, c.m)
 		w.size = len(wire)
 		done := make(chan bool)
-		go func() { done <- s.serve(w, wire, c.as, func() {}) }()
+		go func() {
+			s.serve(w, wire, c.as)
+			done <- !w.discarded
+		}()
 		<-way.sending
 		if n := len(c.free.inside); n != 0 {
 			t.Errorf("%s: %d turns are taken while the answer is being sent", c.what, n)

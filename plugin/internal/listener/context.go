@@ -8,7 +8,10 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
 
-type transactionKey struct{}
+type (
+	transactionKey struct{}
+	writerKey      struct{}
+)
 
 // TransactionFrom returns the transaction that the request of ctx was verified in. It is nil if the request was not
 // signed. seen tells whether this package received the request at all: a request that came by another listener of
@@ -24,8 +27,8 @@ func TransactionFrom(ctx context.Context) (transaction *gsstsig.Transaction, see
 // one allocation.
 type requestContext struct {
 	context.Context
-	server      *dnsserver.Server
-	transaction *gsstsig.Transaction
+	server *dnsserver.Server
+	writer *responseWriter
 }
 
 // Value implements context.Context.
@@ -36,7 +39,9 @@ func (c *requestContext) Value(key any) any {
 	case dnsserver.LoopKey:
 		return 0
 	case transactionKey:
-		return c.transaction
+		return c.writer.transaction
+	case writerKey:
+		return c.writer
 	}
 	return c.Context.Value(key)
 }

@@ -77,8 +77,9 @@ func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	plugin.Register("probe", setupProbe)
 	plugin.Register("keep", setupKeep)
+	plugin.Register("status", setupStatus)
 	i := slices.Index(dnsserver.Directives, "file")
-	dnsserver.Directives = slices.Insert(dnsserver.Directives, i, "keep", "probe")
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, i, "keep", "probe", "status")
 	os.Exit(m.Run())
 }
 
@@ -176,6 +177,33 @@ func (p *probe) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 		who = w.RemoteAddr().String()
 	}
 	txt(p.label, who)
+	return 0, w.WriteMsg(m)
+}
+
+// setupStatus sets up a plugin that answers with what TsigStatus says of a record that is there, and does not register.
+func setupStatus(c *caddy.Controller) error {
+	dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return statusPlugin{} })
+	return nil
+}
+
+type statusPlugin struct{}
+
+func (statusPlugin) Name() string { return "status" }
+
+func (statusPlugin) ServeDNS(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	m := new(dns.Msg).SetReply(r)
+	text := "verified"
+	if err := w.TsigStatus(); err != nil {
+		text = err.Error()
+	}
+	name := r.Question[0].Name
+	n := 1
+	if label, rest, _ := strings.Cut(name, "."); label == "big" {
+		n, _ = strconv.Atoi(strings.Split(rest, ".")[0])
+	}
+	for range n {
+		m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{text}})
+	}
 	return 0, w.WriteMsg(m)
 }
 

@@ -335,11 +335,11 @@ func TestPanicAnywhere(t *testing.T) {
 	}
 	s := &server{Server: stock, observer: nobody{}, guard: newGuard(Limits{}), verifier: gsstsig.NewVerifier(nil)}
 	back := &memory{}
-	s.serve(&responseWriter{back: back, server: s}, wire, ordinary, func() {})
+	s.serve(&responseWriter{back: back, server: s, size: len(wire)}, wire, ordinary)
 	r := new(dns.Msg)
 	if len(back.sent) != 1 || r.Unpack(back.sent[0]) != nil || r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%d answers: %v", len(back.sent), r)
 	}
 	broken := &brokenPath{}
-	s.serve(&responseWriter{back: broken, server: s}, wire, ordinary, func() {}) // and so does answering
+	s.serve(&responseWriter{back: broken, server: s, size: len(wire)}, wire, ordinary) // and so does answering
 }

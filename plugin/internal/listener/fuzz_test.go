@@ -61,12 +61,8 @@ func FuzzMessage(f *testing.F) {
 		}
 		back := &memory{}
 		w := &responseWriter{back: back, server: s, stream: stream}
-		done := 0
 		octets := append([]byte(nil), wire...)
-		s.serve(w, octets, s.admit(w, octets), func() { done++ })
-		if done != 1 {
-			t.Errorf("the buffer was given back %d times", done)
-		}
+		s.serve(w, octets, s.admit(w, octets))
 		if len(wire) < headerSize || wire[2]&0x80 != 0 {
 			if len(back.sent) != 0 {
 				t.Fatal("answered")

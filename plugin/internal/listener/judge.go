@@ -6,58 +6,84 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
-
-	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
 
-// judge puts a handler in front of a site's plugins that tells them what a signature is worth in their server block. The
-// tsig plugin asks nothing but TsigStatus, and hands on the name of the key, which for a context the client has chosen. So
-// a context is a key in the blocks whose server made it or would have, and in all others none: there its holder has proven
-// nothing. The handler stands in the chain because that is where it is known which of the sites of an address, views
-// included, CoreDNS has chosen.
-func (in *instance) judge(s site) {
+// siteHandler stands in front of the plugins of a site, because that is where it is known which of the sites of an address,
+// views included, CoreDNS has chosen for a request. It does what depends on the site's block.
+//
+// A block that uses gsstsig refuses what is wrong with a request by RFC 8945 and RFC 6891; other blocks answer it as
+// CoreDNS does, except that the tsig plugin's block refuses what did not verify.
+//
+// It also tells the plugins what a signature is worth in their block. The tsig plugin asks nothing but TsigStatus, and hands
+// on the name of the key, which for a context the client has chosen. So a context is a key in the blocks whose server made
+// it or would have, and in all others none: there its holder has proven nothing.
+type siteHandler struct {
+	next plugin.Handler
+	own  *registeredBlock // nil if the block does not use gsstsig
+	tsig bool             // the tsig plugin is in the block
+}
+
+// addSiteHandler puts a siteHandler in front of a site's plugins.
+func (in *instance) addSiteHandler(s site) {
 	if len(s.config.Plugin) == 0 {
 		return // CoreDNS refuses what comes for it
 	}
-	var own *gsstsig.Server
-	if b := in.registered(s.block); b != nil {
-		own = b.Server
-	}
+	own := in.registered(s.block)
 	// A new slice: the sites of a block share one.
 	s.config.Plugin = slices.Concat([]plugin.Plugin{func(next plugin.Handler) plugin.Handler {
-		return &judge{next: next, own: own}
+		return &siteHandler{next: next, own: own, tsig: s.config.Handler("tsig") != nil}
 	}}, s.config.Plugin)
 }
 
-// judge is the handler that (*instance).judge puts in.
-type judge struct {
-	next plugin.Handler
-	own  *gsstsig.Server // of the block, nil if it has none
-}
-
 // Name implements plugin.Handler. It is no directive's, so that nobody who looks through a site's handlers finds it.
-func (j *judge) Name() string { return "gsstsig listener" }
+func (h *siteHandler) Name() string { return "gsstsig listener" }
 
 // ServeDNS implements plugin.Handler.
-func (j *judge) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+func (h *siteHandler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	// Later calls are for questions that plugins ask themselves.
+	if x, _ := ctx.Value(writerKey{}).(*responseWriter); x != nil && !x.routed {
+		x.routed = true
+		if h.answer(x) {
+			return dns.RcodeSuccess, nil
+		}
+	}
 	if t, _ := TransactionFrom(ctx); t != nil && t.Server() != nil {
 		// Both ways, since a plugin of another block may have sent a question of its own here.
-		judged := &judgedWriter{ResponseWriter: w}
-		if j.own == nil || !j.own.WouldAccept(t) {
-			judged.status = dns.ErrSecret
+		status := &statusWriter{ResponseWriter: w}
+		if h.own == nil || h.own.Server == nil || !h.own.Server.WouldAccept(t) {
+			status.tsig = dns.ErrSecret
 		}
-		w = judged
+		w = status
 	}
-	return j.next.ServeDNS(ctx, w, r)
+	return h.next.ServeDNS(ctx, w, r)
 }
 
-// judgedWriter is the response writer of a request that a context signed.
-type judgedWriter struct {
+// answer answers a request that no plugin is to see, and reports whether it is one.
+func (h *siteHandler) answer(x *responseWriter) bool {
+	switch {
+	case h.own != nil:
+		x.limitUDP()
+		if x.server.refused(x) {
+			return true
+		}
+		if isTKEY(x.request) && x.server.negotiator != nil {
+			x.server.negotiate(x) // and is told what is wrong with it
+			return true
+		}
+	case h.tsig && x.failure != nil && x.failure.TSIG():
+		x.server.refuse(x)
+		return true
+	}
+	return false
+}
+
+// statusWriter is the response writer of a request that a context signed.
+type statusWriter struct {
 	dns.ResponseWriter
-	status error
+	tsig error
 }
 
 // TsigStatus implements dns.ResponseWriter.
-func (w *judgedWriter) TsigStatus() error { return w.status }
+func (w *statusWriter) TsigStatus() error { return w.tsig }
 
-var _ plugin.Handler = (*judge)(nil)
+var _ plugin.Handler = (*siteHandler)(nil)

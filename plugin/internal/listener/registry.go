@@ -147,6 +147,9 @@ func (r *registry) activateLocked(s *server) {
 	}
 	r.forget(s)
 	s.endpoint = e
+	if s.makeDecorate != nil && s.decorate == nil {
+		s.decorate = s.makeDecorate(s.Server)
+	}
 	e.current.Store(s)
 	e.start()
 }

@@ -324,7 +324,7 @@ func TestTruncation(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				limit := max(512, min(int(size), maxPacket))
+				limit := max(512, min(int(size), maxUDPReply))
 				r := new(dns.Msg)
 				if err := r.Unpack(buffer[:got]); err != nil {
 					t.Fatal(err)

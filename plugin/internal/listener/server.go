@@ -31,8 +31,16 @@ type server struct {
 	negotiator *gsstsig.Negotiator // nil if no block negotiates
 	observer   Observer
 	guard      *guard
-	decorate   dns.DecorateWriter // may be nil
 	shortcuts  map[string]*shortcut
+
+	// otherBlocks says that the address has blocks that do not use gsstsig. They answer some messages that those that
+	// use it refuse.
+	otherBlocks bool
+
+	// makeDecorate makes decorate when the server begins to serve, as it does in CoreDNS: what it makes lasts until the
+	// instance's shutdown, which an instance that fails to start never sees. Both may be nil.
+	makeDecorate func(*dnsserver.Server) dns.DecorateWriter
+	decorate     dns.DecorateWriter
 
 	requests gate
 	done     chan struct{} // closed by Stop

@@ -38,7 +38,7 @@ type bypasser interface{ CacheBypassZones() []string }
 // openShortcuts finds the zones of the server that have one. The map has every zone of the address, in wire form, so that
 // the longest match is found; those without shortcut are nil. It is nil itself if there is none at all.
 func (s *server) openShortcuts(in *instance, group []site) {
-	if s.decorate != nil {
+	if s.makeDecorate != nil {
 		return // wants to see what is sent
 	}
 	found := make(map[string]*shortcut)
@@ -159,12 +159,12 @@ func (q *plainQuery) parse(wire []byte) bool {
 	return rcode == 0 && version == 0 && options == 0
 }
 
-// limit is that of replyLimit.
+// limit is the size of the largest reply: that of replyLimit, and of limitUDP.
 func (q *plainQuery) limit() int {
 	if !q.edns {
 		return dns.MinMsgSize
 	}
-	return min(max(int(q.size), dns.MinMsgSize), maxPacket)
+	return min(max(int(q.size), dns.MinMsgSize), maxUDPReply)
 }
 
 // shortcut returns the answer to a message that is a plain query of a zone with a shortcut, and nil if it is not, or the

@@ -189,7 +189,7 @@ func (in *instance) makeServers() error {
 		}
 		s.config.Transport = transport.DNS
 		s.config.FilterFuncs = s.filters
-		in.judge(s)
+		in.addSiteHandler(s)
 		for _, a := range s.addresses {
 			if groups[a] == nil {
 				order = append(order, a)
@@ -244,10 +244,11 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		s.debug = s.debug || member.config.Debug
 		s.proxied = s.proxied || member.config.ProxyProtoConnPolicy != nil
 		if decorate := member.config.UDPDecorateWriterFunc; decorate != nil {
-			s.decorate = decorate(stock)
+			s.makeDecorate = decorate // CoreDNS takes the last one, too
 		}
 		b := in.registered(member.block)
 		if b == nil {
+			s.otherBlocks = true
 			continue
 		}
 		if b.Server != nil && !slices.Contains(servers, b.Server) {

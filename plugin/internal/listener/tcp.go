@@ -102,17 +102,16 @@ func (e *endpoint) serveConnection(c *connection) {
 		if s.proxied {
 			x.responseWriter.source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
 		}
-		goOn := false
 		func() {
 			defer s.requests.leave()
-			goOn = s.serve(&x.responseWriter, wire, s.admit(&x.responseWriter, wire), func() {})
+			s.serve(&x.responseWriter, wire, s.admit(&x.responseWriter, wire))
 		}()
 		closed, taken := x.state()
 		hijacked = taken
 		if closed || taken || x.failed {
 			return
 		}
-		if !goOn {
+		if x.discarded {
 			delay = s.guard.limits.closeDelay
 			return
 		}

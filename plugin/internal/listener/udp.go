@@ -175,7 +175,12 @@ func (e *endpoint) servePacket(r packetRequest) {
 		e.busy.Add(-1)
 		s.requests.leave()
 	}()
-	s.serve(&r.exchange.responseWriter, (*r.buffer)[:r.length], r.as, func() { buffers.Put(r.buffer) })
+	w := &r.exchange.responseWriter
+	accepted := s.accept(w, (*r.buffer)[:r.length], r.as)
+	buffers.Put(r.buffer)
+	if accepted {
+		s.handle(w, r.as)
+	}
 }
 
 // packetExchange is a request that came by UDP and the way back.

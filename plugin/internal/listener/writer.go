@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/miekg/dns"
@@ -13,8 +14,9 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
-// maxPacket is the largest UDP reply, whatever the client offers to take.
-const maxPacket = 4096
+// maxUDPReply is the largest UDP reply of the blocks that use gsstsig, whatever the client offers to take: larger ones
+// may be fragmented, and fragments are lost or forged (DNS flag day 2020).
+const maxUDPReply = 1232
 
 // returnPath is the way back to a client.
 type returnPath interface {
@@ -32,11 +34,21 @@ type responseWriter struct {
 	stream      bool // TCP, which proves the client's address
 	source      ratelimit.Key
 	id          uint16
+	flags       uint16 // of the request's header, which the opcode is one of
 	opcode      int
 	size        int                  // octets of the request
 	request     *dns.Msg             // nil until it was unpacked
-	transaction *gsstsig.Transaction // nil if the request was not signed
+	transaction *gsstsig.Transaction // nil if the request was not signed, or did not verify
 	limit       int                  // octets of a reply
+
+	// Why a block that uses gsstsig refuses the request, while others may answer it.
+	failure    *gsstsig.VerifyError
+	badForm    bool
+	tsigStatus error // of a TSIG record that did not verify
+
+	routed    bool // a siteHandler has seen the request
+	charged   bool // its source was charged for the error that it is sent
+	discarded bool // left unanswered on purpose: a TCP connection ends
 
 	mu       sync.Mutex // guards what follows, and the transaction's signing
 	turn     *turns     // that the request has, nil if none
@@ -55,9 +67,16 @@ func replyLimit(request *dns.Msg, stream bool) int {
 		return maxMessage
 	}
 	if opt := request.IsEdns0(); opt != nil {
-		return min(max(int(opt.UDPSize()), dns.MinMsgSize), maxPacket)
+		return max(int(opt.UDPSize()), dns.MinMsgSize)
 	}
 	return dns.MinMsgSize
+}
+
+// limitUDP keeps the reply to what the blocks that use gsstsig send by UDP.
+func (w *responseWriter) limitUDP() {
+	if !w.stream {
+		w.limit = min(w.limit, maxUDPReply)
+	}
 }
 
 // WriteMsg implements dns.ResponseWriter. m is not changed.
@@ -76,6 +95,7 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 		w.server.guard.mayTell(w.source, w.stream)
 	}
 	if w.limit > 0 && reply.Len() > w.limit {
+		reply.Extra = slices.Clone(reply.Extra) // Truncate takes OPT out in place
 		reply.Truncate(w.limit)
 	}
 	buffer := buffers.Get().(*[]byte)
@@ -144,14 +164,15 @@ func (w *responseWriter) reject(rcode int) {
 		return
 	}
 	m := new(dns.Msg)
-	if w.request == nil {
-		// Nothing but the header could be read.
+	if w.request == nil || rcode == dns.RcodeFormatError || rcode == dns.RcodeNotImplemented {
+		// Nothing but the header counts, as with CoreDNS and BIND.
 		m.Id, m.Opcode, m.Response, m.Rcode = w.id, w.opcode, true, rcode
+		m.RecursionDesired, m.CheckingDisabled = w.flags&(1<<8) != 0, w.flags&(1<<4) != 0
 	} else {
 		m.SetRcode(w.request, rcode)
-		if w.request.IsEdns0() != nil {
-			m.SetEdns0(maxPacket, false)
-		}
+	}
+	if w.request != nil && w.request.IsEdns0() != nil && !w.badForm {
+		m.SetEdns0(maxUDPReply, false)
 	}
 	// The client is gone, or it asks again.
 	_ = w.WriteMsg(m)
@@ -245,9 +266,12 @@ func (w *responseWriter) LocalAddr() net.Addr { return w.back.localAddr() }
 // RemoteAddr implements dns.ResponseWriter.
 func (w *responseWriter) RemoteAddr() net.Addr { return w.back.remoteAddr() }
 
-// TsigStatus implements dns.ResponseWriter. It is nil, since a request that did not verify gets to no plugin, unless a
-// context signed: that is a key of some server blocks only, which judge finds out.
+// TsigStatus implements dns.ResponseWriter. A context that signed is a key of some server blocks only, which the
+// siteHandler finds out.
 func (w *responseWriter) TsigStatus() error {
+	if w.tsigStatus != nil {
+		return w.tsigStatus
+	}
 	if w.transaction != nil && w.transaction.Server() != nil {
 		return dns.ErrSecret
 	}
