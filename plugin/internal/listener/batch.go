@@ -46,11 +46,11 @@ var batches = sync.Pool{New: func() any {
 func (b *batch) read(e *endpoint) (n int, err error) {
 	for i := range b.received {
 		if b.exchanges[i] == nil {
-			b.buffers[i], b.exchanges[i] = buffers.Get().(*[]byte), new(packetExchange)
+			b.buffers[i], b.exchanges[i] = buffers.Get().(*[]byte), newPacketExchange()
 			b.received[i].Buffers[0] = *b.buffers[i]
 		}
-		x := b.exchanges[i]
-		x.endpoint, x.remote, x.control = e, nil, nil
+		path := &b.exchanges[i].path
+		path.endpoint, path.remote, path.control = e, nil, nil
 		if e.udp == nil {
 			return b.readWrapped(e)
 		}
@@ -66,11 +66,11 @@ func (b *batch) read(e *endpoint) (n int, err error) {
 	}
 	for i := range b.received[:n] {
 		m, x := &b.received[i], b.exchanges[i]
-		x.remote = m.Addr
-		x.peer = m.Addr.(*net.UDPAddr).AddrPort()
-		x.source = ratelimit.Of(x.peer.Addr())
+		x.path.remote = m.Addr
+		x.path.peer = m.Addr.(*net.UDPAddr).AddrPort()
+		x.writer.source = ratelimit.Of(x.path.peer.Addr())
 		if e.anyHost {
-			x.control = replyControl(m.OOB[:m.NN])
+			x.path.control = replyControl(m.OOB[:m.NN])
 		}
 	}
 	return n, nil
@@ -79,11 +79,11 @@ func (b *batch) read(e *endpoint) (n int, err error) {
 // readWrapped reads one message from a socket that CoreDNS has wrapped.
 func (b *batch) readWrapped(e *endpoint) (n int, err error) {
 	m, x := &b.received[0], b.exchanges[0]
-	if m.N, x.remote, err = e.packets.ReadFrom(m.Buffers[0]); err != nil {
+	if m.N, x.path.remote, err = e.packets.ReadFrom(m.Buffers[0]); err != nil {
 		return 0, err
 	}
-	x.peer = netip.AddrPort{}
-	x.source = ratelimit.Of(addressOf(x.remote).Addr())
+	x.path.peer = netip.AddrPort{}
+	x.writer.source = ratelimit.Of(addressOf(x.path.remote).Addr())
 	return 1, nil
 }
 
@@ -97,7 +97,7 @@ func (b *batch) take(i int, as class) {
 func (b *batch) reply(i int, wire []byte) {
 	at := len(b.replies)
 	b.octets[at][0] = wire
-	b.replies = append(b.replies, ipv4.Message{Buffers: b.octets[at][:], OOB: b.exchanges[i].control, Addr: b.received[i].Addr})
+	b.replies = append(b.replies, ipv4.Message{Buffers: b.octets[at][:], OOB: b.exchanges[i].path.control, Addr: b.received[i].Addr})
 }
 
 // send sends the answers noted.

@@ -70,7 +70,7 @@ func TestBatch(t *testing.T) {
 					if want := fmt.Sprintf("request %d", answered); text != want {
 						t.Errorf("%q, want %q", text, want)
 					}
-					if got, want := b.exchanges[i].remoteAddr().String(), conns[answered].LocalAddr().String(); got != want {
+					if got, want := b.exchanges[i].path.remoteAddr().String(), conns[answered].LocalAddr().String(); got != want {
 						t.Errorf("%s is from %s, want %s", text, got, want)
 					}
 					if answered == 2 {

@@ -53,18 +53,16 @@ func (b *bounded) server() *server {
 	b.t.Helper()
 	var s *server
 	eventually(b.t, "the server is running", func() bool {
-		sockets.mu.Lock()
-		defer sockets.mu.Unlock()
-		s = sockets.endpoints[endpointKey{"dns://:" + b.port, 0}].current.Load()
+		s = endpointOf("dns://:" + b.port).current.Load()
 		return s != nil
 	})
 	return s
 }
 
-// guard is that of the running server.
-func (b *bounded) guard() *guard {
+// limiter is that of the running server.
+func (b *bounded) limiter() *limiter {
 	b.t.Helper()
-	return b.server().guard
+	return b.server().limiter
 }
 
 // send sends octets from a loopback address and returns the answer, nil if there is none: if it was counted as dropped,
@@ -207,25 +205,25 @@ func TestFailingHandshakes(t *testing.T) {
 
 // Negotiations of several rounds are charged for until they are done, so that many of them are not for free.
 func TestUnfinishedHandshakesAreCharged(t *testing.T) {
-	g := newGuard(Limits{HandshakeFailures: 2, now: func() time.Time { return time.Unix(1e9, 0) }})
+	g := newLimiter(Limits{HandshakeFailures: 2, now: func() time.Time { return time.Unix(1e9, 0) }})
 	k := sourceOf("192.0.2.1")
 	for range 5 {
-		g.judge(k, true, false) // the first round
-		g.judge(k, true, true)  // the second
+		g.recordHandshake(k, true, false) // the first round
+		g.recordHandshake(k, true, true)  // the second
 	}
-	if g.overdrawn(k, true) {
+	if g.handshakesLimited(k, true) {
 		t.Error("finished ones are charged for")
 	}
-	g.judge(k, true, false)
-	g.judge(k, true, false)
-	if !g.overdrawn(k, true) || g.overdrawn(sourceOf("192.0.2.2"), true) {
+	g.recordHandshake(k, true, false)
+	g.recordHandshake(k, true, false)
+	if !g.handshakesLimited(k, true) || g.handshakesLimited(sourceOf("192.0.2.2"), true) {
 		t.Error("unfinished ones are not charged for, or to somebody else")
 	}
 	// All that write addresses into UDP messages are one.
 	for i := range allFailures * 2 {
-		g.judge(sourceOf(fmt.Sprintf("198.51.100.%d", i)), false, false)
+		g.recordHandshake(sourceOf(fmt.Sprintf("198.51.100.%d", i)), false, false)
 	}
-	if !g.overdrawn(sourceOf("192.0.2.2"), false) || g.overdrawn(sourceOf("192.0.2.2"), true) {
+	if !g.handshakesLimited(sourceOf("192.0.2.2"), false) || g.handshakesLimited(sourceOf("192.0.2.2"), true) {
 		t.Error("UDP from everywhere is unbounded, or TCP bounded by it")
 	}
 }
@@ -233,24 +231,24 @@ func TestUnfinishedHandshakesAreCharged(t *testing.T) {
 // Handshakes beyond those worked on and waiting are turned away at once.
 func TestHandshakeQueue(t *testing.T) {
 	b := startBounded(t, Limits{Handshakes: 2, HandshakeQueue: 3})
-	g := b.guard()
+	g := b.limiter()
 	established, _ := b.handshake("udp", "127.0.0.1", "first.test.")
 	if established == nil {
 		t.Fatal("no context")
 	}
 	for range 2 {
-		if !g.handshakes.enter() {
+		if !g.handshakes.acquire() {
 			t.Fatal("full")
 		}
 	}
 	var waiting sync.WaitGroup
 	for range 3 {
 		waiting.Go(func() {
-			if !g.handshakes.enter() {
+			if !g.handshakes.acquire() {
 				t.Error("nobody waits")
 				return
 			}
-			g.handshakes.leave()
+			g.handshakes.release()
 		})
 	}
 	eventually(t, "three are waiting", func() bool { return g.handshakes.waiting.Load() == 3 })
@@ -265,8 +263,8 @@ func TestHandshakeQueue(t *testing.T) {
 	if r := b.send("udp", "127.0.0.1", b.signed(established, "first.test.")); r == nil || texts(r) != "one first.test." {
 		t.Errorf("an established client waits for handshakes:\n%v", r)
 	}
-	g.handshakes.leave()
-	g.handshakes.leave()
+	g.handshakes.release()
+	g.handshakes.release()
 	waiting.Wait()
 	if client, r := b.handshake("udp", "127.0.0.1", "after.test."); client == nil {
 		t.Errorf("after the rush:\n%v", r)
@@ -354,11 +352,11 @@ func TestSuspects(t *testing.T) {
 			t.Fatalf("update %d:\n%v", i, r)
 		}
 	}
-	g := b.guard()
-	if !g.suspicious(sourceOf(bad), true) || g.suspicious(sourceOf("127.0.0.1"), true) {
+	g := b.limiter()
+	if !g.errorsExhausted(sourceOf(bad), true) || g.errorsExhausted(sourceOf("127.0.0.1"), true) {
 		t.Fatal("refused updates are not charged for")
 	}
-	if !g.suspects.enter() { // somebody's update is worked on
+	if !g.suspects.acquire() { // somebody's update is worked on
 		t.Fatal("full")
 	}
 	g.suspects.waiting.Add(suspectsWaiting) // and others' wait
@@ -377,7 +375,7 @@ func TestSuspects(t *testing.T) {
 		t.Errorf("a signed message of the source:\n%v", r)
 	}
 	g.suspects.waiting.Add(-suspectsWaiting)
-	g.suspects.leave()
+	g.suspects.release()
 	if r := b.send("tcp", bad, wire); r == nil || r.Rcode != dns.RcodeRefused {
 		t.Errorf("after the rush:\n%v", r)
 	}
@@ -386,9 +384,7 @@ func TestSuspects(t *testing.T) {
 // When there is room for few, it is for those who name a key.
 func TestEstablishedComeFirst(t *testing.T) {
 	b := startBounded(t, Limits{})
-	sockets.mu.Lock()
-	e := sockets.endpoints[endpointKey{"dns://:" + b.port, 0}]
-	sockets.mu.Unlock()
+	e := endpointOf("dns://:" + b.port)
 	e.busy.Add(maxUnproven)
 	defer e.busy.Add(-maxUnproven)
 	conn, err := net.Dial("udp", local(b.port))
@@ -483,11 +479,11 @@ func TestConnectionsOfASource(t *testing.T) {
 	a, b, c, d := from("192.0.2.66"), from("192.0.2.66"), from("192.0.2.66"), from("192.0.2.66")
 	add(a, nil, true)
 	add(b, nil, true)
-	table.work(a)
+	table.setBusy(a)
 	add(c, b, true)
-	table.work(c)
+	table.setBusy(c)
 	add(d, nil, false) // both are at work
-	table.rest(a)
+	table.setIdle(a)
 	add(d, a, true)
 	table.remove(a) // again
 	table.remove(d)
@@ -514,16 +510,16 @@ func TestHeldConnectionsGiveWay(t *testing.T) {
 	old, held, late := new(connection), new(connection), new(connection)
 	table.add(old, 2, 9)
 	table.add(held, 2, 9)
-	table.work(held)
+	table.setBusy(held)
 	ended := make(chan bool, 1)
-	if !table.hold(held, time.Hour, func() { ended <- true }) {
+	if !table.closeLater(held, time.Hour, func() { ended <- true }) {
 		t.Error("not held")
 	}
 	if evicted, ok := table.add(late, 2, 9); evicted != held || !ok {
 		t.Errorf("evicted %p, %v; want %p of %p and %p", evicted, ok, held, old, held)
 	}
 	<-ended // long before its time
-	if table.hold(held, time.Hour, func() {}) {
+	if table.closeLater(held, time.Hour, func() {}) {
 		t.Error("held although it was closed to make room")
 	}
 	if evicted, ok := table.add(new(connection), 2, 9); evicted != old || !ok {
@@ -535,8 +531,8 @@ func TestHeldConnectionsGiveWay(t *testing.T) {
 func TestConnectionsAreHeld(t *testing.T) {
 	const delay = 300 * time.Millisecond
 	b := startBounded(t, Limits{closeDelay: delay, SourceErrors: 1})
-	b.guard().mayTell(sourceOf("127.0.0.1"), true)
-	b.guard().mayTell(sourceOf("127.0.0.1"), true)
+	b.limiter().allowErrorReply(sourceOf("127.0.0.1"), true)
+	b.limiter().allowErrorReply(sourceOf("127.0.0.1"), true)
 	for name, frame := range map[string][]byte{
 		"discarded":           {0, 1, 0},
 		"ended by the client": {},
@@ -559,9 +555,10 @@ func TestConnectionsAreHeld(t *testing.T) {
 		}
 	}
 	eventually(t, "none is open", func() bool {
-		connections.mu.Lock()
-		defer connections.mu.Unlock()
-		return len(connections.open) == 0 && connections.idle.Len() == 0
+		table := testProcess.connections
+		table.mu.Lock()
+		defer table.mu.Unlock()
+		return len(table.open) == 0 && table.idle.Len() == 0
 	})
 }
 
@@ -577,8 +574,8 @@ func (p *stuck) send([]byte) error {
 	return nil
 }
 
-// A client that does not read its answer has no turn: those of others go on.
-func TestTurnEndsBeforeTheAnswer(t *testing.T) {
+// A client that does not read its answer has no slot: those of others go on.
+func TestSlotIsReleasedBeforeTheAnswer(t *testing.T) {
 	b := startBounded(t, Limits{Handshakes: 1, SourceErrors: 1, HandshakeFailures: 1})
 	s := b.server()
 	update := new(dns.Msg)
@@ -590,15 +587,15 @@ func TestTurnEndsBeforeTheAnswer(t *testing.T) {
 		what string
 		m    *dns.Msg
 		as   class
-		free *turns
+		free *semaphore
 	}{
-		{"a context", good, ordinary, &s.guard.handshakes},
-		{"a handshake that failed", failed, ordinary, &s.guard.handshakes},
-		{"one of too many", failed, ordinary, &s.guard.handshakes},
-		{"an update", update, suspect, &s.guard.suspects},
+		{"a context", good, ordinary, s.limiter.handshakes},
+		{"a handshake that failed", failed, ordinary, s.limiter.handshakes},
+		{"one of too many", failed, ordinary, s.limiter.handshakes},
+		{"an update", update, suspect, s.limiter.suspects},
 	} {
 		way := &stuck{sending: make(chan struct{}), release: make(chan struct{})}
-		w := &responseWriter{back: way, server: s, stream: true, source: sourceOf("127.0.0.66"), limit: dns.MinMsgSize, opcode: c.m.Opcode}
+		w := &responseWriter{path: way, server: s, stream: true, source: sourceOf("127.0.0.66"), limit: dns.MinMsgSize, opcode: c.m.Opcode}
 		wire := pack(t, c.m)
 		w.size = len(wire)
 		done := make(chan bool)
@@ -607,23 +604,23 @@ func TestTurnEndsBeforeTheAnswer(t *testing.T) {
 			done <- !w.discarded
 		}()
 		<-way.sending
-		if n := len(c.free.inside); n != 0 {
-			t.Errorf("%s: %d turns are taken while the answer is being sent", c.what, n)
+		if n := len(c.free.slots); n != 0 {
+			t.Errorf("%s: %d slots are taken while the answer is being sent", c.what, n)
 		}
 		close(way.release)
-		if !<-done || len(c.free.inside) != 0 {
-			t.Errorf("%s: %d turns are taken afterwards", c.what, len(c.free.inside))
+		if !<-done || len(c.free.slots) != 0 {
+			t.Errorf("%s: %d slots are taken afterwards", c.what, len(c.free.slots))
 		}
 	}
-	// One that sends nothing has to end its turn as well.
-	w := &responseWriter{back: &memory{}, server: s, stream: true}
+	// One that sends nothing has to give its slot back as well.
+	w := &responseWriter{path: &memory{}, server: s, stream: true}
 	for range 2 {
-		if !w.enter(&s.guard.suspects) {
-			t.Fatal("no turn")
+		if !w.acquire(s.limiter.suspects) {
+			t.Fatal("no slot")
 		}
-		w.leave()
+		w.release()
 	}
-	w.leave()
+	w.release()
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
@@ -670,13 +667,13 @@ func TestLimitsOfSeveralBlocks(t *testing.T) {
 }
 
 // A panic before a message is let in costs that message alone.
-func TestAdmitPanics(t *testing.T) {
-	s := &server{Server: new(dnsserver.Server), observer: counts} // without a guard
+func TestClassifyPanics(t *testing.T) {
+	s := &server{Server: new(dnsserver.Server), observer: counts} // without a limiter
 	wire, err := signed(query("x.example.org.", dns.TypeTXT)).Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if as := s.admit(new(responseWriter), wire); as != discarded {
+	if as := s.classify(new(responseWriter), wire); as != discarded {
 		t.Errorf("taken for %d", as)
 	}
 }

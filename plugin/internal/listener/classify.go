@@ -15,16 +15,16 @@ const (
 	discarded   class = iota // gets no answer, and by TCP ends the connection
 	ignored                  // gets no answer
 	invalid                  // is told what is wrong with it
-	overdrawn                // a handshake from a source of which too many have failed
+	rateLimited              // a handshake from a source of which too many have failed
 	suspect                  // an unsigned update from a source that has been told too many errors
 	ordinary                 // may come from anybody
 	established              // names a key that is held
 )
 
-// admit decides which way a message goes. Under a flood this is all that most of it costs, so it comes before everything
+// classify decides which way a message goes. Under a flood this is all that most of it costs, so it comes before everything
 // else: a walk over the octets, a look for the key, and the account of where it comes from. Nothing is parsed, no MAC
 // and no ticket looked at.
-func (s *server) admit(w *responseWriter, wire []byte) (as class) {
+func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 	defer s.recovered(func() { as = discarded })
 	w.charged = false // an exchange whose message was discarded is used again
 	if len(wire) < headerSize {
@@ -59,21 +59,21 @@ func (s *server) admit(w *responseWriter, wire []byte) (as class) {
 		}
 		return invalid
 	case glance.Signed:
-		if s.guard.forging(w.source, glance.KeyName(), w.stream) {
+		if s.limiter.forgeriesLimited(w.source, glance.KeyName(), w.stream) {
 			s.observer.Dropped(Forgeries)
 			return discarded
 		}
 		return established
 	case w.opcode == dns.OpcodeQuery && glance.QuestionType == dns.TypeTKEY && s.negotiator != nil:
-		if !s.guard.overdrawn(w.source, w.stream) {
+		if !s.limiter.handshakesLimited(w.source, w.stream) {
 			return ordinary
 		}
-		if !s.guard.mayTell(w.source, w.stream) {
+		if !s.limiter.allowErrorReply(w.source, w.stream) {
 			s.observer.Dropped(Failures)
 			return discarded
 		}
-		return overdrawn
-	case w.opcode == dns.OpcodeUpdate && s.guard.suspicious(w.source, w.stream):
+		return rateLimited
+	case w.opcode == dns.OpcodeUpdate && s.limiter.errorsExhausted(w.source, w.stream):
 		return suspect
 	}
 	return ordinary
@@ -82,7 +82,7 @@ func (s *server) admit(w *responseWriter, wire []byte) (as class) {
 // ignore leaves a message unanswered. A TCP connection goes on until its source has sent too many of these.
 func (s *server) ignore(w *responseWriter, reason Reason) class {
 	s.observer.Dropped(reason)
-	if w.stream && s.guard.mayTell(w.source, w.stream) {
+	if w.stream && s.limiter.allowErrorReply(w.source, w.stream) {
 		return ignored
 	}
 	return discarded

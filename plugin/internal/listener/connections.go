@@ -36,8 +36,6 @@ type connectionSource struct {
 	idle list.List
 }
 
-var connections = newConnectionTable()
-
 func newConnectionTable() *connectionTable {
 	return &connectionTable{open: make(map[*connection]bool), sources: make(map[ratelimit.Key]*connectionSource)}
 }
@@ -54,7 +52,7 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	case len(t.open) >= max:
 		oldest = t.idle.Front()
 	default:
-		t.enter(c)
+		t.insert(c)
 		return nil, true
 	}
 	if oldest == nil {
@@ -65,12 +63,12 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	if evicted.ending != nil {
 		evicted.ending.Reset(0) // what it holds beside the table shall not pile up
 	}
-	t.leave(evicted)
-	t.enter(c)
+	t.delete(evicted)
+	t.insert(c)
 	return evicted, true
 }
 
-func (t *connectionTable) enter(c *connection) {
+func (t *connectionTable) insert(c *connection) {
 	s := t.sources[c.source]
 	if s == nil {
 		s = new(connectionSource)
@@ -81,7 +79,7 @@ func (t *connectionTable) enter(c *connection) {
 	t.list(c)
 }
 
-func (t *connectionTable) leave(c *connection) {
+func (t *connectionTable) delete(c *connection) {
 	t.unlist(c)
 	delete(t.open, c)
 	s := t.sources[c.source]
@@ -90,8 +88,8 @@ func (t *connectionTable) leave(c *connection) {
 	}
 }
 
-// work notes that a request of c is worked on. It reports false if c was evicted.
-func (t *connectionTable) work(c *connection) bool {
+// setBusy notes that a request of c is worked on. It reports false if c was evicted.
+func (t *connectionTable) setBusy(c *connection) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c.evicted {
@@ -101,8 +99,8 @@ func (t *connectionTable) work(c *connection) bool {
 	return true
 }
 
-// rest notes that c waits for its next message.
-func (t *connectionTable) rest(c *connection) {
+// setIdle notes that c waits for its next message.
+func (t *connectionTable) setIdle(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open[c] && c.element == nil {
@@ -110,9 +108,9 @@ func (t *connectionTable) rest(c *connection) {
 	}
 }
 
-// hold notes that c waits for nothing but its end, and calls end after the delay, or when c was closed to make room. It is
+// closeLater notes that c waits for nothing but its end, and calls end after the delay, or when c was closed to make room. It is
 // the first to give way. hold reports false if it has been closed for that already.
-func (t *connectionTable) hold(c *connection, delay time.Duration, end func()) bool {
+func (t *connectionTable) closeLater(c *connection, delay time.Duration, end func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c.evicted {
@@ -130,7 +128,7 @@ func (t *connectionTable) remove(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open[c] {
-		t.leave(c)
+		t.delete(c)
 	}
 }
 

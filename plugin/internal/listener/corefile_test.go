@@ -69,7 +69,9 @@ var (
 	// held is received from by queries for hold.<zone>, which tell entered first.
 	held    = make(chan struct{})
 	entered = make(chan struct{}, 100)
-	counts  = &counter{n: make(map[string]int)}
+	// testProcess is what the probes of all tests share.
+	testProcess = newProcess()
+	counts      = &counter{n: make(map[string]int)}
 )
 
 func TestMain(m *testing.M) {
@@ -108,7 +110,7 @@ func setupProbe(c *caddy.Controller) error {
 			p.zones = plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys)
 		}
 	}
-	return Register(c, b)
+	return testProcess.register(c, b)
 }
 
 func (p *probe) Name() string { return "probe" }
@@ -272,6 +274,18 @@ func (r *running) reload(corefile string) error {
 		r.inst = inst
 	}
 	return err
+}
+
+// endpointOf returns the first endpoint of an address, nil if there is none.
+func endpointOf(address string) *endpoint {
+	testProcess.sockets.mu.Lock()
+	defer testProcess.sockets.mu.Unlock()
+	for key, e := range testProcess.sockets.endpoints {
+		if key.address == address && key.ordinal == 0 {
+			return e
+		}
+	}
+	return nil
 }
 
 // freePort returns a port that is free for UDP and TCP on all loopback addresses.

@@ -30,15 +30,16 @@ type endpoint struct {
 	batched *ipv4.PacketConn // udp, of either IP version, for several messages at a time
 	anyHost bool             // udp is bound to the wildcard address
 	streams net.Listener
+	table   *connectionTable // of the process
 
 	current atomic.Pointer[server] // nil before the first server and after the last
 	busy    atomic.Int64           // UDP requests in flight
 	idle    atomic.Int64           // goroutines that have served and wait until they are needed
 	vacant  chan struct{}          // leaves the UDP socket to an idle goroutine
 	handed  chan packetRequest     // gives a request to one
-	quit    chan struct{}          // closed by quiesce
+	quit    chan struct{}          // closed by stopReading
 
-	// Guarded by the registry.
+	// Guarded by the socketTable.
 	next    *server // has claimed the endpoint
 	started bool
 
@@ -49,7 +50,7 @@ type endpoint struct {
 
 // openEndpoint opens the sockets of a server as CoreDNS does: with SO_REUSEPORT where there is such a thing, and
 // wrapped if the PROXY protocol is spoken.
-func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
+func openEndpoint(s *dnsserver.Server, table *connectionTable) (*endpoint, error) {
 	streams, err := s.Listen()
 	if err != nil {
 		return nil, err
@@ -64,6 +65,7 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 		vacant:      make(chan struct{}),
 		handed:      make(chan packetRequest),
 		quit:        make(chan struct{}),
+		table:       table,
 		connections: make(map[*connection]bool),
 	}
 	if udp, ok := packets.(*net.UDPConn); ok {
@@ -84,30 +86,30 @@ func openEndpoint(s *dnsserver.Server) (*endpoint, error) {
 	return e, nil
 }
 
-// start begins reading. Later calls do nothing. The registry's lock is held.
+// start begins reading. Later calls do nothing. The socketTable's lock is held.
 func (e *endpoint) start() {
 	if e.started {
 		return
 	}
 	e.started = true
 	go e.servePackets(packetRequest{})
-	go e.trimNowAndThen()
+	go e.trimPeriodically()
 	go e.acceptConnections()
 }
 
-// enter returns the server that a message goes to, or nil if there is none any more. The server's requests.leave must
+// acquireServer returns the server that a message goes to, or nil if there is none any more. The server's requests.done must
 // follow.
-func (e *endpoint) enter() *server {
+func (e *endpoint) acquireServer() *server {
 	for {
 		s := e.current.Load()
-		if s == nil || s.requests.enter() {
+		if s == nil || s.requests.add() {
 			return s
 		}
 	}
 }
 
-// quiesce stops reading. Answers can still be sent.
-func (e *endpoint) quiesce() {
+// stopReading stops reading. Answers can still be sent.
+func (e *endpoint) stopReading() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closing = true
@@ -119,7 +121,7 @@ func (e *endpoint) quiesce() {
 	}
 }
 
-// close closes the sockets after quiesce.
+// close closes the sockets after stopReading.
 func (e *endpoint) close() {
 	e.packets.Close()
 	e.mu.Lock()
@@ -129,7 +131,7 @@ func (e *endpoint) close() {
 	}
 }
 
-// isClosing reports whether quiesce was called.
+// isClosing reports whether stopReading was called.
 func (e *endpoint) isClosing() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -24,7 +24,7 @@ func TestReceiveBuffer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := openEndpoint(stock)
+	e, err := openEndpoint(stock, newConnectionTable())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,16 +30,16 @@ func TestConnectionTable(t *testing.T) {
 	}
 	add(&c[0], nil, true)
 	add(&c[1], nil, true)
-	table.work(&c[0])
-	table.rest(&c[0])
+	table.setBusy(&c[0])
+	table.setIdle(&c[0])
 	add(&c[2], &c[1], true) // c[0] came to rest later
-	if table.work(&c[1]) {
+	if table.setBusy(&c[1]) {
 		t.Error("an evicted connection may work")
 	}
-	table.rest(&c[1])
+	table.setIdle(&c[1])
 	table.remove(&c[1])
-	table.work(&c[0])
-	table.work(&c[2])
+	table.setBusy(&c[0])
+	table.setBusy(&c[2])
 	add(&c[3], nil, false) // nobody is idle
 	table.remove(&c[0])
 	add(&c[4], nil, true)
@@ -48,35 +48,34 @@ func TestConnectionTable(t *testing.T) {
 	}
 }
 
-func TestGate(t *testing.T) {
-	var g gate
-	g.init()
+func TestDrainGroup(t *testing.T) {
+	g := newDrainGroup()
 	var inside sync.WaitGroup
 	for range 8 {
 		inside.Go(func() {
-			for g.enter() {
+			for g.add() {
 				select {
 				case <-g.idle:
-					t.Error("idle with somebody inside")
+					t.Error("idle with a request counted")
 				default:
 				}
-				g.leave()
+				g.done()
 			}
 		})
 	}
-	if !g.enter() {
+	if !g.add() {
 		t.Fatal("closed too early")
 	}
 	g.close()
-	if g.enter() {
-		t.Error("closed gate lets in")
+	if g.add() {
+		t.Error("a closed group counts")
 	}
 	select {
 	case <-g.idle:
-		t.Error("idle with somebody inside")
+		t.Error("idle with a request counted")
 	default:
 	}
-	g.leave()
+	g.done()
 	<-g.idle
 	inside.Wait()
 }
@@ -85,9 +84,7 @@ func TestGate(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	port := freePort(t)
 	start(t, probing(port, "a"))
-	sockets.mu.Lock()
-	e := sockets.endpoints[endpointKey{"dns://" + local(port), 0}]
-	sockets.mu.Unlock()
+	e := endpointOf("dns://" + local(port))
 	if e == nil {
 		t.Fatal("no endpoint")
 	}
@@ -109,7 +106,7 @@ func TestTooManyRequests(t *testing.T) {
 }
 
 // An idle goroutine is left the socket, or given what another has read.
-func TestStay(t *testing.T) {
+func TestWaitForWork(t *testing.T) {
 	e := &endpoint{vacant: make(chan struct{}), handed: make(chan packetRequest), quit: make(chan struct{})}
 	type outcome struct {
 		request packetRequest
@@ -117,7 +114,7 @@ func TestStay(t *testing.T) {
 	}
 	back := make(chan outcome)
 	stay := func() {
-		request, ok := e.stay()
+		request, ok := e.waitForWork()
 		back <- outcome{request, ok}
 	}
 	go stay()
@@ -134,7 +131,7 @@ func TestStay(t *testing.T) {
 	go stay()
 	eventually(t, "it is idle", func() bool { return e.idle.Load() == 1 })
 	e.idle.Add(maxIdle - 1)
-	if got, ok := e.stay(); ok {
+	if got, ok := e.waitForWork(); ok {
 		t.Errorf("%+v; there were enough", got)
 	}
 	close(e.quit)
@@ -151,7 +148,7 @@ func TestTrim(t *testing.T) {
 	var ended atomic.Int64
 	for range many {
 		go func() {
-			if _, ok := e.stay(); !ok {
+			if _, ok := e.waitForWork(); !ok {
 				ended.Add(1)
 			}
 		}()
@@ -171,7 +168,7 @@ func TestTrim(t *testing.T) {
 func TestSlowRequests(t *testing.T) {
 	port := freePort(t)
 	start(t, probing(port, "a"))
-	e := sockets.endpoints[endpointKey{"dns://" + local(port), 0}]
+	e := endpointOf("dns://" + local(port))
 	for range 3 {
 		const slow = 50
 		var waiting sync.WaitGroup
@@ -333,13 +330,13 @@ func TestPanicAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Server: stock, observer: nobody{}, guard: newGuard(Limits{}), verifier: gsstsig.NewVerifier(nil)}
+	s := &server{Server: stock, observer: nobody{}, limiter: newLimiter(Limits{}), verifier: gsstsig.NewVerifier(nil)}
 	back := &memory{}
-	s.serve(&responseWriter{back: back, server: s, size: len(wire)}, wire, ordinary)
+	s.serve(&responseWriter{path: back, server: s, size: len(wire)}, wire, ordinary)
 	r := new(dns.Msg)
 	if len(back.sent) != 1 || r.Unpack(back.sent[0]) != nil || r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%d answers: %v", len(back.sent), r)
 	}
 	broken := &brokenPath{}
-	s.serve(&responseWriter{back: broken, server: s, size: len(wire)}, wire, ordinary) // and so does answering
+	s.serve(&responseWriter{path: broken, server: s, size: len(wire)}, wire, ordinary) // and so does answering
 }

@@ -52,7 +52,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	// The signatures of the corpus were made at this time.
 	negotiator, _ := kerberosServer(f, "ns1.example.org", func() time.Time { return time.Unix(1767225600, 0) })
-	s := &server{Server: stock, debug: true, observer: nobody{}, guard: newGuard(patient), negotiator: gsstsig.NewNegotiator(nil, negotiator),
+	s := &server{Server: stock, debug: true, observer: nobody{}, limiter: newLimiter(patient), negotiator: gsstsig.NewNegotiator(nil, negotiator),
 		verifier: gsstsig.NewVerifier(gsstsig.StaticKeys(stock.TsigSecret), negotiator)}
 
 	f.Fuzz(func(t *testing.T, wire []byte, stream bool) {
@@ -60,9 +60,9 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		back := &memory{}
-		w := &responseWriter{back: back, server: s, stream: stream}
+		w := &responseWriter{path: back, server: s, stream: stream}
 		octets := append([]byte(nil), wire...)
-		s.serve(w, octets, s.admit(w, octets))
+		s.serve(w, octets, s.classify(w, octets))
 		if len(wire) < headerSize || wire[2]&0x80 != 0 {
 			if len(back.sent) != 0 {
 				t.Fatal("answered")

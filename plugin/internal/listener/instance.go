@@ -1,18 +1,13 @@
 package listener
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 
 	"github.com/coredns/caddy"
-	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/pkg/parse"
 	"github.com/coredns/coredns/plugin/pkg/transport"
 	"github.com/coredns/coredns/request"
 
@@ -22,13 +17,16 @@ import (
 // instance is what this package knows of one caddy instance, that is one reading of the Corefile. It lives in the
 // instance's storage. Caddy starts instances one after the other, in one goroutine each, so it needs no lock.
 type instance struct {
+	process    *process
 	caddy      *caddy.Instance
+	first      bool // replaces no other instance
+	lineage    *lineage
 	context    caddy.Context
 	controller caddy.Controller // any of the instance's, to ask dnsserver for configs
 	blocks     []registeredBlock
 	sites      []site
 	servers    []*server
-	guard      *guard // of all servers
+	limiter    *limiter // of all servers
 }
 
 // registeredBlock is a Block and where it stands in the Corefile.
@@ -36,18 +34,6 @@ type registeredBlock struct {
 	Block
 	index int // of the server block
 	keys  int // of the server block, after the expansion of address ranges
-}
-
-// site is one key of one server block: a zone on a port.
-type site struct {
-	config    *dnsserver.Config
-	first     *dnsserver.Config // of the block: the one that the setup functions of the block's directives saw
-	block     int
-	addresses []string // "dns://host:port", for plain DNS alone
-	moved     bool
-
-	// What the takeover hides from CoreDNS until the servers are made.
-	filters []dnsserver.FilterFunc
 }
 
 // add notes a block that uses gsstsig.
@@ -101,10 +87,23 @@ func (in *instance) takeOver() error {
 			s.config.FilterFuncs = []dnsserver.FilterFunc{func(context.Context, *request.Request) bool { return true }}
 		}
 	}
+	in.caddy.OnFirstStartup = append(in.caddy.OnFirstStartup, func() error {
+		in.first = true
+		return nil
+	})
 	in.caddy.OnStartup = slices.Concat([]func() error{in.makeServers}, in.caddy.OnStartup, []func() error{in.openSockets})
+	in.caddy.OnRestart = append(in.caddy.OnRestart, func() error {
+		in.process.beginRestart(in)
+		return nil
+	})
 	in.caddy.OnRestartFailed = append(in.caddy.OnRestartFailed, func() error {
 		// This instance runs on. Whoever claimed its sockets did not come up.
-		sockets.releaseDead()
+		in.process.endRestart(in)
+		in.process.sockets.abandonDead()
+		return nil
+	})
+	in.caddy.OnShutdown = append(in.caddy.OnShutdown, func() error {
+		in.process.endRestart(in)
 		return nil
 	})
 	return nil
@@ -120,67 +119,13 @@ func (in *instance) registered(block int) *registeredBlock {
 	return nil
 }
 
-// findSites lists the sites of the whole Corefile. dnsserver gives out configs by the indices of server block and key,
-// but does not tell how many there are, and makes an unusable config for an index out of range. So the Corefile is read
-// again to count them.
-func (in *instance) findSites() error {
-	input := in.caddy.Caddyfile()
-	blocks, err := caddyfile.Parse(input.Path(), bytes.NewReader(input.Body()), caddy.ValidDirectives(input.ServerType()))
-	if err != nil {
-		return fmt.Errorf("read %s again: %w", input.Path(), err)
-	}
-	counts := make([]int, len(blocks))
-	for i, block := range blocks {
-		for _, key := range block.Keys {
-			_, name := parse.Transport(key)
-			// An address range that does not end on an octet stands for several zones.
-			zones, _, err := plugin.SplitHostPort(name)
-			if err != nil {
-				return fmt.Errorf("read %s again: %w", input.Path(), err)
-			}
-			counts[i] += len(zones)
-		}
-	}
-	for _, b := range in.blocks {
-		if b.index >= len(counts) || counts[b.index] != b.keys {
-			return fmt.Errorf("%s, or a file that it imports, changed while it was read", input.Path())
-		}
-	}
-
-	in.sites = nil
-	for block, keys := range counts {
-		var first *dnsserver.Config
-		for key := range keys {
-			c := in.controller
-			c.ServerBlockIndex, c.ServerBlockKeyIndex = block, key
-			config := dnsserver.GetConfig(&c)
-			if key == 0 {
-				first = config
-			}
-			s := site{config: config, first: first, block: block}
-			if config.Transport == transport.DNS {
-				// MakeServers is going to copy the first key's hosts to the others.
-				for _, host := range first.ListenHosts {
-					addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, config.Port))
-					if err != nil {
-						return err
-					}
-					s.addresses = append(s.addresses, transport.DNS+"://"+addr.String())
-				}
-			}
-			in.sites = append(in.sites, s)
-		}
-	}
-	return nil
-}
-
 // makeServers is the instance's first start function. It does for the moved sites what MakeServers did for the others.
 func (in *instance) makeServers() error {
 	var limits Limits
 	for _, b := range in.blocks {
 		limits.widen(b.Limits)
 	}
-	in.guard = newGuard(limits)
+	in.limiter = newLimiter(limits)
 	groups := make(map[string][]site)
 	var order []string
 	for _, s := range in.sites {
@@ -197,6 +142,7 @@ func (in *instance) makeServers() error {
 			groups[a] = append(groups[a], s)
 		}
 	}
+	in.lineage = in.process.lineageOf(in, order)
 	for _, address := range order {
 		group := groups[address]
 		// multisocket: CoreDNS takes the number from the first site of the address, too.
@@ -233,10 +179,11 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 	}
 	s := &server{
 		Server:   stock,
-		instance: in.caddy,
+		instance: in,
 		ordinal:  ordinal,
 		observer: nobody{},
-		guard:    in.guard,
+		limiter:  in.limiter,
+		requests: newDrainGroup(),
 		done:     make(chan struct{}),
 	}
 	var servers []*gsstsig.Server
@@ -261,7 +208,6 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 	static := gsstsig.StaticKeys(stock.TsigSecret)
 	s.verifier = gsstsig.NewVerifier(static, servers...)
 	s.negotiator = gsstsig.NewNegotiator(static, servers...)
-	s.requests.init()
 	return s, nil
 }
 
@@ -283,11 +229,12 @@ func setView(config *dnsserver.Config) error {
 
 // openSockets is the instance's last start function. After it only a server of CoreDNS's own can fail to start.
 func (in *instance) openSockets() error {
-	sockets.releaseDead()
+	sockets := in.process.sockets
+	sockets.abandonDead()
 	for i, s := range in.servers {
 		if err := sockets.claim(s); err != nil {
 			for _, claimed := range in.servers[:i] {
-				sockets.release(claimed)
+				sockets.abandon(claimed)
 			}
 			return fmt.Errorf("listen on %s: %w", s.Addr, err)
 		}

@@ -1,8 +1,6 @@
 package listener
 
 import (
-	"sync/atomic"
-
 	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
@@ -21,11 +19,11 @@ const (
 	suspectsWaiting = 32
 )
 
-// guard keeps what strangers cost within Limits. All servers of an instance share one. It is safe for concurrent use.
-type guard struct {
+// limiter keeps what unauthenticated clients cost within Limits. All servers of an instance share one. It is safe for concurrent use.
+type limiter struct {
 	limits     Limits
-	handshakes turns
-	suspects   turns
+	handshakes *semaphore
+	suspects   *semaphore
 	unproven   accounts // of addresses that anybody can write into a UDP message
 	proven     accounts // of addresses that the handshake of TCP has proven
 	failures   *rate.Limiter
@@ -39,7 +37,7 @@ type accounts struct {
 	forgeries *ratelimit.Accounts // wrong MACs, by source and key
 }
 
-func newGuard(limits Limits) *guard {
+func newLimiter(limits Limits) *limiter {
 	limits = limits.orDefaults()
 	perSecond := float64(limits.HandshakeFailures) / 60
 	open := func() accounts {
@@ -49,10 +47,10 @@ func newGuard(limits Limits) *guard {
 			forgeries: ratelimit.New(ratelimit.Config{PerSecond: float64(limits.SourceErrors), Burst: 2 * limits.SourceErrors, Now: limits.now}),
 		}
 	}
-	return &guard{
+	return &limiter{
 		limits:     limits,
-		handshakes: newTurns(limits.Handshakes, limits.HandshakeQueue),
-		suspects:   newTurns(suspectsAtOnce, suspectsWaiting),
+		handshakes: newSemaphore(limits.Handshakes, limits.HandshakeQueue),
+		suspects:   newSemaphore(suspectsAtOnce, suspectsWaiting),
 		unproven:   open(),
 		proven:     open(),
 		failures:   rate.NewLimiter(rate.Limit(allFailures*perSecond), allFailures*limits.HandshakeFailures),
@@ -60,31 +58,31 @@ func newGuard(limits Limits) *guard {
 	}
 }
 
-func (g *guard) accounts(proven bool) *accounts {
+func (g *limiter) accounts(proven bool) *accounts {
 	if proven {
 		return &g.proven
 	}
 	return &g.unproven
 }
 
-// mayTell charges a source for an error that it is told, and reports false when it has been told too many.
-func (g *guard) mayTell(from ratelimit.Key, proven bool) bool {
+// allowErrorReply charges a source for an error that it is told, and reports false when it has been told too many.
+func (g *limiter) allowErrorReply(from ratelimit.Key, proven bool) bool {
 	return g.accounts(proven).errors.Take(from) && (proven || g.errors.AllowN(g.limits.now(), 1))
 }
 
-// suspicious reports whether a source has been told too many errors.
-func (g *guard) suspicious(from ratelimit.Key, proven bool) bool {
+// errorsExhausted reports whether a source has been told too many errors.
+func (g *limiter) errorsExhausted(from ratelimit.Key, proven bool) bool {
 	return g.accounts(proven).errors.Empty(from)
 }
 
-// overdrawn reports whether too many handshakes from a source have failed. By UDP all sources together are one as well.
-func (g *guard) overdrawn(from ratelimit.Key, proven bool) bool {
+// handshakesLimited reports whether too many handshakes from a source have failed. By UDP all sources together are one as well.
+func (g *limiter) handshakesLimited(from ratelimit.Key, proven bool) bool {
 	return g.accounts(proven).failures.Empty(from) || !proven && g.failures.TokensAt(g.limits.now()) < 1
 }
 
-// judge charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
+// recordHandshake charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
 // that a negotiation of two rounds costs nothing in the end.
-func (g *guard) judge(from ratelimit.Key, proven, established bool) {
+func (g *limiter) recordHandshake(from ratelimit.Key, proven, established bool) {
 	failures := g.accounts(proven).failures
 	if established {
 		failures.Return(from)
@@ -96,42 +94,13 @@ func (g *guard) judge(from ratelimit.Key, proven, established bool) {
 	}
 }
 
-// forged charges the holder of a key, at that source, for a wrong MAC.
-func (g *guard) forged(from ratelimit.Key, key []byte, proven bool) {
+// recordForgery charges the holder of a key, at that source, for a wrong MAC.
+func (g *limiter) recordForgery(from ratelimit.Key, key []byte, proven bool) {
 	g.accounts(proven).forgeries.Take(from.With(key))
 }
 
-// forging reports whether there were too many wrong MACs of that key from that source. Neither others with that key nor
+// forgeriesLimited reports whether there were too many wrong MACs of that key from that source. Neither others with that key nor
 // others at that address pay for it.
-func (g *guard) forging(from ratelimit.Key, key []byte, proven bool) bool {
+func (g *limiter) forgeriesLimited(from ratelimit.Key, key []byte, proven bool) bool {
 	return g.accounts(proven).forgeries.Empty(from.With(key))
 }
-
-// turns lets a number of goroutines in at a time, and a number of others wait.
-type turns struct {
-	inside  chan struct{}
-	waiting *atomic.Int64
-	max     int64
-}
-
-func newTurns(atOnce, waiting int) turns {
-	return turns{inside: make(chan struct{}, atOnce), waiting: new(atomic.Int64), max: int64(waiting)}
-}
-
-// enter waits for a turn. It reports false at once when too many are waiting. Otherwise leave must follow.
-func (t *turns) enter() bool {
-	select {
-	case t.inside <- struct{}{}:
-		return true
-	default:
-	}
-	if t.waiting.Add(1) > t.max {
-		t.waiting.Add(-1)
-		return false
-	}
-	t.inside <- struct{}{}
-	t.waiting.Add(-1)
-	return true
-}
-
-func (t *turns) leave() { <-t.inside }

@@ -10,7 +10,7 @@ import (
 type Limits struct {
 	// Handshakes is how many handshakes are worked on at a time. Default: the number of processors.
 	Handshakes int
-	// HandshakeQueue is how many more wait for their turn. Beyond it a TKEY query gets no answer by UDP and SERVFAIL by
+	// HandshakeQueue is how many more wait for a slot. Beyond it a TKEY query gets no answer by UDP and SERVFAIL by
 	// TCP. Default 1024, a quarter of a second of work.
 	HandshakeQueue int
 	// HandshakeFailures is how many handshakes from one source may fail within a minute. Beyond it further ones are not

@@ -27,7 +27,7 @@ func (s *server) serve(w *responseWriter, wire []byte, as class) {
 // decided not to. The octets are not needed afterwards.
 func (s *server) accept(w *responseWriter, wire []byte, as class) (ok bool) {
 	defer s.recovered(func() {
-		s.fail(w)
+		s.replyFailure(w)
 		ok = false
 	})
 	switch as {
@@ -42,24 +42,24 @@ func (s *server) accept(w *responseWriter, wire []byte, as class) (ok bool) {
 
 // handle answers the request that accept has made.
 func (s *server) handle(w *responseWriter, as class) {
-	defer s.recovered(func() { s.fail(w) })
+	defer s.recovered(func() { s.replyFailure(w) })
 	if isTKEY(w.request) && s.negotiator != nil && (!s.otherBlocks || offersContext(w.request)) {
 		switch {
 		case s.refused(w):
-		case as == overdrawn:
-			s.postpone(w)
+		case as == rateLimited:
+			s.replyTruncated(w)
 		default:
 			s.negotiate(w)
 		}
 		return
 	}
 	if as == suspect {
-		if !w.enter(&s.guard.suspects) {
+		if !w.acquire(s.limiter.suspects) {
 			s.observer.Dropped(Suspects)
 			w.discarded = true
 			return
 		}
-		defer w.leave()
+		defer w.release()
 	}
 	s.ServeDNS(&requestContext{Context: context.Background(), server: s.Server, writer: w}, w, w.request)
 }
@@ -76,8 +76,8 @@ func (s *server) recovered(then func()) {
 	}
 }
 
-// fail answers after a panic. What panicked may have been the packing or signing of an answer, and do it again.
-func (s *server) fail(w *responseWriter) {
+// replyFailure answers after a panic. What panicked may have been the packing or signing of an answer, and do it again.
+func (s *server) replyFailure(w *responseWriter) {
 	defer func() {
 		if failure := recover(); failure != nil {
 			log.Errorf("Recovered from panic in listener: %q %v, no answer sent", s.Addr, failure)
@@ -306,7 +306,7 @@ func (s *server) allowErrorReply(w *responseWriter) bool {
 		return true
 	}
 	w.charged = true
-	if s.guard.mayTell(w.source, w.stream) {
+	if s.limiter.allowErrorReply(w.source, w.stream) {
 		return true
 	}
 	s.observer.Dropped(Errors)
@@ -333,7 +333,7 @@ func (s *server) refuse(w *responseWriter) {
 		s.observer.VerificationFailed(w.client(), failure)
 	}
 	if failure.Kind == gsstsig.BadSig {
-		s.guard.forged(w.source, failure.WireKeyName(), w.stream)
+		s.limiter.recordForgery(w.source, failure.WireKeyName(), w.stream)
 	}
 	if failure.Kind == gsstsig.Malformed {
 		s.rejectForm(w)
@@ -373,7 +373,7 @@ func (s *server) negotiate(w *responseWriter) {
 		return
 	}
 	w.limitUDP()
-	if !w.enter(&s.guard.handshakes) {
+	if !w.acquire(s.limiter.handshakes) {
 		s.observer.Dropped(Handshakes)
 		if w.stream {
 			w.reject(dns.RcodeServerFailure)
@@ -381,11 +381,11 @@ func (s *server) negotiate(w *responseWriter) {
 		// By UDP the client asks again, when there may be fewer.
 		return
 	}
-	defer w.leave()
+	defer w.release()
 	// Those that it waited with may have failed by now.
 	unsigned := w.transaction == nil
-	if unsigned && s.guard.overdrawn(w.source, w.stream) {
-		s.postpone(w)
+	if unsigned && s.limiter.handshakesLimited(w.source, w.stream) {
+		s.replyTruncated(w)
 		return
 	}
 
@@ -394,7 +394,7 @@ func (s *server) negotiate(w *responseWriter) {
 		w.transaction = signer
 	}
 	if unsigned {
-		s.guard.judge(w.source, w.stream, signer != nil)
+		s.limiter.recordHandshake(w.source, w.stream, signer != nil)
 	}
 	if !w.stream && (response.Len() > w.size || response.Len() > w.room()) {
 		response = gsstsig.WithoutEcho(request, response)
@@ -410,9 +410,9 @@ func (s *server) negotiate(w *responseWriter) {
 	}
 }
 
-// postpone answers a TKEY query that is not tried because too many from its source have failed. By UDP the source may be
+// replyTruncated answers a TKEY query that is not tried because too many from its source have failed. By UDP the source may be
 // the victim of somebody who writes its address: it is told to come by TCP, where that is found out.
-func (s *server) postpone(w *responseWriter) {
+func (s *server) replyTruncated(w *responseWriter) {
 	s.observer.Dropped(Failures)
 	if w.stream {
 		w.reject(dns.RcodeRefused)

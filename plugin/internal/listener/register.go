@@ -2,10 +2,8 @@ package listener
 
 import (
 	"net/netip"
-	"sync"
 
 	"github.com/coredns/caddy"
-	"github.com/coredns/coredns/core/dnsserver"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
@@ -54,75 +52,14 @@ func (nobody) Dropped(Reason)                                          {}
 // A controller whose instance is not being started, such as one made by caddy.NewTestController, is left alone. It is an
 // error to register a server block twice.
 func Register(c *caddy.Controller, b Block) error {
-	inst := instanceOf(c)
-	if inst == nil {
+	return theProcess.register(c, b)
+}
+
+func (p *process) register(c *caddy.Controller, b Block) error {
+	in := p.instanceOf(c)
+	if in == nil {
 		return nil
 	}
-	watchLastDirective()
-	return inst.add(c, b)
-}
-
-// instanceOf returns the state of the caddy instance that c sets up, making it on the first call. A Controller does not
-// tell its instance, but a value stored through it is found again in the instance's storage.
-func instanceOf(c *caddy.Controller) *instance {
-	if known, ok := c.Get(instanceKey{}).(*instance); ok {
-		return known
-	}
-	made := &instance{context: c.Context(), controller: *c}
-	c.Set(instanceKey{}, made)
-	made.caddy = findInstance(func(i *instance) bool { return i == made })
-	if made.caddy == nil {
-		c.Set(instanceKey{}, (*instance)(nil))
-		return nil
-	}
-	return made
-}
-
-// findInstance returns the caddy instance whose state satisfies match, or nil. The instance that is being started is in
-// caddy's list from the beginning.
-func findInstance(match func(*instance) bool) *caddy.Instance {
-	for _, candidate := range caddy.Instances() {
-		candidate.StorageMu.RLock()
-		state, _ := candidate.Storage[instanceKey{}].(*instance)
-		candidate.StorageMu.RUnlock()
-		if state != nil && match(state) {
-			return candidate
-		}
-	}
-	return nil
-}
-
-type instanceKey struct{}
-
-var watched = struct {
-	sync.Mutex
-	directives map[string]bool
-}{directives: make(map[string]bool)}
-
-// watchLastDirective has caddy call back when the last directive was set up. Until then directives may read and change
-// what the takeover changes. The list of directives can differ from start to start in an embedding program.
-func watchLastDirective() {
-	last := dnsserver.Directives[len(dnsserver.Directives)-1]
-	watched.Lock()
-	defer watched.Unlock()
-	if watched.directives[last] {
-		return
-	}
-	watched.directives[last] = true
-	caddy.RegisterParsingCallback("dns", last, func(context caddy.Context) error {
-		if last != dnsserver.Directives[len(dnsserver.Directives)-1] {
-			return nil // was the last one when another Corefile was read
-		}
-		var state *instance
-		findInstance(func(i *instance) bool {
-			if i.context == context {
-				state = i
-			}
-			return state != nil
-		})
-		if state == nil {
-			return nil // no block of this Corefile uses gsstsig
-		}
-		return state.takeOver()
-	})
+	p.watchLastDirective()
+	return in.add(c, b)
 }

@@ -43,8 +43,9 @@ func answersAgain(t *testing.T, port, text string) {
 	answersAll(t, port, text)
 }
 
-// openSockets counts what the registry holds.
+// openSockets counts what the table of sockets holds.
 func openSockets() (endpoints, claims int) {
+	sockets := testProcess.sockets
 	sockets.mu.Lock()
 	defer sockets.mu.Unlock()
 	return len(sockets.endpoints), len(sockets.claims)
@@ -338,8 +339,9 @@ func TestNothingStaysBehind(t *testing.T) {
 		t.Errorf("%d endpoints, %d claims", endpoints, claims)
 	}
 	eventually(t, "no connection is in the table", func() bool {
-		connections.mu.Lock()
-		defer connections.mu.Unlock()
-		return len(connections.open) == 0 && connections.idle.Len() == 0
+		table := testProcess.connections
+		table.mu.Lock()
+		defer table.mu.Unlock()
+		return len(table.open) == 0 && table.idle.Len() == 0
 	})
 }

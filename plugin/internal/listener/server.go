@@ -4,7 +4,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/coredns/caddy"
@@ -23,14 +22,14 @@ const graceTime = 5 * time.Second
 type server struct {
 	*dnsserver.Server // routes by question; also tells timeouts and HMAC keys
 
-	instance   *caddy.Instance
+	instance   *instance
 	ordinal    int  // among the servers of the address (multisocket)
 	proxied    bool // the PROXY protocol is spoken on the sockets
 	debug      bool // the debug plugin wants panics to end the process
 	verifier   *gsstsig.Verifier
 	negotiator *gsstsig.Negotiator // nil if no block negotiates
 	observer   Observer
-	guard      *guard
+	limiter    *limiter
 	shortcuts  map[string]*shortcut
 
 	// otherBlocks says that the address has blocks that do not use gsstsig. They answer some messages that those that
@@ -42,11 +41,11 @@ type server struct {
 	makeDecorate func(*dnsserver.Server) dns.DecorateWriter
 	decorate     dns.DecorateWriter
 
-	requests gate
+	requests *drainGroup
 	done     chan struct{} // closed by Stop
 	stopping sync.Once
 
-	// Guarded by the registry.
+	// Guarded by the socketTable.
 	endpoint *endpoint   // claimed or served, nil if neither
 	expiry   *time.Timer // of a claim
 	stopped  bool
@@ -57,13 +56,13 @@ var _ caddy.GracefulServer = (*server)(nil)
 // alive reports whether the server's instance is running or about to. Caddy takes an instance that fails to start off its
 // list, which is the only sign that it gives.
 func (s *server) alive() bool {
-	return s.instance != nil && slices.Contains(caddy.Instances(), s.instance)
+	return s.instance != nil && slices.Contains(caddy.Instances(), s.instance.caddy)
 }
 
 // Serve takes the sockets over and returns when the server was stopped. Caddy calls it when all servers of the instance
 // have their sockets. The listener is the one that openSockets told caddy; the endpoint has it already.
 func (s *server) Serve(net.Listener) error {
-	if err := sockets.activate(s); err != nil {
+	if err := s.instance.process.sockets.activate(s); err != nil {
 		return err
 	}
 	<-s.done
@@ -77,7 +76,7 @@ func (s *server) ServePacket(net.PacketConn) error { return s.Serve(nil) }
 // the requests being worked on are answered, at the latest after graceTime.
 func (s *server) Stop() error {
 	s.stopping.Do(func() {
-		orphan := sockets.stop(s)
+		orphan := s.instance.process.sockets.stop(s)
 		s.requests.close()
 		timeout := time.NewTimer(graceTime)
 		defer timeout.Stop()
@@ -92,41 +91,4 @@ func (s *server) Stop() error {
 		close(s.done)
 	})
 	return nil
-}
-
-// gate counts the requests in a server and closes it to new ones.
-type gate struct {
-	inside atomic.Int64
-	closed atomic.Bool
-	idle   chan struct{} // closed when the gate is closed and nobody is inside
-	signal sync.Once
-}
-
-func (g *gate) init() { g.idle = make(chan struct{}) }
-
-// enter reports whether the gate is open. If it is, leave must follow.
-func (g *gate) enter() bool {
-	// Count first: close sees either the count, or its own mark is seen here.
-	g.inside.Add(1)
-	if g.closed.Load() {
-		g.leave()
-		return false
-	}
-	return true
-}
-
-// again counts somebody in who is brought by another that is inside. leave must follow.
-func (g *gate) again() { g.inside.Add(1) }
-
-func (g *gate) leave() {
-	if g.inside.Add(-1) == 0 && g.closed.Load() {
-		g.signal.Do(func() { close(g.idle) })
-	}
-}
-
-func (g *gate) close() {
-	g.closed.Store(true)
-	if g.inside.Load() == 0 {
-		g.signal.Do(func() { close(g.idle) })
-	}
 }

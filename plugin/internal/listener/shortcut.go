@@ -170,7 +170,7 @@ func (q *plainQuery) limit() int {
 // shortcut returns the answer to a message that is a plain query of a zone with a shortcut, and nil if it is not, or the
 // answer is not simple. Nothing has happened then. The answer is good until the exchange is used again.
 func (s *server) shortcut(x *packetExchange, wire []byte) (response []byte) {
-	if s.shortcuts == nil || x.endpoint.udp == nil {
+	if s.shortcuts == nil || x.path.endpoint.udp == nil {
 		return nil
 	}
 	// After a panic without an answer the query goes the usual way, which has guards of its own.
@@ -230,6 +230,6 @@ func (c *shortcut) count(s *server, x *packetExchange, size int, response []byte
 		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: x.query.size, Ttl: uint32(x.query.flags) << 8}}
 		message.Extra = []dns.RR{opt}
 	}
-	vars.Report(s.Addr, request.Request{Req: message, W: &x.responseWriter}, c.zone, "", rcode.ToString(int(response[3]&0xF)),
+	vars.Report(s.Addr, request.Request{Req: message, W: &x.writer}, c.zone, "", rcode.ToString(int(response[3]&0xF)),
 		c.plugin, len(response), began, vars.WithOriginalReqSize(size))
 }

@@ -10,114 +10,117 @@ import (
 // the last start function; nothing that takes time comes between.
 const claimTime = time.Second
 
-// registry knows the sockets of the process. A server gets an endpoint in two steps, because between the two another
+// socketTable knows the sockets of the process. A server gets an endpoint in two steps, because between the two another
 // server may fail to start, and then the whole instance is discarded without a word to this package:
 //
 //	claim     opens the sockets, or finds them open and in use by the running configuration; changes nothing for clients
 //	activate  makes the server the one that answers
 //
 // A claim that is not activated ends when the running instance is told that the restart failed, when the next instance
-// starts (releaseDead), or after claimTime. Sockets that were opened for it are closed, those in use stay in use. A
+// starts (abandonDead), or after claimTime. Sockets that were opened for it are closed, those in use stay in use. A
 // server that is started after all claims again.
-type registry struct {
+type socketTable struct {
 	mu        sync.Mutex
 	endpoints map[endpointKey]*endpoint
 	claims    map[*server]bool
 }
 
-// endpointKey identifies sockets over reloads: the n-th pair of an address.
+// endpointKey identifies sockets over reloads: the n-th pair of an address of an instance and those that replace it.
 type endpointKey struct {
+	lineage *lineage
 	address string
 	ordinal int
 }
 
-var sockets = &registry{endpoints: make(map[endpointKey]*endpoint), claims: make(map[*server]bool)}
-
-// claim reserves an endpoint for s.
-func (r *registry) claim(s *server) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.claimLocked(s)
+func newSocketTable() *socketTable {
+	return &socketTable{endpoints: make(map[endpointKey]*endpoint), claims: make(map[*server]bool)}
 }
 
-func (r *registry) claimLocked(s *server) error {
-	key := endpointKey{s.Addr, s.ordinal}
-	e := r.endpoints[key]
+// claim reserves an endpoint for s.
+func (t *socketTable) claim(s *server) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.claimLocked(s)
+}
+
+func (t *socketTable) claimLocked(s *server) error {
+	key := endpointKey{s.instance.lineage, s.Addr, s.ordinal}
+	e := t.endpoints[key]
 	if s.proxied || e == nil {
 		var err error
-		if e, err = openEndpoint(s.Server); err != nil {
+		if e, err = openEndpoint(s.Server, s.instance.process.connections); err != nil {
 			return err
 		}
 		// Sockets that speak the PROXY protocol are wrapped with the settings of one configuration, so another one
 		// cannot take them over. They are in no list.
 		if !s.proxied {
 			e.key = key
-			r.endpoints[key] = e
+			t.endpoints[key] = e
 		}
 	}
 	if prior := e.next; prior != nil {
 		if prior.alive() {
-			r.activateLocked(prior) // started, but its goroutine has not run yet
+			t.activateLocked(prior) // started, but its goroutine has not run yet
 		} else {
-			r.forget(prior)
+			t.forget(prior)
 		}
 	}
 	e.next, s.endpoint = s, e
-	r.claims[s] = true
-	s.expiry = time.AfterFunc(claimTime, func() { r.release(s) })
+	t.claims[s] = true
+	s.expiry = time.AfterFunc(claimTime, func() { t.abandon(s) })
 	return nil
 }
 
 // forget ends the claim of s.
-func (r *registry) forget(s *server) {
+func (t *socketTable) forget(s *server) {
 	s.expiry.Stop()
-	delete(r.claims, s)
+	delete(t.claims, s)
 	s.endpoint.next = nil
 	s.endpoint = nil
 }
 
-// release ends the claim of s, if it still is one, and closes sockets that nobody ever used.
-func (r *registry) release(s *server) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.releaseLocked(s)
+// abandon ends the claim of s, if it still is one, and closes sockets that nobody ever used.
+func (t *socketTable) abandon(s *server) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.abandonLocked(s)
 }
 
-func (r *registry) releaseLocked(s *server) {
-	if !r.claims[s] {
+func (t *socketTable) abandonLocked(s *server) {
+	if !t.claims[s] {
 		return
 	}
 	e := s.endpoint
-	r.forget(s)
+	t.forget(s)
 	if e.current.Load() == nil {
-		r.remove(e)
-		e.quiesce()
+		t.remove(e)
+		e.stopReading()
 		e.close()
 	}
 }
 
-// releaseDead ends the claims of instances that did not come up.
-func (r *registry) releaseDead() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for s := range r.claims {
+// abandonDead ends the claims of instances that did not come up.
+func (t *socketTable) abandonDead() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for s := range t.claims {
 		if !s.alive() {
-			r.releaseLocked(s)
+			t.abandonLocked(s)
 		}
 	}
 }
 
 // remove takes e off the list.
-func (r *registry) remove(e *endpoint) {
-	if r.endpoints[e.key] == e {
-		delete(r.endpoints, e.key)
+func (t *socketTable) remove(e *endpoint) {
+	if t.endpoints[e.key] == e {
+		delete(t.endpoints, e.key)
 	}
 }
 
 // listener returns the TCP socket that s has claimed.
-func (r *registry) listener(s *server) net.Listener {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (t *socketTable) listener(s *server) net.Listener {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if s.endpoint == nil {
 		return nil
 	}
@@ -125,27 +128,27 @@ func (r *registry) listener(s *server) net.Listener {
 }
 
 // activate lets s answer on the endpoint that it has claimed.
-func (r *registry) activate(s *server) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (t *socketTable) activate(s *server) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if s.stopped {
 		return nil
 	}
 	if s.endpoint == nil {
-		if err := r.claimLocked(s); err != nil {
+		if err := t.claimLocked(s); err != nil {
 			return err
 		}
 	}
-	r.activateLocked(s)
+	t.activateLocked(s)
 	return nil
 }
 
-func (r *registry) activateLocked(s *server) {
+func (t *socketTable) activateLocked(s *server) {
 	e := s.endpoint
-	if !r.claims[s] {
+	if !t.claims[s] {
 		return
 	}
-	r.forget(s)
+	t.forget(s)
 	s.endpoint = e
 	if s.makeDecorate != nil && s.decorate == nil {
 		s.decorate = s.makeDecorate(s.Server)
@@ -156,16 +159,16 @@ func (r *registry) activateLocked(s *server) {
 
 // stop takes s off its endpoint. If nobody follows it there, the endpoint stops reading and is returned: the caller
 // closes it when the last request is answered.
-func (r *registry) stop(s *server) *endpoint {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (t *socketTable) stop(s *server) *endpoint {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	s.stopped = true
 	e := s.endpoint
 	if e == nil {
 		return nil
 	}
-	if r.claims[s] {
-		r.releaseLocked(s)
+	if t.claims[s] {
+		t.abandonLocked(s)
 		return nil
 	}
 	s.endpoint = nil
@@ -175,11 +178,11 @@ func (r *registry) stop(s *server) *endpoint {
 	if e.next != nil {
 		// Caddy stops the old instance when all servers of the new one have been started, each in its own goroutine.
 		// This one's has not run yet.
-		r.activateLocked(e.next)
+		t.activateLocked(e.next)
 		return nil
 	}
 	e.current.Store(nil)
-	r.remove(e)
-	e.quiesce()
+	t.remove(e)
+	e.stopReading()
 	return e
 }

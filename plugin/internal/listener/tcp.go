@@ -28,7 +28,7 @@ func (e *endpoint) acceptConnections() {
 		}
 		wait = 0
 		c := &connection{Conn: accepted}
-		if !e.admit(c) {
+		if !e.track(c) {
 			c.Close()
 			continue
 		}
@@ -36,8 +36,8 @@ func (e *endpoint) acceptConnections() {
 	}
 }
 
-// admit enters the connection in the tables, at the cost of the one that has been idle for longest if there are too many.
-func (e *endpoint) admit(c *connection) bool {
+// track enters the connection into the tables, at the cost of the one that has been idle for longest if there are too many.
+func (e *endpoint) track(c *connection) bool {
 	s := e.current.Load()
 	if s == nil {
 		return false
@@ -45,7 +45,7 @@ func (e *endpoint) admit(c *connection) bool {
 	if !s.proxied {
 		c.source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
 	} // else the address comes with the first octets, which must not be waited for here
-	evicted, ok := connections.add(c, s.guard.limits.Connections, s.guard.limits.SourceConnections)
+	evicted, ok := e.table.add(c, s.limiter.limits.Connections, s.limiter.limits.SourceConnections)
 	if evicted != nil {
 		s.observer.Dropped(Connections)
 		evicted.Close()
@@ -57,7 +57,7 @@ func (e *endpoint) admit(c *connection) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
-		connections.remove(c)
+		e.table.remove(c)
 		return false
 	}
 	e.connections[c] = true
@@ -77,7 +77,7 @@ func (e *endpoint) serveConnection(c *connection) {
 		switch {
 		case hijacked:
 			e.forget(c)
-		case delay == 0 || !connections.hold(c, delay, end):
+		case delay == 0 || !e.table.closeLater(c, delay, end):
 			end()
 		}
 	}()
@@ -87,35 +87,33 @@ func (e *endpoint) serveConnection(c *connection) {
 		if err != nil {
 			return
 		}
-		if !connections.work(c) {
+		if !e.table.setBusy(c) {
 			return // closed to make room
 		}
-		s := e.enter()
+		s := e.acquireServer()
 		if s == nil {
 			return
 		}
-		x := &streamExchange{connection: c, timeout: s.WriteTimeout}
-		x.responseWriter.back = x
-		x.responseWriter.server = s
-		x.responseWriter.stream = true
-		x.responseWriter.source = c.source
+		source := c.source
 		if s.proxied {
-			x.responseWriter.source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
+			source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
 		}
+		path := &streamPath{connection: c, timeout: s.WriteTimeout}
+		w := &responseWriter{path: path, server: s, stream: true, source: source}
 		func() {
-			defer s.requests.leave()
-			s.serve(&x.responseWriter, wire, s.admit(&x.responseWriter, wire))
+			defer s.requests.done()
+			s.serve(w, wire, s.classify(w, wire))
 		}()
-		closed, taken := x.state()
+		closed, taken := w.state()
 		hijacked = taken
-		if closed || taken || x.failed {
+		if closed || taken || path.failed {
 			return
 		}
-		if x.discarded {
-			delay = s.guard.limits.closeDelay
+		if w.discarded {
+			delay = s.limiter.limits.closeDelay
 			return
 		}
-		connections.rest(c)
+		e.table.setIdle(c)
 	}
 }
 
@@ -124,7 +122,7 @@ func (e *endpoint) forget(c *connection) {
 	e.mu.Lock()
 	delete(e.connections, c)
 	e.mu.Unlock()
-	connections.remove(c)
+	e.table.remove(c)
 }
 
 var errEnough = errors.New("no more messages on this connection")
@@ -178,7 +176,7 @@ func (e *endpoint) readMessage(c *connection, r *bufio.Reader, count int) ([]byt
 	return wire, nil
 }
 
-// setReadTimeout sets the connection's deadline, unless quiesce has put it into the past.
+// setReadTimeout sets the connection's deadline, unless stopReading has put it into the past.
 func (e *endpoint) setReadTimeout(c *connection, timeout time.Duration) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -188,28 +186,27 @@ func (e *endpoint) setReadTimeout(c *connection, timeout time.Duration) error {
 	return c.SetReadDeadline(time.Now().Add(timeout))
 }
 
-// streamExchange is a request that came by TCP and the way back.
-type streamExchange struct {
-	responseWriter
+// streamPath is the way back of a request that came by TCP.
+type streamPath struct {
 	connection *connection
 	timeout    time.Duration
 	failed     bool // a message was sent in part, so that nothing after it would be understood
 }
 
-func (x *streamExchange) localAddr() net.Addr  { return x.connection.LocalAddr() }
-func (x *streamExchange) remoteAddr() net.Addr { return x.connection.RemoteAddr() }
-func (x *streamExchange) close() error         { return x.connection.Close() }
+func (p *streamPath) localAddr() net.Addr  { return p.connection.LocalAddr() }
+func (p *streamPath) remoteAddr() net.Addr { return p.connection.RemoteAddr() }
+func (p *streamPath) close() error         { return p.connection.Close() }
 
-func (x *streamExchange) send(wire []byte) error {
+func (p *streamPath) send(wire []byte) error {
 	frame := make([]byte, 2+len(wire))
 	binary.BigEndian.PutUint16(frame, uint16(len(wire)))
 	copy(frame[2:], wire)
-	if err := x.connection.SetWriteDeadline(time.Now().Add(x.timeout)); err != nil {
+	if err := p.connection.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
 		return err
 	}
-	_, err := x.connection.Write(frame)
+	_, err := p.connection.Write(frame)
 	if err != nil {
-		x.failed = true
+		p.failed = true
 	}
 	return err
 }

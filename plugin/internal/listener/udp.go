@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/miekg/dns"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 )
@@ -46,7 +47,7 @@ var buffers = sync.Pool{New: func() any {
 //
 // The caller either has left the socket to the goroutine, or has a request for it to begin with.
 func (e *endpoint) servePackets(request packetRequest) {
-	for ok := true; ok; request, ok = e.stay() {
+	for ok := true; ok; request, ok = e.waitForWork() {
 		if request.exchange == nil {
 			if request, ok = e.nextPacket(); !ok {
 				return
@@ -72,13 +73,13 @@ func (e *endpoint) nextPacket() (request packetRequest, ok bool) {
 			continue
 		}
 		wait = 0
-		s := e.enter()
+		s := e.acquireServer()
 		if s == nil {
 			continue // between the last server's stop and the end of this loop
 		}
-		s.sift(b, n)
+		s.sortBatch(b, n)
 		b.send(e)
-		s.requests.leave() // not before: a server that nobody is inside of may close the socket
+		s.requests.done() // not before: a server that nobody is inside of may close the socket
 		if len(b.requests) == 0 {
 			continue
 		}
@@ -101,35 +102,35 @@ func (e *endpoint) nextPacket() (request packetRequest, ok bool) {
 	}
 }
 
-// sift goes through the messages that were read: most of a flood is discarded, plain queries are answered, and what takes
+// sortBatch goes through the messages that were read: most of a flood is discarded, plain queries are answered, and what takes
 // longer is kept, counted as busy and as inside the server.
-func (s *server) sift(b *batch, n int) {
+func (s *server) sortBatch(b *batch, n int) {
 	for i := range n {
 		x := b.exchanges[i]
-		x.responseWriter.back, x.responseWriter.server = x, s
+		x.writer.server, x.path.decorate = s, s.decorate
 		wire := b.received[i].Buffers[0][:b.received[i].N]
 		if response := s.shortcut(x, wire); response != nil {
 			b.reply(i, response)
 			continue
 		}
-		as := s.admit(&x.responseWriter, wire)
+		as := s.classify(&x.writer, wire)
 		if as == discarded {
 			continue
 		}
-		e := x.endpoint
+		e := x.path.endpoint
 		if busy := e.busy.Add(1); busy > maxInFlight || busy > maxUnproven && as != established {
 			e.busy.Add(-1)
 			s.observer.Dropped(Busy)
 			continue
 		}
-		s.requests.again()
+		s.requests.addAnother()
 		b.take(i, as)
 	}
 }
 
-// stay has a goroutine wait until the socket is left to it, or until there is a request for it, which another has read.
+// waitForWork has a goroutine wait until the socket is left to it, or until there is a request for it, which another has read.
 // It reports false if it is to end.
-func (e *endpoint) stay() (request packetRequest, ok bool) {
+func (e *endpoint) waitForWork() (request packetRequest, ok bool) {
 	defer e.idle.Add(-1)
 	if e.idle.Add(1) > maxIdle {
 		return packetRequest{}, false
@@ -144,8 +145,8 @@ func (e *endpoint) stay() (request packetRequest, ok bool) {
 	}
 }
 
-// trimNowAndThen has those end who have not been needed, until the endpoint is closed.
-func (e *endpoint) trimNowAndThen() {
+// trimPeriodically has those end who have not been needed, until the endpoint is closed.
+func (e *endpoint) trimPeriodically() {
 	tick := time.NewTicker(trimPeriod)
 	defer tick.Stop()
 	for {
@@ -170,12 +171,12 @@ func (e *endpoint) trim() {
 }
 
 func (e *endpoint) servePacket(r packetRequest) {
-	s := r.exchange.server
+	s := r.exchange.writer.server
 	defer func() {
 		e.busy.Add(-1)
-		s.requests.leave()
+		s.requests.done()
 	}()
-	w := &r.exchange.responseWriter
+	w := &r.exchange.writer
 	accepted := s.accept(w, (*r.buffer)[:r.length], r.as)
 	buffers.Put(r.buffer)
 	if accepted {
@@ -183,43 +184,55 @@ func (e *endpoint) servePacket(r packetRequest) {
 	}
 }
 
-// packetExchange is a request that came by UDP and the way back.
+// packetExchange is a message that came by UDP, and what is needed to answer it.
 type packetExchange struct {
-	responseWriter
-	endpoint *endpoint
-	remote   net.Addr       // of the client; with the PROXY protocol not where the packet came from
-	peer     netip.AddrPort // the same, if the socket is not wrapped
-	control  []byte         // for the reply, nil if the socket has one address
-	query    plainQuery     // of the shortcut
-	response []byte         // room for the shortcut's
+	writer   responseWriter
+	path     packetPath
+	query    plainQuery // of the shortcut
+	response []byte     // room for the shortcut's
 }
 
-func (x *packetExchange) localAddr() net.Addr { return x.endpoint.packets.LocalAddr() }
+func newPacketExchange() *packetExchange {
+	x := new(packetExchange)
+	x.writer.path = &x.path
+	return x
+}
 
-func (x *packetExchange) remoteAddr() net.Addr { return x.remote }
+// packetPath is the way back of a request that came by UDP.
+type packetPath struct {
+	endpoint *endpoint
+	remote   net.Addr           // of the client; with the PROXY protocol not where the packet came from
+	peer     netip.AddrPort     // the same, if the socket is not wrapped
+	control  []byte             // for the reply, nil if the socket has one address
+	decorate dns.DecorateWriter // of the server, may be nil
+}
 
-func (x *packetExchange) close() error { return nil } // the socket is everyone's
+func (p *packetPath) localAddr() net.Addr { return p.endpoint.packets.LocalAddr() }
+
+func (p *packetPath) remoteAddr() net.Addr { return p.remote }
+
+func (p *packetPath) close() error { return nil } // the socket is everyone's
 
 // Write sends one message.
-func (x *packetExchange) Write(wire []byte) (int, error) {
+func (p *packetPath) Write(wire []byte) (int, error) {
 	switch {
-	case x.endpoint.udp == nil:
-		return x.endpoint.packets.WriteTo(wire, x.remote)
-	case x.control == nil:
-		return x.endpoint.udp.WriteToUDPAddrPort(wire, x.peer)
+	case p.endpoint.udp == nil:
+		return p.endpoint.packets.WriteTo(wire, p.remote)
+	case p.control == nil:
+		return p.endpoint.udp.WriteToUDPAddrPort(wire, p.peer)
 	default:
-		n, _, err := x.endpoint.udp.WriteMsgUDPAddrPort(wire, x.control, x.peer)
+		n, _, err := p.endpoint.udp.WriteMsgUDPAddrPort(wire, p.control, p.peer)
 		return n, err
 	}
 }
 
-func (x *packetExchange) send(wire []byte) error {
+func (p *packetPath) send(wire []byte) error {
 	var err error
-	if decorate := x.server.decorate; decorate != nil {
+	if p.decorate != nil {
 		// A plugin's writer may keep what it is handed, as shed does, and wire may lie in a pooled buffer.
-		_, err = decorate(x).Write(bytes.Clone(wire))
+		_, err = p.decorate(p).Write(bytes.Clone(wire))
 	} else {
-		_, err = x.Write(wire)
+		_, err = p.Write(wire)
 	}
 	return err
 }

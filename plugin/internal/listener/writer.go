@@ -29,7 +29,7 @@ type returnPath interface {
 // responseWriter is what plugins answer one request with. A reply to a request that was verified in a transaction leaves
 // signed, whoever wrote it: a handler, another plugin, or CoreDNS's own error path.
 type responseWriter struct {
-	back        returnPath
+	path        returnPath
 	server      *server
 	stream      bool // TCP, which proves the client's address
 	source      ratelimit.Key
@@ -51,7 +51,7 @@ type responseWriter struct {
 	discarded bool // left unanswered on purpose: a TCP connection ends
 
 	mu       sync.Mutex // guards what follows, and the transaction's signing
-	turn     *turns     // that the request has, nil if none
+	slot     *semaphore // of which the request has a slot, nil if none
 	answered bool
 	closed   bool
 	hijacked bool
@@ -92,7 +92,7 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 	}
 	if w.opcode == dns.OpcodeUpdate && reply.Rcode != dns.RcodeSuccess {
 		// Sent whatever the account says: see class suspect.
-		w.server.guard.mayTell(w.source, w.stream)
+		w.server.limiter.allowErrorReply(w.source, w.stream)
 	}
 	if w.limit > 0 && reply.Len() > w.limit {
 		reply.Extra = slices.Clone(reply.Extra) // Truncate takes OPT out in place
@@ -211,34 +211,34 @@ func (w *responseWriter) sendLocked(wire []byte) error {
 		return fmt.Errorf("reply of %d octets", len(wire))
 	}
 	w.answered = true
-	w.leaveLocked()
-	return w.back.send(wire)
+	w.releaseLocked()
+	return w.path.send(wire)
 }
 
-// enter waits for a turn to work on the request, and reports whether there is one; leave must follow then. The turn ends
-// before anything is sent: it bounds work, and a client that does not read its answers may make sending take as long as it
-// likes.
-func (w *responseWriter) enter(t *turns) bool {
-	if !t.enter() {
+// acquire waits for a slot of the semaphore to work on the request, and reports whether there is one; release must follow
+// then. The slot is given back before anything is sent: it bounds work, and a client that does not read its answers may
+// make sending take as long as it likes.
+func (w *responseWriter) acquire(s *semaphore) bool {
+	if !s.acquire() {
 		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turn = t
+	w.slot = s
 	return true
 }
 
-// leave ends the turn, if it is not over.
-func (w *responseWriter) leave() {
+// release gives the slot back, if there still is one.
+func (w *responseWriter) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.leaveLocked()
+	w.releaseLocked()
 }
 
-func (w *responseWriter) leaveLocked() {
-	if w.turn != nil {
-		w.turn.leave()
-		w.turn = nil
+func (w *responseWriter) releaseLocked() {
+	if w.slot != nil {
+		w.slot.release()
+		w.slot = nil
 	}
 }
 
@@ -261,10 +261,10 @@ func addressOf(addr net.Addr) netip.AddrPort {
 }
 
 // LocalAddr implements dns.ResponseWriter.
-func (w *responseWriter) LocalAddr() net.Addr { return w.back.localAddr() }
+func (w *responseWriter) LocalAddr() net.Addr { return w.path.localAddr() }
 
 // RemoteAddr implements dns.ResponseWriter.
-func (w *responseWriter) RemoteAddr() net.Addr { return w.back.remoteAddr() }
+func (w *responseWriter) RemoteAddr() net.Addr { return w.path.remoteAddr() }
 
 // TsigStatus implements dns.ResponseWriter. A context that signed is a key of some server blocks only, which the
 // siteHandler finds out.
@@ -296,7 +296,7 @@ func (w *responseWriter) Close() error {
 		return errClosed
 	}
 	w.closed = true
-	return w.back.close()
+	return w.path.close()
 }
 
 // state reports whether a plugin has closed or taken over the connection.
