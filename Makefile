@@ -68,6 +68,7 @@ bench-peers:
 # What takes longer than the tests may: 1,000 kills of the server under load and of its store, faults at every place of
 # the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten minutes, and a third
 # of that without. For another length of that: make soak SOAKFLAGS='-duration 1m -slice 10s'.
+# Last, CoreDNS's own tests on this project's listener, which needs the module proxy.
 soak:
 	@test/install.sh
 	KILL_ROUNDS=1000 PEER_UPDATES=100000 go test -count=1 -tags e2e -timeout 3h -v -run '^(TestKill|TestUpdateAsBIND)$$' ./test/e2e
@@ -75,6 +76,7 @@ soak:
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
 	@go build -buildvcs=false -o .cache/hostile ./test/cmd/hostile
 	@COREDNS_BINARY=$(abspath .cache/coredns) .cache/hostile $(SOAKFLAGS)
+	go run ./test/cmd/corednssuite
 
 lint:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not gofmt-ed: $$unformatted" >&2; exit 1; }
