@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,7 +93,7 @@ func (r *Rule) parse(words []string) error {
 	}
 	form, ok := ruleTypes[kind]
 	if !ok {
-		return fmt.Errorf("%q is not a rule type", words[1])
+		return fmt.Errorf("%q is not a rule type; the types are %s", words[1], strings.Join(slices.Sorted(maps.Keys(ruleTypes)), ", "))
 	}
 	r.kind = form.kind
 	if err := r.parseIdentity(words[0]); err != nil {

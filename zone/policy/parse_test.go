@@ -51,7 +51,7 @@ func TestParseRule(t *testing.T) {
 		{"grant", "a rule is IDENTITY TYPE"},
 		{"grant *", "a rule is IDENTITY TYPE"},
 		{"grant * ;", "a rule is IDENTITY TYPE"},
-		{"grant * nome a.example.test", `"nome" is not a rule type`},
+		{"grant * nome a.example.test", `"nome" is not a rule type; the types are 6to4-self, krb5-self, `},
 		{"grant * local .", `"local" is not a rule type`},
 		{"grant local:/run/x external * ANY", "not supported"},
 		{"grant * external", "not supported"},

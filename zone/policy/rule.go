@@ -56,6 +56,9 @@ func (r Rule) String() string {
 // Position returns where the rule was written, as given to ParseRule.
 func (r Rule) Position() string { return r.position }
 
+// Grants reports whether the rule is a grant, not a deny.
+func (r Rule) Grants() bool { return !r.deny }
+
 // unsigned reports whether the rule speaks of senders who did not sign. A policy with such a rule
 // decides on unsigned updates by its rules alone.
 func (r *Rule) unsigned() bool {
