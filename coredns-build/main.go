@@ -1,5 +1,5 @@
-// Command coredns is CoreDNS with the gsstsig plugin and the plugins that the operator of an internal DNS server uses.
-// "coredns gsstsig" has commands for the administrator.
+// Command coredns is CoreDNS with the plugin gsstsig and the plugins that an internal DNS server needs. "coredns gsstsig"
+// runs the administrator's commands.
 package main
 
 import (
@@ -18,28 +18,28 @@ func init() {
 	dnsserver.Directives = directives(dnsserver.Directives)
 }
 
-// directives puts gsstsig into CoreDNS's order of plugins and leaves out those that this binary does not carry, so
-// that a Corefile which names one of them is told so by its line.
+// directives adds gsstsig to CoreDNS's order of plugins and removes the plugins that this binary does not have, so that
+// CoreDNS reports the line of a Corefile that uses one of them.
 //
-// gsstsig stands behind everything that filters, caches or signs, and in front of transfer, which takes its zones from
-// it, and of the other sources of records.
+// gsstsig comes after all plugins that filter, cache or sign, and before transfer, which takes zones from it, and the other
+// sources of records.
 func directives(stock []string) []string {
-	carried := caddy.ListPlugins()["others"]
-	var ours []string
+	built := caddy.ListPlugins()["others"]
+	var order []string
 	for _, name := range stock {
 		if name == "transfer" {
-			ours = append(ours, "gsstsig")
+			order = append(order, "gsstsig")
 		}
-		if slices.Contains(carried, "dns."+name) {
-			ours = append(ours, name)
+		if slices.Contains(built, "dns."+name) {
+			order = append(order, name)
 		}
 	}
-	return ours
+	return order
 }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "gsstsig" {
-		os.Exit(admin.Run(admin.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[2:]))
+		os.Exit(admin.Run("coredns gsstsig", os.Args[2:], admin.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 	}
 	coremain.Run()
 }

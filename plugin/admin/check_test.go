@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
 // TestCheckOffline: what Corefile, keytab and zones tell by themselves.
@@ -22,19 +23,25 @@ func TestCheckOffline(t *testing.T) {
 	}{
 		"all is well": {write(t, ""), ExitOK, []string{"ok      zone example.test.", "DNS/ns1.example.test@EXAMPLE.TEST version 3"}},
 		"another primary": {seed("@ SOA dc1.example.test. h.example.test. 1 900 600 86400 300\n@ NS ns1\nns1 A 192.0.2.1\ndc1 A 192.0.2.2\n"), ExitNo,
-			[]string{"error   zone example.test.", "dc1.example.test", "Server not found in Kerberos database", "mend: name ns1.example.test in the zone's SOA"}},
+			[]string{"error   zone example.test.", "dc1.example.test", "Server not found in Kerberos database", "        Fix: name ns1.example.test in the zone's SOA"}},
 		"another primary of the reverse zone": {write(t, "\t\tfile "+writeFile(t, "$TTL 300\n@ SOA dc1.example.test. h.example.test. 1 900 600 86400 300\n@ NS dc1.example.test.\n")+" 2.0.192.in-addr.arpa"), ExitNo,
 			[]string{"ok      zone example.test.", "error   zone 2.0.192.in-addr.arpa.", "dc1.example.test", "Server not found in Kerberos database"}},
 		"another name server": {seed("@ SOA ns1 h 1 900 600 86400 300\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n"), ExitOK,
 			[]string{"warning zone example.test.", "ns2.example.test", "net ads dns"}},
 		"no address":             {seed("@ SOA ns1 h 1 900 600 86400 300\n@ NS ns1\n"), ExitOK, []string{"warning zone example.test.", "has no address"}},
-		"realm in small letters": {write(t, "\t\trealm example.test"), ExitNo, []string{"error   realm", "EXAMPLE.TEST", "case counts"}},
-		"no block":               {writeFile(t, ". {\n\twhoami\n}\n"), ExitNo, []string{"no server block has gsstsig", "-conf"}},
+		"realm in small letters": {write(t, "\t\trealm example.test"), ExitNo, []string{"error   realm", "EXAMPLE.TEST", "the case of realms matters"}},
+		"no block":               {writeFile(t, ". {\n\twhoami\n}\n"), ExitNo, []string{"error   Corefile: ", "no server block has gsstsig", "        Fix: name the Corefile of the server by -conf"}},
 		"no usable key": {write(t, "\t\tenctypes aes256-cts-hmac-sha384-192"), ExitNo,
-			[]string{"error   keytab", "no client gets in", "TKEY is unacceptable", "mend: give the principal AES keys"}},
-		"bad seed":  {seed("@ NS ns1\n"), ExitNo, []string{"error   zone example.test.", "SOA"}},
+			[]string{"error   keytab", "accepts no client", "        Clients show: \"TKEY is unacceptable\"", "        Fix: give the principal AES keys"}},
+		"bad seed":  {seed("@ NS ns1\n"), ExitNo, []string{"error   zone example.test.: the server does not start: ", "SOA"}},
 		"bad block": {write(t, "\t\tupdates maybe"), ExitNo, []string{":5", "maybe"}},
-		"no file":   {"/nonexistent/Corefile", ExitNo, []string{"/nonexistent/Corefile"}},
+		"in memory": {write(t, ""), ExitOK, []string{"warning zone example.test.: it has no database", "warning zone 2.0.192.in-addr.arpa.: it has no database", "Fix: add \"database DIR\""}},
+		"a first rule": {write(t, "\t\tgrant EXAMPLE.TEST ms-self . A"), ExitOK,
+			[]string{"ok      rules: ", `replace the default rule, "grant EXAMPLE.TEST owner ."`}},
+		"a rule type": {write(t, "\t\tgrant EXAMPLE.TEST ms-itself . A"), ExitNo, []string{"ms-self, ", "the server does not start"}},
+		"no variable": {write(t, "\t\tlimit queue {$GSSTSIG_TEST_QUEUE}"), ExitNo,
+			[]string{"warning Corefile: ", ":5 refers to the environment variable GSSTSIG_TEST_QUEUE, which is not set", "Fix: set it"}},
+		"no file": {"/nonexistent/Corefile", ExitNo, []string{"/nonexistent/Corefile"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -51,7 +58,7 @@ func TestCheckOffline(t *testing.T) {
 	}
 }
 
-// TestCheckSample: the Corefile that comes with the binary.
+// TestCheckSample: the Corefile that comes with the binary is durable and has nothing to warn of.
 func TestCheckSample(t *testing.T) {
 	sample, err := os.ReadFile(filepath.Join("..", "..", "coredns-build", "Corefile"))
 	if err != nil {
@@ -60,7 +67,7 @@ func TestCheckSample(t *testing.T) {
 	text := strings.NewReplacer("/etc/coredns/dns.keytab", keytabOf(t, write(t, "")), "/var/lib/coredns", t.TempDir(),
 		"corp.example.com", "example.test").Replace(string(sample))
 	status, out, errs := run(t, "check", "-offline", "-conf", writeFile(t, text))
-	if status != ExitOK || !strings.Contains(out, "ok      zone example.test.") || strings.Contains(out, "error") {
+	if status != ExitOK || !strings.Contains(out, "ok      zone example.test.") || strings.Contains(out, "error") || strings.Contains(out, "warning") || strings.Contains(text, "\n    log\n") {
 		t.Errorf("exit status %d:\n%s%s", status, out, errs)
 	}
 }
@@ -72,11 +79,11 @@ func TestCheckOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	status, out, _ := run(t, "check", "-offline", "-conf", conf, "-o", "json")
-	var findings []finding
+	var findings []diagnose.Finding
 	if err := json.Unmarshal([]byte(out), &findings); err != nil || status != ExitOK {
 		t.Fatalf("exit status %d: %v\n%s", status, err, out)
 	}
-	if len(findings) == 0 || findings[0].Level != levelWarning || !strings.Contains(findings[0].Text, "chmod 600") {
+	if len(findings) == 0 || findings[0].Severity != diagnose.Warning || !strings.Contains(findings[0].Fix, "chmod 600") {
 		t.Errorf("a keytab for everybody to read: %+v", findings)
 	}
 	for _, args := range [][]string{{"-o", "xml"}, {"more"}, {"-nonsense"}} {
@@ -111,15 +118,15 @@ func TestCompareKeys(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		ticket ticketKey
-		level  string
+		want   diagnose.Severity
 		says   string
 	}{
-		"held":            {ticketKey{3, 18}, levelOK, "version 3"},
-		"newer":           {ticketKey{4, 18}, levelError, "but the keytab holds version 3"},
-		"of another type": {ticketKey{3, 20}, levelError, "no key of that type"},
+		"held":            {ticketKey{3, 18}, diagnose.OK, "version 3"},
+		"newer":           {ticketKey{4, 18}, diagnose.Error, "but the keytab has only version 3"},
+		"of another type": {ticketKey{3, 20}, diagnose.Error, "no key of that type"},
 	} {
 		f := compareKeys("test", service, test.ticket, keys)
-		if f.Level != test.level || !strings.Contains(f.Text, test.says) {
+		if f.Severity != test.want || !strings.Contains(f.Problem, test.says) {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}

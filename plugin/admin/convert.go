@@ -23,7 +23,7 @@ func convert(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	name, in := "-", s.In
 	switch {
 	case len(args) > 1:
-		return 0, &usageError{"one file is expected, or none for standard input"}
+		return 0, &usageError{"one FILE is expected, or none for standard input"}
 	case len(args) == 1 && args[0] != "-":
 		name = args[0]
 		f, err := os.Open(name)
@@ -42,15 +42,15 @@ func convert(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	}
 	lines, err := convertPolicy(string(text), name)
 	if err != nil {
-		return 0, err // half a policy is worse than none
+		return 0, err // a part of a policy may grant more than the whole
 	}
 	_, err = io.WriteString(s.Out, strings.Join(lines, ""))
 	return ExitOK, err
 }
 
-// convertPolicy converts the update-policies in a named.conf or a part of it, or the rules from between the braces of one alone. The
-// words stay as they are: grant and deny mean here what they mean to BIND. Where there are several policies, a comment in front of
-// each names its zone: each wants a server block of its own. Errors name every line that cannot be converted.
+// convertPolicy converts the update-policy statements of a named.conf, or the rules of one statement alone. The words stay
+// the same: grant and deny have BIND's meaning. Of several policies each begins with a comment that names its zone: each needs
+// a server block of its own. Errors name every line that cannot be converted.
 func convertPolicy(text, name string) (lines []string, err error) {
 	tokens, err := tokensOf(text, name)
 	if err != nil {
@@ -85,7 +85,7 @@ func convertRules(rules []policyToken, name string) (lines []string, err error) 
 			words = append(words, rules[0].text)
 		}
 		if len(rules) == 0 || rules[0].text != ";" {
-			return nil, errors.Join(append(errs, fmt.Errorf("%s: no semicolon ends what begins here", at))...)
+			return nil, errors.Join(append(errs, fmt.Errorf("%s: the rule that begins here has no semicolon", at))...)
 		}
 		rules = rules[1:]
 		if verb.text != "grant" && verb.text != "deny" {
@@ -108,14 +108,14 @@ func convertRules(rules []policyToken, name string) (lines []string, err error) 
 	return lines, errors.Join(errs...)
 }
 
-// zonePolicy is an update-policy: what stands behind its brace, its line, and the zone whose it is.
+// zonePolicy is an update-policy: the tokens after its brace, its line, and its zone.
 type zonePolicy struct {
-	zone  string // "?" if that is not there to read
+	zone  string // "?" if the text does not have it
 	line  int
 	rules []policyToken
 }
 
-// policiesIn finds the policies. What follows the brace that closes one does not matter, but for the next.
+// policiesIn finds the policies. Other statements are skipped.
 func policiesIn(tokens []policyToken, name string) (policies []zonePolicy, err error) {
 	zone := "?"
 	for i, t := range tokens {
@@ -130,7 +130,7 @@ func policiesIn(tokens []policyToken, name string) (policies []zonePolicy, err e
 		case next.text == "{":
 			policies = append(policies, zonePolicy{zone, t.line, tokens[i+2:]})
 		case next.text == "local":
-			return nil, fmt.Errorf("%s:%d: update-policy local is not supported: a key of the tsig plugin may update by a rule, grant KEY. zonesub ANY",
+			return nil, fmt.Errorf("%s:%d: update-policy local is not supported. Fix: use a key of the tsig plugin and the rule grant KEY. zonesub ANY",
 				name, t.line)
 		default:
 			return nil, fmt.Errorf("%s:%d: no brace after update-policy", name, t.line)
@@ -142,21 +142,21 @@ func policiesIn(tokens []policyToken, name string) (policies []zonePolicy, err e
 	case len(tokens) > 0 && (tokens[0].text == "grant" || tokens[0].text == "deny"):
 		return []zonePolicy{{rules: tokens}}, nil
 	}
-	return nil, fmt.Errorf("%s: there is no update-policy in it", name)
+	return nil, fmt.Errorf("%s: there is no update-policy in the file", name)
 }
 
-// policyToken is a word of named.conf, or one of the signs { } ;.
+// policyToken is a word of named.conf, or one of the characters { } ;.
 type policyToken struct {
 	text   string
 	line   int
-	quoted bool // was in quotation marks, which are gone
+	quoted bool // was in quotation marks, which are removed
 }
 
 func (t policyToken) ends() bool {
 	return !t.quoted && (t.text == ";" || t.text == "{" || t.text == "}")
 }
 
-// tokensOf takes named.conf apart; comments are those of C, C++ and the shell.
+// tokensOf splits named.conf into tokens; comments are those of C, C++ and the shell.
 func tokensOf(text, name string) (tokens []policyToken, err error) {
 	line := 1
 	for len(text) > 0 {
@@ -194,7 +194,7 @@ func tokensOf(text, name string) (tokens []policyToken, err error) {
 	return tokens, nil
 }
 
-// quoted writes a word for the Corefile.
+// quoted quotes a word for the Corefile, if that is needed.
 func quoted(word string) string {
 	if word != "" && !strings.ContainsAny(word, " \t#{}") {
 		return word

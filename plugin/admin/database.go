@@ -10,23 +10,24 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
-// databaseFlags say which database a command is about.
+// databaseFlags name the database that a command uses.
 type databaseFlags struct{ conf, directory *string }
 
 func addDatabaseFlags(flags *flag.FlagSet) databaseFlags {
 	return databaseFlags{
-		conf:      flags.String("conf", "Corefile", "Corefile that says where the database is"),
-		directory: flags.String("database", "", "directory of the databases, as in the Corefile, which is not read then"),
+		conf:      flags.String("conf", "Corefile", "Corefile that names the database"),
+		directory: flags.String("database", "", "directory of the databases, as the Corefile has it; no Corefile is read"),
 	}
 }
 
-// find returns the directory of one zone's database, and the block that has the zone if the Corefile was read.
+// find returns the directory of a zone's database, and the block of the zone if the Corefile was read.
 func (f databaseFlags) find(origin string) (string, *corefile.Block, error) {
 	if *f.directory != "" {
 		return disk.Path(*f.directory, origin), nil, nil
@@ -41,7 +42,8 @@ func (f databaseFlags) find(origin string) (string, *corefile.Block, error) {
 				continue
 			}
 			if server.Database == "" {
-				return "", nil, fmt.Errorf("%s: zone %s has no database", server.Position, origin)
+				return "", nil, diagnose.WithFix(fmt.Errorf("%s: zone %s has no database, it is in memory only", server.Position, origin),
+					"add \"database DIR\" to the gsstsig block")
 			}
 			return server.DatabaseOf(origin), server.Block, nil
 		}
@@ -49,16 +51,16 @@ func (f databaseFlags) find(origin string) (string, *corefile.Block, error) {
 	return "", nil, fmt.Errorf("%s: no gsstsig block has the zone %s", *f.conf, origin)
 }
 
-// dump prints a database's zone as a master file. It works beside a running server: what it prints is the state of one
-// moment.
+// dump prints the zone of a database. It works while a server runs: what it prints is one state of the zone.
 func dump(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	database := addDatabaseFlags(flags)
+	output := addOutputFlag(flags)
 	args, err := parse(flags, args)
 	if err != nil {
 		return 0, err
 	}
 	if len(args) != 1 {
-		return 0, &usageError{"one zone is needed"}
+		return 0, &usageError{"one ZONE is needed"}
 	}
 	origin := dns.CanonicalName(args[0])
 	directory, _, err := database.find(origin)
@@ -69,10 +71,13 @@ func dump(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if output.json {
+		return ExitOK, printJSON(s.Out, zoneJSON(snapshot))
+	}
 	return ExitOK, writeMaster(s.Out, snapshot)
 }
 
-// readDatabase reads a zone from its database, whether or not a server has it open.
+// readDatabase reads a zone from its database, which a server may have open.
 func readDatabase(directory, origin string) (snapshot *zone.Snapshot, err error) {
 	source, err := disk.OpenSnapshot(context.Background(), directory)
 	if err != nil {
@@ -80,7 +85,7 @@ func readDatabase(directory, origin string) (snapshot *zone.Snapshot, err error)
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	if source.Origin() != origin {
-		return nil, fmt.Errorf("%s is the database of zone %s", directory, source.Origin())
+		return nil, fmt.Errorf("%s is the database of another zone, %s", directory, source.Origin())
 	}
 	return zone.Read(origin, source)
 }
@@ -88,12 +93,13 @@ func readDatabase(directory, origin string) (snapshot *zone.Snapshot, err error)
 // load fills an empty database from a master file.
 func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	database := addDatabaseFlags(flags)
+	output := addOutputFlag(flags)
 	args, err := parse(flags, args)
 	if err != nil {
 		return 0, err
 	}
 	if len(args) != 2 {
-		return 0, &usageError{"a zone and a master file are needed"}
+		return 0, &usageError{"ZONE and FILE are needed"}
 	}
 	origin, file := dns.CanonicalName(args[0]), args[1]
 	directory, block, err := database.find(origin)
@@ -114,10 +120,13 @@ func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 		return 0, err
 	}
 	if block != nil {
-		// From here on the database is the truth: the start shall tell of later changes of the seed alone.
-		if err := gsstsig.MarkSeed(block, origin); err != nil {
-			fmt.Fprintf(s.Err, "the start will say that the seed has changed: %v\n", err)
+		// From now on the start of the server is to warn of later changes of the master file only.
+		if err := service.RecordMasterFile(block, origin); err != nil {
+			fmt.Fprintf(s.Err, "the next start will warn that the master file has changed: %v\n", err)
 		}
+	}
+	if output.json {
+		return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory})
 	}
 	fmt.Fprintf(s.Out, "zone %s: %d records, serial %d, loaded into %s\n", origin, loaded.Len(), loaded.Serial(), directory)
 	return ExitOK, nil
@@ -135,18 +144,18 @@ func fill(directory, origin string, in io.Reader, file string) (snapshot *zone.S
 	if err != nil {
 		return nil, err
 	}
-	planted := false
+	isEmpty := false
 	z, err := zone.Open(zone.Config{Origin: origin, Store: database, Owners: owners, Seed: func() ([]dns.RR, error) {
-		planted = true
+		isEmpty = true
 		return records, nil
 	}})
 	if err != nil {
 		return nil, errors.Join(err, database.Close())
 	}
 	defer func() { err = errors.Join(err, z.Close()) }()
-	if !planted {
-		return nil, fmt.Errorf("%s holds the zone already, at serial %d: load fills an empty database alone; "+
-			"move the directory away first, and keep it until all is well", directory, z.Snapshot().Serial())
+	if !isEmpty {
+		return nil, diagnose.WithFix(fmt.Errorf("%s has the zone already, at serial %d, and load fills only an empty database", directory, z.Snapshot().Serial()),
+			"move the directory away first, and keep it until the new zone is as it should be")
 	}
 	return z.Snapshot(), nil
 }

@@ -1,11 +1,14 @@
 package admin
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -100,13 +103,13 @@ func TestDumpAndLoad(t *testing.T) {
 	if status, _, err := run(t, "load", "-database", directory, "example.test", writeFile(t, first)); status != ExitNo || !strings.Contains(err, "in use") {
 		t.Errorf("load beside the server: exit status %d: %s", status, err)
 	}
-	if status, _, err := run(t, "load", "-database", elsewhere, "example.test", writeFile(t, first)); status != ExitNo || !strings.Contains(err, "holds the zone already") {
+	if status, _, err := run(t, "load", "-database", elsewhere, "example.test", writeFile(t, first)); status != ExitNo || !strings.Contains(err, "has the zone already") {
 		t.Errorf("load over a zone: exit status %d: %s", status, err)
 	}
 }
 
-// TestLoadMarksSeed: a database that was just loaded is as new as the seed that the Corefile names.
-func TestLoadMarksSeed(t *testing.T) {
+// TestLoadRecordsMasterFile: a database that was just loaded is as new as the master file that the Corefile names.
+func TestLoadRecordsMasterFile(t *testing.T) {
 	seed := writeFile(t, master)
 	conf := write(t, "\t\tfile "+seed+" example.test\n\t\tdatabase zones")
 	if status, out, err := run(t, "load", "-conf", conf, "example.test", seed); status != ExitOK || err != "" {
@@ -131,6 +134,34 @@ func TestLoadMarksSeed(t *testing.T) {
 	}
 }
 
+// TestDatabaseJSON: load and dump for programs.
+func TestDatabaseJSON(t *testing.T) {
+	directory := t.TempDir()
+	deleted := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	content := master + ";owner ns1.example.test. \"host/a@EXAMPLE.TEST\"\n;owner gone.example.test. \"host/b@EXAMPLE.TEST\" deleted 2026-01-02T03:04:05Z\n"
+	_, out, errs := run(t, "load", "example.test", writeFile(t, content), "-database", directory, "-o", "json")
+	var loaded loadedJSON
+	if err := json.Unmarshal([]byte(out), &loaded); err != nil || loaded != (loadedJSON{"example.test.", 41, 6, disk.Path(directory, "example.test")}) {
+		t.Errorf("%v: %+v\n%s%s", err, loaded, out, errs)
+	}
+	_, out, errs = run(t, "dump", "example.test", "-database", directory, "-o", "json")
+	var dumped dumpJSON
+	if err := json.Unmarshal([]byte(out), &dumped); err != nil {
+		t.Fatalf("%v\n%s%s", err, out, errs)
+	}
+	if dumped.Zone != "example.test." || dumped.Serial != 41 || len(dumped.Records) != 6 || len(dumped.Owners) != 2 {
+		t.Errorf("%+v", dumped)
+	}
+	if !slices.Contains(dumped.Records, recordJSON{"ns1.example.test.", 300, "A", "192.0.2.53"}) {
+		t.Errorf("%+v", dumped.Records)
+	}
+	for _, o := range dumped.Owners {
+		if (o.Name == "gone.example.test.") != (o.Deleted != nil && o.Deleted.Equal(deleted)) {
+			t.Errorf("%+v", o)
+		}
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	for name, test := range map[string]struct{ content, says string }{
 		"no zone":            {"a.example.test. 300 A 192.0.2.1\n", "SOA"},
@@ -145,9 +176,9 @@ func TestLoadRefuses(t *testing.T) {
 			if status != ExitNo || !strings.Contains(err, test.says) {
 				t.Errorf("exit status %d: %s", status, err)
 			}
-			// It can be mended and tried again.
+			// It can be corrected and loaded again.
 			if status, _, err := run(t, "load", "-database", directory, "example.test", writeFile(t, master)); status != ExitOK {
-				t.Errorf("after mending: exit status %d: %s", status, err)
+				t.Errorf("after correction: exit status %d: %s", status, err)
 			}
 		})
 	}
@@ -169,7 +200,7 @@ func TestDatabaseByCorefile(t *testing.T) {
 		}
 	}
 	for name, args := range map[string][]string{
-		"a zone of nobody":        {"dump", "-conf", conf, "example.org"},
+		"a zone of no block":      {"dump", "-conf", conf, "example.org"},
 		"a zone without database": {"dump", "-conf", write(t, ""), "example.test"},
 		"a database to come":      {"dump", "-conf", conf, "2.0.192.in-addr.arpa"},
 	} {

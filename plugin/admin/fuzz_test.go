@@ -8,7 +8,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/types"
 )
 
-// FuzzTimeIn reads what somebody may answer in a KDC's place.
+// FuzzTimeIn reads replies, which are not authenticated.
 func FuzzTimeIn(f *testing.F) {
 	refusal := messages.NewKRBError(types.NewPrincipalName(2, "krbtgt/EXAMPLE.TEST"), "EXAMPLE.TEST", 6, "CLIENT_NOT_FOUND")
 	refusal.STime, refusal.Susec = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), 7

@@ -17,7 +17,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 )
 
 // kdcs asks the KDCs that a krb5.conf names.
@@ -28,33 +28,33 @@ type kdcs struct {
 
 func newKDCs(krb5conf, ccache string) *kdcs { return &kdcs{krb5conf: krb5conf, ccache: ccache} }
 
-// ticketKey says what key a ticket was made with.
+// ticketKey is the key that a ticket is encrypted in.
 type ticketKey struct {
 	version uint32
 	enctype krb5.Enctype
 }
 
 // ticket asks for a ticket to a service, as the server's own principal or with the credential cache.
-func (k *kdcs) ticket(ctx context.Context, s *gsstsig.Service, service krb5.Principal) (ticketKey, error) {
+func (k *kdcs) ticket(ctx context.Context, s *service.Service, principal krb5.Principal) (ticketKey, error) {
 	if k.ccache != "" {
 		credentials, err := client.FromCCache(k.krb5conf, k.ccache)
 		if err != nil {
 			return ticketKey{}, err
 		}
-		return ask(ctx, credentials, service)
+		return ask(ctx, credentials, principal)
 	}
 	var errs []error
 	asked := make(map[string]bool)
 	for _, key := range s.Keytabs.Keys() {
 		name := key.Principal.String()
-		if key.Principal.Realm != service.Realm || asked[name] {
+		if key.Principal.Realm != principal.Realm || asked[name] {
 			continue
 		}
 		asked[name] = true
 		credentials, err := client.FromKeytab(k.krb5conf, key.File, name)
 		if err == nil {
 			var found ticketKey
-			if found, err = ask(ctx, credentials, service); err == nil {
+			if found, err = ask(ctx, credentials, principal); err == nil {
 				return found, nil
 			}
 		}
@@ -63,19 +63,19 @@ func (k *kdcs) ticket(ctx context.Context, s *gsstsig.Service, service krb5.Prin
 	return ticketKey{}, errors.Join(errs...)
 }
 
-func ask(ctx context.Context, credentials *client.Credentials, service krb5.Principal) (ticketKey, error) {
-	t, err := credentials.Ticket(ctx, service.String())
+func ask(ctx context.Context, credentials *client.Credentials, principal krb5.Principal) (ticketKey, error) {
+	t, err := credentials.Ticket(ctx, principal.String())
 	if err != nil {
 		return ticketKey{}, err
 	}
 	return ticketKey{version: uint32(t.Ticket.EncPart.KVNO), enctype: krb5.Enctype(t.Ticket.EncPart.EType)}, nil
 }
 
-// maxReply bounds what a KDC may answer to clock.
+// maxReply bounds the reply to clock.
 const maxReply = 1 << 16
 
-// clock tells how far this machine's clock is ahead of the KDC's. It asks for a principal that nobody has: the KDC's
-// refusal says what time it is there, and needs no key.
+// clock returns how far this machine's clock is ahead of the KDC's. It asks for the ticket of a principal that does not
+// exist: the KDC's error has its time (RFC 4120 section 5.9.1) and needs no key.
 func (k *kdcs) clock(ctx context.Context, realm string) (time.Duration, error) {
 	conf, err := config.Load(k.krb5conf)
 	if err != nil {
@@ -85,8 +85,8 @@ func (k *kdcs) clock(ctx context.Context, realm string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	nobody := types.NewPrincipalName(nametype.KRB_NT_PRINCIPAL, "nobody-asks-for-the-time")
-	request, err := messages.NewASReqForTGT(realm, conf, nobody)
+	unknown := types.NewPrincipalName(nametype.KRB_NT_PRINCIPAL, "gsstsig-check-clock")
+	request, err := messages.NewASReqForTGT(realm, conf, unknown)
 	if err != nil {
 		return 0, err
 	}
@@ -101,26 +101,26 @@ func (k *kdcs) clock(ctx context.Context, realm string) (time.Duration, error) {
 			errs = append(errs, err)
 			continue
 		}
-		there, err := timeIn(reply)
+		serverTime, err := timeIn(reply)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", addresses[i], err))
 			continue
 		}
-		return time.Since(there), nil
+		return time.Since(serverTime), nil
 	}
 	return 0, errors.Join(errs...)
 }
 
-// timeIn is what a KDC's refusal says about the time. Whoever answers in the KDC's place may have written it.
-func timeIn(reply []byte) (there time.Time, err error) {
+// timeIn returns the time in a KDC's error, which is not authenticated.
+func timeIn(reply []byte) (serverTime time.Time, err error) {
 	defer func() {
 		if recover() != nil { // gokrb5 panics at some octets
-			there, err = time.Time{}, errors.New("the answer is malformed")
+			serverTime, err = time.Time{}, errors.New("the reply is malformed")
 		}
 	}()
 	var refusal messages.KRBError
 	if err := refusal.Unmarshal(reply); err != nil {
-		return time.Time{}, fmt.Errorf("the answer is no Kerberos error: %s", strings.TrimSpace(err.Error()))
+		return time.Time{}, fmt.Errorf("the reply is not a Kerberos error: %s", strings.TrimSpace(err.Error()))
 	}
 	return refusal.STime.Add(time.Duration(refusal.Susec) * time.Microsecond), nil
 }
@@ -145,7 +145,7 @@ func exchange(ctx context.Context, address string, wire []byte) ([]byte, error) 
 	}
 	length := binary.BigEndian.Uint32(prefix[:])
 	if length > maxReply {
-		return nil, fmt.Errorf("%s: an answer of %d octets", address, length)
+		return nil, fmt.Errorf("%s: a reply of %d octets", address, length)
 	}
 	reply := make([]byte, length)
 	_, err = io.ReadFull(conn, reply)

@@ -15,12 +15,12 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// ownerMark begins the comment that says to whom a name belongs, which a master file has no other place for:
+// ownerMark begins the comment that has the owner of a name, which the syntax of master files has no place for:
 //
 //	;owner NAME "PRINCIPAL" [deleted TIME]
 const ownerMark = ";owner "
 
-// writeMaster writes a zone as an RFC 1035 master file, ownership in comments.
+// writeMaster writes a zone as a master file (RFC 1035 section 5), with owners in comments.
 func writeMaster(w io.Writer, s *zone.Snapshot) error {
 	out := bufio.NewWriterSize(w, 1<<16)
 	fmt.Fprintf(out, "; zone %s, serial %d, %d records\n", s.Origin(), s.Serial(), s.Len())
@@ -35,10 +35,10 @@ func writeMaster(w io.Writer, s *zone.Snapshot) error {
 		}
 		out.WriteByte('\n')
 	}
-	return out.Flush() // has the first error of all
+	return out.Flush() // returns the first error of all writes
 }
 
-// readMaster reads a master file, from here or from anywhere.
+// readMaster reads a master file and the owners in its comments, if there are any.
 func readMaster(r io.Reader, origin, file string) ([]dns.RR, []store.Owner, error) {
 	content, err := io.ReadAll(r)
 	if err != nil {
@@ -83,7 +83,7 @@ func parseOwner(text string) (store.Owner, error) {
 	}
 	at, ok := strings.CutPrefix(rest, "deleted ")
 	if !ok {
-		return store.Owner{}, fmt.Errorf("%q after the principal", rest)
+		return store.Owner{}, fmt.Errorf("unexpected %q after the principal", rest)
 	}
 	if owner.Deleted, err = time.Parse(time.RFC3339, at); err != nil {
 		return store.Owner{}, fmt.Errorf("time %q: %w", at, err)

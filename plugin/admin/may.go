@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -12,29 +13,30 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
-	"github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
-// may asks the policy about an update of one record, on the state that the zone is in.
+// may prints what the policy decides on an update of one record in the present state of the zone.
 func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	conf := flags.String("conf", "Corefile", "Corefile of the server")
-	deletion := flags.Bool("delete", false, "ask about the deletion of the RRset instead of the addition of a record")
-	client := flags.String("client", "", "address that the update comes from, by TCP, for tcp-self and 6to4-self")
+	deletion := flags.Bool("delete", false, "delete the RRset instead of adding a record")
+	client := flags.String("client", "", "address that the update comes from by TCP, for the rules tcp-self and 6to4-self")
 	var groups list
-	flags.Var(&groups, "group", "SID of a group of the principal, as rules name it; may be given several times")
+	flags.Var(&groups, "group", "`SID` of a group of the principal; may be given several times")
+	output := addOutputFlag(flags)
 	args, err := parse(flags, args)
 	if err != nil {
 		return 0, err
 	}
 	if len(args) < 3 {
-		return 0, &usageError{"a principal, a name and a type are needed"}
+		return 0, &usageError{"PRINCIPAL, NAME and TYPE are needed"}
 	}
 	for _, group := range groups {
 		if !strings.HasPrefix(group, "S-1-") {
-			return 0, &usageError{fmt.Sprintf("group %q is not a SID, such as S-1-5-21-1-2-3-512", group)}
+			return 0, &usageError{fmt.Sprintf("-group %q is not a SID, such as S-1-5-21-1-2-3-512", group)}
 		}
 	}
 	id, err := identity(args[0], *client, groups)
@@ -50,47 +52,59 @@ func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	service, origin, err := find(servers, name)
+	block, origin, err := find(servers, name)
 	if err != nil {
 		return 0, err
 	}
-	if id.Kind == policy.Kerberos && !slices.Contains(service.Realms, id.Realm) {
-		fmt.Fprintf(s.Out, "%s may not %s: clients of the realm %s are not let in, only those of %s; the property realm lists them\n",
-			id, describe(update), id.Realm, strings.Join(service.Realms, ", "))
-		return ExitNo, nil
-	}
-	decision, err := decide(service, origin, id, update)
+	decision, err := decide(block, origin, id, update)
 	if err != nil {
 		return 0, err
 	}
-	verb, status := "may not", ExitNo
-	if decision.Allow {
-		verb, status = "may", ExitOK
+	result := decisionJSON{
+		Permitted: decision.Allow, Identity: id.String(), Update: describe(update), Rule: decision.Rule, Reason: decision.Reason, Notes: decision.Notes,
 	}
-	fmt.Fprintf(s.Out, "%s %s %s", id, verb, describe(update))
-	if decision.Rule != "" {
-		fmt.Fprintf(s.Out, ", by %s", decision.Rule)
+	if block.Database == "" {
+		result.Notes = append(result.Notes, fmt.Sprintf("zone %s has no database and is in memory only: what a running server has changed is not known here, owners included", origin))
 	}
-	if decision.Reason != "" {
-		fmt.Fprintf(s.Out, ": %s", decision.Reason)
+	if output.json {
+		err = printJSON(s.Out, result)
+	} else {
+		err = result.print(s.Out)
 	}
-	fmt.Fprintln(s.Out)
-	for _, note := range decision.Notes {
-		fmt.Fprintf(s.Out, "note: %s\n", note)
+	if result.Permitted {
+		return ExitOK, err
 	}
-	if service.Database == "" {
-		fmt.Fprintf(s.Out, "note: zone %s is kept in memory. What a server has there since its start, owners too, is not known here\n", origin)
-	}
-	return status, nil
+	return ExitNo, err
 }
 
-// identity reads who sends the update: a Kerberos principal, the name of an HMAC key with its final dot, or "anonymous".
+// print prints the decision as a sentence.
+func (d decisionJSON) print(w io.Writer) error {
+	verb := "may not"
+	if d.Permitted {
+		verb = "may"
+	}
+	text := fmt.Sprintf("%s %s %s", d.Identity, verb, d.Update)
+	if d.Rule != "" {
+		text += ", by " + d.Rule
+	}
+	if d.Reason != "" {
+		text += ": " + d.Reason
+	}
+	text += "\n"
+	for _, note := range d.Notes {
+		text += "note: " + note + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// identity reads the sender of an update: a Kerberos principal, the name of an HMAC key with its final dot, or "anonymous".
 func identity(word, client string, groups []string) (policy.Identity, error) {
 	id := policy.Identity{Groups: groups}
 	if client != "" {
 		a, err := netip.ParseAddr(client)
 		if err != nil {
-			return id, fmt.Errorf("client %q is not an IP address", client)
+			return id, fmt.Errorf("-client %q is not an IP address", client)
 		}
 		id.Client, id.TCP = a.Unmap(), true
 	}
@@ -112,14 +126,14 @@ func identity(word, client string, groups []string) (policy.Identity, error) {
 	return id, nil
 }
 
-// samples are the data of records that are asked about without any.
+// samples are the rdata of types that may be given without.
 var samples = map[uint16]string{
 	dns.TypeA:    "192.0.2.1",
 	dns.TypeAAAA: "2001:db8::1",
 	dns.TypeTXT:  `"sample"`,
 }
 
-// change makes the update section.
+// change makes the update section of the message.
 func change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, error) {
 	rrtype, ok := recordType(typeName)
 	if !ok {
@@ -133,7 +147,7 @@ func change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, err
 	data := strings.Join(rdata, " ")
 	if data == "" {
 		if data, ok = samples[rrtype]; !ok {
-			return nil, fmt.Errorf("an addition of type %s wants its data: NAME %s RDATA", dns.Type(rrtype), dns.Type(rrtype))
+			return nil, fmt.Errorf("a record of type %s needs rdata: NAME %s RDATA", dns.Type(rrtype), dns.Type(rrtype))
 		}
 	}
 	rr, err := dns.NewRR(fmt.Sprintf("%s 3600 IN %s %s", name, dns.Type(rrtype), data))
@@ -162,8 +176,8 @@ func describe(update []dns.RR) string {
 	return "add " + strings.Join(strings.Fields(update[0].String()), " ")
 }
 
-// find returns the block that serves a name, and the zone.
-func find(servers []corefile.Server, name string) (*gsstsig.Service, string, error) {
+// find returns the service of the block that has a name, and the name's zone.
+func find(servers []corefile.Server, name string) (*service.Service, string, error) {
 	var block *corefile.Block
 	var origin string
 	for _, server := range servers {
@@ -176,21 +190,26 @@ func find(servers []corefile.Server, name string) (*gsstsig.Service, string, err
 	if block == nil {
 		return nil, "", fmt.Errorf("%s is in no zone of a gsstsig block", name)
 	}
-	service, err := gsstsig.OpenService(block)
+	found, err := service.Open(block)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", block.Position, err)
+		return nil, "", fmt.Errorf("%s: %w", block.Position, block.Explain(err))
 	}
-	return service, origin, nil
+	return found, origin, nil
 }
 
-// decide opens a copy of the zone and asks the zone's policy about the update. The copy is thrown away.
-func decide(service *gsstsig.Service, origin string, id policy.Identity, update []dns.RR) (zone.Decision, error) {
-	z, err := copyOf(service, origin, nil)
+// decide returns the decision on an update: by the permitted realms, as at the handshake, then by the zone's policy on a
+// copy of the zone, which is thrown away.
+func decide(s *service.Service, origin string, id policy.Identity, update []dns.RR) (zone.Decision, error) {
+	if id.Kind == policy.Kerberos && !slices.Contains(s.Realms, id.Realm) {
+		return zone.Decision{Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s. Fix: add the realm to the property realm",
+			id.Realm, strings.Join(s.Realms, ", "))}, nil
+	}
+	z, err := copyOf(s, origin, nil)
 	if err != nil {
 		return zone.Decision{}, err
 	}
 	defer z.Close()
-	rules, err := service.Policy(origin, []string{z.Snapshot().SOA().Ns})
+	rules, err := s.Policy(origin, []string{z.Snapshot().SOA().Ns})
 	if err != nil {
 		return zone.Decision{}, err
 	}
@@ -199,7 +218,7 @@ func decide(service *gsstsig.Service, origin string, id policy.Identity, update 
 	m.Ns = update
 	result := z.Apply(context.Background(), rules.Update(id, m))
 	if result.Decision.Rule == "" && result.Decision.Reason == "" && result.Err != nil {
-		return zone.Decision{}, result.Err // not for the policy: a malformed update
+		return zone.Decision{}, result.Err // a malformed update, which the policy does not see
 	}
 	return result.Decision, nil
 }

@@ -2,9 +2,11 @@ package admin
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -33,7 +35,7 @@ func write(t *testing.T, block string) string {
 func run(t *testing.T, args ...string) (status int, out, err string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	status = Run(Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr}, args)
+	status = Run("coredns gsstsig", args, Streams{In: strings.NewReader(""), Out: &stdout, Err: &stderr})
 	return status, stdout.String(), stderr.String()
 }
 
@@ -48,9 +50,9 @@ func TestMay(t *testing.T) {
 	}{
 		"own name":               {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may add a.example.test.", "default: grant EXAMPLE.TEST owner ."}},
 		"the server's name":      {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "ns1.example.test", "A"}, ExitNo, []string{"may not", "the server's own"}},
-		"another realm":          {[]string{"-conf", byDefault, "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "realm OTHER.TEST are not let in"}},
-		"another realm, by rule": {[]string{"-conf", write(t, "\t\tgrant OTHER.TEST krb5-self . ANY"), "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "not let in"}},
-		"a type without name":    {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "TYPE65280", `\# 1 00`}, ExitOK, []string{"may add", "kept in memory"}},
+		"another realm":          {[]string{"-conf", byDefault, "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "realm OTHER.TEST are not accepted", "Fix: add the realm"}},
+		"another realm, by rule": {[]string{"-conf", write(t, "\t\tgrant OTHER.TEST krb5-self . ANY"), "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "not accepted"}},
+		"a type without name":    {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "TYPE65280", `\# 1 00`}, ExitOK, []string{"may add", "in memory only"}},
 		"no SID":                 {[]string{"-conf", byDefault, "-group", "admins", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitUsage, []string{"not a SID"}},
 		"anonymous":              {[]string{"-conf", byDefault, "anonymous", "a.example.test", "A"}, ExitNo, []string{"not signed"}},
 		"anonymous, open":        {[]string{"-conf", open, "anonymous", "7.2.0.192.in-addr.arpa", "PTR", "a.example.test."}, ExitOK, []string{"may add"}},
@@ -64,7 +66,7 @@ func TestMay(t *testing.T) {
 		"too few words":          {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST"}, ExitUsage, []string{"usage:"}},
 		"no realm":               {[]string{"-conf", byDefault, "host/a", "a.example.test", "A"}, ExitUsage, []string{"needs its realm"}},
 		"no type":                {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST", "a.example.test", "ADDRESS"}, ExitUsage, []string{"not a record type"}},
-		"no data":                {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST", "a.example.test", "SRV"}, ExitUsage, []string{"wants its data"}},
+		"no data":                {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST", "a.example.test", "SRV"}, ExitUsage, []string{"needs rdata"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -78,6 +80,55 @@ func TestMay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFlagsAnywhere: flags stand before, between or after words, and -- ends them.
+func TestFlagsAnywhere(t *testing.T) {
+	conf := write(t, "")
+	for name, test := range map[string]struct {
+		args   []string
+		status int
+		says   string
+	}{
+		"before":           {[]string{"may", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, "may add"},
+		"after":            {[]string{"may", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A", "-conf", conf}, ExitOK, "may add"},
+		"between":          {[]string{"may", "host/a.example.test@EXAMPLE.TEST", "-conf", conf, "a.example.test", "A", "-delete"}, ExitOK, "may delete"},
+		"rdata":            {[]string{"may", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "TXT", "--", "-conf"}, ExitOK, `TXT "-conf"`},
+		"words after --":   {[]string{"may", "-conf", conf, "--", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A", "192.0.2.7"}, ExitOK, "192.0.2.7"},
+		"unknown, at last": {[]string{"may", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A", "-nonsense"}, ExitUsage, "-nonsense"},
+		"dump":             {[]string{"dump", "example.test", "-conf", conf}, ExitNo, "zone example.test. has no database"},
+	} {
+		if status, out, err := run(t, test.args...); status != test.status || !strings.Contains(out+err, test.says) {
+			t.Errorf("%s: exit status %d:\n%s%s", name, status, out, err)
+		}
+	}
+}
+
+// TestMayJSON: the decision for programs.
+func TestMayJSON(t *testing.T) {
+	conf := write(t, "\t\tdatabase zones")
+	for name, want := range map[string]struct {
+		status int
+		decisionJSON
+	}{
+		"a.example.test": {ExitOK, decisionJSON{Permitted: true, Identity: "host/a.example.test@EXAMPLE.TEST",
+			Update: "add a.example.test. 3600 IN A 192.0.2.1", Rule: "default: grant EXAMPLE.TEST owner ."}},
+		"ns1.example.test": {ExitNo, decisionJSON{Identity: "host/a.example.test@EXAMPLE.TEST",
+			Update: "add ns1.example.test. 3600 IN A 192.0.2.1", Rule: "no rule"}},
+	} {
+		status, out, errs := run(t, "may", "-o", "json", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", name, "A")
+		var got decisionJSON
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatalf("%s: %v\n%s%s", name, err, out, errs)
+		}
+		if (got.Reason == "") != got.Permitted {
+			t.Errorf("%s: reason %q", name, got.Reason)
+		}
+		got.Reason = ""
+		if status != want.status || !reflect.DeepEqual(got, want.decisionJSON) {
+			t.Errorf("%s: exit status %d, %+v, want %+v", name, status, got, want)
+		}
 	}
 }
 

@@ -1,17 +1,18 @@
 package admin
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 )
 
-// What Run returns, for the shell.
+// Exit statuses that Run returns.
 const (
 	ExitOK    = 0 // done, or the answer is yes
-	ExitNo    = 1 // the answer is no, or something is wrong
-	ExitUsage = 2 // the command line makes no sense
+	ExitNo    = 1 // failed, or the answer is no
+	ExitUsage = 2 // the command line is wrong
 )
 
 // Streams are what a command reads and writes.
@@ -20,87 +21,99 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// A command does its work and returns an exit status. An error is printed; a *usageError with the command's usage.
+// A command does its work and returns an exit status. Its error is printed; a *usageError with the command's usage.
 type command struct {
 	synopsis string
-	does     string
+	purpose  string
 	run      func(s Streams, flags *flag.FlagSet, args []string) (int, error)
 }
 
 var commands = map[string]command{
-	"check": {"[-conf FILE] [-krb5conf FILE] [-ccache FILE] [-server HOST:PORT] [-offline] [-o text|json]",
-		"looks at Corefile, keytabs, zones, KDC, clocks and ports, and says what clients would run into", check},
+	"check": {"[-conf FILE] [-krb5conf FILE] [-ccache FILE] [-server HOST:PORT] [-p PORT] [-offline] [-o text|json]",
+		"Check the Corefile, keytabs, zones, KDC, clocks and ports, and print the problems that clients will have.", check},
 	"convert": {"[FILE]",
-		"prints the rules of BIND's update-policy in FILE, or standard input, as lines for the gsstsig block", convert},
-	"dump": {"[-conf FILE | -database DIR] ZONE",
-		"prints the zone of a database as a master file, while the server runs or not", dump},
-	"load": {"[-conf FILE | -database DIR] ZONE FILE",
-		"fills the empty database of a zone from a master file, - for standard input; the server must not run", load},
-	"may": {"[-conf FILE] [-delete] [-client ADDRESS] [-group SID]... PRINCIPAL NAME TYPE [RDATA...]",
-		"says whether an update would be permitted, and by which rule", may},
+		"Convert the update-policy of a named.conf, FILE or standard input, to lines of a gsstsig block.", convert},
+	"dump": {"[-conf FILE | -database DIR] [-o text|json] ZONE",
+		"Print a zone from its database as a master file. The server may be running.", dump},
+	"load": {"[-conf FILE | -database DIR] [-o text|json] ZONE FILE",
+		"Fill the empty database of a zone from a master file, or from standard input for -. The server must be stopped.", load},
+	"may": {"[-conf FILE] [-delete] [-client ADDRESS] [-group SID]... [-o text|json] PRINCIPAL NAME TYPE [RDATA...]",
+		"Print whether a principal may add a record (or delete an RRset), and by which rule.", may},
 }
 
 // order is that of the usage.
 var order = []string{"check", "convert", "dump", "load", "may"}
 
-// usageError is a command line that makes no sense.
+// usageError is a wrong command line.
 type usageError struct{ reason string }
 
 func (e *usageError) Error() string { return e.reason }
 
-// Run runs one command, which args starts with, and returns the exit status.
-func Run(s Streams, args []string) int {
+// Run runs the command that args begin with and returns the exit status of the process. The program is how the user calls
+// the commands, such as "coredns gsstsig"; messages begin with it. Run may be called from any program that has the plugin
+// gsstsig: the order of CoreDNS's plugins (dnsserver.Directives) must contain gsstsig.
+func Run(program string, args []string, s Streams) int {
 	if len(args) == 0 {
-		usage(s.Err)
+		usage(s.Err, program)
 		return ExitUsage
 	}
 	name := args[0]
 	c, ok := commands[name]
 	if !ok {
 		if name == "help" || name == "-h" || name == "-help" || name == "--help" {
-			usage(s.Out)
+			usage(s.Out, program)
 			return ExitOK
 		}
-		fmt.Fprintf(s.Err, "coredns gsstsig: no such command: %s\n", name)
-		usage(s.Err)
+		fmt.Fprintf(s.Err, "%s: unknown command %q\n", program, name)
+		usage(s.Err, program)
 		return ExitUsage
 	}
+	program += " " + name
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	status, err := c.run(s, flags, args[1:])
 	var wrong *usageError
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(s.Out, "usage: coredns gsstsig %s %s\n%s\n", name, c.synopsis, c.does)
+		fmt.Fprintf(s.Out, "usage: %s %s\n\n%s Flags may stand before or after other words; -- ends them.\n\n", program, c.synopsis, c.purpose)
 		flags.SetOutput(s.Out)
 		flags.PrintDefaults()
 		return ExitOK
 	case errors.As(err, &wrong):
-		fmt.Fprintf(s.Err, "coredns gsstsig %s: %v\nusage: coredns gsstsig %s %s\n", name, err, name, c.synopsis)
+		fmt.Fprintf(s.Err, "%s: %v\nusage: %s %s\n", program, err, program, c.synopsis)
 		return ExitUsage
 	case err != nil:
-		fmt.Fprintf(s.Err, "coredns gsstsig %s: %v\n", name, err)
+		fmt.Fprintf(s.Err, "%s: %v\n", program, err)
 		return ExitNo
 	}
 	return status
 }
 
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "usage: coredns gsstsig COMMAND")
+func usage(w io.Writer, program string) {
+	fmt.Fprintf(w, "usage: %s COMMAND\n", program)
 	for _, name := range order {
-		fmt.Fprintf(w, "  %s %s\n      %s\n", name, commands[name].synopsis, commands[name].does)
+		fmt.Fprintf(w, "  %s %s\n      %s\n", name, commands[name].synopsis, commands[name].purpose)
 	}
+	fmt.Fprintf(w, "\"%s COMMAND -h\" describes the flags of a command.\n", program)
 }
 
-// parse reads the flags. What is left is of the command.
-func parse(flags *flag.FlagSet, args []string) ([]string, error) {
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil, err
+// parse reads the flags, which may stand before, between and after the words of the command, and returns these words. The
+// word -- ends the flags: what follows it may begin with a hyphen.
+func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, &usageError{err.Error()}
 		}
-		return nil, &usageError{err.Error()}
+		rest := flags.Args()
+		ended := len(rest) < len(args) && args[len(args)-len(rest)-1] == "--"
+		if ended || len(rest) == 0 {
+			return append(words, rest...), nil
+		}
+		words, args = append(words, rest[0]), rest[1:]
 	}
-	return flags.Args(), nil
 }
 
 // list is a flag that may be given several times.
@@ -108,3 +121,36 @@ type list []string
 
 func (l *list) String() string     { return fmt.Sprint([]string(*l)) }
 func (l *list) Set(v string) error { *l = append(*l, v); return nil }
+
+// output is the flag -o.
+type output struct{ json bool }
+
+func addOutputFlag(flags *flag.FlagSet) *output {
+	o := new(output)
+	flags.Var(o, "o", "form of the output: `text or json` (default text)")
+	return o
+}
+
+// String implements flag.Value.
+func (o *output) String() string {
+	if o.json {
+		return "json"
+	}
+	return ""
+}
+
+// Set implements flag.Value.
+func (o *output) Set(v string) error {
+	if v != "text" && v != "json" {
+		return errors.New("must be text or json")
+	}
+	o.json = v == "json"
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

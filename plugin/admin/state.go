@@ -1,35 +1,28 @@
 package admin
 
 import (
-	"errors"
-	"io/fs"
 	"net"
-	"os"
 	"slices"
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// copyOf opens a zone in memory, in the state of its database or, as long as there is none, in that of its seed. Whatever
-// becomes of the copy, the server's own zone stays as it is. The addresses are those that the server answers on.
-func copyOf(service *gsstsig.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
+// copyOf opens a copy of a zone in memory: of its database or, if there is none yet, of its master file or generated apex.
+// Changes of the copy do not affect the server. The addresses are those that the server answers on.
+func copyOf(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
 	config := zone.Config{
 		Origin: origin, Store: store.NewMemory(store.MemoryOptions{}),
-		Limits: service.Limits, TombstoneLifetime: service.Tombstones,
+		Limits: s.Limits, TombstoneLifetime: s.Tombstones,
 	}
-	_, config.Seed = service.Seed(origin, addresses)
-	if service.Database == "" {
+	_, config.Seed = s.Seed(origin, addresses)
+	if !s.HasDatabase(origin) {
 		return zone.Open(config)
 	}
-	directory := service.DatabaseOf(origin)
-	if _, err := os.Stat(directory); errors.Is(err, fs.ErrNotExist) {
-		return zone.Open(config)
-	}
-	snapshot, err := readDatabase(directory, origin)
+	snapshot, err := readDatabase(s.DatabaseOf(origin), origin)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
-// Whoever reads the line about a failed handshake learns who asked for what, what is held, and what to do.
+// TestFailureLine: the line about a failed handshake has the client, the keys of both sides, the reason and the fix.
 func TestFailureLine(t *testing.T) {
 	full := gsstsig.Event{
 		Result: gsstsig.ResultBadKey, Client: netip.MustParseAddrPort("192.0.2.1:53053"), KeyName: "1.sig-ns1.example.test.",
@@ -31,7 +31,7 @@ func TestFailureLine(t *testing.T) {
 	}
 }
 
-// Whoever reads the line about a signature that does not verify learns whose it is, what is wrong, and what to do.
+// TestSignatureLine: the line about a signature that does not verify has the client, the key, the reason and the fix.
 func TestSignatureLine(t *testing.T) {
 	client := netip.MustParseAddrPort("192.0.2.1:53053")
 	request := new(dns.Msg).SetUpdate("example.test.")
@@ -60,9 +60,10 @@ func TestSignatureLine(t *testing.T) {
 	}
 }
 
-// A flood of failures makes a bounded number of lines, and the next line tells how many are missing.
+// TestFailureLinesAreBounded: a flood of failures makes a bounded number of lines, and the next line has the number of the
+// suppressed ones.
 func TestFailureLinesAreBounded(t *testing.T) {
-	l := limited{limiter: rate.NewLimiter(0, 2)}
+	l := limitedLog{limiter: rate.NewLimiter(0, 2)}
 	written := 0
 	for range 1000 {
 		if _, ok := l.allow(); ok {

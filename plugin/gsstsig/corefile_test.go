@@ -49,15 +49,15 @@ func TestCorefile(t *testing.T) {
 		"several keytabs":        {one, "keytab " + dnsKeytab + " " + hostKeytab, ""},
 		"all properties":         {two, "keytab " + dnsKeytab + "\nrealm EXAMPLE.TEST PARTNER.TEST\nprincipal DNS/ns1.example.test\nfile " + seed + " example.test\nupdates nonsecure-and-secure\ngrant EXAMPLE.TEST ms-self . A AAAA\ndeny * name critical.example.test ANY", ""},
 		"no keytab":              {one, "updates secure", "keytab is missing"},
-		"keytab without file":    {one, "keytab", "keytab wants one or more files"},
+		"keytab without file":    {one, "keytab", "keytab needs one or more files"},
 		"keytab that is missing": {one, "keytab /nonexistent/dns.keytab", "/nonexistent/dns.keytab"},
 		"keytab of garbage":      {one, "keytab " + garbage, garbage},
 		"no DNS principal":       {one, "keytab " + hostKeytab, "host/ns1.example.test@EXAMPLE.TEST"},
 		"the block's line":       {one, "keytab " + hostKeytab, "Testfile:1"},
 		"principal not there":    {one, "keytab " + dnsKeytab + "\nprincipal DNS/other.example.test", "DNS/other.example.test is not in the keytab"},
 		"principal malformed":    {one, "keytab " + dnsKeytab + "\nprincipal DNS/a@B@C", "Testfile:3"},
-		"realm with a name":      {one, "keytab " + dnsKeytab + "\nrealm user@EXAMPLE.TEST", "is no realm"},
-		"realm without name":     {one, "keytab " + dnsKeytab + "\nrealm", "realm wants"},
+		"realm with a name":      {one, "keytab " + dnsKeytab + "\nrealm user@EXAMPLE.TEST", "is a principal, not a realm"},
+		"realm without name":     {one, "keytab " + dnsKeytab + "\nrealm", "realm needs"},
 		"mode unknown":           {one, "keytab " + dnsKeytab + "\nupdates sometimes", "sometimes"},
 		"mode twice":             {one, "keytab " + dnsKeytab + "\nupdates secure\nupdates none", "twice"},
 		"mode of a zone":         {two, "keytab " + dnsKeytab + "\nupdates secure\nupdates nonsecure-and-secure 2.0.192.in-addr.arpa", ""},
@@ -69,12 +69,16 @@ func TestCorefile(t *testing.T) {
 		"seed without its zone":  {two, "keytab " + dnsKeytab + "\nfile " + seed, "2 zones"},
 		"seed of another zone":   {two, "keytab " + dnsKeytab + "\nfile " + seed + " other.test", "not a zone of this server block"},
 		"seed twice":             {one, "keytab " + dnsKeytab + "\nfile " + seed + "\nfile " + seed, "has a file already"},
+		"empty argument":         {one, "keytab \"\"", "Testfile:2 - Error during parsing: keytab: an argument is empty"},
+		"a rule's line, once":    {one, "keytab " + dnsKeytab + "\ngrant EXAMPLE.TEST no-such-rule . A", "plugin/gsstsig: Testfile:3 - Error during parsing: grant EXAMPLE.TEST no-such-rule . A: "},
+		"rule types":             {one, "keytab " + dnsKeytab + "\ngrant EXAMPLE.TEST no-such-rule . A", "krb5-self, "},
+		"a zone's name, once":    {one, "keytab " + dnsKeytab + "\nfile /nonexistent/db", "plugin/gsstsig: Testfile:1: zone example.test.: master file: open /nonexistent/db"},
 		"rule malformed":         {one, "keytab " + dnsKeytab + "\ngrant EXAMPLE.TEST no-such-rule . A", "no-such-rule"},
 		"limits":                 {one, "keytab " + dnsKeytab + "\nlimit rrset-records 10\nlimit zone-records 1000", ""},
 		"proxies":                {one, "keytab " + dnsKeytab + "\nproxies dhcp$@EXAMPLE.TEST sid:S-1-5-21-1-2-3-1102 key.dhcp.", ""},
 		"proxies, no identity":   {one, "keytab " + dnsKeytab + "\nproxies sid:1102", "sid:1102"},
 		"proxies, unsigned":      {one, "keytab " + dnsKeytab + "\nproxies anonymous", "anonymous"},
-		"limits of strangers":    {one, "keytab " + dnsKeytab + "\nlimit contexts 100\nlimit principal-contexts 10\nlimit half-open 10\nlimit source-half-open 5\nlimit handshakes 1\nlimit handshake-queue 10\nlimit handshake-failures 10\nlimit source-errors 10\nlimit connections 10\nlimit source-connections 5", ""},
+		"limits of clients":      {one, "keytab " + dnsKeytab + "\nlimit contexts 100\nlimit principal-contexts 10\nlimit half-open 10\nlimit source-half-open 5\nlimit handshakes 1\nlimit handshake-queue 10\nlimit handshake-failures 10\nlimit source-errors 10\nlimit connections 10\nlimit source-connections 5", ""},
 		"limit unknown":          {one, "keytab " + dnsKeytab + "\nlimit everything 10", `unknown limit "everything"`},
 		"limit of nothing":       {one, "keytab " + dnsKeytab + "\nlimit zone-records 0", "at least 1"},
 		"limit twice":            {one, "keytab " + dnsKeytab + "\nlimit queue 10\nlimit queue 20", "limit queue is given twice"},
@@ -98,7 +102,7 @@ func TestCorefile(t *testing.T) {
 			}
 			c := caddy.NewTestController("dns", input)
 			c.ServerBlockKeys = test.keys
-			err := setup(c)
+			err := current.setup(c)
 			t.Cleanup(func() { releaseAll(t) })
 			switch {
 			case test.want == "" && err != nil:
@@ -112,15 +116,45 @@ func TestCorefile(t *testing.T) {
 	}
 }
 
-// releaseAll drops all that the process keeps, as stopping CoreDNS does.
+// TestUnsetVariable: where a line of the block refers to a variable that is not set, the error names it, whether the line is
+// wrong by itself or names a file that is missing.
+func TestUnsetVariable(t *testing.T) {
+	t.Setenv("GSSTSIG_TEST_SET", "set")
+	for name, test := range map[string]struct{ line, says string }{
+		"by itself":   {"keytab {$GSSTSIG_TEST_UNSET}", "keytab: an argument is empty"},
+		"in a path":   {"keytab /nonexistent/{$GSSTSIG_TEST_UNSET}.keytab", "/nonexistent/.keytab"},
+		"of Windows'": {"keytab /nonexistent/{%GSSTSIG_TEST_UNSET%}.keytab", "/nonexistent/.keytab"},
+		"one is set":  {"keytab /nonexistent/{$GSSTSIG_TEST_SET}.keytab", ""},
+	} {
+		text := "other.test:0 {\n\twhoami\n}\nexample.test:0 {\n\tbind 127.0.0.1\n\tgsstsig {\n\t\tupdates secure\n\t\t" + test.line + "\n\t}\n}\n"
+		file := write(t, "Corefile", text+"# {$GSSTSIG_TEST_COMMENT}\n")
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = caddy.Start(caddy.CaddyfileInput{Filepath: file, Contents: content, ServerTypeName: "dns"})
+		if err == nil {
+			t.Fatalf("%s: CoreDNS starts", name)
+		}
+		const variable = "the environment variable GSSTSIG_TEST_UNSET, which "
+		if named := strings.Contains(err.Error(), variable+file+":8 refers to, is not set: "); named != (test.says != "") {
+			t.Errorf("%s: the error names the variable: %t: %v", name, named, err)
+		}
+		if !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "COMMENT") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// releaseAll releases the blocks of all configurations, as stopping CoreDNS does.
 func releaseAll(t *testing.T) {
 	t.Helper()
-	if err := releaseStrangers(nil); err != nil {
+	if err := current.releaseOthers(nil); err != nil {
 		t.Error(err)
 	}
-	kept.mu.Lock()
-	defer kept.mu.Unlock()
-	if len(kept.sessions) != 0 || len(kept.zones) != 0 {
-		t.Errorf("%d sessions and %d zones are left", len(kept.sessions), len(kept.zones))
+	current.mu.Lock()
+	defer current.mu.Unlock()
+	if len(current.contexts) != 0 || len(current.zones) != 0 {
+		t.Errorf("%d tables of contexts and %d zones are left", len(current.contexts), len(current.zones))
 	}
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 const pluginName = "gsstsig"
 
-// Handler serves the zones of one server block. It is immutable once CoreDNS has started it and safe for concurrent
+// Handler serves the zones of one server block. It does not change once CoreDNS has started it, and is safe for concurrent
 // use.
 type Handler struct {
 	Next plugin.Handler
@@ -28,7 +29,8 @@ type Handler struct {
 	transfers *transfer.Transfer
 	notifier  *notifier
 
-	service *Service
+	service   *service.Service
+	readiness readiness
 }
 
 var _ plugin.Handler = (*Handler)(nil)
@@ -46,7 +48,7 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	case dns.OpcodeQuery:
 		switch r.Question[0].Qtype {
 		case dns.TypeAXFR, dns.TypeIXFR:
-			return h.transferred(ctx, h.zones[origin], w, r)
+			return h.answerTransfer(ctx, h.zones[origin], w, r)
 		}
 		return h.query(h.zones[origin], w, r)
 	case dns.OpcodeUpdate:
@@ -57,12 +59,6 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 }
 
-// Ready implements ready.Readiness: the keytab has a usable key. The zones are loaded before there is a handler.
-func (h *Handler) Ready() bool {
-	problem, _ := h.service.UnusableKeys()
-	return problem == ""
-}
-
-// CacheBypassZones tells the cache plugin to leave our zones alone: an answer from before an acknowledged update would
-// be stale.
+// CacheBypassZones tells the cache plugin not to cache answers from these zones: a cached answer would hide an update that
+// was acknowledged.
 func (h *Handler) CacheBypassZones() []string { return h.names }

@@ -22,8 +22,8 @@ func TestKeytabBreaks(t *testing.T) {
 	}
 	said := func(what string, count int, words ...string) {
 		t.Helper()
-		lookAtKeytabs()
-		lookAtKeytabs()
+		current.reloadKeytabs()
+		current.reloadKeytabs()
 		want(t, what, len(logged.lines(append(words, s.keytab)...)), count)
 	}
 	said("a keytab as it should be", 0, "chmod")
@@ -53,7 +53,7 @@ func TestKeytabBreaks(t *testing.T) {
 	if err := os.WriteFile(s.keytab, other, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said("the keytab of another service", 1, "WARNING", "holds no key of DNS/ns1.example.test any more", "host/ns1.example.test", "the keys read before serve for 24h")
+	said("the keytab of another service", 1, "ERROR", "no longer has a key of DNS/ns1.example.test", "host/ns1.example.test", "the keys read before stay in use for 24h")
 	s.context("host/client1.example.test")
 }
 
@@ -88,7 +88,7 @@ func TestReplayAfterReload(t *testing.T) {
 	}
 	want(t, "the first time", negotiate("first.test."), 0)
 	want(t, "the second time", negotiate("second.test."), dns.RcodeBadKey)
-	if err := s.reload(smallCorefile + "# anew\n"); err != nil {
+	if err := s.reload(smallCorefile + "# again\n"); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "after a reload", negotiate("third.test."), dns.RcodeBadKey)

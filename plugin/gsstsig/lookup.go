@@ -23,7 +23,8 @@ func (h *Handler) query(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, er
 	return dns.RcodeSuccess, nil
 }
 
-// answerer answers the simple ones of a zone's queries without a message being made of them.
+// answerer returns the function that answers simple queries of a zone without parsing them into a dns.Msg, nil for a zone
+// of another block.
 func (h *Handler) answerer(origin string) listener.AnswerFunc {
 	z, ok := h.zones[origin]
 	if !ok {

@@ -2,7 +2,6 @@ package gsstsig
 
 import (
 	"net/netip"
-	"sync"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +16,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "handshakes_total",
-		Help:      "Counter of TKEY exchanges by result: established, continued, deleted, or the error told to the client.",
+		Help:      "Counter of TKEY exchanges by result: established, continued, deleted, or the error in the response.",
 	}, []string{"result"})
 
 	updates = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -38,7 +37,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "dropped_total",
-		Help:      "Counter of messages and connections that the listener did not work on, by reason.",
+		Help:      "Counter of messages and connections that the listener dropped, by reason.",
 	}, []string{"reason"})
 
 	contextsDesc = prometheus.NewDesc(
@@ -50,7 +49,7 @@ var (
 		"Serial number of the zone.", []string{"zone"}, nil)
 )
 
-// observer counts what the listener keeps from the plugins.
+// observer counts and logs the messages that the listener passes to no plugin.
 type observer struct{}
 
 // VerificationFailed implements listener.Observer.
@@ -61,8 +60,8 @@ func (observer) VerificationFailed(client netip.AddrPort, failure *gsstsig.Verif
 // Dropped implements listener.Observer.
 func (observer) Dropped(reason listener.Reason) { droppedFor[reason].Inc() }
 
-// droppedFor has the counter of each reason, so that none has to be looked for in the middle of a flood. Each is there
-// from the start: the first message that is dropped is one more than none.
+// droppedFor has the counter of each reason, so that none is looked up during a flood. All exist from the start: a rate
+// needs the zero before the first message.
 var droppedFor = func() (counters [listener.Reasons]prometheus.Counter) {
 	for reason := range listener.Reasons {
 		counters[reason] = dropped.WithLabelValues(reason.String())
@@ -70,10 +69,8 @@ var droppedFor = func() (counters [listener.Reasons]prometheus.Counter) {
 	return counters
 }()
 
-// gauges reads contexts and serials when asked, so that no update pays for keeping a gauge.
-type gauges struct{}
-
-var registerGauges = sync.OnceValue(func() error { return prometheus.Register(gauges{}) })
+// gauges reads contexts and serials of a process when they are collected, so that updates need not maintain them.
+type gauges struct{ *process }
 
 // Describe implements prometheus.Collector.
 func (gauges) Describe(ch chan<- *prometheus.Desc) {
@@ -82,20 +79,20 @@ func (gauges) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (gauges) Collect(ch chan<- prometheus.Metric) {
-	kept.mu.Lock()
-	defer kept.mu.Unlock()
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	var live, halfOpen int
-	for _, h := range kept.sessions {
-		l, half := h.value.contexts.Len()
+	for _, s := range g.contexts {
+		l, half := s.value.table.Len()
 		live += l
 		halfOpen += half
 	}
 	serials := make(map[string]uint32)
-	for _, h := range kept.zones {
-		// Views may hold several zones of one name; the series has one label, so the newest serial stands for them.
-		origin := h.value.Origin()
-		serials[origin] = max(serials[origin], h.value.Snapshot().Serial())
+	for _, s := range g.zones {
+		// Several views may have a zone of one name, but the series has one label: the newest serial is reported.
+		origin := s.value.Origin()
+		serials[origin] = max(serials[origin], s.value.Snapshot().Serial())
 	}
 	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(live), "live")
 	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(halfOpen), "half_open")

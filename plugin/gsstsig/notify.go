@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// notifyInterval is the least time between two NOTIFY messages about one server block's zones: a burst of updates is
+// notifyInterval is the minimum time between two NOTIFY messages about one server block's zones: a burst of updates causes
 // one message at its beginning and one after it.
 const notifyInterval = time.Second
 
-// notifier tells secondaries that zones have changed (RFC 1996). Its goroutine lives while there is something to tell.
+// notifier sends NOTIFY to secondaries of zones that have changed (RFC 1996). Its goroutine lives while a zone is pending.
 type notifier struct {
 	send func(origin string) error
 
@@ -18,7 +18,7 @@ type notifier struct {
 	running bool
 }
 
-// changed has the secondaries of a zone told soon. It never waits.
+// changed schedules a NOTIFY about a zone. It never blocks.
 func (n *notifier) changed(origin string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -40,14 +40,14 @@ func (n *notifier) run() {
 		}
 		for origin := range origins {
 			if err := n.send(origin); err != nil {
-				log.Warningf("zone %s: %v; the secondary will find the change when it next refreshes", origin, err)
+				log.Warningf("zone %s: NOTIFY: %v. Secondaries will find the change at their next refresh", origin, err)
 			}
 		}
 		time.Sleep(notifyInterval)
 	}
 }
 
-// take returns the zones to tell about, or, when there are none, notes that the goroutine ends.
+// take returns the pending zones. If there are none, the goroutine ends.
 func (n *notifier) take() map[string]bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// TestNotifierCoalesces: what changes while a NOTIFY is under way is one more NOTIFY, however often it changes.
+// TestNotifierCoalesces: any number of changes during a NOTIFY cause one more NOTIFY.
 func TestNotifierCoalesces(t *testing.T) {
 	sent := make(chan string)
 	n := &notifier{send: func(origin string) error {
 		sent <- origin
-		return errors.New("nobody there")
+		return errors.New("no answer")
 	}}
 	n.changed("example.test.")
 	want(t, "the first", <-sent, "example.test.")

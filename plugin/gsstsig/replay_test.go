@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/transcript"
 )
@@ -112,13 +112,14 @@ type replay struct {
 // newReplay starts the server as it was when the transcript began.
 func newReplay(t *testing.T, recorded *transcript.Transcript) *replay {
 	r := &replay{t: t, recorded: recorded, connections: make(map[int]net.Conn)}
-	machine.now = func() time.Time { return time.Unix(r.now.Load(), 0) }
-	machine.random = &r.random
-	before := replays
-	replays = krb5.NewReplayCache(replayEntries) // the same authenticators come in each run of the test
-	t.Cleanup(func() {
-		machine.now, machine.random, replays = nil, nil, before
-	})
+	// A process of its own, with a replay cache of its own: the same authenticators come in each run of the test.
+	p := newProcess()
+	p.now = func() time.Time { return time.Unix(r.now.Load(), 0) }
+	p.random = &r.random
+	p.registerer = prometheus.NewRegistry()
+	before := current
+	current = p
+	t.Cleanup(func() { current = before })
 	dir := t.TempDir()
 	r.server = &coredns{t: t, keytab: filepath.Join(dir, "keytab"), directory: dir, address: freeAddress(t)}
 	seed := filepath.Join(dir, "seed")

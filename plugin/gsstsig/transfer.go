@@ -19,8 +19,9 @@ const transferBatch = 128
 
 var _ transfer.Transferer = (*Handler)(nil)
 
-// followedBy has secondaries follow the zones by the transfer plugin, and tells them that there may be news.
-func (h *Handler) followedBy(t *transfer.Transfer) {
+// useTransfer has the transfer plugin notify secondaries of changes, and notifies them once: the zones may have changed
+// while the server was down.
+func (h *Handler) useTransfer(t *transfer.Transfer) {
 	h.transfers = t
 	h.notifier = &notifier{send: t.Notify}
 	for _, origin := range h.names {
@@ -28,10 +29,10 @@ func (h *Handler) followedBy(t *transfer.Transfer) {
 	}
 }
 
-// transferred answers an AXFR or IXFR query. The transfer plugin behind this one decides who may have a zone, and asks
-// Transfer for it. An IXFR by UDP it would not take; the answer here is the current SOA alone, which tells a client to
-// come by TCP if it is behind (RFC 1995 section 2), and nothing that an SOA query would not tell.
-func (h *Handler) transferred(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+// answerTransfer answers an AXFR or IXFR query. The transfer plugin behind this one decides who may transfer a zone, and
+// calls Transfer for its records. That plugin does not answer an IXFR by UDP; the answer here is the current SOA alone, which
+// tells a client that is behind to retry by TCP (RFC 1995 section 2), and nothing that an SOA query would not tell.
+func (h *Handler) answerTransfer(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if h.transfers == nil {
 		return dns.RcodeRefused, nil
 	}
@@ -100,8 +101,8 @@ func sendZone(ch chan<- []dns.RR, snapshot *zone.Snapshot) {
 	ch <- append(batch, snapshot.SOA())
 }
 
-// sendChanges sends the changes up to a snapshot. If the log lets go of them meanwhile, the closing SOA is missing, and
-// the client throws away what it has.
+// sendChanges sends the changes up to a snapshot. If the log drops them meanwhile, the closing SOA is missing, and
+// the client discards the transfer.
 func sendChanges(ch chan<- []dns.RR, snapshot *zone.Snapshot, rr dns.RR, next func() (dns.RR, error, bool)) {
 	defer close(ch)
 	batch := append(make([]dns.RR, 0, transferBatch), snapshot.SOA())
@@ -113,7 +114,7 @@ func sendChanges(ch chan<- []dns.RR, snapshot *zone.Snapshot, rr dns.RR, next fu
 		}
 		var err error
 		if rr, err, more = next(); err != nil {
-			log.Errorf("incremental transfer of %s ends early: %v", snapshot.Origin(), err)
+			log.Errorf("zone %s: incremental transfer ends early: %v", snapshot.Origin(), err)
 			return
 		}
 	}

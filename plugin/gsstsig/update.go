@@ -12,19 +12,19 @@ import (
 
 // update takes an UPDATE message through its three steps and answers it (RFC 2136 section 3).
 func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	// Authenticate: who signed these octets? The listener knows; a message that came by another listener of CoreDNS
-	// (DoT, DoH, DoQ, gRPC) was never looked at, so its sender is nobody.
-	transaction, seen := listener.TransactionFrom(ctx)
-	if !seen {
-		return h.refuse(z, w, r, identity(nil, w.RemoteAddr()), "updates are taken on the plain DNS listeners alone")
+	// Authenticate: the listener has verified who signed these octets. A message from another listener of CoreDNS (DoT, DoH,
+	// DoQ, gRPC) was not verified, so that it has no identity.
+	transaction, verified := listener.TransactionFrom(ctx)
+	if !verified {
+		return h.refuse(z, w, r, identity(nil, w.RemoteAddr()), "updates are accepted by plain DNS over UDP and TCP only")
 	}
 	id := identity(transaction, w.RemoteAddr())
-	if transaction != nil && !h.ours(transaction) {
-		return h.refuse(z, w, r, id, "the context was made with another server block, and this one would not have made it: it has another keytab, "+
-			"or its realm, principal, enctypes, allow_rc4, krb5conf or transit say otherwise")
+	if transaction != nil && !h.accepts(transaction) {
+		return h.refuse(z, w, r, id, "the context was negotiated with another server block, and this one would not have accepted the client: the keytab "+
+			"or one of realm, principal, enctypes, allow_rc4, krb5conf and transit differs")
 	}
 
-	// Authorize and change: the zone asks the policy about the very state that it is going to change, then changes it.
+	// Authorize and change: the zone calls the policy with the state that the update applies to, then applies it.
 	result := z.Apply(ctx, h.policies[z.Origin()].Update(id, r))
 
 	if result.Changed && h.notifier != nil {
@@ -34,7 +34,7 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	return h.answer(w, r, result.Rcode)
 }
 
-// refuse answers an update that does not get as far as the policy.
+// refuse answers an update that is refused before the policy is asked.
 func (h *Handler) refuse(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, id policy.Identity, reason string) (int, error) {
 	serial := z.Snapshot().Serial()
 	h.audit(z, id, source(w.RemoteAddr()), r, zone.Result{

@@ -239,7 +239,7 @@ func wrongPrimary(t *testing.T, n *node.Node) {
 	const clientsError = "Server not found in Kerberos database"
 	warned := false
 	for line := range strings.Lines(s.Log().String()) {
-		warned = warned || strings.Contains(line, "WARNING") && strings.Contains(line, clientsError) && strings.Contains(line, primary)
+		warned = warned || strings.Contains(line, "ERROR") && strings.Contains(line, clientsError) && strings.Contains(line, primary)
 	}
 	if !warned {
 		t.Errorf("no warning names the error that clients show:\n%s", s.Log())

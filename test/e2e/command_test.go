@@ -73,11 +73,11 @@ func TestCheckAgainstKDC(t *testing.T) {
 		"all is well": {shared.keytab, []string{"-server", running.Address.String()}, 0, []string{
 			"its KDC answers", "which the keytab has", "ok      port " + running.Address.String() + "/tcp: answers for example.test."}},
 		"a wrong port":              {shared.keytab, []string{"-server", "127.0.0.1:1"}, 0, []string{"warning port 127.0.0.1:1/udp", "no answer"}},
-		"an old keytab":             {old, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"but the keytab holds version", "TKEY is unacceptable", "export the keytab again"}},
+		"an old keytab":             {old, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"but the keytab has only version", "TKEY is unacceptable", "Fix: export the key to the keytab again"}},
 		"an old keytab, as itself":  {old, []string{"-server", running.Address.String()}, 1, []string{"another key than the keytab", "TKEY is unacceptable"}},
 		"a principal nobody knows":  {gone, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"does not know it", "Server not found in Kerberos database"}},
 		"no KDC":                    {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent"}, 0, []string{"warning realm EXAMPLE.TEST", "/nonexistent"}},
-		"no KDC, for a program":     {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent", "-o", "json"}, 0, []string{`"level": "warning"`}},
+		"no KDC, for a program":     {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent", "-o", "json"}, 0, []string{`"severity": "warning"`}},
 		"somebody else on the port": {shared.keytab, []string{"-server", notOurs(t)}, 1, []string{"does not serve example.test."}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestCheckAgainstKDC(t *testing.T) {
 	}
 }
 
-// TestCheckClock: what check says about a KDC whose clock is off, by more than is let pass or by much of it.
+// TestCheckClock: what check says about a KDC whose clock is off, by more than is permitted or by much of it.
 func TestCheckClock(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -106,9 +106,9 @@ func TestCheckClock(t *testing.T) {
 		lines []string
 		says  []string
 	}{
-		{10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is ", "5m0s is let pass", `clients show: "Clock skew too great"`, "one time server"}},
+		{10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is ", "5m0s is permitted", `Clients show: "Clock skew too great"`, "one time server"}},
 		{-10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is "}},
-		{10 * time.Minute, []string{"clockskew 15m"}, []string{"warning realm AWRY.TEST: this machine's clock is ", "more than half of what is let pass (15m0s)"}},
+		{10 * time.Minute, []string{"clockskew 15m"}, []string{"warning realm AWRY.TEST: this machine's clock is ", "more than half of what is permitted (15m0s)"}},
 	} {
 		t.Run(fmt.Sprint(test.off, test.lines), func(t *testing.T) {
 			t.Parallel()
@@ -157,9 +157,9 @@ func TestCheckNameServers(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	for _, words := range []string{
-		"ok      principal DNS/ns-known.example.test@EXAMPLE.TEST: the KDC gives out tickets with key version 1",
-		"warning principal DNS/ns-unknown.example.test@EXAMPLE.TEST: the KDC does not know it\n        clients show: \"Server not found in Kerberos database\"",
-		"warning principal DNS/ns1.example.test@EXAMPLE.TEST: the KDC gives out tickets with key version",
+		"ok      principal DNS/ns-known.example.test@EXAMPLE.TEST: the KDC issues tickets in key version 1",
+		"warning principal DNS/ns-unknown.example.test@EXAMPLE.TEST: the KDC does not know it\n        Clients show: \"Server not found in Kerberos database\"",
+		"warning principal DNS/ns1.example.test@EXAMPLE.TEST: the KDC issues tickets in key version",
 	} {
 		if !strings.Contains(output, words) {
 			t.Errorf("%q is not in:\n%s", words, output)

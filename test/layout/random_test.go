@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// TestNothingSetsTheRandomness keeps the acceptor's randomness that of crypto/rand: what replaces it is a variable of
-// plugin/gsstsig that has no place in a Corefile, and that no file but a test sets.
+// TestNothingSetsTheRandomness keeps the acceptor's randomness that of crypto/rand: what replaces it is a field of the
+// process in plugin/gsstsig, which no file but a test sets.
 func TestNothingSetsTheRandomness(t *testing.T) {
-	const variable, field = "machine", "Random"
+	const structure, field, option = "process", "random", "Random"
 	seen := false
 	for _, dir := range goList(t, "-f", "{{.Dir}}", module+"/...") {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -30,24 +30,36 @@ func TestNothingSetsTheRandomness(t *testing.T) {
 			}
 			ours := filepath.Base(dir) == "gsstsig" && filepath.Base(filepath.Dir(dir)) == "plugin"
 			complain := func(n ast.Node) { t.Errorf("%s sets the randomness", positions.Position(n.Pos())) }
+			selects := func(e ast.Expr, name string) bool {
+				selector, ok := e.(*ast.SelectorExpr)
+				return ok && named(selector.Sel, name)
+			}
 			ast.Inspect(file, func(n ast.Node) bool {
 				switch n := n.(type) {
-				case *ast.KeyValueExpr: // of a krb5.AcceptorConfig
-					if named(n.Key, field) {
+				case *ast.KeyValueExpr:
+					switch {
+					case named(n.Key, option): // of a krb5.AcceptorConfig
 						seen = seen || ours
-						if value, ok := n.Value.(*ast.SelectorExpr); !ok || !ours || !named(value.X, variable) {
+						if !ours || !selects(n.Value, field) {
+							complain(n)
+						}
+					case ours && named(n.Key, field):
+						complain(n)
+					}
+				case *ast.CompositeLit: // without the names of its fields
+					if ours && named(n.Type, structure) && len(n.Elts) > 0 {
+						if _, ok := n.Elts[0].(*ast.KeyValueExpr); !ok {
 							complain(n)
 						}
 					}
 				case *ast.AssignStmt:
 					for _, left := range n.Lhs {
-						selector, ok := left.(*ast.SelectorExpr)
-						if ok && (named(selector.Sel, field) || ours && named(selector.X, variable)) || ours && named(left, variable) {
+						if selects(left, option) || ours && selects(left, field) {
 							complain(n)
 						}
 					}
 				case *ast.UnaryExpr:
-					if ours && n.Op == token.AND && named(n.X, variable) {
+					if ours && n.Op == token.AND && selects(n.X, field) {
 						complain(n)
 					}
 				}

@@ -21,31 +21,34 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
-// Block is one gsstsig block as written in the Corefile, checked for form but with no file opened.
+// A Block is one gsstsig block of a Corefile. Its syntax is checked, but no file that it names is opened.
 type Block struct {
-	Position   string              // of the block: Corefile and line
-	Origins    []string            // the server block's zones, canonical
-	Keytabs    []string            // files
-	Realms     []string            // client realms; empty: the keytabs' own
-	Principals []krb5.Principal    // service principals; empty: every DNS/host of the keytabs
-	Krb5conf   string              // file with the [capaths] of trusts; empty: the hierarchy of realms
-	TrustKDC   bool                // where the KDC says that it has checked the way of a ticket, that will do
-	Encryption []krb5.Enctype      // encryption types let in; empty: AES
-	AllowRC4   bool                // besides those
-	ClockSkew  time.Duration       // how far a client's clock may be off; zero: the default
-	Lifetime   time.Duration       // of contexts; zero: the default
-	Seeds      map[string]string   // origin to master file
-	Database   string              // directory of the zones' databases; empty: zones live in memory
-	Rules      []policy.Rule       // of grant and deny, in their order
-	Proxies    []string            // identities that update for others
-	Limits     zone.Limits         // zero where the default holds
-	Contexts   gsstsig.TableConfig // likewise
-	Strangers  listener.Limits     // likewise
-	Tombstones time.Duration       // how long a name without records keeps its owner; zero: the default
+	Position       string              // of the block: Corefile:LINE
+	Origins        []string            // the server block's zones, canonical
+	Keytabs        []string            // files
+	Realms         []string            // client realms; empty: the keytabs' own
+	Principals     []krb5.Principal    // service principals; empty: every DNS/host of the keytabs
+	Krb5conf       string              // file with the [capaths] of trusts; empty: the hierarchy of realms
+	TrustKDC       bool                // accept the KDC's word that it has checked the realms on a ticket's way
+	Enctypes       []krb5.Enctype      // permitted encryption types; empty: AES
+	AllowRC4       bool                // permit RC4 besides those
+	ClockSkew      time.Duration       // permitted difference of a client's clock; zero: the default
+	Lifetime       time.Duration       // of contexts; zero: the default
+	Seeds          map[string]string   // master files by origin
+	Database       string              // directory of the zones' databases; empty: zones are in memory only
+	Rules          []policy.Rule       // of grant and deny, in their order
+	Proxies        []string            // identities that update on behalf of others
+	Limits         zone.Limits         // a limit of zero is the default
+	ContextLimits  gsstsig.TableConfig // likewise
+	ListenerLimits listener.Limits     // likewise
+	Tombstones     time.Duration       // how long a name without records keeps its owner; zero: the default
 
 	mode  policy.Mode            // of the zones that modes does not name
 	modes map[string]policy.Mode // by origin
 	given map[string]bool        // properties that may be given once
+
+	path                string // of the Corefile
+	firstLine, lastLine int
 }
 
 // Mode is the mode of updates in one of the block's zones.
@@ -70,18 +73,18 @@ var limits = map[string]func(*Block) *int{
 	"zone-octets":    func(b *Block) *int { return &b.Limits.ZoneOctets },
 	"tombstones":     func(b *Block) *int { return &b.Limits.Tombstones },
 	"queue":          func(b *Block) *int { return &b.Limits.Queue },
-	// Who may have how many contexts.
-	"contexts":           func(b *Block) *int { return &b.Contexts.MaxContexts },
-	"principal-contexts": func(b *Block) *int { return &b.Contexts.MaxPerPrincipal },
-	"half-open":          func(b *Block) *int { return &b.Contexts.MaxHalfOpen },
-	"source-half-open":   func(b *Block) *int { return &b.Contexts.MaxHalfOpenPerSource },
-	// What strangers may cost.
-	"handshakes":         func(b *Block) *int { return &b.Strangers.Handshakes },
-	"handshake-queue":    func(b *Block) *int { return &b.Strangers.HandshakeQueue },
-	"handshake-failures": func(b *Block) *int { return &b.Strangers.HandshakeFailures },
-	"source-errors":      func(b *Block) *int { return &b.Strangers.SourceErrors },
-	"connections":        func(b *Block) *int { return &b.Strangers.Connections },
-	"source-connections": func(b *Block) *int { return &b.Strangers.SourceConnections },
+	// Contexts.
+	"contexts":           func(b *Block) *int { return &b.ContextLimits.MaxContexts },
+	"principal-contexts": func(b *Block) *int { return &b.ContextLimits.MaxPerPrincipal },
+	"half-open":          func(b *Block) *int { return &b.ContextLimits.MaxHalfOpen },
+	"source-half-open":   func(b *Block) *int { return &b.ContextLimits.MaxHalfOpenPerSource },
+	// What clients may cost that have not authenticated.
+	"handshakes":         func(b *Block) *int { return &b.ListenerLimits.Handshakes },
+	"handshake-queue":    func(b *Block) *int { return &b.ListenerLimits.HandshakeQueue },
+	"handshake-failures": func(b *Block) *int { return &b.ListenerLimits.HandshakeFailures },
+	"source-errors":      func(b *Block) *int { return &b.ListenerLimits.SourceErrors },
+	"connections":        func(b *Block) *int { return &b.ListenerLimits.Connections },
+	"source-connections": func(b *Block) *int { return &b.ListenerLimits.SourceConnections },
 }
 
 // properties are the words that a block may hold.
@@ -120,19 +123,16 @@ func Parse(c *caddy.Controller, root string) (*Block, error) {
 		return nil, c.ArgErr()
 	}
 	b.Position = position(c)
+	b.path, b.firstLine = c.File(), c.Line()
 	if len(c.RemainingArgs()) > 0 {
 		return nil, c.Errf("gsstsig takes no arguments: its zones are those of the server block")
 	}
 	for c.NextBlock() {
-		property := c.Val()
-		read, ok := properties[property]
-		if !ok {
-			return nil, c.Errf("unknown property %q; gsstsig knows %s", property, strings.Join(slices.Sorted(maps.Keys(properties)), ", "))
-		}
-		if err := read(b, c, root, c.RemainingArgs()); err != nil {
-			return nil, err
+		if err := b.property(c, root); err != nil {
+			return nil, explain(err, c.File(), c.Line(), c.Line())
 		}
 	}
+	b.lastLine = c.Line()
 	if c.Next() {
 		return nil, plugin.ErrOnce
 	}
@@ -146,6 +146,20 @@ func Parse(c *caddy.Controller, root string) (*Block, error) {
 	return b, nil
 }
 
+// property reads one property.
+func (b *Block) property(c *caddy.Controller, root string) error {
+	property := c.Val()
+	read, ok := properties[property]
+	if !ok {
+		return c.Errf("unknown property %q; gsstsig knows %s", property, strings.Join(slices.Sorted(maps.Keys(properties)), ", "))
+	}
+	args := c.RemainingArgs()
+	if slices.Contains(args, "") {
+		return c.Errf("%s: an argument is empty", property)
+	}
+	return read(b, c, root, args)
+}
+
 // once notes a property that may be given once.
 func (b *Block) once(c *caddy.Controller, property string) error {
 	if b.given[property] {
@@ -157,7 +171,7 @@ func (b *Block) once(c *caddy.Controller, property string) error {
 
 func (b *Block) keytab(c *caddy.Controller, root string, args []string) error {
 	if len(args) == 0 {
-		return c.Errf("keytab wants one or more files")
+		return c.Errf("keytab needs one or more files")
 	}
 	for _, file := range args {
 		b.Keytabs = append(b.Keytabs, below(root, file))
@@ -167,11 +181,11 @@ func (b *Block) keytab(c *caddy.Controller, root string, args []string) error {
 
 func (b *Block) realm(c *caddy.Controller, _ string, args []string) error {
 	if len(args) == 0 {
-		return c.Errf("realm wants one or more Kerberos realms")
+		return c.Errf("realm needs one or more Kerberos realms")
 	}
 	for _, arg := range args {
 		if strings.Contains(arg, "@") {
-			return c.Errf("%q is no realm: leave out what is before the @, and the @", arg)
+			return c.Errf("%q is a principal, not a realm: write what follows the @", arg)
 		}
 	}
 	b.Realms = append(b.Realms, args...)
@@ -180,7 +194,7 @@ func (b *Block) realm(c *caddy.Controller, _ string, args []string) error {
 
 func (b *Block) principal(c *caddy.Controller, _ string, args []string) error {
 	if len(args) == 0 {
-		return c.Errf("principal wants one or more service principals, such as DNS/ns1.example.com@EXAMPLE.COM")
+		return c.Errf("principal needs one or more service principals, such as DNS/ns1.example.com@EXAMPLE.COM")
 	}
 	for _, arg := range args {
 		p, err := krb5.ParsePrincipal(arg)
@@ -194,7 +208,7 @@ func (b *Block) principal(c *caddy.Controller, _ string, args []string) error {
 
 func (b *Block) file(c *caddy.Controller, root string, args []string) error {
 	if len(args) < 1 || len(args) > 2 {
-		return c.Errf("file wants a master file and, in a block of several zones, its zone: file FILE [ZONE]")
+		return c.Errf("file needs a master file and, in a block of several zones, its zone: file FILE [ZONE]")
 	}
 	if len(args) == 1 && len(b.Origins) != 1 {
 		return c.Errf("file %s: the server block has %d zones: say which one the file is for, file FILE ZONE", args[0], len(b.Origins))
@@ -215,7 +229,7 @@ func (b *Block) file(c *caddy.Controller, root string, args []string) error {
 
 func (b *Block) database(c *caddy.Controller, root string, args []string) error {
 	if len(args) != 1 {
-		return c.Errf("database wants one directory")
+		return c.Errf("database needs one directory")
 	}
 	b.Database = below(root, args[0])
 	return b.once(c, "database")
@@ -223,7 +237,7 @@ func (b *Block) database(c *caddy.Controller, root string, args []string) error 
 
 func (b *Block) updates(c *caddy.Controller, _ string, args []string) error {
 	if len(args) == 0 {
-		return c.Errf("updates wants one of none, secure, nonsecure-and-secure, and zones if it is not for all: updates MODE [ZONE...]")
+		return c.Errf("updates needs one of none, secure, nonsecure-and-secure, and zones if it is not for all: updates MODE [ZONE...]")
 	}
 	mode, err := policy.ParseMode(args[0])
 	if err != nil {
@@ -255,9 +269,10 @@ func (b *Block) deny(c *caddy.Controller, _ string, args []string) error {
 }
 
 func (b *Block) rule(c *caddy.Controller, property string, args []string) error {
-	rule, err := policy.ParseRule(args, position(c), property == "deny")
+	at := position(c)
+	rule, err := policy.ParseRule(args, at, property == "deny")
 	if err != nil {
-		return c.Errf("%s: %v", property, err)
+		return c.Err(strings.TrimPrefix(err.Error(), at+": ")) // c.Err adds the position
 	}
 	b.Rules = append(b.Rules, rule)
 	return nil
@@ -265,7 +280,7 @@ func (b *Block) rule(c *caddy.Controller, property string, args []string) error 
 
 func (b *Block) proxies(c *caddy.Controller, _ string, args []string) error {
 	if len(args) == 0 {
-		return c.Errf("proxies wants identities, such as dhcp$@EXAMPLE.COM or the sid: of DnsUpdateProxy")
+		return c.Errf("proxies needs identities, such as dhcp$@EXAMPLE.COM or the sid: of DnsUpdateProxy")
 	}
 	if _, err := policy.New(policy.Config{Proxies: args}); err != nil {
 		return c.Errf("proxies: %v", err)
@@ -277,7 +292,7 @@ func (b *Block) proxies(c *caddy.Controller, _ string, args []string) error {
 func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
 	names := strings.Join(slices.Sorted(maps.Keys(limits)), ", ")
 	if len(args) != 2 {
-		return c.Errf("limit wants a name and a number; the names are %s", names)
+		return c.Errf("limit needs a name and a number; the names are %s", names)
 	}
 	field, ok := limits[args[0]]
 	if !ok {
@@ -285,7 +300,7 @@ func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
 	}
 	n, err := strconv.Atoi(args[1])
 	if err != nil || n < 1 {
-		return c.Errf("limit %s wants a number of at least 1, not %q", args[0], args[1])
+		return c.Errf("limit %s needs a number of at least 1, not %q", args[0], args[1])
 	}
 	*field(b) = n
 	return b.once(c, "limit "+args[0])
@@ -306,11 +321,11 @@ func (b *Block) lifetime(c *caddy.Controller, _ string, args []string) error {
 // duration reads a property that is a time.
 func (b *Block) duration(c *caddy.Controller, property, example string, field *time.Duration, args []string) error {
 	if len(args) != 1 {
-		return c.Errf("%s wants a time, such as %s", property, example)
+		return c.Errf("%s needs a time, such as %s", property, example)
 	}
 	d, err := time.ParseDuration(args[0])
 	if err != nil || d < time.Second {
-		return c.Errf("%s wants a time of at least 1s, such as %s, not %q", property, example, args[0])
+		return c.Errf("%s needs a time of at least 1s, such as %s, not %q", property, example, args[0])
 	}
 	*field = d
 	return b.once(c, property)
@@ -318,7 +333,7 @@ func (b *Block) duration(c *caddy.Controller, property, example string, field *t
 
 func (b *Block) krb5conf(c *caddy.Controller, root string, args []string) error {
 	if len(args) != 1 {
-		return c.Errf("krb5conf wants one file, whose section [capaths] says which realms tickets may come through")
+		return c.Errf("krb5conf needs one file, whose section [capaths] says which realms tickets may come through")
 	}
 	b.Krb5conf = below(root, args[0])
 	return b.once(c, "krb5conf")
@@ -330,15 +345,15 @@ func (b *Block) transit(c *caddy.Controller, _ string, args []string) error {
 		b.TrustKDC = true
 	case len(args) == 1 && args[0] == "check":
 	default:
-		return c.Errf("transit wants check, which is the default, or trust-kdc: whether the realms that a ticket came through " +
-			"are compared with krb5conf even if the KDC says that it did")
+		return c.Errf("transit needs check, the default, or trust-kdc: whether the realms on a ticket's way " +
+			"are checked against krb5conf even if the KDC has checked them")
 	}
 	return b.once(c, "transit")
 }
 
 func (b *Block) enctypes(c *caddy.Controller, _ string, args []string) error {
 	if len(args) == 0 {
-		return c.Errf("enctypes wants encryption types, such as aes256-cts-hmac-sha384-192 aes256-cts-hmac-sha1-96")
+		return c.Errf("enctypes needs encryption types, such as aes256-cts-hmac-sha384-192 aes256-cts-hmac-sha1-96")
 	}
 	for _, arg := range args {
 		id, err := krb5.ParseEnctype(arg)
@@ -349,8 +364,8 @@ func (b *Block) enctypes(c *caddy.Controller, _ string, args []string) error {
 			return c.Errf("enctypes does not know %q. Fix: name one of %v, %v, %v, %v or a short form of krb5.conf such as aes256-sha2",
 				arg, krb5.AES128SHA1, krb5.AES256SHA1, krb5.AES128SHA2, krb5.AES256SHA2)
 		}
-		if !slices.Contains(b.Encryption, id) {
-			b.Encryption = append(b.Encryption, id)
+		if !slices.Contains(b.Enctypes, id) {
+			b.Enctypes = append(b.Enctypes, id)
 		}
 	}
 	return b.once(c, "enctypes")

@@ -1,3 +1,3 @@
-// Package corefile reads gsstsig blocks: for the plugin, from the controller that CoreDNS hands to its setup function,
-// and for the commands of the binary, from a Corefile without starting what it describes.
+// Package corefile reads gsstsig blocks: for the plugin from CoreDNS's controller, and for commands from a Corefile that
+// CoreDNS does not start.
 package corefile

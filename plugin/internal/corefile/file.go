@@ -10,7 +10,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 )
 
-// Server is a server block of a Corefile that has a gsstsig block.
+// A Server is a server block of a Corefile that has a gsstsig block.
 type Server struct {
 	*Block
 	Keys []string // of the server block, as written

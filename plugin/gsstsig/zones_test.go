@@ -34,8 +34,8 @@ func TestDatabase(t *testing.T) {
 	if !strings.Contains(s.lookup("example.test.", dns.TypeSOA), " 4 900 ") {
 		t.Errorf("serial: %s", s.lookup("example.test.", dns.TypeSOA))
 	}
-	stranger := s.context("host/client2.example.test")
-	want(t, "ownership", s.signed(stranger, message(t, "example.test.", "+www.example.test. 300 A 192.0.2.9")), dns.RcodeRefused)
+	other := s.context("host/client2.example.test")
+	want(t, "ownership", s.signed(other, message(t, "example.test.", "+www.example.test. 300 A 192.0.2.9")), dns.RcodeRefused)
 
 	info, err := os.Stat(filepath.Join(s.directory, "zones", "example.test"))
 	if err != nil {
@@ -44,20 +44,67 @@ func TestDatabase(t *testing.T) {
 	want(t, "mode", info.Mode().Perm(), 0o700)
 }
 
-// TestDatabaseMoves: a reload does not move a zone that is being served.
+// TestDatabaseMoves: a reload does not move a zone that is being served, neither to another directory nor to or from memory.
 func TestDatabaseMoves(t *testing.T) {
 	s := start(t, smallCorefile)
-	err := s.reload(durableCorefile)
-	if err == nil || !strings.Contains(err.Error(), "this takes a restart") {
-		t.Errorf("from memory to a database by a reload: %v", err)
+	moved := strings.Replace(durableCorefile, "{DIR}/zones", "{DIR}/elsewhere", 1)
+	refused := func(from, to, corefile string) {
+		t.Helper()
+		err := s.reload(corefile)
+		if err == nil {
+			t.Errorf("a reload moves the zone from %s to %s", from, to)
+			return
+		}
+		for _, words := range []string{"zone example.test.: it is served from " + from + " and cannot move to " + to + " by a reload", "Fix: restart CoreDNS"} {
+			if !strings.Contains(err.Error(), words) {
+				t.Errorf("from %s to %s: %q does not say %q", from, to, err, words)
+			}
+		}
+		want(t, "still served", s.lookup("example.test.", dns.TypeNS), "example.test. 3600 IN NS ns1.example.test.")
 	}
-	want(t, "still served", s.lookup("example.test.", dns.TypeNS), "example.test. 3600 IN NS ns1.example.test.")
+	zones := filepath.Join(s.directory, "zones", "example.test")
+	elsewhere := filepath.Join(s.directory, "elsewhere", "example.test")
+	refused("memory", zones, durableCorefile)
 	s.stop()
 	s.restart(durableCorefile)
-	err = s.reload(smallCorefile)
-	if err == nil || !strings.Contains(err.Error(), "this takes a restart") {
-		t.Errorf("from a database to memory by a reload: %v", err)
+	refused(zones, "memory", smallCorefile)
+	refused(zones, elsewhere, moved)
+	if _, err := os.Stat(elsewhere); !os.IsNotExist(err) {
+		t.Errorf("the reload that was refused made a database: %v", err)
 	}
+}
+
+// TestStorageIsNamed: a start says that a zone is in memory only, and that a database is a new one.
+func TestStorageIsNamed(t *testing.T) {
+	inMemory := []string{"WARNING", "zone example.test.: it has no database", "lost at a restart", `Fix: add "database DIR"`}
+	before := len(logged.lines(inMemory...))
+	s := start(t, smallCorefile)
+	want(t, "lines about memory", len(logged.lines(inMemory...))-before, 1)
+	s.stop()
+
+	before = len(logged.lines(inMemory...))
+	isNew := []string{"WARNING", "zone example.test.: a new, empty database was made in " + filepath.Join(s.directory, "zones", "example.test"), "Fix: "}
+	s.restart(durableCorefile)
+	want(t, "lines about a new database", len(logged.lines(isNew...)), 1)
+	s.stop()
+	s.restart(durableCorefile)
+	want(t, "lines about a new database, after a restart", len(logged.lines(isNew...)), 1)
+	want(t, "lines about memory, with a database", len(logged.lines(inMemory...))-before, 0)
+}
+
+// TestCopiesInMemory: two blocks that have one zone in memory have two copies of it, which is said; in a database it is one.
+func TestCopiesInMemory(t *testing.T) {
+	two := func(lines string) string {
+		block := "example.test:{PORT} {\n bind 127.0.0.1\n gsstsig {\n  keytab {KEYTAB}\n  " + lines + "\n }\n}\n"
+		return block + strings.Replace(block, "127.0.0.1", "127.0.0.2", 1)
+	}
+	copies := []string{"WARNING", "zone example.test.: several server blocks have it in memory", "Fix: "}
+	before := len(logged.lines(copies...))
+	s := start(t, two("database {DIR}/zones"))
+	want(t, "in a database", len(logged.lines(copies...))-before, 0)
+	s.stop()
+	s.restart(two(""))
+	want(t, "in memory", len(logged.lines(copies...))-before, 1)
 }
 
 // TestSeedIsReadOnce: the database is the truth; a seed that changes, or comes later, is reported.

@@ -1,0 +1,68 @@
+package admin
+
+import (
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
+)
+
+// The JSON forms of commands' output. Names of fields stay.
+
+type recordJSON struct {
+	Name string `json:"name"`
+	TTL  uint32 `json:"ttl"`
+	Type string `json:"type"`
+	Data string `json:"data"` // in the form of a master file
+}
+
+type ownerJSON struct {
+	Name      string     `json:"name"`
+	Principal string     `json:"principal"`
+	Deleted   *time.Time `json:"deleted,omitempty"` // when the last record of the name went
+}
+
+type dumpJSON struct {
+	Zone    string       `json:"zone"`
+	Serial  uint32       `json:"serial"`
+	Records []recordJSON `json:"records"`
+	Owners  []ownerJSON  `json:"owners"`
+}
+
+type loadedJSON struct {
+	Zone     string `json:"zone"`
+	Serial   uint32 `json:"serial"`
+	Records  int    `json:"records"`
+	Database string `json:"database"`
+}
+
+type decisionJSON struct {
+	Permitted bool     `json:"permitted"`
+	Identity  string   `json:"identity"`
+	Update    string   `json:"update"`
+	Rule      string   `json:"rule,omitempty"`
+	Reason    string   `json:"reason,omitempty"`
+	Notes     []string `json:"notes,omitempty"`
+}
+
+// zoneJSON is a zone for dump.
+func zoneJSON(s *zone.Snapshot) dumpJSON {
+	dump := dumpJSON{Zone: s.Origin(), Serial: s.Serial(), Records: []recordJSON{}, Owners: []ownerJSON{}}
+	for rr := range s.Records() {
+		h := rr.Header()
+		dump.Records = append(dump.Records, recordJSON{
+			Name: h.Name, TTL: h.Ttl, Type: dns.Type(h.Rrtype).String(), Data: strings.TrimPrefix(rr.String(), h.String()),
+		})
+	}
+	for owner := range s.Owners() {
+		o := ownerJSON{Name: owner.Name, Principal: owner.Principal}
+		if !owner.Deleted.IsZero() {
+			deleted := owner.Deleted.UTC()
+			o.Deleted = &deleted
+		}
+		dump.Owners = append(dump.Owners, o)
+	}
+	return dump
+}

@@ -1,0 +1,112 @@
+package gsstsig
+
+import (
+	"sync/atomic"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+// block is one gsstsig block of a configuration. It uses the state of the process until it is released.
+type block struct {
+	process  *process
+	instance caddy.Context // the configuration that the block is part of
+
+	service atomic.Pointer[service.Service] // nil until its keytabs are open
+	keytabs keytabReports
+
+	contexts *gsstsig.Table
+	zones    []*zone.Zone
+}
+
+// open opens the block's keytabs and zones, and logs what the administrator should know about them.
+func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error) {
+	s, err := service.Open(conf)
+	if err != nil {
+		return nil, err
+	}
+	logFindings(s.Keys())
+	b.keytabs.warn(s)
+	logFindings(s.NotReady())
+	logFindings(s.RealmErrors())
+	logFindings(s.RuleFindings())
+	logFindings(s.Storage())
+	b.contexts = b.process.acquireContexts(b, numbered(c, conf.Keytabs...), s.Keytabs)
+	b.service.Store(s)
+	server, err := b.newServer(s)
+	if err != nil {
+		return nil, err
+	}
+
+	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server, service: s}
+	var primaries []string
+	addresses, err := service.ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
+	if err != nil {
+		log.Warningf("%v. The primary server of a generated zone gets no address", err)
+	}
+	for _, origin := range conf.Origins {
+		z, err := b.openZone(s, origin, numbered(c, "zone", origin), addresses)
+		if err != nil {
+			return nil, err
+		}
+		b.zones = append(b.zones, z)
+		handler.zones[origin] = z
+		handler.names = append(handler.names, origin)
+		primaries = append(primaries, z.Snapshot().SOA().Ns)
+		logFindings(s.Apex(z.Snapshot()))
+	}
+	for _, origin := range conf.Origins {
+		if handler.policies[origin], err = s.Policy(origin, primaries); err != nil {
+			return nil, err
+		}
+	}
+	return handler, nil
+}
+
+// newServer makes the server side of GSS-TSIG for the block.
+func (b *block) newServer(s *service.Service) (*gsstsig.Server, error) {
+	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
+		Keytabs:   s.Keytabs,
+		Replays:   b.process.replays,
+		Services:  s.Principals,
+		Realms:    s.Realms,
+		Transit:   s.Transit,
+		Enctypes:  s.Enctypes,
+		AllowRC4:  s.AllowRC4,
+		ClockSkew: s.ClockSkew,
+		Now:       b.process.now,
+		Random:    b.process.random,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return gsstsig.NewServer(gsstsig.Config{
+		Acceptor:   acceptor,
+		Contexts:   b.contexts,
+		Lifetime:   s.Lifetime,
+		ServerName: s.Hosts[0],
+		Now:        b.process.now,
+		Observe:    auditHandshake,
+	})
+}
+
+// takeEffect sets the block's limits on contexts and zones, which outlive a reload. It is called when the block's
+// configuration is the one in force: a configuration that is rejected must change nothing.
+func (b *block) takeEffect() error {
+	s := b.service.Load()
+	b.contexts.Limit(s.ContextLimits)
+	for _, z := range b.zones {
+		z.Configure(s.Limits, s.Tombstones)
+	}
+	return nil
+}
+
+// release gives up what the block uses.
+func (b *block) release() error { return b.process.release(b) }

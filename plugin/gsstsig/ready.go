@@ -1,0 +1,59 @@
+package gsstsig
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+)
+
+// Ready implements ready.Readiness: the keytab has a usable key. Zones are open before there is a handler. Why a server is
+// not ready is logged once, and so is that it is ready again.
+func (h *Handler) Ready() bool {
+	findings := h.service.NotReady()
+	h.readiness.report(findings)
+	return len(findings) == 0
+}
+
+// readiness logs changes of a server's readiness.
+type readiness struct {
+	mu     sync.Mutex
+	reason string // that was logged last; empty: ready
+}
+
+func (r *readiness) report(findings []diagnose.Finding) {
+	var reasons []string
+	for _, f := range findings {
+		reasons = append(reasons, f.String())
+	}
+	reason := strings.Join(reasons, "; ")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if reason == r.reason {
+		return
+	}
+	r.reason = reason
+	if reason == "" {
+		log.Info("ready again")
+	} else {
+		log.Errorf("not ready: %s", reason)
+	}
+}
+
+// logFindings logs findings at the levels of their severities.
+func logFindings(findings []diagnose.Finding) {
+	for _, f := range findings {
+		logFinding(f)
+	}
+}
+
+func logFinding(f diagnose.Finding) {
+	switch f.Severity {
+	case diagnose.OK:
+		log.Info(f)
+	case diagnose.Warning:
+		log.Warning(f)
+	default:
+		log.Error(f)
+	}
+}

@@ -1,0 +1,65 @@
+package corefile
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+
+	"github.com/coredns/caddy/caddyfile"
+)
+
+// maxCorefile bounds what is read of a Corefile in search of environment variables.
+const maxCorefile = 1 << 20
+
+// A Variable is an environment variable that a Corefile refers to by {$NAME} or {%NAME%}.
+type Variable struct {
+	Name string
+	File string
+	Line int
+}
+
+// Position returns Corefile:LINE.
+func (v Variable) Position() string { return fmt.Sprintf("%s:%d", v.File, v.Line) }
+
+var reference = regexp.MustCompile(`\{\$([^}]+)\}|\{%([^%]+)%\}`)
+
+// UnsetVariables returns the variables of a Corefile that are not set, in the file's order. CoreDNS replaces them by
+// nothing. Those of imported files are not looked for.
+func UnsetVariables(path string) ([]Variable, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var unset []Variable
+	tokens := caddyfile.NewDispenser(path, io.LimitReader(f, maxCorefile)) // comments are gone
+	for tokens.Next() {
+		for _, match := range reference.FindAllStringSubmatch(tokens.Val(), -1) {
+			name := match[1] + match[2] // one is empty
+			if _, ok := os.LookupEnv(name); !ok {
+				unset = append(unset, Variable{name, path, tokens.Line()})
+			}
+		}
+	}
+	return unset, nil
+}
+
+// explain names the variable that is not set if a line of the block, from first to last, refers to one: what went wrong is
+// likely to follow from that.
+func explain(err error, path string, first, last int) error {
+	unset, failure := UnsetVariables(path)
+	if failure != nil {
+		return err // a Corefile that is not a file
+	}
+	for _, v := range unset {
+		if first <= v.Line && v.Line <= last {
+			return fmt.Errorf("the environment variable %s, which %s refers to, is not set: %w", v.Name, v.Position(), err)
+		}
+	}
+	return err
+}
+
+// Explain adds to an error about what the block says the name of an environment variable that the block refers to but that
+// is not set.
+func (b *Block) Explain(err error) error { return explain(err, b.path, b.firstLine, b.lastLine) }

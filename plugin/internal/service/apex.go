@@ -1,0 +1,86 @@
+package service
+
+import (
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+)
+
+// Seed returns what a zone of the block starts with, and how messages call it: its master file or the generated apex. The
+// addresses are those that the server answers on.
+func (s *Service) Seed(origin string, addresses []net.IP) (source string, seed func() ([]dns.RR, error)) {
+	file, ok := s.Seeds[origin]
+	if !ok {
+		return "the generated apex", func() ([]dns.RR, error) {
+			return generatedApex(origin, primaryFor(origin, s.Hosts), addresses), nil
+		}
+	}
+	return file, func() ([]dns.RR, error) {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, diagnose.WithFix(fmt.Errorf("master file: %w", err), "correct the property file, or leave it out to start with an empty zone")
+		}
+		defer f.Close()
+		return zone.ParseSeed(f, origin, file)
+	}
+}
+
+// ListenAddresses returns the addresses that a server block answers on: those of its bind directive or, on the wildcard
+// address, the global unicast addresses of the machine. The error is that of listing these.
+func ListenAddresses(hosts []string) ([]net.IP, error) {
+	var addresses []net.IP
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil && !ip.IsUnspecified() {
+			addresses = append(addresses, ip)
+		}
+	}
+	if len(addresses) > 0 {
+		return addresses, nil
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("listing the addresses of this machine: %w", err)
+	}
+	for _, a := range all {
+		if network, ok := a.(*net.IPNet); ok && network.IP.IsGlobalUnicast() {
+			addresses = append(addresses, network.IP)
+		}
+	}
+	return addresses, nil
+}
+
+// primaryFor picks the host that a generated SOA names as primary server: one inside the zone if there is one.
+func primaryFor(origin string, hosts []string) string {
+	for _, host := range hosts {
+		if dns.IsSubDomain(origin, host) {
+			return host
+		}
+	}
+	return hosts[0]
+}
+
+// generatedApex makes the records of a zone that has no master file. A primary server inside the zone gets its addresses
+// there, since no other zone can have them.
+func generatedApex(origin, mname string, addresses []net.IP) []dns.RR {
+	records := zone.GeneratedApex(origin, mname)
+	if !dns.IsSubDomain(origin, mname) {
+		return records
+	}
+	ttl := records[0].Header().Ttl
+	for _, ip := range addresses {
+		header := dns.RR_Header{Name: mname, Class: dns.ClassINET, Ttl: ttl}
+		if v4 := ip.To4(); v4 != nil {
+			header.Rrtype = dns.TypeA
+			records = append(records, &dns.A{Hdr: header, A: v4})
+		} else {
+			header.Rrtype = dns.TypeAAAA
+			records = append(records, &dns.AAAA{Hdr: header, AAAA: ip})
+		}
+	}
+	return records
+}

@@ -1,0 +1,199 @@
+package service
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+func openSeed(t *testing.T, origin, text string) *zone.Zone {
+	t.Helper()
+	z, err := zone.Open(zone.Config{
+		Origin: origin,
+		Store:  store.NewMemory(store.MemoryOptions{}),
+		Seed:   func() ([]dns.RR, error) { return zone.ParseSeed(strings.NewReader(text), origin, "db") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := z.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return z
+}
+
+// TestApex: where a client would ask for a principal that the keytab lacks, the finding has the client's error.
+func TestApex(t *testing.T) {
+	seed := func(mname string, servers ...string) string {
+		text := "$TTL 300\n@ SOA " + mname + " hostmaster.example.test. 1 900 600 86400 300\n"
+		for _, s := range servers {
+			text += "@ NS " + s + "\n"
+		}
+		return text + "ns1 A 192.0.2.53\nns2 A 192.0.2.54\n"
+	}
+	tests := map[string]struct {
+		seed  string
+		hosts []string
+		want  [][]string // words of each warning
+	}{
+		"fits":            {seed("ns1.example.test.", "ns1.example.test."), []string{"ns1.example.test."}, nil},
+		"case":            {seed("NS1.Example.TEST.", "Ns1.example.test."), []string{"ns1.example.test."}, nil},
+		"another primary": {seed("dc1.example.test.", "ns1.example.test.") + "dc1 A 192.0.2.55\n", []string{"ns1.example.test."}, [][]string{{"error zone example.test.:", "dc1.example.test.", "DNS/dc1.example.test@EXAMPLE.TEST", "DNS/ns1.example.test", "Server not found in Kerberos database", "Fix: name ns1.example.test in the zone's SOA"}}},
+		"secondary":       {seed("ns1.example.test.", "ns1.example.test.", "ns2.example.test."), []string{"ns1.example.test."}, [][]string{{"warning zone", "ns2.example.test.", "net ads dns", "Fix: "}}},
+		"no address": {seed("ns3.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns3.example.test."},
+			[][]string{{"warning zone", "ns3.example.test. has no address", "couldn't get address", "Fix: add an A or AAAA record"}}},
+		"two principals": {seed("ns2.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns2.example.test."}, nil},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			service := &Service{Hosts: test.hosts, Realms: []string{"EXAMPLE.TEST"}}
+			var got []string
+			for _, f := range service.Apex(openSeed(t, "example.test.", test.seed).Snapshot()) {
+				got = append(got, string(f.Severity)+" "+f.String())
+			}
+			if len(got) != len(test.want) {
+				t.Fatalf("%d warnings, want %d: %q", len(got), len(test.want), got)
+			}
+			for i, words := range test.want {
+				for _, word := range words {
+					if !strings.Contains(got[i], word) {
+						t.Errorf("warning %q does not say %q", got[i], word)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestNotReady: a keytab without a key of a permitted type is named, with what it has.
+func TestNotReady(t *testing.T) {
+	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test", "host/ns1.example.test").Keytab()
+	held := func() (types []krb5.Enctype) {
+		service, err := Open(&corefile.Block{Keytabs: []string{keytab}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range service.Keytabs.Keys() {
+			types = append(types, k.Enctype)
+		}
+		return types
+	}()
+	others := slices.DeleteFunc([]krb5.Enctype{17, 18, 19, 20}, func(id krb5.Enctype) bool { return slices.Contains(held, id) })
+	for _, test := range []struct {
+		types []krb5.Enctype
+		want  []string
+	}{
+		{nil, nil},
+		{held, nil},
+		{others, []string{"DNS/ns1.example.test", keytab, held[0].String(), others[0].String(), "TKEY is unacceptable", "Fix: "}},
+	} {
+		service, err := Open(&corefile.Block{Keytabs: []string{keytab}, Enctypes: test.types})
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings := service.NotReady()
+		if (len(findings) == 0) != (test.want == nil) {
+			t.Errorf("%v: %v", test.types, findings)
+		}
+		for _, words := range test.want {
+			if !strings.Contains(findings[0].String(), words) {
+				t.Errorf("%q does not say %q", findings[0], words)
+			}
+		}
+	}
+}
+
+// TestRealmErrors: a realm that differs from the keytab's in case only is named, one beside it is not.
+func TestRealmErrors(t *testing.T) {
+	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()
+	for _, test := range []struct {
+		realms []string
+		want   int
+	}{{nil, 0}, {[]string{"EXAMPLE.TEST", "example.test"}, 0}, {[]string{"OTHER.TEST"}, 0}, {[]string{"example.test"}, 1}} {
+		service, err := Open(&corefile.Block{Keytabs: []string{keytab}, Realms: test.realms})
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings := service.RealmErrors()
+		if len(findings) != test.want || test.want > 0 && findings[0].Fix != "write realm EXAMPLE.TEST" {
+			t.Errorf("%v: %v", test.realms, findings)
+		}
+	}
+}
+
+// TestRuleFindings: grant and deny lines replace the default rule, which is said; deny lines alone refuse everything.
+func TestRuleFindings(t *testing.T) {
+	for _, test := range []struct {
+		rules    []string
+		severity diagnose.Severity
+	}{
+		{nil, ""},
+		{[]string{"grant EXAMPLE.TEST ms-self . A"}, diagnose.OK},
+		{[]string{"deny * name a.example.test ANY", "grant EXAMPLE.TEST ms-self . A"}, diagnose.OK},
+		{[]string{"deny * name a.example.test ANY"}, diagnose.Warning},
+	} {
+		service := &Service{Block: &corefile.Block{}, Realms: []string{"EXAMPLE.TEST"}}
+		for _, line := range test.rules {
+			words := strings.Fields(line)
+			rule, err := policy.ParseRule(words[1:], "", words[0] == "deny")
+			if err != nil {
+				t.Fatal(err)
+			}
+			service.Rules = append(service.Rules, rule)
+		}
+		findings := service.RuleFindings()
+		if test.severity == "" {
+			if len(findings) != 0 {
+				t.Errorf("%q: %v", test.rules, findings)
+			}
+			continue
+		}
+		if len(findings) != 1 || findings[0].Severity != test.severity || !strings.Contains(findings[0].Problem, `"grant EXAMPLE.TEST owner ."`) ||
+			(findings[0].Fix != "") != (test.severity == diagnose.Warning) {
+			t.Errorf("%q: %v", test.rules, findings)
+		}
+	}
+}
+
+// TestStorage: each zone without a database is named.
+func TestStorage(t *testing.T) {
+	block := &corefile.Block{Origins: []string{"a.test.", "b.test."}}
+	findings := (&Service{Block: block}).Storage()
+	if len(findings) != 2 || findings[1].Subject != "zone b.test." || findings[1].Severity != diagnose.Warning ||
+		!strings.Contains(findings[1].Problem, "lost at a restart") || !strings.Contains(findings[1].Fix, "database DIR") {
+		t.Errorf("in memory: %v", findings)
+	}
+	block.Database = "/var/lib/coredns"
+	if findings := (&Service{Block: block}).Storage(); len(findings) != 0 {
+		t.Errorf("in a database: %v", findings)
+	}
+}
+
+// TestGeneratedApex: the primary server of a generated zone has an address where it lies inside the zone.
+func TestGeneratedApex(t *testing.T) {
+	addresses := []net.IP{net.ParseIP("192.0.2.53"), net.ParseIP("2001:db8::53")}
+	var types []string
+	for _, rr := range generatedApex("example.test.", "ns1.example.test.", addresses) {
+		types = append(types, rr.Header().Name+" "+dns.TypeToString[rr.Header().Rrtype])
+	}
+	slices.Sort(types)
+	if got, want := strings.Join(types, ", "), "example.test. NS, example.test. SOA, ns1.example.test. A, ns1.example.test. AAAA"; got != want {
+		t.Errorf("inside the zone: %s, want %s", got, want)
+	}
+	if n := len(generatedApex("2.0.192.in-addr.arpa.", "ns1.example.test.", addresses)); n != 2 {
+		t.Errorf("outside the zone: %d records, want 2", n)
+	}
+}

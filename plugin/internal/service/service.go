@@ -1,0 +1,122 @@
+package service
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+// A Service is a gsstsig block with its keytabs. It does not change, but the keys of its keytabs do when they are
+// reloaded. It is safe for concurrent use.
+type Service struct {
+	*corefile.Block
+	Keytabs    *krb5.Keytabs
+	Principals []krb5.Principal // of the principal property, with realm; empty: every DNS/host of the keytabs
+	Hosts      []string         // of the accepted service principals, canonical, never empty
+	Realms     []string         // permitted realms of clients
+	Transit    *krb5.TransitPolicy
+}
+
+// Open reads the block's keytabs and krb5.conf. Its errors name the file and the fix, but not the block.
+func Open(b *corefile.Block) (*Service, error) {
+	keytabs, err := krb5.OpenKeytabs(b.Keytabs...)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{Block: b, Keytabs: keytabs, Realms: b.Realms}
+	keys := keytabs.Keys()
+	if s.Principals, err = resolvePrincipals(b.Principals, keys); err != nil {
+		return nil, err
+	}
+	s.Hosts = acceptedHosts(keys, s.Principals)
+	if len(s.Hosts) == 0 {
+		return nil, diagnose.WithFix(
+			fmt.Errorf("keytab %s: it has no key of a DNS/HOST principal, only of %s", strings.Join(b.Keytabs, ", "), principalNames(keys)),
+			"export the key of DNS/HOST to it, where HOST is the name of this server in the zone's SOA record: clients ask their KDC for that principal")
+	}
+	if len(s.Realms) == 0 {
+		s.Realms = keytabs.Realms()
+	}
+	s.Transit = new(krb5.TransitPolicy)
+	if b.Krb5conf != "" {
+		if s.Transit, err = krb5.ReadTransitPolicy(b.Krb5conf); err != nil {
+			return nil, err
+		}
+	}
+	s.Transit.TrustKDC = b.TrustKDC
+	return s, nil
+}
+
+// Policy makes the policy of one of the block's zones. The primaries are the MNAMEs of all of them: with the hosts of the
+// keytab they are the server's own names, which are protected.
+func (s *Service) Policy(origin string, primaries []string) (*policy.Policy, error) {
+	return policy.New(policy.Config{
+		Mode:              s.Mode(origin),
+		Rules:             s.Rules,
+		Realms:            s.Realms,
+		Protected:         slices.Concat(s.Hosts, primaries),
+		Proxies:           s.Proxies,
+		TombstoneLifetime: s.Tombstones,
+	})
+}
+
+// resolvePrincipals finds the principals that the principal property names in the keytab, and fills in the realm where
+// the Corefile leaves it out.
+func resolvePrincipals(wanted []krb5.Principal, keys []krb5.KeyInfo) ([]krb5.Principal, error) {
+	var found []krb5.Principal
+	for _, w := range wanted {
+		n := len(found)
+		for _, k := range keys {
+			if slices.Equal(k.Principal.Components, w.Components) && (w.Realm == "" || w.Realm == k.Principal.Realm) &&
+				!slices.ContainsFunc(found, k.Principal.Equal) {
+				found = append(found, k.Principal)
+			}
+		}
+		if len(found) == n {
+			return nil, diagnose.WithFix(fmt.Errorf("principal %s is not in the keytab, which has keys of %s", w, principalNames(keys)),
+				"export its key to the keytab, or correct the property principal")
+		}
+	}
+	return found, nil
+}
+
+// principalNames lists the principals of a keytab once each, for messages.
+func principalNames(keys []krb5.KeyInfo) string {
+	var names []string
+	for _, k := range keys {
+		if name := k.Principal.String(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// acceptedHost is the canonical host name of a service principal that a block accepts, "" of any other principal.
+// Without a list of principals a block accepts DNS/HOST, in any case.
+func acceptedHost(p krb5.Principal, accepted []krb5.Principal) string {
+	if len(p.Components) != 2 || !strings.EqualFold(p.Components[0], "DNS") {
+		return ""
+	}
+	if len(accepted) > 0 && !slices.ContainsFunc(accepted, p.Equal) {
+		return ""
+	}
+	return dns.CanonicalName(p.Components[1])
+}
+
+// acceptedHosts lists the host names of the service principals that a block accepts, canonical and in keytab order.
+func acceptedHosts(keys []krb5.KeyInfo, accepted []krb5.Principal) []string {
+	var hosts []string
+	for _, k := range keys {
+		if host := acceptedHost(k.Principal, accepted); host != "" && !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
+}
