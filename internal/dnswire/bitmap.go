@@ -64,7 +64,7 @@ func appendTypes(dst []byte, start int, bitmap []byte, base int) []byte {
 }
 
 func (typeBitmap) read(r *reader, rdata []byte) ([]byte, error) {
-	types, err := readTypes(r)
+	types, err := readTypes(r, ParseType)
 	if err != nil {
 		return rdata, err
 	}
@@ -84,14 +84,14 @@ func (typeBitmap) read(r *reader, rdata []byte) ([]byte, error) {
 }
 
 // readTypes reads types to the end, in any order, and returns them sorted.
-func readTypes(r *reader) ([]uint16, error) {
+func readTypes(r *reader, parse func(string) (uint16, bool)) ([]uint16, error) {
 	var types []uint16
 	for r.left() {
 		text, err := r.word()
 		if err != nil {
 			return nil, err
 		}
-		rrtype, ok := ParseType(text)
+		rrtype, ok := parse(text)
 		if !ok {
 			return nil, reason("word that is not a type")
 		}
@@ -125,8 +125,17 @@ func (nxtBitmap) print(dst, rdata []byte, at, end int) ([]byte, bool) {
 	return appendTypes(dst, len(dst), rdata[at:end], 0), true
 }
 
+// parseNumberedType reads a type or its number alone, which is how BIND prints
+// one without a mnemonic in NXT.
+func parseNumberedType(text string) (uint16, bool) {
+	if n, err := parseUint(text, 0xFFFF); err == nil {
+		return uint16(n), true
+	}
+	return ParseType(text)
+}
+
 func (nxtBitmap) read(r *reader, rdata []byte) ([]byte, error) {
-	types, err := readTypes(r)
+	types, err := readTypes(r, parseNumberedType)
 	if err != nil || len(types) == 0 {
 		return rdata, err
 	}

@@ -138,12 +138,13 @@ func (salt) read(r *reader, rdata []byte) ([]byte, error) {
 
 // hashedOwner is a length octet and a hash of that length, printed in base32
 // (RFC 5155 section 3.3). A hash by SHA-1, which the first octet of the rdata
-// says, has 20 octets.
+// says, has 20 octets; none is longer than what a label holds in base32.
 type hashedOwner struct{ characterString }
 
 const (
 	hashSHA1     = 1 // RFC 5155 section 11
 	hashSHA1Size = 20
+	maxHashSize  = MaxLabel * 5 / 8
 )
 
 var base32Hex = base32.HexEncoding.WithPadding(base32.NoPadding)
@@ -155,6 +156,8 @@ func (f hashedOwner) check(rdata []byte, at int) (int, error) {
 		return 0, err
 	case end == at+1:
 		return 0, reason("empty")
+	case end-at-1 > maxHashSize:
+		return 0, reasonf("more than %d octets", maxHashSize)
 	case rdata[0] == hashSHA1 && end != at+1+hashSHA1Size:
 		return 0, reasonf("%d octets where a SHA-1 hash has %d", end-at-1, hashSHA1Size)
 	}
@@ -171,8 +174,8 @@ func (hashedOwner) read(r *reader, rdata []byte) ([]byte, error) {
 		return rdata, err
 	}
 	octets, err := base32Hex.DecodeString(strings.ToUpper(text))
-	if err != nil || len(octets) > maxString {
-		return rdata, reason("not base32 of up to 255 octets")
+	if err != nil || len(octets) > maxHashSize {
+		return rdata, reasonf("not base32 of up to %d octets", maxHashSize)
 	}
 	return append(append(rdata, byte(len(octets))), octets...), nil
 }

@@ -221,13 +221,11 @@ func (typeCode) read(r *reader, rdata []byte) ([]byte, error) {
 	if err != nil {
 		return rdata, err
 	}
-	if rrtype, ok := ParseType(text); ok {
-		return binary.BigEndian.AppendUint16(rdata, rrtype), nil
-	}
-	if rdata, err = appendNumber(rdata, text, 2); err != nil {
+	rrtype, ok := parseNumberedType(text)
+	if !ok {
 		return rdata, reason("not a type")
 	}
-	return rdata, nil
+	return binary.BigEndian.AppendUint16(rdata, rrtype), nil
 }
 
 // ipv4 is an IPv4 address (RFC 1035 section 3.4.1).

@@ -34,7 +34,18 @@ var (
 )
 
 // keyFlags are the flags of a key: a number, or words with "|" between them.
-type keyFlags struct{ number }
+type keyFlags struct {
+	number
+	reserved bool // they must be zero
+}
+
+func (f keyFlags) check(rdata []byte, at int) (int, error) {
+	end, err := f.number.check(rdata, at)
+	if err == nil && f.reserved && beUint(rdata[at:end]) != 0 {
+		return 0, reason("not zero")
+	}
+	return end, err
+}
 
 func (f keyFlags) read(r *reader, rdata []byte) ([]byte, error) {
 	text, err := r.word()
@@ -135,9 +146,10 @@ func (f timestamp) read(r *reader, rdata []byte) ([]byte, error) {
 		return appendNumber(rdata, text, 4)
 	}
 	t, err := time.Parse(timestampForm, text)
-	if err != nil || t.Year() < 1970 {
+	if err != nil {
 		return rdata, reason("not a time of the form YYYYMMDDHHMMSS")
 	}
-	// Times after 2106 are meant modulo 2^32 (RFC 4034 section 3.1.5).
+	// Times are meant modulo 2^32 (RFC 4034 section 3.1.5): BIND prints those
+	// after 2038 as if they were before 1970, while that is nearer.
 	return binary.BigEndian.AppendUint32(rdata, uint32(t.Unix())), nil
 }

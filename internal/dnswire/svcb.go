@@ -1,18 +1,17 @@
 package dnswire
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // serviceParameters are the SvcParams of SVCB and HTTPS (RFC 9460 section 2.2),
-// to the end of the rdata. In AliasMode, with priority 0, there are none.
+// to the end of the rdata. AliasMode should have none, but a recipient must
+// ignore them (section 2.4.2).
 type serviceParameters struct{}
 
 // Keys of parameters (RFC 9460 section 14.3.2).
@@ -57,9 +56,6 @@ func cutParameter(data []byte) (p serviceParameter, rest []byte, ok bool) {
 }
 
 func (serviceParameters) check(rdata []byte, at int) (int, error) {
-	if rdata[0] == 0 && rdata[1] == 0 {
-		return at, nil // what follows is trailing
-	}
 	var mandatory []byte // keys that must follow
 	last, alpn := -1, false
 	for data := rdata[at:]; len(data) > 0; {
@@ -140,9 +136,9 @@ func (p serviceParameter) fault() string {
 		if n == 0 || n%16 != 0 {
 			return "not IPv6 addresses"
 		}
-	case keyDoHPath: // RFC 9461 section 5
-		if n == 0 || p.value[0] != '/' || !utf8.Valid(p.value) || !bytes.Contains(p.value, []byte("{?dns}")) {
-			return `not a relative URI template with "{?dns}"`
+	case keyDoHPath:
+		if !validDoHPath(p.value) {
+			return `not a relative URI template with the variable "dns"`
 		}
 	}
 	return ""

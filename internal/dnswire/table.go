@@ -17,6 +17,7 @@ var (
 	uint32Field = number{octets: 4}
 	algorithm   = number{octets: 1, words: algorithmWords}
 	digestType  = number{octets: 1, words: digestWords}
+	anyFlags    = keyFlags{number: uint16Field}
 	seconds     = duration{uint32Field}
 	inscription = characterString{}
 	plainName   = domainName{}
@@ -50,9 +51,9 @@ var delegationDigest = []field{
 
 // keyFields are the fields of KEY (RFC 2535 section 3.1), which may have no key,
 // and of DNSKEY (RFC 4034 section 2.1), CDNSKEY and RKEY, which may not.
-func keyFields(mayBeMissing bool) []field {
+func keyFields(flags keyFlags, mayBeMissing bool) []field {
 	return []field{
-		{name: "flags", fieldType: keyFlags{uint16Field}},
+		{name: "flags", fieldType: flags},
 		{name: "protocol", fieldType: number{octets: 1, words: protocolWords}},
 		{name: "algorithm", fieldType: algorithm},
 		{name: "private algorithm", fieldType: privateAlgorithm{mayBeMissing: mayBeMissing}},
@@ -89,7 +90,8 @@ var (
 	}
 )
 
-// types is the table of all types that have a mnemonic here.
+// types is the table of all types whose mnemonic is printed: those that BIND
+// 9.18 reads.
 var types = map[uint16]*typeInfo{
 	TypeA:     {name: "A", fields: []field{{name: "address", fieldType: ipv4{}}}},
 	TypeNS:    {name: "NS", fields: oneName("nsdname", hostName)},
@@ -133,7 +135,7 @@ var types = map[uint16]*typeInfo{
 	TypeNSAP:    {name: "NSAP", fields: []field{{name: "NSAP", fieldType: nsapAddress{hexData{least: 1}}}}}, // RFC 1706 section 5
 	TypeNSAPPTR: {name: "NSAP-PTR", fields: oneName("owner", foldedName)},                                   // RFC 1348
 	TypeSIG:     {name: "SIG", fields: signatureFields},
-	TypeKEY:     {name: "KEY", fields: keyFields(true)},
+	TypeKEY:     {name: "KEY", fields: keyFields(anyFlags, true)},
 	TypePX: {name: "PX", fields: []field{ // RFC 2163 section 4
 		{name: "preference", fieldType: uint16Field},
 		{name: "map822", fieldType: foldedName},
@@ -206,7 +208,7 @@ var types = map[uint16]*typeInfo{
 		{name: "next domain name", fieldType: plainName},
 		{name: "type bit maps", fieldType: typeBitmap{}},
 	}},
-	TypeDNSKEY: {name: "DNSKEY", fields: keyFields(false)},
+	TypeDNSKEY: {name: "DNSKEY", fields: keyFields(anyFlags, false)},
 	TypeDHCID:  {name: "DHCID", fields: []field{{name: "digest", fieldType: base64Data{least: 1}}}}, // RFC 4701 section 3.1
 	TypeNSEC3: {name: "NSEC3", fields: []field{ // RFC 5155 section 3.2
 		{name: "hash algorithm", fieldType: uint8Field},
@@ -229,10 +231,10 @@ var types = map[uint16]*typeInfo{
 		{name: "rendezvous server", fieldType: plainName, repeat: anyNumber},
 	}},
 	TypeNINFO:      {name: "NINFO", fields: texts},
-	TypeRKEY:       {name: "RKEY", fields: keyFields(false)},
+	TypeRKEY:       {name: "RKEY", fields: keyFields(keyFlags{uint16Field, true}, false)},
 	TypeTALINK:     {name: "TALINK", fields: twoNames("previous", "next")},
-	TypeCDS:        {name: "CDS", fields: delegationDigest},     // RFC 7344 section 3.1
-	TypeCDNSKEY:    {name: "CDNSKEY", fields: keyFields(false)}, // RFC 7344 section 3.2
+	TypeCDS:        {name: "CDS", fields: delegationDigest},               // RFC 7344 section 3.1
+	TypeCDNSKEY:    {name: "CDNSKEY", fields: keyFields(anyFlags, false)}, // RFC 7344 section 3.2
 	TypeOPENPGPKEY: {name: "OPENPGPKEY", fields: []field{{name: "public key", fieldType: base64Data{least: 1}}}},
 	TypeCSYNC: {name: "CSYNC", fields: []field{ // RFC 7477 section 2.1
 		{name: "SOA serial", fieldType: uint32Field},
@@ -266,7 +268,6 @@ var types = map[uint16]*typeInfo{
 	TypeLP:     {name: "LP", fields: preferenceAndName("preference", "FQDN", domainName{additional})}, // RFC 6742 section 2.4
 	TypeEUI48:  {name: "EUI48", fields: []field{{name: "address", fieldType: linkAddress{octets: 6}}}},
 	TypeEUI64:  {name: "EUI64", fields: []field{{name: "address", fieldType: linkAddress{octets: 8}}}},
-	TypeNXNAME: {name: "NXNAME"},
 	TypeTKEY: {name: "TKEY", fields: []field{ // RFC 2930 section 2
 		{name: "algorithm", fieldType: plainName},
 		{name: "inception", fieldType: uint32Field},
@@ -315,8 +316,6 @@ var types = map[uint16]*typeInfo{
 	}},
 	TypeRESINFO: {name: "RESINFO", fields: texts}, // RFC 9606 section 4
 	TypeWALLET:  {name: "WALLET", fields: texts},
-	TypeCLA:     {name: "CLA"},
-	TypeIPN:     {name: "IPN"},
 	TypeTA:      {name: "TA", fields: delegationDigest},
 	TypeDLV:     {name: "DLV", fields: delegationDigest}, // RFC 4431
 }
@@ -329,7 +328,8 @@ var (
 )
 
 func indexNames() map[string]uint16 {
-	numbers := make(map[string]uint16, len(types))
+	// Newer types, whose mnemonics are read, but printed as TYPEn.
+	numbers := map[string]uint16{"NXNAME": TypeNXNAME, "CLA": TypeCLA, "IPN": TypeIPN}
 	for rrtype, t := range types {
 		numbers[t.name] = rrtype
 	}
@@ -337,7 +337,7 @@ func indexNames() map[string]uint16 {
 }
 
 // denseTypes is above all types but TA and DLV.
-const denseTypes = 265
+const denseTypes = 263
 
 func indexNumbers() (dense [denseTypes]*typeInfo) {
 	for rrtype, t := range types {

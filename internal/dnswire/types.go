@@ -115,8 +115,8 @@ const (
 	ClassANY  uint16 = 255
 )
 
-// TypeText returns the mnemonic of a type, or TYPEn for one that has none here
-// (RFC 3597 section 5).
+// TypeText returns the mnemonic of a type, or TYPEn for one that has none, or
+// one that BIND 9.18 does not read (RFC 3597 section 5).
 func TypeText(rrtype uint16) string {
 	if t := lookup(rrtype); t != nil {
 		return t.name
