@@ -8,22 +8,22 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
 
-// class is what a message is taken for by a glance at its octets, before it costs anything.
+// class is what classify takes a message for.
 type class int
 
 const (
 	discarded   class = iota // gets no answer, and by TCP ends the connection
 	ignored                  // gets no answer
-	invalid                  // is told what is wrong with it
-	rateLimited              // a handshake from a source of which too many have failed
-	suspect                  // an unsigned update from a source that has been told too many errors
-	ordinary                 // may come from anybody
-	established              // names a key that is held
+	invalid                  // gets an error reply
+	rateLimited              // a handshake from a source whose handshakes have failed too often
+	suspect                  // an unsigned update from a source that was sent too many errors
+	ordinary                 // anything else that is unsigned
+	established              // names a known key
 )
 
-// classify decides which way a message goes. Under a flood this is all that most of it costs, so it comes before everything
-// else: a walk over the octets, a look for the key, and the account of where it comes from. Nothing is parsed, no MAC
-// and no ticket looked at.
+// classify decides how a message is handled. It comes before everything else, because under a flood it is all the work that
+// most messages cause: it walks over the octets, looks the key up, and asks the accounts of the source. It does not unpack
+// the message or check a MAC or a ticket.
 func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 	defer s.recovered(func() { as = discarded })
 	w.charged = false // an exchange whose message was discarded is used again
@@ -32,7 +32,7 @@ func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 	}
 	flags := binary.BigEndian.Uint16(wire[2:])
 	if flags&(1<<15) != 0 {
-		return s.ignore(w, Response) // an answer to an answer might go on for ever
+		return s.ignore(w, Response) // an answer to a response could start a loop
 	}
 	w.id = binary.BigEndian.Uint16(wire)
 	w.flags = flags

@@ -61,7 +61,7 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	evicted = oldest.Value.(*connection)
 	evicted.evicted = true
 	if evicted.ending != nil {
-		evicted.ending.Reset(0) // what it holds beside the table shall not pile up
+		evicted.ending.Reset(0) // what it holds beside the table is freed now
 	}
 	t.delete(evicted)
 	t.insert(c)

@@ -14,11 +14,13 @@
 //	endpoint     the UDP and the TCP socket of an address; they outlive a reload
 //	  └─ server  what a reload replaces: keys, timeouts, plugins
 //	       ├─ shortcut  answers plain UDP queries from their octets, where no plugin has to see them
-//	       ├─ inspect   unpack, verify the TSIG over the octets received (RFC 8945 section 5.2), check the form
+//	       ├─ classify  looks at the octets, and drops or limits what unauthenticated clients send too much of
+//	       ├─ accept    verifies the TSIG over the octets received (RFC 8945 section 5.2), unpacks, checks the form
 //	       ├─ TKEY      gsstsig.Server.Negotiate answers (RFC 3645 section 4)
 //	       └─ the rest  (*dnsserver.Server).ServeDNS: CoreDNS's routing and plugins, with the verified Transaction in the
 //	                    context (TransactionFrom)
-//	            ├─ judge            tells the plugins of the chosen block whether the key that signed is one there
+//	            ├─ siteHandler      does what depends on the block that CoreDNS has chosen: refuses what did not verify,
+//	            │                   or tells the plugins what the signature is worth there
 //	            └─ responseWriter   signs whatever answers a signed request, last (RFC 8945 section 5.3)
 //
 // Octets, Transaction and reply stay together in one value all the way; nothing downstream needs to look a key up
@@ -29,15 +31,24 @@
 // CoreDNS gives plugins no way to replace a server, but all that is needed is public:
 //
 //   - Register, called by the setup function of a directive, notes the block. When the last directive was set up, every
-//     plain DNS key on an address of a noted block is marked so that CoreDNS makes no server for it (takeover.go). Blocks
+//     plain DNS key on an address of a noted block is marked so that CoreDNS makes no server for it (sites.go). Blocks
 //     that share an address move together, whether they use gsstsig or not, because an address has one server.
 //   - The first start function of the instance makes the servers, so that the start functions of other plugins find
 //     their handlers. The last one opens the sockets, so that little can fail after that.
 //   - caddy then starts, awaits and stops the servers as it does its own.
 //
-// Sockets belong to the process, not to a configuration (registry.go). A reload claims the sockets of the running
-// configuration and takes them over, at the moment that caddy starts its servers, by swapping one pointer: no packet is
-// lost and TCP connections stay up. A reload that fails lets the claim go.
+// Sockets outlive a configuration (sockets.go). A reload claims the sockets of the configuration that it replaces and
+// takes them over, at the moment that caddy starts its servers, by swapping one pointer: no packet is lost and TCP
+// connections stay up. A reload that fails abandons the claim. Other instances in the process keep to their own sockets,
+// whatever their addresses.
+//
+// # Blocks that do not use gsstsig
+//
+// A block that shares an address with one that uses gsstsig behaves as in CoreDNS: it answers the question of a message
+// whose TSIG record does not verify (TsigStatus says so), whose header counts records that are not there, or that has two
+// OPT records, all of which the blocks that use gsstsig refuse as their RFCs demand. It gets the TKEY queries for its names
+// that are none of GSS-TSIG, and sends UDP replies of the size that the client takes. There is one exception: an UPDATE of
+// another class than IN is NOTAUTH everywhere.
 //
 // A reload that adds gsstsig to an address, or takes the last of it away, changes from CoreDNS's own server to this one
 // or back. No UDP socket is handed over then, so that datagrams of that moment may be lost.

@@ -97,7 +97,7 @@ func (in *instance) takeOver() error {
 		return nil
 	})
 	in.caddy.OnRestartFailed = append(in.caddy.OnRestartFailed, func() error {
-		// This instance runs on. Whoever claimed its sockets did not come up.
+		// This instance runs on. The one that claimed its sockets did not start.
 		in.process.endRestart(in)
 		in.process.sockets.abandonDead()
 		return nil

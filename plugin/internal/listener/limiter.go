@@ -6,26 +6,27 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
-// All sources of UDP messages together may have this many times of what one may: the number of sources that a sender can
-// write into messages has no end.
+// All sources of UDP messages together may have this many times the amount of one source. A sender can forge any number of
+// source addresses.
 const (
 	allFailures = 20
 	allErrors   = 50
 )
 
-// suspectsAtOnce and suspectsWaiting bound the unsigned updates of sources that have been told too many errors.
+// suspectsAtOnce and suspectsWaiting bound the unsigned updates of sources that were sent too many errors.
 const (
 	suspectsAtOnce  = 1
 	suspectsWaiting = 32
 )
 
-// limiter keeps what unauthenticated clients cost within Limits. All servers of an instance share one. It is safe for concurrent use.
+// limiter keeps what unauthenticated clients cost within Limits. All servers of an instance share one. It is safe for
+// concurrent use.
 type limiter struct {
 	limits     Limits
 	handshakes *semaphore
 	suspects   *semaphore
-	unproven   accounts // of addresses that anybody can write into a UDP message
-	proven     accounts // of addresses that the handshake of TCP has proven
+	unproven   accounts // of UDP sources, which can be forged
+	proven     accounts // of TCP sources, which the TCP handshake has proven
 	failures   *rate.Limiter
 	errors     *rate.Limiter
 }
@@ -33,7 +34,7 @@ type limiter struct {
 // accounts are what sources are charged for.
 type accounts struct {
 	failures  *ratelimit.Accounts // failed handshakes
-	errors    *ratelimit.Accounts // errors told
+	errors    *ratelimit.Accounts // error replies
 	forgeries *ratelimit.Accounts // wrong MACs, by source and key
 }
 
@@ -58,49 +59,49 @@ func newLimiter(limits Limits) *limiter {
 	}
 }
 
-func (g *limiter) accounts(proven bool) *accounts {
+func (l *limiter) accounts(proven bool) *accounts {
 	if proven {
-		return &g.proven
+		return &l.proven
 	}
-	return &g.unproven
+	return &l.unproven
 }
 
-// allowErrorReply charges a source for an error that it is told, and reports false when it has been told too many.
-func (g *limiter) allowErrorReply(from ratelimit.Key, proven bool) bool {
-	return g.accounts(proven).errors.Take(from) && (proven || g.errors.AllowN(g.limits.now(), 1))
+// allowErrorReply charges a source for an error reply, and reports false if it was sent too many.
+func (l *limiter) allowErrorReply(from ratelimit.Key, proven bool) bool {
+	return l.accounts(proven).errors.Take(from) && (proven || l.errors.AllowN(l.limits.now(), 1))
 }
 
-// errorsExhausted reports whether a source has been told too many errors.
-func (g *limiter) errorsExhausted(from ratelimit.Key, proven bool) bool {
-	return g.accounts(proven).errors.Empty(from)
+// errorsExhausted reports whether a source was sent too many errors.
+func (l *limiter) errorsExhausted(from ratelimit.Key, proven bool) bool {
+	return l.accounts(proven).errors.Empty(from)
 }
 
 // handshakesLimited reports whether too many handshakes from a source have failed. By UDP all sources together are one as well.
-func (g *limiter) handshakesLimited(from ratelimit.Key, proven bool) bool {
-	return g.accounts(proven).failures.Empty(from) || !proven && g.failures.TokensAt(g.limits.now()) < 1
+func (l *limiter) handshakesLimited(from ratelimit.Key, proven bool) bool {
+	return l.accounts(proven).failures.Empty(from) || !proven && l.failures.TokensAt(l.limits.now()) < 1
 }
 
 // recordHandshake charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
 // that a negotiation of two rounds costs nothing in the end.
-func (g *limiter) recordHandshake(from ratelimit.Key, proven, established bool) {
-	failures := g.accounts(proven).failures
+func (l *limiter) recordHandshake(from ratelimit.Key, proven, established bool) {
+	failures := l.accounts(proven).failures
 	if established {
 		failures.Return(from)
 		return
 	}
 	failures.Take(from)
 	if !proven {
-		g.failures.AllowN(g.limits.now(), 1)
+		l.failures.AllowN(l.limits.now(), 1)
 	}
 }
 
 // recordForgery charges the holder of a key, at that source, for a wrong MAC.
-func (g *limiter) recordForgery(from ratelimit.Key, key []byte, proven bool) {
-	g.accounts(proven).forgeries.Take(from.With(key))
+func (l *limiter) recordForgery(from ratelimit.Key, key []byte, proven bool) {
+	l.accounts(proven).forgeries.Take(from.With(key))
 }
 
 // forgeriesLimited reports whether there were too many wrong MACs of that key from that source. Neither others with that key nor
 // others at that address pay for it.
-func (g *limiter) forgeriesLimited(from ratelimit.Key, key []byte, proven bool) bool {
-	return g.accounts(proven).forgeries.Empty(from.With(key))
+func (l *limiter) forgeriesLimited(from ratelimit.Key, key []byte, proven bool) bool {
+	return l.accounts(proven).forgeries.Empty(from.With(key))
 }

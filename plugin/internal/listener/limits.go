@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Limits bound what those who have proven nothing may cost. A field that is 0 stands for its default. A source is an
+// Limits bound what unauthenticated clients may cost. A field that is 0 stands for its default. A source is an
 // IPv4 address or an IPv6 network of 64 bits.
 type Limits struct {
 	// Handshakes is how many handshakes are worked on at a time. Default: the number of processors.
@@ -17,8 +17,9 @@ type Limits struct {
 	// even tried: by TCP they are REFUSED, by UDP, where the address may not be the sender's, the client is told to come
 	// by TCP. Default 300.
 	HandshakeFailures int
-	// SourceErrors is how many errors a source is told in a second. Beyond it what is wrong gets no answer by UDP and
-	// ends the connection by TCP, and unsigned updates wait for each other. Default 100.
+	// SourceErrors is how many error replies a source gets in a second; messages by TCP that get no reply count as well.
+	// Beyond it a faulty message gets no reply by UDP and ends the connection by TCP, and unsigned updates of the source
+	// are worked on one at a time. Default 100.
 	SourceErrors int
 	// Connections is the number of TCP connections of all addresses. Beyond it the one that has been idle for longest
 	// gives way. Default 10000.
@@ -31,15 +32,16 @@ type Limits struct {
 	closeDelay time.Duration    // shorter for tests; 0 is defaultCloseDelay
 }
 
-// defaultCloseDelay is for how long a TCP connection stays open after the message that ends it. Whoever floods the server
-// would open the next one at once, and that costs more than the message.
+// defaultCloseDelay is how long a TCP connection stays open after the message that ends it. A client that floods the server
+// would open the next connection at once, which costs more than a message.
 const defaultCloseDelay = time.Second
 
 func (l *Limits) fields() []*int {
 	return []*int{&l.Handshakes, &l.HandshakeQueue, &l.HandshakeFailures, &l.SourceErrors, &l.Connections, &l.SourceConnections}
 }
 
-// widen takes over those limits of others that are larger. Blocks may share an address, where a stranger can be anybody's.
+// widen takes over those limits of others that are larger. Blocks may share an address, where it is not known
+// which block an unauthenticated client wants.
 func (l *Limits) widen(others Limits) {
 	theirs := others.fields()
 	for i, field := range l.fields() {

@@ -2,7 +2,6 @@ package listener
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"runtime/debug"
 
@@ -13,8 +12,6 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
-
-const headerSize = 12
 
 // serve answers one message of that class.
 func (s *server) serve(w *responseWriter, wire []byte, as class) {
@@ -64,7 +61,8 @@ func (s *server) handle(w *responseWriter, as class) {
 	s.ServeDNS(&requestContext{Context: context.Background(), server: s.Server, writer: w}, w, w.request)
 }
 
-// recovered is for defer: it keeps a panic from ending the process, unless the debug plugin wants that, and calls then.
+// recovered is deferred. It keeps a panic from ending the process, unless the debug plugin is in use, and calls then after
+// one.
 func (s *server) recovered(then func()) {
 	if s.debug {
 		return
@@ -76,7 +74,7 @@ func (s *server) recovered(then func()) {
 	}
 }
 
-// replyFailure answers after a panic. What panicked may have been the packing or signing of an answer, and do it again.
+// replyFailure answers SERVFAIL after a panic. If packing or signing an answer panicked, it may panic again.
 func (s *server) replyFailure(w *responseWriter) {
 	defer func() {
 		if failure := recover(); failure != nil {
@@ -89,11 +87,10 @@ func (s *server) replyFailure(w *responseWriter) {
 // inspect verifies and unpacks a message, and reports whether there is a request to handle. If not, it has answered or
 // decided not to.
 //
-// What the blocks that use gsstsig refuse and CoreDNS answers is handled where there are other blocks: CoreDNS finds out
-// whose the request is, and the siteHandler there whether to refuse it.
+// Blocks that use gsstsig refuse some requests that other blocks answer. Where the address has both, CoreDNS first finds
+// the block of such a request, and its siteHandler then decides.
 func (s *server) inspect(w *responseWriter, wire []byte) bool {
-	// Who signed it comes first: it is cheaper to find out than what is in it, and whatever is answered below is signed
-	// for them.
+	// Verify first: it costs less than Unpack, and the error replies below are signed for a verified client.
 	transaction, err := s.verifier.Verify(wire, nil)
 	if err != nil && !errors.As(err, &w.failure) {
 		w.reject(dns.RcodeServerFailure)
@@ -128,18 +125,13 @@ func (s *server) inspect(w *responseWriter, wire []byte) bool {
 		s.rejectForm(w)
 	case w.opcode == dns.OpcodeUpdate && request.Question[0].Qclass != dns.ClassINET:
 		// There is no zone of another class (RFC 2136 section 3.1.2).
-		s.rejectUnless(s.refused(w), w, dns.RcodeNotAuth)
+		if !s.refused(w) {
+			w.reject(dns.RcodeNotAuth)
+		}
 	default:
 		return true
 	}
 	return false
-}
-
-// rejectUnless rejects a request unless it is answered.
-func (s *server) rejectUnless(answered bool, w *responseWriter, rcode int) {
-	if !answered {
-		w.reject(rcode)
-	}
 }
 
 // refused answers a request that a block using gsstsig refuses before any plugin sees it, and reports whether it is one.
@@ -155,33 +147,6 @@ func (s *server) refused(w *responseWriter) bool {
 	return true
 }
 
-func knownOpcode(opcode int) bool {
-	return opcode == dns.OpcodeQuery || opcode == dns.OpcodeNotify || opcode == dns.OpcodeUpdate
-}
-
-func isTKEY(m *dns.Msg) bool {
-	return m.Opcode == dns.OpcodeQuery && m.Question[0].Qtype == dns.TypeTKEY
-}
-
-// Modes of TKEY that gsstsig answers (RFC 2930 section 2.5).
-const (
-	modeGSS    = 3
-	modeDelete = 5
-)
-
-// offersContext reports whether a TKEY query is one of GSS-TSIG (RFC 3645): clients put its record into the additional
-// section, or into the answer section as Windows does.
-func offersContext(m *dns.Msg) bool {
-	for _, section := range [...][]dns.RR{m.Extra, m.Answer} {
-		for _, rr := range section {
-			if tkey, ok := rr.(*dns.TKEY); ok && (tkey.Mode == modeGSS || tkey.Mode == modeDelete) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // tsigStatus is what plugins are told of a TSIG record that did not verify, in the terms of miekg/dns.
 func tsigStatus(failure *gsstsig.VerifyError) error {
 	if failure == nil {
@@ -194,109 +159,6 @@ func tsigStatus(failure *gsstsig.VerifyError) error {
 		return dns.ErrTime
 	}
 	return dns.ErrSig
-}
-
-// hasTSIG reports whether there is a TSIG record in a message. Where the verifier has seen none there is none: two
-// parsers that disagree are an attacker's opening.
-func hasTSIG(m *dns.Msg) bool {
-	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range section {
-			if rr.Header().Rrtype == dns.TypeTSIG {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// complete reports whether the message holds all the records that its header counts. Unpack does not mind if the octets
-// end before.
-func complete(m *dns.Msg, wire []byte) bool {
-	for i, n := range []int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {
-		if n != int(binary.BigEndian.Uint16(wire[4+2*i:])) {
-			return false
-		}
-	}
-	return true
-}
-
-// acceptable reports whether the sections are as full as the opcode allows. An UPDATE is as large as it likes: what is in
-// it is looked at where its zone is known.
-func acceptable(m *dns.Msg) bool {
-	if len(m.Question) != 1 {
-		return false
-	}
-	if m.Opcode == dns.OpcodeUpdate {
-		return true
-	}
-	// An answer comes with NOTIFY (RFC 1996 section 3.7) and with some clients' TKEY, an authority record with IXFR
-	// (RFC 1995 section 3), additional ones are OPT, TSIG and the TKEY of others.
-	additional := 2
-	if m.Question[0].Qtype == dns.TypeTKEY {
-		additional++
-	}
-	return len(m.Answer) <= 1 && len(m.Ns) <= 1 && len(m.Extra) <= additional
-}
-
-// validOPT reports whether a message has one OPT record at most, in the additional section and owned by the root
-// (RFC 6891 sections 6.1.1 and 6.1.2).
-func validOPT(m *dns.Msg) bool {
-	for _, section := range [...][]dns.RR{m.Answer, m.Ns} {
-		for _, rr := range section {
-			if rr.Header().Rrtype == dns.TypeOPT {
-				return false
-			}
-		}
-	}
-	n := 0
-	for _, rr := range m.Extra {
-		if rr.Header().Rrtype == dns.TypeOPT {
-			if n++; rr.Header().Name != "." {
-				return false
-			}
-		}
-	}
-	return n <= 1
-}
-
-// messageEnd returns the offset of the end of the last record that the header counts. It reports false if the octets end
-// before.
-func messageEnd(wire []byte) (end int, ok bool) {
-	at := headerSize
-	name := func() bool {
-		for at < len(wire) {
-			switch label := wire[at]; {
-			case label == 0:
-				at++
-				return true
-			case label&0xC0 == 0xC0:
-				at += 2
-				return true
-			case label&0xC0 != 0:
-				return false
-			default:
-				at += 1 + int(label)
-			}
-		}
-		return false
-	}
-	for range binary.BigEndian.Uint16(wire[4:]) {
-		if !name() {
-			return 0, false
-		}
-		at += 4
-	}
-	records := 0
-	for i := 6; i < headerSize; i += 2 {
-		records += int(binary.BigEndian.Uint16(wire[i:]))
-	}
-	for range records {
-		if !name() || at+10 > len(wire) {
-			return 0, false
-		}
-		at += 10 + int(binary.BigEndian.Uint16(wire[at+8:]))
-	}
-	return at, at <= len(wire)
 }
 
 // allowErrorReply reports whether an error may be replied, and charges the source for it, once for a message. Whoever has
@@ -348,7 +210,7 @@ func (s *server) refuse(w *responseWriter) {
 		return
 	}
 	if !w.stream && len(reply) > w.size && !failure.NeedsRequest() {
-		// Names that were compressed are not any more. Nobody shall have more sent to a stranger than they send.
+		// The reply repeats names without compression. A forged source address must not get more than was sent.
 		reply = headerAlone(reply)
 	}
 	// The client is gone, or it asks again.
@@ -378,11 +240,11 @@ func (s *server) negotiate(w *responseWriter) {
 		if w.stream {
 			w.reject(dns.RcodeServerFailure)
 		}
-		// By UDP the client asks again, when there may be fewer.
+		// By UDP the client tries again later.
 		return
 	}
 	defer w.release()
-	// Those that it waited with may have failed by now.
+	// Other handshakes of the source may have failed while this one waited.
 	unsigned := w.transaction == nil
 	if unsigned && s.limiter.handshakesLimited(w.source, w.stream) {
 		s.replyTruncated(w)
@@ -399,9 +261,9 @@ func (s *server) negotiate(w *responseWriter) {
 	if !w.stream && (response.Len() > w.size || response.Len() > w.room()) {
 		response = gsstsig.WithoutEcho(request, response)
 	}
-	// The address of a UDP message may be somebody else's, who must not be sent more than was sent here. What a client
-	// gets is less than it sends: a ticket is longer than the answer to it. With a context made, whoever asked is known,
-	// and gets its signature on top.
+	// The source address of a UDP message may be forged, so that the reply must not be larger than the query. A client that
+	// sends a ticket gets less, because a ticket is longer than the answer to it. The signature comes on top where a
+	// context was made, because then the client is known.
 	if !w.stream && response.Len() > w.size {
 		response = truncated(response)
 	}
@@ -410,8 +272,8 @@ func (s *server) negotiate(w *responseWriter) {
 	}
 }
 
-// replyTruncated answers a TKEY query that is not tried because too many from its source have failed. By UDP the source may be
-// the victim of somebody who writes its address: it is told to come by TCP, where that is found out.
+// replyTruncated answers a TKEY query that is not tried because too many from its source have failed. By UDP the source
+// address may be forged, so the reply has TC: the real client comes back by TCP. By TCP the reply is REFUSED.
 func (s *server) replyTruncated(w *responseWriter) {
 	s.observer.Dropped(Failures)
 	if w.stream {

@@ -9,11 +9,11 @@ const (
 	Response                  // a message with the QR bit
 	Busy                      // too many requests in flight
 	Connections               // a TCP connection closed to make room
-	Handshakes                // a TKEY query that found too many waiting; by TCP it is told so
-	Failures                  // a TKEY query from a source of which too many have failed; it is told so, or to come by TCP, unless the source was told too many errors
-	Errors                    // a malformed message, or one with an unknown key or wrong MAC, from a source that was told too many errors
+	Handshakes                // a TKEY query while too many wait; by TCP it gets SERVFAIL
+	Failures                  // a TKEY query from a source whose handshakes have failed too often; it gets REFUSED, or TC by UDP, unless the source was sent too many errors
+	Errors                    // a malformed message, or one with an unknown key or wrong MAC, from a source that was sent too many errors
 	Forgeries                 // a message with a key of which too many wrong MACs have come from the source
-	Suspects                  // an unsigned update from a source that was told too many errors
+	Suspects                  // an unsigned update from a source that was sent too many errors
 
 	// Reasons is the number of them.
 	Reasons

@@ -14,11 +14,11 @@ type Block struct {
 	// server that it is for (see gsstsig.Negotiator).
 	Server *gsstsig.Server
 
-	// Observer is told what never reaches a plugin. Nil means nobody is. Of the blocks on one address the first one that
-	// has an observer is asked.
+	// Observer is told what never reaches a plugin. It may be nil. Of the blocks on one address, the first observer that
+	// is not nil is told.
 	Observer Observer
 
-	// Limits bound what strangers cost. Of all blocks of a Corefile the widest hold.
+	// Limits bound what unauthenticated clients cost. The widest limits of all blocks of a Corefile hold.
 	Limits Limits
 
 	// Plugin is the name of the directive that registers, which is that of its handler.

@@ -60,7 +60,7 @@ func (s *server) alive() bool {
 }
 
 // Serve takes the sockets over and returns when the server was stopped. Caddy calls it when all servers of the instance
-// have their sockets. The listener is the one that openSockets told caddy; the endpoint has it already.
+// have their sockets. The listener is the one that openSockets gave to caddy; the endpoint has it already.
 func (s *server) Serve(net.Listener) error {
 	if err := s.instance.process.sockets.activate(s); err != nil {
 		return err

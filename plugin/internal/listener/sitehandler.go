@@ -35,7 +35,7 @@ func (in *instance) addSiteHandler(s site) {
 	}}, s.config.Plugin)
 }
 
-// Name implements plugin.Handler. It is no directive's, so that nobody who looks through a site's handlers finds it.
+// Name implements plugin.Handler. It is not the name of a directive, so that no plugin looks this handler up.
 func (h *siteHandler) Name() string { return "gsstsig listener" }
 
 // ServeDNS implements plugin.Handler.
@@ -67,7 +67,7 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 			return true
 		}
 		if isTKEY(x.request) && x.server.negotiator != nil {
-			x.server.negotiate(x) // and is told what is wrong with it
+			x.server.negotiate(x) // which replies with the error
 			return true
 		}
 	case h.tsig && x.failure != nil && x.failure.TSIG():

@@ -79,7 +79,7 @@ func (t *socketTable) forget(s *server) {
 	s.endpoint = nil
 }
 
-// abandon ends the claim of s, if it still is one, and closes sockets that nobody ever used.
+// abandon ends the claim of s, if there still is one, and closes sockets that no server has used.
 func (t *socketTable) abandon(s *server) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,7 +157,7 @@ func (t *socketTable) activateLocked(s *server) {
 	e.start()
 }
 
-// stop takes s off its endpoint. If nobody follows it there, the endpoint stops reading and is returned: the caller
+// stop takes s off its endpoint. If no other server follows it there, the endpoint stops reading and is returned: the caller
 // closes it when the last request is answered.
 func (t *socketTable) stop(s *server) *endpoint {
 	t.mu.Lock()

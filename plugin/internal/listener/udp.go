@@ -39,13 +39,12 @@ var buffers = sync.Pool{New: func() any {
 }}
 
 // servePackets reads messages from the UDP socket and answers them until the endpoint is closed. One goroutine at a time
-// is at the socket: the runtime lets only one send anyway, so two would get into each other's way, and several sockets
-// (multisocket) are the way to more. It answers at once what takes no longer than reading. When there is a request that
-// does, it leaves the socket to another and works on the request itself: so one that takes its time holds up nobody, and
-// the next costs no hand-over to a goroutine whose stack would have to grow first. Only if several such requests come at
-// once others get all but one of them.
+// reads the socket; for more, use several sockets (multisocket). The goroutine answers plain queries at once
+// (BenchmarkUDPQuery). When it reads a request that takes longer, it leaves the socket to another goroutine and handles the
+// request itself, so that a slow request delays no other, and no request is handed to a new goroutine whose stack has to
+// grow first. If it reads several such requests at once, other goroutines get all but one.
 //
-// The caller either has left the socket to the goroutine, or has a request for it to begin with.
+// The caller has either left the socket to the goroutine, or has a request for it to begin with.
 func (e *endpoint) servePackets(request packetRequest) {
 	for ok := true; ok; request, ok = e.waitForWork() {
 		if request.exchange == nil {
@@ -79,7 +78,7 @@ func (e *endpoint) nextPacket() (request packetRequest, ok bool) {
 		}
 		s.sortBatch(b, n)
 		b.send(e)
-		s.requests.done() // not before: a server that nobody is inside of may close the socket
+		s.requests.done() // not before: without requests, a server that stops closes the socket
 		if len(b.requests) == 0 {
 			continue
 		}
@@ -102,8 +101,8 @@ func (e *endpoint) nextPacket() (request packetRequest, ok bool) {
 	}
 }
 
-// sortBatch goes through the messages that were read: most of a flood is discarded, plain queries are answered, and what takes
-// longer is kept, counted as busy and as inside the server.
+// sortBatch goes through the messages that were read. It answers plain queries, drops what classify discards, and keeps the
+// rest as requests, which it counts in the endpoint and in the server.
 func (s *server) sortBatch(b *batch, n int) {
 	for i := range n {
 		x := b.exchanges[i]

@@ -1,0 +1,139 @@
+package listener
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+)
+
+const headerSize = 12 // octets, RFC 1035 section 4.1.1
+
+func knownOpcode(opcode int) bool {
+	return opcode == dns.OpcodeQuery || opcode == dns.OpcodeNotify || opcode == dns.OpcodeUpdate
+}
+
+func isTKEY(m *dns.Msg) bool {
+	return m.Opcode == dns.OpcodeQuery && m.Question[0].Qtype == dns.TypeTKEY
+}
+
+// Modes of TKEY that gsstsig answers (RFC 2930 section 2.5).
+const (
+	modeGSS    = 3
+	modeDelete = 5
+)
+
+// offersContext reports whether a TKEY query is one of GSS-TSIG (RFC 3645): clients put its record into the additional
+// section, or into the answer section as Windows does.
+func offersContext(m *dns.Msg) bool {
+	for _, section := range [...][]dns.RR{m.Extra, m.Answer} {
+		for _, rr := range section {
+			if tkey, ok := rr.(*dns.TKEY); ok && (tkey.Mode == modeGSS || tkey.Mode == modeDelete) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hasTSIG reports whether an unpacked message has a TSIG record. If the verifier has not found one in the octets, the two
+// parsers disagree, which an attacker could use.
+func hasTSIG(m *dns.Msg) bool {
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			if rr.Header().Rrtype == dns.TypeTSIG {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// complete reports whether the message holds all the records that its header counts. Unpack does not mind if the octets
+// end before.
+func complete(m *dns.Msg, wire []byte) bool {
+	for i, n := range []int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {
+		if n != int(binary.BigEndian.Uint16(wire[4+2*i:])) {
+			return false
+		}
+	}
+	return true
+}
+
+// acceptable reports whether the sections are as full as the opcode allows. An UPDATE is as large as it likes: what is in
+// it is looked at where its zone is known.
+func acceptable(m *dns.Msg) bool {
+	if len(m.Question) != 1 {
+		return false
+	}
+	if m.Opcode == dns.OpcodeUpdate {
+		return true
+	}
+	// An answer comes with NOTIFY (RFC 1996 section 3.7) and with some clients' TKEY, an authority record with IXFR
+	// (RFC 1995 section 3), additional ones are OPT, TSIG and the TKEY of others.
+	additional := 2
+	if m.Question[0].Qtype == dns.TypeTKEY {
+		additional++
+	}
+	return len(m.Answer) <= 1 && len(m.Ns) <= 1 && len(m.Extra) <= additional
+}
+
+// validOPT reports whether a message has one OPT record at most, in the additional section and owned by the root
+// (RFC 6891 sections 6.1.1 and 6.1.2).
+func validOPT(m *dns.Msg) bool {
+	for _, section := range [...][]dns.RR{m.Answer, m.Ns} {
+		for _, rr := range section {
+			if rr.Header().Rrtype == dns.TypeOPT {
+				return false
+			}
+		}
+	}
+	n := 0
+	for _, rr := range m.Extra {
+		if rr.Header().Rrtype == dns.TypeOPT {
+			if n++; rr.Header().Name != "." {
+				return false
+			}
+		}
+	}
+	return n <= 1
+}
+
+// messageEnd returns the offset of the end of the last record that the header counts. It reports false if the octets end
+// before.
+func messageEnd(wire []byte) (end int, ok bool) {
+	at := headerSize
+	name := func() bool {
+		for at < len(wire) {
+			switch label := wire[at]; {
+			case label == 0:
+				at++
+				return true
+			case label&0xC0 == 0xC0:
+				at += 2
+				return true
+			case label&0xC0 != 0:
+				return false
+			default:
+				at += 1 + int(label)
+			}
+		}
+		return false
+	}
+	for range binary.BigEndian.Uint16(wire[4:]) {
+		if !name() {
+			return 0, false
+		}
+		at += 4
+	}
+	records := 0
+	for i := 6; i < headerSize; i += 2 {
+		records += int(binary.BigEndian.Uint16(wire[i:]))
+	}
+	for range records {
+		if !name() || at+10 > len(wire) {
+			return 0, false
+		}
+		at += 10 + int(binary.BigEndian.Uint16(wire[at+8:]))
+	}
+	return at, at <= len(wire)
+}
