@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
 // maxKeytab bounds a keytab file: some ten thousand keys.
@@ -120,12 +122,18 @@ func parseKeytabEntry(b []byte) (keytabEntry, error) {
 }
 
 // readKeytab reads a file and tells how it looked, so that a change can be
-// noticed later. Its errors name the file and the mend.
+// noticed later. Its errors name the file and the fix.
 func readKeytab(file string) ([]keytabEntry, fs.FileInfo, error) {
 	// Stat first: opening a named pipe would wait for its other end.
 	info, err := os.Stat(file)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = errKeytabDirectory
+	case !info.Mode().IsRegular():
+		err = errors.New("it is not a regular file")
+	case info.Size() == 0:
+		err = errKeytabEmpty
 	}
 	if err != nil {
 		return nil, nil, keytabError(file, err)
@@ -153,16 +161,25 @@ func readKeytab(file string) ([]keytabEntry, fs.FileInfo, error) {
 	return entries, info, nil
 }
 
+var (
+	errKeytabDirectory = errors.New("it is a directory")
+	errKeytabEmpty     = errors.New("it is empty")
+)
+
+// keytabError adds the name of the file and the fix.
 func keytabError(file string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		err = path.Err // the file is named once already
 	}
+	named := fmt.Errorf("keytab %s: %w", file, err)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("keytab %s: %w: export the keys to it (kadmin: ktadd -k %s DNS/HOST)", file, err, file)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errKeytabEmpty):
+		return diagnose.WithFix(named, "export the key of DNS/HOST to it (kadmin: ktadd -k %s DNS/HOST)", file)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("keytab %s: %w: let the server's user (uid %d) read it", file, err, os.Getuid())
+		return diagnose.WithFix(named, "let the server's user (uid %d) read it", os.Getuid())
+	case errors.Is(err, errKeytabDirectory):
+		return diagnose.WithFix(named, "name the keytab file in it")
 	}
-	return fmt.Errorf("keytab %s: %w; \"klist -kte %s\" shows what it holds", file, err, file)
+	return diagnose.WithFix(named, "see what it has by \"klist -kte %s\", and export the keys again", file)
 }

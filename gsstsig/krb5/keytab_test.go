@@ -105,7 +105,6 @@ func TestBrokenKeytabsAreErrorsWithoutOctets(t *testing.T) {
 	good := keytabBytes(keytabSpec{testService, 3, types.EncryptionKey{KeyType: 18, KeyValue: []byte("key octets key octets key octets")}})
 	wrongSize := keytabBytes(keytabSpec{testService, 3, types.EncryptionKey{KeyType: 20, KeyValue: []byte("key octets key octets 24")}})
 	cases := map[string][]byte{
-		"empty":                   {},
 		"magic alone":             {5},
 		"no keys":                 {5, 2},
 		"only a hole":             {5, 2, 0xFF, 0xFF, 0xFF, 0xFF, 0},
@@ -144,8 +143,12 @@ func TestKeytabFilesThatCannotBeRead(t *testing.T) {
 		t.Errorf("missing: %v", err)
 	}
 	dir := t.TempDir()
-	if _, err = OpenKeytabs(dir); err == nil || !strings.Contains(err.Error(), dir) {
+	if _, err = OpenKeytabs(dir); err == nil || err.Error() != "keytab "+dir+": it is a directory. Fix: name the keytab file in it" {
 		t.Errorf("directory: %v", err)
+	}
+	empty := writeFile(t, "empty.keytab", nil)
+	if _, err = OpenKeytabs(empty); err == nil || !strings.HasPrefix(err.Error(), "keytab "+empty+": it is empty. Fix: export the key of DNS/HOST to it") {
+		t.Errorf("empty: %v", err)
 	}
 	large := writeFile(t, "large.keytab", append([]byte{5, 2}, make([]byte, maxKeytab)...))
 	if _, err = OpenKeytabs(large); err == nil || !strings.Contains(err.Error(), "larger") {

@@ -94,7 +94,7 @@ type serviceKey struct {
 func (k *serviceKey) usable(now time.Time) bool { return k.until.IsZero() || now.Before(k.until) }
 
 // OpenKeytabs reads the files. If one is missing, unreadable, not a keytab, or
-// holds no keys, the error names it and the mend.
+// holds no keys, the error names it and the fix.
 func OpenKeytabs(files ...string) (*Keytabs, error) {
 	if len(files) == 0 {
 		return nil, errors.New("no keytab file is given")
@@ -152,24 +152,34 @@ func (k *Keytabs) Inherit(old *Keytabs) {
 	k.set.Store(newKeySet(k.files, k.removed))
 }
 
-// Warnings tells what is wrong with the files as they are now though they can
-// be used, and the mend, in words for an administrator.
-func (k *Keytabs) Warnings() []string {
+// A KeytabWarning is what is wrong with a keytab file although it can be read,
+// in words for an administrator.
+type KeytabWarning struct {
+	File    string
+	Problem string // without the name of the file
+	Fix     string
+}
+
+// Warnings examines the permissions of the files as they are now.
+func (k *Keytabs) Warnings() []KeytabWarning {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var list []string
+	var list []KeytabWarning
 	for _, f := range k.files {
 		info, err := os.Stat(f.name)
 		if err != nil {
 			continue // for Reload to tell
 		}
-		mode := info.Mode().Perm()
-		switch {
+		var problem string
+		switch mode := info.Mode().Perm(); {
 		case mode&0o002 != 0:
-			list = append(list, fmt.Sprintf("keytab %s can be changed by everyone on this host (mode %04o), who can thereby pose as any client: chmod 600 %s", f.name, mode, f.name))
+			problem = fmt.Sprintf("it can be changed by everyone on this host (mode %04o), who can thereby pose as any client", mode)
 		case mode&0o004 != 0:
-			list = append(list, fmt.Sprintf("keytab %s can be read by everyone on this host (mode %04o), who can thereby pose as this server and as any client: chmod 600 %s", f.name, mode, f.name))
+			problem = fmt.Sprintf("it can be read by everyone on this host (mode %04o), who can thereby pose as this server and as any client", mode)
+		default:
+			continue
 		}
+		list = append(list, KeytabWarning{File: f.name, Problem: problem, Fix: "chmod 600 " + f.name})
 	}
 	return list
 }

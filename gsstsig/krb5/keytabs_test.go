@@ -367,7 +367,7 @@ func TestKeytabsThatOthersMayReadAreReported(t *testing.T) {
 			}
 			continue
 		}
-		if len(w) != 1 || !strings.Contains(w[0], want) || !strings.Contains(w[0], "chmod 600 "+file) || !strings.Contains(w[0], fmt.Sprintf("%04o", mode)) {
+		if len(w) != 1 || w[0].File != file || !strings.Contains(w[0].Problem, want) || w[0].Fix != "chmod 600 "+file || !strings.Contains(w[0].Problem, fmt.Sprintf("%04o", mode)) {
 			t.Errorf("%v: %q", mode, w)
 		}
 	}

@@ -33,6 +33,7 @@ func TestCorefile(t *testing.T) {
 	dnsKeytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test", "dns/ns2.example.test").Keytab()
 	hostKeytab := krb5test.New(t, "EXAMPLE.TEST", "host/ns1.example.test").Keytab()
 	garbage := write(t, "garbage.keytab", "this is not a keytab")
+	empty := write(t, "empty.keytab", "")
 	seed := write(t, "db.example.test", exampleZone)
 	noSOA := write(t, "db.nosoa", "$TTL 300\n@ NS ns1.example.test.\n")
 	capaths := write(t, "krb5.conf", "[capaths]\n\tPARTNER.TEST = {\n\t\tEXAMPLE.TEST = MIDDLE.TEST\n\t}\n")
@@ -69,6 +70,8 @@ func TestCorefile(t *testing.T) {
 		"seed without its zone":  {two, "keytab " + dnsKeytab + "\nfile " + seed, "2 zones"},
 		"seed of another zone":   {two, "keytab " + dnsKeytab + "\nfile " + seed + " other.test", "not a zone of this server block"},
 		"seed twice":             {one, "keytab " + dnsKeytab + "\nfile " + seed + "\nfile " + seed, "has a file already"},
+		"keytab empty":           {one, "keytab " + empty, "plugin/gsstsig: Testfile:1: keytab " + empty + ": it is empty. Fix: "},
+		"keytab is a directory":  {one, "keytab " + filepath.Dir(empty), "plugin/gsstsig: Testfile:1: keytab " + filepath.Dir(empty) + ": it is a directory. Fix: "},
 		"empty argument":         {one, "keytab \"\"", "Testfile:2 - Error during parsing: keytab: an argument is empty"},
 		"a rule's line, once":    {one, "keytab " + dnsKeytab + "\ngrant EXAMPLE.TEST no-such-rule . A", "plugin/gsstsig: Testfile:3 - Error during parsing: grant EXAMPLE.TEST no-such-rule . A: "},
 		"rule types":             {one, "keytab " + dnsKeytab + "\ngrant EXAMPLE.TEST no-such-rule . A", "krb5-self, "},

@@ -49,15 +49,8 @@ func (s *Service) Keys() []diagnose.Finding {
 // FileWarnings returns what is wrong with the keytab files although they can be read.
 func (s *Service) FileWarnings() []diagnose.Finding {
 	var findings []diagnose.Finding
-	for _, warning := range s.Keytabs.Warnings() {
-		f := diagnose.Finding{Severity: diagnose.Warning, Subject: "keytab"}
-		for _, file := range s.Block.Keytabs {
-			if rest, ok := strings.CutPrefix(warning, "keytab "+file+" "); ok {
-				f.Subject, warning = "keytab "+file, "it "+rest
-			}
-		}
-		f.Problem, f.Fix, _ = strings.Cut(warning, ": ")
-		findings = append(findings, f)
+	for _, w := range s.Keytabs.Warnings() {
+		findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: "keytab " + w.File, Problem: w.Problem, Fix: w.Fix})
 	}
 	return findings
 }
