@@ -243,8 +243,8 @@ func explainTicket(subject string, err error) diagnose.Finding {
 		f.Problem, f.ClientError = "the KDC does not know it", service.ClientUnknown
 		f.Fix = "create the principal and export its key to the keytab (kadmin addprinc and ktadd; samba-tool spn add and " +
 			"domain exportkeytab; setspn and ktpass), or name another primary server in the zone's SOA record"
-	case strings.Contains(text, "KRB_AP_ERR_SKEW"):
-		f.Problem, f.ClientError, f.Fix = "the KDC rejects this machine's clock", clientSkew, fixClocks
+	case strings.Contains(text, "KRB_AP_ERR_SKEW"), strings.Contains(text, "clock skew with KDC"): // by the KDC, by gokrb5
+		f.Problem, f.ClientError, f.Fix = "the clocks of the KDC and this machine differ too much for a ticket", clientSkew, fixClocks
 	case strings.Contains(text, "KDC_ERR_PREAUTH_FAILED"), strings.Contains(text, "KRB_AP_ERR_BAD_INTEGRITY"),
 		strings.Contains(text, "Decrypting_Error"):
 		f.Problem, f.ClientError, f.Fix = "the KDC has another key than the keytab", service.ClientUnacceptable, "export the key to the keytab again"

@@ -106,7 +106,7 @@ func TestCheckClock(t *testing.T) {
 		lines []string
 		says  []string
 	}{
-		{10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is ", "5m0s is permitted", `Clients show: "Clock skew too great"`, "one time server"}},
+		{10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is ", "5m0s is permitted", `Clients show: "Clock skew too great"`, "same time server", "differ too much for a ticket"}},
 		{-10 * time.Minute, nil, []string{"error   realm AWRY.TEST: this machine's clock is "}},
 		{10 * time.Minute, []string{"clockskew 15m"}, []string{"warning realm AWRY.TEST: this machine's clock is ", "more than half of what is permitted (15m0s)"}},
 	} {

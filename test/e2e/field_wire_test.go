@@ -315,7 +315,7 @@ func startProxy(t *testing.T, to netip.AddrPort) netip.AddrPort {
 	return address
 }
 
-// TestKeytabForEverybody is a warning at the start, with the mend.
+// TestKeytabForEverybody is a warning at the start, with the fix.
 func TestKeytabForEverybody(t *testing.T) {
 	t.Parallel()
 	for mode, says := range map[os.FileMode]string{0o644: "can be read by everyone", 0o666: "can be changed by everyone", 0o640: ""} {
