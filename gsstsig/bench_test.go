@@ -11,7 +11,7 @@ import (
 // are signed beforehand, since no MIC is good twice.
 func BenchmarkVerify(b *testing.B) {
 	r := newRealm(b, nil)
-	v := NewVerifier(nil, r.server)
+	v := NewAuthenticator(nil, r.server)
 	p := r.login("12345678.sig-ns1.example.test.", login{})
 	messages := make([][]byte, 1000)
 	refill := func() {
@@ -29,7 +29,7 @@ func BenchmarkVerify(b *testing.B) {
 			i = 0
 			b.StartTimer()
 		}
-		if _, err := v.Verify(messages[i], nil); err != nil {
+		if _, err := v.Authenticate(messages[i]); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -38,11 +38,11 @@ func BenchmarkVerify(b *testing.B) {
 // BenchmarkVerifyHMAC is the same with a static key.
 func BenchmarkVerifyHMAC(b *testing.B) {
 	r := newRealm(b, nil)
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	wire, _ := signStatic(b, updateMessage(), staticName, dns.HmacSHA256, r.clock.now())
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := v.Verify(wire, nil); err != nil {
+		if _, err := v.Authenticate(wire); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -54,7 +54,7 @@ func BenchmarkSign(b *testing.B) {
 	p := r.login("12345678.sig-ns1.example.test.", login{})
 	m := updateMessage()
 	wire, _ := p.sign(m)
-	transaction, err := NewVerifier(nil, r.server).Verify(wire, nil)
+	transaction, err := NewAuthenticator(nil, r.server).Authenticate(wire)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func BenchmarkNegotiate(b *testing.B) {
 			i = 0
 			b.StartTimer()
 		}
-		response, sign := r.server.Negotiate(queries[i], testClient, nil)
+		response, sign := r.negotiate(queries[i], testClient, nil)
 		if sign == nil {
 			b.Fatal(answerOf(b, response))
 		}

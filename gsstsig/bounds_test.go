@@ -3,12 +3,15 @@ package gsstsig
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 )
 
 // Whoever has a ticket can fill their own share of the table and no more.
@@ -133,7 +136,7 @@ func TestSourceHasAShareOfHalfOpen(t *testing.T) {
 	r := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxHalfOpen, c.MaxHalfOpenPerSource = 8, 3 })
 	token := r.newPeer("x.", login{noOptimistic: true}).first()
 	ask := func(name, client string) {
-		r.server.Negotiate(tkeyMessage(name, AlgorithmGSS, modeGSS, token), netip.AddrPortFrom(netip.MustParseAddr(client), 53), nil)
+		r.negotiate(tkeyMessage(name, AlgorithmGSS, modeGSS, token), netip.AddrPortFrom(netip.MustParseAddr(client), 53), nil)
 	}
 	ask("good.", "192.0.2.1")
 	ask("six.", "2001:db8::1")
@@ -145,7 +148,7 @@ func TestSourceHasAShareOfHalfOpen(t *testing.T) {
 		t.Errorf("%d unfinished", halfOpen)
 	}
 	for name, want := range map[string]bool{"good.": true, "six.": true, "97.": true, "96.": false, "99.": true, "six97.": true, "six96.": false} {
-		wire, _ := nameFromText(name)
+		wire, _ := tsig.NameFromText(name)
 		if r.table.hasHalfOpen(wire) != want {
 			t.Errorf("%s: %t", name, !want)
 		}
@@ -156,11 +159,18 @@ func TestSourceHasAShareOfHalfOpen(t *testing.T) {
 	}
 }
 
-// Glance agrees with Verify without looking at a MAC, and is no use of a context.
-func TestGlance(t *testing.T) {
+// inspected is what Inspect tells of a message.
+type inspected struct {
+	malformed, signed, keyHeld bool
+	questionType               uint16
+}
+
+// Inspect agrees with Authenticate without looking at a MAC, and does not count
+// as use of a context.
+func TestInspect(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	signedBy := func(name, algorithm string) []byte {
 		wire, _ := p.signAs(updateMessage(), name, algorithm, r.clock.now())
 		return wire
@@ -173,60 +183,57 @@ func TestGlance(t *testing.T) {
 	trailing := append(bytes.Clone(plain), 0)
 	for name, test := range map[string]struct {
 		wire   []byte
-		want   Glance
+		want   inspected
 		key    string
 		failed VerifyErrorKind
 	}{
-		"signed":            {signedBy(p.name, p.algorithm), Glance{Signed: true, Known: true, QuestionType: dns.TypeSOA}, "\x01k\x07example\x04test\x00", 0},
-		"static":            {static, Glance{Signed: true, Known: true, QuestionType: dns.TypeSOA}, mustName(staticName), 0},
-		"wrong MAC":         {wrongMAC, Glance{Signed: true, Known: true, QuestionType: dns.TypeSOA}, mustName(staticName), BadSig},
-		"unknown key":       {signedBy("other.example.test.", p.algorithm), Glance{Signed: true, QuestionType: dns.TypeSOA}, "\x05other\x07example\x04test\x00", BadKey},
-		"another algorithm": {signedBy(p.name, AlgorithmGSSMicrosoft), Glance{Signed: true, QuestionType: dns.TypeSOA}, "\x01k\x07example\x04test\x00", BadKey},
-		"no algorithm":      {signedBy(staticName, "none."), Glance{Signed: true, QuestionType: dns.TypeSOA}, mustName(staticName), BadKey},
-		"unsigned":          {plain, Glance{QuestionType: dns.TypeSOA}, "", 0},
-		"TKEY":              {tkey, Glance{QuestionType: dns.TypeTKEY}, "", 0},
-		"trailing octets":   {trailing, Glance{Malformed: true, QuestionType: dns.TypeSOA}, "", Malformed},
-		"cut":               {plain[:20], Glance{Malformed: true}, "", Malformed},
-		"no header":         {plain[:11], Glance{Malformed: true}, "", Malformed},
+		"signed":            {signedBy(p.name, p.algorithm), inspected{signed: true, keyHeld: true, questionType: dns.TypeSOA}, "\x01k\x07example\x04test\x00", 0},
+		"static":            {static, inspected{signed: true, keyHeld: true, questionType: dns.TypeSOA}, mustName(staticName), 0},
+		"wrong MAC":         {wrongMAC, inspected{signed: true, keyHeld: true, questionType: dns.TypeSOA}, mustName(staticName), BadSig},
+		"unknown key":       {signedBy("other.example.test.", p.algorithm), inspected{signed: true, questionType: dns.TypeSOA}, "\x05other\x07example\x04test\x00", BadKey},
+		"another algorithm": {signedBy(p.name, AlgorithmGSSMicrosoft), inspected{signed: true, questionType: dns.TypeSOA}, "\x01k\x07example\x04test\x00", BadKey},
+		"no algorithm":      {signedBy(staticName, "none."), inspected{signed: true, questionType: dns.TypeSOA}, mustName(staticName), BadKey},
+		"unsigned":          {plain, inspected{questionType: dns.TypeSOA}, "", 0},
+		"TKEY":              {tkey, inspected{questionType: dns.TypeTKEY}, "", 0},
+		"trailing octets":   {trailing, inspected{malformed: true, questionType: dns.TypeSOA}, "", Malformed},
+		"cut":               {plain[:20], inspected{malformed: true}, "", Malformed},
+		"no header":         {plain[:11], inspected{malformed: true}, "", Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var g Glance
-			v.Glance(signedBy(p.name, p.algorithm), &g) // what is left of another must not shine through
-			v.Glance(test.wire, &g)
-			if g.Malformed != test.want.Malformed || g.Signed != test.want.Signed || g.Known != test.want.Known ||
-				g.QuestionType != test.want.QuestionType || string(g.KeyName()) != test.key {
-				t.Errorf("%+v, key %q", g, g.KeyName())
+			m := v.Inspect(test.wire)
+			got := inspected{m.Malformed(), m.Signed(), m.KeyHeld(), m.QuestionType()}
+			if key := m.AppendKeyName(nil); got != test.want || string(key) != test.key {
+				t.Errorf("%+v, key %q", got, key)
 			}
-			_, err := v.Verify(test.wire, nil)
-			var kind VerifyErrorKind
-			if err != nil {
-				kind = err.(*VerifyError).Kind
-			}
-			if kind != test.failed {
-				t.Errorf("Verify: %v", err)
+			transaction, err := m.Authenticate()
+			if kindOf(err) != test.failed || errors.Is(err, ErrUnsigned) == (got.signed || got.malformed) || (transaction != nil) != (err == nil) {
+				t.Errorf("Authenticate: %v, %v", transaction, err)
 			}
 		})
 	}
-	var g Glance
 	wire := signedBy(p.name, p.algorithm)
-	if n := testing.AllocsPerRun(100, func() { v.Glance(wire, &g) }); n != 0 {
-		t.Errorf("a glance allocates %v times", n)
+	var room [tsig.MaxName]byte
+	if n := testing.AllocsPerRun(100, func() {
+		m := v.Inspect(wire)
+		m.AppendKeyName(room[:0])
+	}); n != 0 {
+		t.Errorf("Inspect allocates %v times", n)
 	}
 	// A flood with the name of an idle context does not keep it from giving way.
 	small := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxContexts = 2 })
 	idle := small.login("idle.example.test.", login{})
 	small.login("busy.example.test.", login{client: "host/b.example.test"})
 	wire, _ = idle.sign(updateMessage())
-	NewVerifier(nil, small.server).Glance(wire, &g)
+	NewAuthenticator(nil, small.server).Inspect(wire)
 	small.login("new.example.test.", login{client: "host/c.example.test"})
 	if small.table.has("idle.example.test.") {
-		t.Error("a glance counts as use")
+		t.Error("Inspect counts as use")
 	}
 }
 
 // The answers that anybody can cause are made from the octets, and are what parsing would have made of them.
 func TestRepliesWithoutParsing(t *testing.T) {
-	v := NewVerifier(nil)
+	v := NewAuthenticator(nil)
 	query := new(dns.Msg).SetQuestion("WWW.example.test.", dns.TypeA)
 	query.CheckingDisabled = true
 	withOPT := query.Copy().SetEdns0(1232, true)
@@ -234,8 +241,8 @@ func TestRepliesWithoutParsing(t *testing.T) {
 	odd.Question[0].Name = "a\\000b\\.c." + odd.Question[0].Name
 	for name, m := range map[string]*dns.Msg{"query": query, "OPT": withOPT, "update": updateMessage(), "odd name": odd} {
 		wire, _ := signStatic(t, m, "unknown.test.", dns.HmacSHA256, time.Now())
-		_, err := v.Verify(wire, nil)
-		if err == nil || err.(*VerifyError).NeedsRequest() {
+		_, err := v.Authenticate(wire)
+		if err == nil || err.(*VerifyError).SignsReply() {
 			t.Fatalf("%s: %v", name, err)
 		}
 		request := new(dns.Msg)
@@ -247,7 +254,7 @@ func TestRepliesWithoutParsing(t *testing.T) {
 		if request.IsEdns0() != nil {
 			want.SetEdns0(dns.DefaultMsgSize, false)
 		}
-		octets := replyWire(t, err, nil)
+		octets := replyWire(t, err)
 		if len(octets) > len(wire) {
 			t.Errorf("%s: %d octets for %d", name, len(octets), len(wire))
 		}
@@ -255,9 +262,9 @@ func TestRepliesWithoutParsing(t *testing.T) {
 		if err := got.Unpack(octets); err != nil {
 			t.Fatal(err)
 		}
-		tsig := got.IsTsig()
-		if tsig == nil || tsig.Error != dns.RcodeBadKey || tsig.Hdr.Name != "unknown.test." || tsig.MACSize != 0 || tsig.OrigId != m.Id {
-			t.Fatalf("%s: %v", name, tsig)
+		record := got.IsTsig()
+		if record == nil || record.Error != dns.RcodeBadKey || record.Hdr.Name != "unknown.test." || record.MACSize != 0 || record.OrigId != m.Id {
+			t.Fatalf("%s: %v", name, record)
 		}
 		got.Extra = got.Extra[:len(got.Extra)-1]
 		if got.String() != want.String() {
@@ -267,20 +274,19 @@ func TestRepliesWithoutParsing(t *testing.T) {
 	// Where there is no one question to repeat, the header has to do.
 	wire, _ := signStatic(t, query, "unknown.test.", dns.HmacSHA256, time.Now())
 	binary.BigEndian.PutUint16(wire[4:], 2)
-	_, err := v.Verify(wire, nil)
-	if got := replyTo(t, err, nil); got.Rcode != dns.RcodeFormatError || len(got.Question) != 0 || got.Id != query.Id {
+	_, err := v.Authenticate(wire)
+	if got := replyTo(t, err); got.Rcode != dns.RcodeFormatError || len(got.Question) != 0 || got.Id != query.Id {
 		t.Errorf("two questions counted:\n%v", got)
 	}
 }
 
-func BenchmarkGlance(b *testing.B) {
+func BenchmarkInspect(b *testing.B) {
 	r := newRealm(b, nil)
 	p := r.login("k.example.test.", login{})
-	v := NewVerifier(nil, r.server)
+	v := NewAuthenticator(nil, r.server)
 	wire, _ := p.sign(updateMessage())
-	var g Glance
 	b.ReportAllocs()
 	for b.Loop() {
-		v.Glance(wire, &g)
+		v.Inspect(wire)
 	}
 }

@@ -20,49 +20,40 @@ func FuzzVerify(f *testing.F) {
 	f.Add(static)
 	_, plain := overTheWire(f, updateMessage())
 	f.Add(plain)
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		before := bytes.Clone(wire)
 		request := new(dns.Msg)
 		parsed := request.Unpack(wire) == nil
-		if !parsed {
-			request = nil
-		}
-		var glance Glance
-		v.Glance(wire, &glance)
-		transaction, err := v.Verify(wire, request)
+		m := v.Inspect(wire)
+		transaction, err := m.Authenticate()
 		if !bytes.Equal(wire, before) {
 			t.Fatal("the message was changed")
 		}
 		var failure *VerifyError
 		switch {
-		case glance.Malformed && (!errors.As(err, &failure) || failure.Kind != Malformed),
-			glance.Signed && !glance.Known && (!errors.As(err, &failure) || failure.Kind != BadKey),
-			transaction != nil && !(glance.Signed && glance.Known):
-			t.Fatalf("at a glance malformed %t, signed %t, known %t, but %v", glance.Malformed, glance.Signed, glance.Known, err)
+		case (transaction == nil) == (err == nil),
+			err != nil && !errors.Is(err, ErrUnsigned) && !errors.As(err, &failure),
+			m.Malformed() && (failure == nil || failure.Kind != Malformed),
+			m.Signed() && !m.KeyHeld() && (failure == nil || failure.Kind != BadKey),
+			errors.Is(err, ErrUnsigned) == (m.Signed() || m.Malformed()),
+			transaction != nil && !(m.Signed() && m.KeyHeld()):
+			t.Fatalf("malformed %t, signed %t, key held %t, but %v", m.Malformed(), m.Signed(), m.KeyHeld(), err)
 		}
-		if err != nil {
-			replyTo(t, err, request)
+		if failure != nil {
+			replyTo(t, err)
 			return
 		}
 		if !parsed {
 			return
 		}
 		if transaction == nil {
-			if hasTSIG(request) {
+			if countTSIG(request) != 0 {
 				t.Fatal("a TSIG record was overlooked")
 			}
 			return
 		}
-		count := 0
-		for _, section := range [][]dns.RR{request.Answer, request.Ns, request.Extra} {
-			for _, rr := range section {
-				if rr.Header().Rrtype == dns.TypeTSIG {
-					count++
-				}
-			}
-		}
-		if count != 1 || request.IsTsig() == nil {
+		if count := countTSIG(request); count != 1 || request.IsTsig() == nil {
 			t.Fatalf("verified with %d TSIG records", count)
 		}
 		if _, err := transaction.Sign(new(dns.Msg)); err != nil {
@@ -71,12 +62,23 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+func countTSIG(m *dns.Msg) (count int) {
+	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
+		for _, rr := range section {
+			if rr.Header().Rrtype == dns.TypeTSIG {
+				count++
+			}
+		}
+	}
+	return count
+}
+
 // FuzzNegotiate gives the server messages as TKEY queries, twice, so that what
 // begins a negotiation is also tried as its continuation.
 func FuzzNegotiate(f *testing.F) {
 	r := newRealm(f, nil)
 	other := newRealm(f, nil)
-	n := NewNegotiator(nil, other.server, r.server)
+	n := NewAuthenticator(nil, other.server, r.server)
 	for _, l := range []login{{}, {raw: true}, {noOptimistic: true}, {notMutual: true, sendMIC: true}} {
 		p := r.newPeer("seed.example.test.", l)
 		_, wire := overTheWire(f, tkeyMessage(p.name, p.algorithm, modeGSS, p.first()))
@@ -91,7 +93,7 @@ func FuzzNegotiate(f *testing.F) {
 		}
 		n.choose(request, nil)
 		for range 2 {
-			response, sign := r.server.Negotiate(request, testClient, nil)
+			response, sign := r.negotiate(request, testClient, nil)
 			if response == nil || !response.Response || response.Id != request.Id {
 				t.Fatalf("response %v", response)
 			}

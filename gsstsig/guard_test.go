@@ -22,17 +22,17 @@ func TestFaultsAreContained(t *testing.T) {
 	}
 	for _, raw := range []bool{true, false} {
 		m := tkeyMessage("k.example.test.", AlgorithmGSS, modeGSS, r.newPeer("k.", login{raw: raw}).first())
-		response, sign := server.Negotiate(m, testClient, nil)
+		response, sign := NewAuthenticator(nil, server).Negotiate(m, testClient, nil)
 		if got := answerOf(t, response); got.Error != dns.RcodeBadKey || sign != nil {
 			t.Errorf("TKEY error %d", got.Error)
 		}
 		if e := events[len(events)-1]; e.Result != ResultBadKey || !strings.HasPrefix(e.Reason, "internal error") {
 			t.Errorf("event %+v", e)
 		}
-		if got := NewNegotiator(nil, r.server, server).choose(m, nil); got != r.server {
+		if got := NewAuthenticator(nil, r.server, server).choose(m, nil); got != r.server {
 			t.Error("chosen in spite of a fault")
 		}
-		if got := NewNegotiator(nil, server, r.server).choose(m, nil); got != server {
+		if got := NewAuthenticator(nil, server, r.server).choose(m, nil); got != server {
 			t.Error("a fault has another server chosen")
 		}
 	}
@@ -42,14 +42,17 @@ func TestFaultsAreContained(t *testing.T) {
 
 	p := r.login("k.example.test.", login{})
 	wire, _ := p.sign(updateMessage())
-	if transaction, err := NewVerifier(nil, r.server, new(Server)).Verify(wire, nil); err != nil || transaction == nil {
+	if transaction, err := NewAuthenticator(nil, r.server, new(Server)).Authenticate(wire); err != nil || transaction == nil {
 		t.Fatalf("before the fault: %v", err)
 	}
-	broken := NewVerifier(nil, new(Server))
+	broken := NewAuthenticator(nil, new(Server))
 	broken.now = r.clock.now
-	transaction, err := broken.Verify(wire, nil)
+	transaction, err := broken.Authenticate(wire)
 	if kindOf(err) != Malformed || transaction != nil || !strings.Contains(err.Error(), "internal error") {
 		t.Errorf("%v, %v", transaction, err)
+	}
+	if m := broken.Inspect(wire); !m.Malformed() || m.Signed() || m.KeyHeld() {
+		t.Errorf("malformed %t, signed %t, key held %t", m.Malformed(), m.Signed(), m.KeyHeld())
 	}
 	if got := faultText("a secret"); got != "panic" {
 		t.Errorf("a panic's value shows: %q", got)

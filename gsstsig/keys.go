@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"errors"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"hash"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
@@ -35,7 +36,7 @@ type nameSet map[string]struct{}
 func newNameSet(keys StaticKeys) nameSet {
 	set := make(nameSet, len(keys))
 	for text := range keys {
-		if name, ok := nameFromText(text); ok {
+		if name, ok := tsig.NameFromText(text); ok {
 			set[name] = struct{}{}
 		}
 	}
@@ -81,7 +82,7 @@ var hmacs = [...]struct {
 }
 
 func mustName(text string) string {
-	name, ok := nameFromText(text)
+	name, ok := tsig.NameFromText(text)
 	if !ok {
 		panic("gsstsig: no domain name: " + text) // only for the constants above
 	}
@@ -89,6 +90,20 @@ func mustName(text string) string {
 }
 
 var errMAC = errors.New("MAC is wrong")
+
+func isGSS(algorithm []byte) bool {
+	return string(algorithm) == wireGSS || string(algorithm) == wireGSSMicrosoft
+}
+
+// hmacIndex returns the place of an algorithm in hmacs, -1 if it has none.
+func hmacIndex(algorithm []byte) int {
+	for i := range hmacs {
+		if string(algorithm) == hmacs[i].name {
+			return i
+		}
+	}
+	return -1
+}
 
 // hmacKey is one static key under one algorithm.
 type hmacKey struct {
@@ -130,12 +145,12 @@ type staticKey struct {
 func newStaticKeys(keys StaticKeys) map[string]*staticKey {
 	index := make(map[string]*staticKey, len(keys))
 	for text, encoded := range keys {
-		name, ok := nameFromText(text)
+		name, ok := tsig.NameFromText(text)
 		secret, err := base64.StdEncoding.DecodeString(encoded)
 		if !ok || err != nil {
 			continue
 		}
-		key := &staticKey{name: name, identity: Identity{KeyName: nameText([]byte(name)), Static: true}}
+		key := &staticKey{name: name, identity: Identity{KeyName: tsig.NameText([]byte(name)), Static: true}}
 		for i, algorithm := range hmacs {
 			key.macs[i] = hmacKey{secret: secret, hash: algorithm.hash, length: algorithm.size}
 		}

@@ -69,6 +69,11 @@ var serviceKeys = sync.OnceValues(func() ([]byte, error) {
 	return keys.Marshal()
 })
 
+// negotiate is Negotiate on an address that only the realm's server has.
+func (r *realm) negotiate(request *dns.Msg, client netip.AddrPort, signer *Transaction) (*dns.Msg, *Transaction) {
+	return NewAuthenticator(nil, r.server).Negotiate(request, client, signer)
+}
+
 // newRealm makes a server with a key for testService. change may alter the
 // configurations before use.
 func newRealm(t testing.TB, change func(*TableConfig, *Config)) *realm {
@@ -279,7 +284,7 @@ func (p *peer) run() (response *dns.Msg, sign *Transaction) {
 	token := p.first()
 	for range maxRounds + 1 {
 		request, _ := overTheWire(p.r.t, tkeyMessage(p.name, p.algorithm, modeGSS, token))
-		response, sign = p.r.server.Negotiate(request, testClient, nil)
+		response, sign = p.r.negotiate(request, testClient, nil)
 		tkey := answerOf(p.r.t, response)
 		if response.Rcode != dns.RcodeSuccess || tkey.Error != 0 {
 			p.r.t.Fatalf("rcode %d, TKEY error %d: %+v", response.Rcode, tkey.Error, p.r.lastEvent())

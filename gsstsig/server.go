@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
@@ -45,7 +46,7 @@ type Server struct {
 }
 
 // maxSuffix leaves room for the 33 octets of a chosen name's first label.
-const maxSuffix = maxName - 33
+const maxSuffix = tsig.MaxName - 33
 
 // NewServer checks the configuration.
 func NewServer(config Config) (*Server, error) {
@@ -61,7 +62,7 @@ func NewServer(config Config) (*Server, error) {
 	if config.Lifetime == 0 {
 		config.Lifetime = DefaultLifetime
 	}
-	wire, ok := nameFromText(config.ServerName)
+	wire, ok := tsig.NameFromText(config.ServerName)
 	if !ok || len(wire) > maxSuffix {
 		return nil, fmt.Errorf("gsstsig: server name %q is no domain name, or too long to put a label in front", config.ServerName)
 	}
@@ -75,7 +76,7 @@ func NewServer(config Config) (*Server, error) {
 		acceptor: config.Acceptor,
 		contexts: config.Contexts,
 		lifetime: config.Lifetime,
-		suffix:   strings.TrimPrefix(nameText([]byte(wire)), "."),
+		suffix:   strings.TrimPrefix(tsig.NameText([]byte(wire)), "."),
 		now:      config.Now,
 		observe:  config.Observe,
 	}, nil

@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"fmt"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"runtime"
 	"sync"
 	"testing"
@@ -15,7 +16,7 @@ import (
 func entry(name string, expires time.Time) *securityContext { return entryOf(name, name, expires) }
 
 func entryOf(principal, name string, expires time.Time) *securityContext {
-	wire, ok := nameFromText(name)
+	wire, ok := tsig.NameFromText(name)
 	if !ok {
 		panic(name)
 	}
@@ -24,7 +25,7 @@ func entryOf(principal, name string, expires time.Time) *securityContext {
 }
 
 func (t *Table) has(name string) bool {
-	wire, _ := nameFromText(name)
+	wire, _ := tsig.NameFromText(name)
 	return t.taken(wire)
 }
 
@@ -116,7 +117,7 @@ func TestContextWhenTheClockIsSet(t *testing.T) {
 	r := newRealm(t, nil)
 	made := r.clock.now()
 	name := r.login("k.example.test.", login{}).name
-	wire, _ := nameFromText(name)
+	wire, _ := tsig.NameFromText(name)
 	c := r.table.lookup([]byte(wire))
 	elapsed := made.Sub(started)
 	for _, test := range []struct {
@@ -149,7 +150,7 @@ func TestTableDelete(t *testing.T) {
 	if table.delete(old) || !table.has("a.") {
 		t.Error("the successor was deleted")
 	}
-	wire, _ := nameFromText("a.")
+	wire, _ := tsig.NameFromText("a.")
 	if current := table.lookup([]byte(wire)); !table.delete(current) || table.delete(current) {
 		t.Error("a deletion must succeed once")
 	}
@@ -204,13 +205,13 @@ func TestHalfOpenFloodLeavesContexts(t *testing.T) {
 	p := r.login("k.example.test.", login{})
 	token := r.newPeer("x.", login{noOptimistic: true}).first()
 	for i := range 50 {
-		r.server.Negotiate(tkeyMessage(fmt.Sprintf("%d.", i), AlgorithmGSS, modeGSS, token), testClient, nil)
+		r.negotiate(tkeyMessage(fmt.Sprintf("%d.", i), AlgorithmGSS, modeGSS, token), testClient, nil)
 	}
 	if live, halfOpen := r.table.Len(); live != 1 || halfOpen != 4 {
 		t.Errorf("%d, %d", live, halfOpen)
 	}
 	wire, _ := p.sign(updateMessage())
-	if _, err := NewVerifier(nil, r.server).Verify(wire, nil); err != nil {
+	if _, err := NewAuthenticator(nil, r.server).Authenticate(wire); err != nil {
 		t.Error(err)
 	}
 }
@@ -219,7 +220,7 @@ func TestClear(t *testing.T) {
 	r := newRealm(t, nil)
 	r.login("gone.example.test.", login{})
 	half := r.newPeer("half.example.test.", login{noOptimistic: true})
-	r.server.Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
+	r.negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
 	if live, halfOpen := r.table.Len(); live != 1 || halfOpen != 1 {
 		t.Fatalf("%d live, %d unfinished", live, halfOpen)
 	}
@@ -283,7 +284,7 @@ func TestContextSize(t *testing.T) {
 	r.server.observe = func(Event) {}
 	before := measure()
 	for _, m := range messages {
-		if _, sign := r.server.Negotiate(tkeyMessage(m.name, AlgorithmGSS, modeGSS, m.token), testClient, nil); sign == nil {
+		if _, sign := r.negotiate(tkeyMessage(m.name, AlgorithmGSS, modeGSS, m.token), testClient, nil); sign == nil {
 			t.Fatal("not established")
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"strings"
 	"sync"
 	"testing"
@@ -95,7 +96,7 @@ func TestNegotiate(t *testing.T) {
 			}
 
 			request, mac := p.sign(updateMessage())
-			transaction, err := NewVerifier(nil, r.server).Verify(request, nil)
+			transaction, err := NewAuthenticator(nil, r.server).Authenticate(request)
 			if err != nil || transaction == nil {
 				t.Fatalf("%v, %v", transaction, err)
 			}
@@ -117,7 +118,7 @@ func TestNegotiateReturnsTheTokenWhenThereIsNothingToSay(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{raw: true, notMutual: true})
 	token := p.first()
-	response, _ := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
+	response, _ := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
 	if got := answerOf(t, response).Key; got != hex.EncodeToString(token) {
 		t.Errorf("key data %s", got)
 	}
@@ -143,7 +144,7 @@ func TestWithoutEcho(t *testing.T) {
 			token = test.token
 		}
 		request, _ := overTheWire(t, tkeyMessage(p.name, p.algorithm, modeGSS, token))
-		response, _ := r.server.Negotiate(request, testClient, nil)
+		response, _ := r.negotiate(request, testClient, nil)
 		before := *answerOf(t, response)
 		short := WithoutEcho(request, response)
 		if !test.echo {
@@ -162,7 +163,7 @@ func TestWithoutEcho(t *testing.T) {
 		}
 	}
 	for _, m := range []*dns.Msg{nil, new(dns.Msg)} {
-		response, _ := r.server.Negotiate(m, testClient, nil)
+		response, _ := r.negotiate(m, testClient, nil)
 		if WithoutEcho(m, response) != response {
 			t.Error("a response without record is changed")
 		}
@@ -185,7 +186,7 @@ func TestNegotiatePlacement(t *testing.T) {
 					}
 					m.SetEdns0(4096, false)
 					request, _ := overTheWire(t, m)
-					response, sign := r.server.Negotiate(request, testClient, nil)
+					response, sign := r.negotiate(request, testClient, nil)
 					if sign == nil {
 						t.Fatalf("%+v", r.lastEvent())
 					}
@@ -247,7 +248,7 @@ func TestNegotiateRefuses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			response, sign := r.server.Negotiate(test.m, testClient, nil)
+			response, sign := r.negotiate(test.m, testClient, nil)
 			if sign != nil {
 				t.Error("signed")
 			}
@@ -280,11 +281,11 @@ func TestNegotiateEventExplains(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{})
 	m := tkeyMessage(p.name, p.algorithm, modeGSS, p.first())
-	if _, sign := r.server.Negotiate(m, testClient, nil); sign == nil {
+	if _, sign := r.negotiate(m, testClient, nil); sign == nil {
 		t.Fatal("not established")
 	}
 	m.Question[0].Name, m.Extra[0].Header().Name = "l.example.test.", "l.example.test."
-	response, _ := r.server.Negotiate(m, testClient, nil)
+	response, _ := r.negotiate(m, testClient, nil)
 	if got := answerOf(t, response).Error; got != dns.RcodeBadKey {
 		t.Errorf("replayed token: TKEY error %d", got)
 	}
@@ -293,7 +294,7 @@ func TestNegotiateEventExplains(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 
-	r.server.Negotiate(tkeyMessage("k2.", AlgorithmGSS, modeGSS, ntlmOnly(t)), testClient, nil)
+	r.negotiate(tkeyMessage("k2.", AlgorithmGSS, modeGSS, ntlmOnly(t)), testClient, nil)
 	if e := r.lastEvent(); !strings.Contains(e.Fix, "NTLM") {
 		t.Errorf("event %+v", e)
 	}
@@ -328,7 +329,7 @@ func TestRefusalTellsWhy(t *testing.T) {
 		}},
 		{"replay", 34, func(r *realm, p *peer) []byte {
 			token := p.first()
-			r.server.Negotiate(tkeyMessage("first.example.test.", p.algorithm, modeGSS, token), testClient, nil)
+			r.negotiate(tkeyMessage("first.example.test.", p.algorithm, modeGSS, token), testClient, nil)
 			return token
 		}},
 	} {
@@ -337,7 +338,7 @@ func TestRefusalTellsWhy(t *testing.T) {
 				r := newRealm(t, nil)
 				p := r.newPeer("k.example.test.", login{raw: raw})
 				token := test.token(r, p)
-				response, sign := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
+				response, sign := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
 				if sign != nil {
 					t.Error("signed")
 				}
@@ -367,7 +368,7 @@ func TestSameNameAfterARefusal(t *testing.T) {
 	p := r.newPeer("k.example.test.", login{raw: true})
 	token := p.first()
 	r.clock.advance(10 * time.Minute)
-	if _, sign := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil); sign != nil {
+	if _, sign := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil); sign != nil {
 		t.Fatal("established")
 	}
 	r.login(p.name, login{raw: true})
@@ -406,7 +407,7 @@ func TestKeyNameTaken(t *testing.T) {
 	for _, client := range []string{"host/a.example.test", "host/b.example.test"} {
 		second := r.newPeer("tAKEN.example.test.", login{client: client})
 		token := second.first()
-		response, sign := r.server.Negotiate(tkeyMessage(second.name, second.algorithm, modeGSS, token), testClient, nil)
+		response, sign := r.negotiate(tkeyMessage(second.name, second.algorithm, modeGSS, token), testClient, nil)
 		if got := answerOf(t, response).Error; got != dns.RcodeBadName || sign != nil || response.Rcode != 0 {
 			t.Errorf("%s: rcode %d, TKEY error %d, signed %t", client, response.Rcode, got, sign != nil)
 		}
@@ -415,7 +416,7 @@ func TestKeyNameTaken(t *testing.T) {
 		}
 	}
 	wire, _ := first.sign(updateMessage())
-	if _, err := NewVerifier(nil, r.server).Verify(wire, nil); err != nil {
+	if _, err := NewAuthenticator(nil, r.server).Authenticate(wire); err != nil {
 		t.Errorf("the first key does not survive: %v", err)
 	}
 
@@ -432,7 +433,7 @@ func TestServerChoosesName(t *testing.T) {
 			t.Errorf("name %q", p.name)
 		}
 		wire, _ := p.sign(updateMessage())
-		if _, err := NewVerifier(nil, r.server).Verify(wire, nil); err != nil {
+		if _, err := NewAuthenticator(nil, r.server).Authenticate(wire); err != nil {
 			t.Error(err)
 		}
 	}
@@ -464,15 +465,15 @@ func TestLifetime(t *testing.T) {
 		if e := r.lastEvent(); !e.Expires.Equal(want) {
 			t.Errorf("%+v: event says %s", test, e.Expires)
 		}
-		v := NewVerifier(nil, r.server)
+		v := NewAuthenticator(nil, r.server)
 		r.clock.advance(test.want - time.Second)
 		wire, _ := p.sign(updateMessage())
-		if _, err := v.Verify(wire, nil); err != nil {
+		if _, err := v.Authenticate(wire); err != nil {
 			t.Errorf("%+v: a second before the end: %v", test, err)
 		}
 		r.clock.advance(time.Second)
 		wire, _ = p.sign(updateMessage())
-		if _, err := v.Verify(wire, nil); kindOf(err) != BadKey {
+		if _, err := v.Authenticate(wire); kindOf(err) != BadKey {
 			t.Errorf("%+v: at the end: %v", test, err)
 		}
 		if live, _ := r.table.Len(); live != 0 {
@@ -487,7 +488,7 @@ func TestTicketThatJustEnded(t *testing.T) {
 	p := r.newPeer("k.example.test.", login{lifetime: time.Minute})
 	token := p.first()
 	r.clock.advance(2 * time.Minute)
-	response, sign := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
+	response, sign := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
 	if got := answerOf(t, response).Error; got != dns.RcodeBadKey || sign != nil {
 		t.Errorf("TKEY error %d, signed %t", got, sign != nil)
 	}
@@ -501,7 +502,7 @@ func TestTicketThatJustEnded(t *testing.T) {
 func TestHalfOpenExpires(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{noOptimistic: true})
-	response, sign := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, p.first()), testClient, nil)
+	response, sign := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, p.first()), testClient, nil)
 	tkey := answerOf(t, response)
 	if sign != nil || tkey.Error != 0 || tkey.Expiration-tkey.Inception != 60 {
 		t.Fatalf("signed %t, %s", sign != nil, tkey)
@@ -515,7 +516,7 @@ func TestHalfOpenExpires(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.clock.advance(time.Minute)
-	response, _ = r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, second), testClient, nil)
+	response, _ = r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, second), testClient, nil)
 	if got := answerOf(t, response).Error; got != dns.RcodeBadKey {
 		t.Errorf("after a minute: TKEY error %d", got)
 	}
@@ -529,7 +530,7 @@ func TestHalfOpenStartsOver(t *testing.T) {
 	r := newRealm(t, nil)
 	for _, l := range []login{{noOptimistic: true}, {raw: true}, {}} {
 		name := fmt.Sprintf("k%t.example.test.", l.raw)
-		r.server.Negotiate(tkeyMessage(name, AlgorithmGSS, modeGSS, r.newPeer(name, login{noOptimistic: true}).first()), testClient, nil)
+		r.negotiate(tkeyMessage(name, AlgorithmGSS, modeGSS, r.newPeer(name, login{noOptimistic: true}).first()), testClient, nil)
 		if _, halfOpen := r.table.Len(); halfOpen != 1 {
 			t.Fatalf("%d unfinished", halfOpen)
 		}
@@ -539,20 +540,20 @@ func TestHalfOpenStartsOver(t *testing.T) {
 
 // context finds the server's side of a peer's context.
 func (p *peer) context() *securityContext {
-	name, _ := nameFromText(p.name)
+	name, _ := tsig.NameFromText(p.name)
 	return p.r.table.lookup([]byte(name))
 }
 
 func TestHalfOpenKeepsItsAlgorithm(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{noOptimistic: true})
-	response, _ := r.server.Negotiate(tkeyMessage(p.name, AlgorithmGSS, modeGSS, p.first()), testClient, nil)
+	response, _ := r.negotiate(tkeyMessage(p.name, AlgorithmGSS, modeGSS, p.first()), testClient, nil)
 	reply, _ := hex.DecodeString(answerOf(t, response).Key)
 	token, err := p.outer.Init(reply)
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, sign := r.server.Negotiate(tkeyMessage(p.name, AlgorithmGSSMicrosoft, modeGSS, token), testClient, nil)
+	response, sign := r.negotiate(tkeyMessage(p.name, AlgorithmGSSMicrosoft, modeGSS, token), testClient, nil)
 	if got := answerOf(t, response).Error; got != dns.RcodeBadAlg || sign != nil {
 		t.Errorf("TKEY error %d", got)
 	}
@@ -566,7 +567,7 @@ func TestHalfOpenKeepsItsAlgorithm(t *testing.T) {
 func TestConcurrentContinuation(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{noOptimistic: true})
-	response, _ := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, p.first()), testClient, nil)
+	response, _ := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, p.first()), testClient, nil)
 	reply, _ := hex.DecodeString(answerOf(t, response).Key)
 	token, err := p.outer.Init(reply)
 	if err != nil {
@@ -576,7 +577,7 @@ func TestConcurrentContinuation(t *testing.T) {
 	signed := make(chan bool, 8)
 	for range cap(signed) {
 		group.Go(func() {
-			_, sign := r.server.Negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
+			_, sign := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, token), testClient, nil)
 			signed <- sign != nil
 		})
 	}
@@ -601,7 +602,7 @@ func TestConcurrentSameName(t *testing.T) {
 		p := r.newPeer("same.example.test.", login{})
 		m := tkeyMessage(p.name, p.algorithm, modeGSS, p.first())
 		group.Go(func() {
-			response, _ := r.server.Negotiate(m, testClient, nil)
+			response, _ := r.negotiate(m, testClient, nil)
 			errors <- response.Answer[0].(*dns.TKEY).Error
 		})
 	}
@@ -626,11 +627,11 @@ func TestNegotiateSigned(t *testing.T) {
 	if err := request.Unpack(wire); err != nil {
 		t.Fatal(err)
 	}
-	signer, err := NewVerifier(nil, r.server).Verify(wire, request)
+	signer, err := NewAuthenticator(nil, r.server).Authenticate(wire)
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, sign := r.server.Negotiate(request, testClient, signer)
+	response, sign := r.negotiate(request, testClient, signer)
 	if sign != signer {
 		t.Fatalf("signed by %v: %+v", sign, r.lastEvent())
 	}
@@ -643,14 +644,14 @@ func TestNegotiateSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	wire, _ = p.sign(updateMessage())
-	if _, err := NewVerifier(nil, r.server).Verify(wire, nil); err != nil {
+	if _, err := NewAuthenticator(nil, r.server).Authenticate(wire); err != nil {
 		t.Errorf("the new key: %v", err)
 	}
 	// Errors are signed as well.
-	if _, sign := r.server.Negotiate(tkeyMessage("k.", ".", 9, nil), testClient, signer); sign != signer {
+	if _, sign := r.negotiate(tkeyMessage("k.", ".", 9, nil), testClient, signer); sign != signer {
 		t.Error("BADMODE is not signed")
 	}
-	if _, sign := r.server.Negotiate(new(dns.Msg), testClient, signer); sign != signer {
+	if _, sign := r.negotiate(new(dns.Msg), testClient, signer); sign != signer {
 		t.Error("FORMERR is not signed")
 	}
 }
@@ -658,7 +659,7 @@ func TestNegotiateSigned(t *testing.T) {
 func TestDelete(t *testing.T) {
 	r := newRealm(t, nil)
 	static := StaticKeys{"static.example.test.": "c2VjcmV0IHNlY3JldA=="}
-	v := NewVerifier(static, r.server)
+	v := NewAuthenticator(static, r.server)
 	own := r.login("own.example.test.", login{})
 	same := r.login("same.example.test.", login{})
 	foreign := r.login("foreign.example.test.", login{client: "host/b.example.test"})
@@ -671,7 +672,7 @@ func TestDelete(t *testing.T) {
 		if err := m.Unpack(wire); err != nil {
 			t.Fatal(err)
 		}
-		signer, err := v.Verify(wire, m)
+		signer, err := v.Authenticate(wire)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -679,7 +680,7 @@ func TestDelete(t *testing.T) {
 	}
 	expect := func(what string, m *dns.Msg, signer *Transaction, rcode int, tkeyError uint16, result Result, live int) {
 		t.Helper()
-		response, sign := r.server.Negotiate(m, testClient, signer)
+		response, sign := r.negotiate(m, testClient, signer)
 		if got := answerOf(t, response); response.Rcode != rcode || got.Error != tkeyError || got.Mode != modeDelete {
 			t.Errorf("%s: rcode %d, TKEY error %d", what, response.Rcode, got.Error)
 		}
@@ -710,7 +711,7 @@ func TestDelete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if signer, err = v.Verify(wire, nil); err != nil {
+	if signer, err = v.Authenticate(wire); err != nil {
 		t.Fatal(err)
 	}
 	expect("by a static key", tkeyMessage(own.name, own.algorithm, modeDelete, nil), signer, dns.RcodeNotAuth, dns.RcodeBadKey, ResultBadKey, 3)
@@ -719,13 +720,13 @@ func TestDelete(t *testing.T) {
 	m, signer, _ = signed(same, own.name)
 	expect("by the same principal's other key", m, signer, 0, 0, ResultDeleted, 2)
 	wire, _ = own.sign(updateMessage())
-	if _, err := v.Verify(wire, nil); kindOf(err) != BadKey {
+	if _, err := v.Authenticate(wire); kindOf(err) != BadKey {
 		t.Errorf("a deleted key: %v", err)
 	}
 
 	// The answer is signed with the key that it says is gone.
 	m, signer, mac := signed(same, strings.ToUpper(same.name))
-	response, sign := r.server.Negotiate(m, testClient, signer)
+	response, sign := r.negotiate(m, testClient, signer)
 	if answerOf(t, response).Error != 0 || sign != signer {
 		t.Fatalf("by itself: %+v", r.lastEvent())
 	}
@@ -741,7 +742,7 @@ func TestDelete(t *testing.T) {
 // that came to the name afterwards.
 func TestConcurrentDelete(t *testing.T) {
 	r := newRealm(t, nil)
-	v := NewVerifier(nil, r.server)
+	v := NewAuthenticator(nil, r.server)
 	for round := range 20 {
 		p := r.login("k.example.test.", login{client: fmt.Sprintf("host/%d.example.test", round)})
 		type verified struct {
@@ -752,7 +753,7 @@ func TestConcurrentDelete(t *testing.T) {
 		for range 8 {
 			m := tkeyMessage(p.name, p.algorithm, modeDelete, nil)
 			wire, _ := p.sign(m)
-			signer, err := v.Verify(wire, nil)
+			signer, err := v.Authenticate(wire)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -761,7 +762,7 @@ func TestConcurrentDelete(t *testing.T) {
 		var group sync.WaitGroup
 		for _, request := range requests {
 			group.Go(func() {
-				response, sign := r.server.Negotiate(request.m, testClient, request.signer)
+				response, sign := r.negotiate(request.m, testClient, request.signer)
 				if tkey := response.Answer[0].(*dns.TKEY); response.Rcode != 0 || tkey.Error != 0 {
 					t.Errorf("rcode %d, TKEY error %d", response.Rcode, tkey.Error)
 				}
@@ -782,7 +783,7 @@ func TestTableOutlivesServer(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
 	half := r.newPeer("half.example.test.", login{noOptimistic: true})
-	response, _ := r.server.Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
+	response, _ := r.negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
 	old := r.server
 	server, err := NewServer(r.config)
 	if err != nil {
@@ -791,7 +792,7 @@ func TestTableOutlivesServer(t *testing.T) {
 	r.server = server
 
 	wire, _ := p.sign(updateMessage())
-	transaction, err := NewVerifier(nil, r.server).Verify(wire, nil)
+	transaction, err := NewAuthenticator(nil, r.server).Authenticate(wire)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -803,7 +804,7 @@ func TestTableOutlivesServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, sign := r.server.Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, token), testClient, nil); sign == nil {
+	if _, sign := r.negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, token), testClient, nil); sign == nil {
 		t.Errorf("the negotiation under way ends: %+v", r.lastEvent())
 	}
 }

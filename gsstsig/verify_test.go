@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"net"
 	"strings"
 	"sync"
@@ -51,10 +52,10 @@ func signStatic(t testing.TB, m *dns.Msg, name, algorithm string, at time.Time) 
 
 func TestVerifyUnsigned(t *testing.T) {
 	r := newRealm(t, nil)
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	for _, m := range []*dns.Msg{updateMessage(), new(dns.Msg), new(dns.Msg).SetQuestion("example.test.", dns.TypeA), new(dns.Msg).SetEdns0(4096, true)} {
-		request, wire := overTheWire(t, m)
-		if transaction, err := v.Verify(wire, request); transaction != nil || err != nil {
+		_, wire := overTheWire(t, m)
+		if transaction, err := v.Authenticate(wire); transaction != nil || err != ErrUnsigned {
 			t.Errorf("%v, %v for\n%s", transaction, err, m)
 		}
 	}
@@ -62,7 +63,7 @@ func TestVerifyUnsigned(t *testing.T) {
 
 // Both ways with miekg's implementation, for each HMAC.
 func TestHMACAgainstMiekg(t *testing.T) {
-	v := NewVerifier(staticKeys)
+	v := NewAuthenticator(staticKeys)
 	for _, algorithm := range hmacNames {
 		t.Run(algorithm, func(t *testing.T) {
 			for _, name := range []string{staticName, strings.ToUpper(staticName), strings.ToLower(staticName)} {
@@ -74,7 +75,7 @@ func TestHMACAgainstMiekg(t *testing.T) {
 					t.Fatal(err)
 				}
 				before := bytes.Clone(wire)
-				transaction, err := v.Verify(wire, request)
+				transaction, err := v.Authenticate(wire)
 				if err != nil || transaction == nil {
 					t.Fatalf("%v, %v", transaction, err)
 				}
@@ -129,7 +130,7 @@ func TestHMACAgainstMiekg(t *testing.T) {
 func TestSeveralMessages(t *testing.T) {
 	query := new(dns.Msg).SetAxfr("example.test.")
 	wire, mac := signStatic(t, query, staticName, dns.HmacSHA256, time.Now())
-	transaction, err := NewVerifier(staticKeys).Verify(wire, nil)
+	transaction, err := NewAuthenticator(staticKeys).Authenticate(wire)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func TestSeveralMessages(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
 	wire, mac = p.sign(query)
-	if transaction, err = NewVerifier(nil, r.server).Verify(wire, nil); err != nil {
+	if transaction, err = NewAuthenticator(nil, r.server).Authenticate(wire); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 4 {
@@ -191,7 +192,7 @@ func TestTransferClientAccepts(t *testing.T) {
 			if err := query.Unpack(wire); err != nil {
 				return err
 			}
-			transaction, err := NewVerifier(staticKeys).Verify(wire, query)
+			transaction, err := NewAuthenticator(staticKeys).Authenticate(wire)
 			if err != nil {
 				return err
 			}
@@ -237,11 +238,12 @@ func TestTransferClientAccepts(t *testing.T) {
 // record, and lets edit put it together again.
 func rewrite(t testing.TB, wire []byte, edit func(head, record []byte) []byte) []byte {
 	t.Helper()
-	var sig tsigRecord
-	if ok, err := sig.findTSIG(wire); !ok || err != nil {
-		t.Fatalf("%t, %v", ok, err)
+	m := new(dns.Msg)
+	if err := m.Unpack(wire); err != nil || m.IsTsig() == nil {
+		t.Fatalf("%v: not signed", err)
 	}
-	return edit(bytes.Clone(wire[:sig.start]), bytes.Clone(wire[sig.start:]))
+	start := len(wire) - dns.Len(m.IsTsig()) // miekg does not compress it
+	return edit(bytes.Clone(wire[:start]), bytes.Clone(wire[start:]))
 }
 
 func setAdditional(head []byte, n uint16) { binary.BigEndian.PutUint16(head[10:], n) }
@@ -249,7 +251,7 @@ func setAdditional(head []byte, n uint16) { binary.BigEndian.PutUint16(head[10:]
 func TestVerifyMalformed(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	a := func() []byte { // an A record to put around
 		b := make([]byte, 64)
 		n, err := dns.PackRR(updateMessage().Ns[0], b, 0, nil, false)
@@ -338,55 +340,46 @@ func TestVerifyMalformed(t *testing.T) {
 			if request.Unpack(wire) != nil {
 				request = nil
 			}
-			transaction, err := v.Verify(wire, request)
+			transaction, err := v.Authenticate(wire)
 			if transaction != nil || kindOf(err) != Malformed {
 				t.Fatalf("%v, %v", transaction, err)
 			}
-			reply := replyTo(t, err, request)
+			reply := replyTo(t, err)
 			if reply.Rcode != dns.RcodeFormatError || reply.IsTsig() != nil || !reply.Response || reply.Opcode != dns.OpcodeUpdate || reply.Id != binary.BigEndian.Uint16(wire) {
 				t.Errorf("answer\n%s", reply)
 			}
 		})
 	}
-	for n := range headerSize {
-		if _, err := v.Verify(make([]byte, n), nil); kindOf(err) != Malformed {
+	for n := range tsig.HeaderSize {
+		if _, err := v.Authenticate(make([]byte, n)); kindOf(err) != Malformed {
 			t.Errorf("%d octets: %v", n, err)
 		}
 	}
 	// Every cut of a signed message is malformed.
 	wire, _ := p.sign(updateMessage())
 	for n := range wire {
-		if _, err := v.Verify(wire[:n], nil); kindOf(err) != Malformed {
+		if _, err := v.Authenticate(wire[:n]); kindOf(err) != Malformed {
 			t.Errorf("first %d octets: %v", n, err)
 		}
 	}
-	// A parsed form that does not belong to the octets gets nowhere.
-	_, plain := overTheWire(t, updateMessage())
-	signed := new(dns.Msg)
-	if err := signed.Unpack(wire); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := v.Verify(plain, signed); kindOf(err) != Malformed {
-		t.Errorf("octets without, parsed with TSIG: %v", err)
-	}
 }
 
-func replyTo(t testing.TB, err error, request *dns.Msg) *dns.Msg {
+func replyTo(t testing.TB, err error) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg)
-	if err := m.Unpack(replyWire(t, err, request)); err != nil {
+	if err := m.Unpack(replyWire(t, err)); err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
-func replyWire(t testing.TB, err error, request *dns.Msg) []byte {
+func replyWire(t testing.TB, err error) []byte {
 	t.Helper()
 	var e *VerifyError
 	if !errors.As(err, &e) {
 		t.Fatalf("%v is no *VerifyError", err)
 	}
-	wire, err := e.Reply(request)
+	wire, err := e.Reply()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +392,7 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 	p := r.login("k.example.test.", login{})
 	ms := r.login("ms.example.test.", login{algorithm: AlgorithmGSSMicrosoft})
 	other := newRealm(t, nil).login("k.example.test.", login{})
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	now := r.clock.now()
 	gss := func(p *peer, name, algorithm string) []byte {
 		wire, _ := p.signAs(updateMessage(), name, algorithm, now)
@@ -411,7 +404,7 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 	}
 	flip := func(wire []byte, fromEnd int) []byte { wire[len(wire)-fromEnd] ^= 1; return wire }
 	replayed := gss(p, p.name, p.algorithm)
-	if _, err := v.Verify(replayed, nil); err != nil {
+	if _, err := v.Authenticate(replayed); err != nil {
 		t.Fatal(err)
 	}
 	fakeAlgorithm := func(wire []byte, from, to string) []byte {
@@ -453,7 +446,7 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 			if err := request.Unpack(test.wire); err != nil {
 				t.Fatal(err)
 			}
-			transaction, err := v.Verify(test.wire, request)
+			transaction, err := v.Authenticate(test.wire)
 			if transaction != nil || kindOf(err) != test.kind {
 				t.Fatalf("%v, %v; want %s", transaction, err, test.kind)
 			}
@@ -463,7 +456,7 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 			if e.KeyName != strings.ToLower(record.Hdr.Name) || e.Algorithm != record.Algorithm || e.Unwrap() == nil || !strings.Contains(e.Error(), test.kind.String()) {
 				t.Errorf("%+v", e)
 			}
-			reply := replyTo(t, err, request)
+			reply := replyTo(t, err)
 			got := reply.IsTsig()
 			if reply.Rcode != dns.RcodeNotAuth || got == nil || len(reply.Question) != 1 || reply.Question[0] != request.Question[0] {
 				t.Fatalf("answer\n%s", reply)
@@ -475,11 +468,11 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 			}
 		})
 	}
-	if _, err := v.Verify(replayed, nil); !errors.Is(err, krb5.ErrReplay) {
+	if _, err := v.Authenticate(replayed); !errors.Is(err, krb5.ErrReplay) {
 		t.Errorf("a replay is called %v", err)
 	}
 	// After all that the context works on.
-	if _, err := v.Verify(gss(p, strings.ToUpper(p.name), "GSS-tsig."), nil); err != nil {
+	if _, err := v.Authenticate(gss(p, strings.ToUpper(p.name), "GSS-tsig.")); err != nil {
 		t.Error(err)
 	}
 }
@@ -487,7 +480,7 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 func TestVerifyBadTime(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	now := r.clock.now()
 	for _, off := range []time.Duration{-301 * time.Second, 301 * time.Second, -time.Hour, 24 * 365 * 200 * time.Hour} {
 		m := updateMessage()
@@ -497,13 +490,13 @@ func TestVerifyBadTime(t *testing.T) {
 		if err := request.Unpack(wire); err != nil {
 			t.Fatal(err)
 		}
-		_, err := v.Verify(wire, request)
+		_, err := v.Authenticate(wire)
 		if kindOf(err) != BadTime {
 			t.Fatalf("%s off: %v", off, err)
 		}
-		answer := replyWire(t, err, request)
+		answer := replyWire(t, err)
 		record := p.verifyAnswer(answer, mac, false)
-		p.verifyAnswer(replyWire(t, err, request), mac, false) // as good the second time
+		p.verifyAnswer(replyWire(t, err), mac, false) // as good the second time
 		if record.Error != dns.RcodeBadTime || record.TimeSigned != uint64(now.Add(off).Unix()) ||
 			record.OtherData != fmt.Sprintf("%012x", now.Unix()) {
 			t.Errorf("%s off: TSIG %s", off, record)
@@ -518,24 +511,24 @@ func TestVerifyBadTime(t *testing.T) {
 	}
 	for _, off := range []time.Duration{-300 * time.Second, 300 * time.Second} {
 		wire, _ := p.signAs(updateMessage(), p.name, p.algorithm, now.Add(off))
-		if _, err := v.Verify(wire, nil); err != nil {
+		if _, err := v.Authenticate(wire); err != nil {
 			t.Errorf("%s off: %v", off, err)
 		}
 	}
 	// Who cannot sign learns nothing of time: BADSIG comes first.
 	wire, _ := p.signAs(updateMessage(), p.name, p.algorithm, now.Add(time.Hour))
 	wire[len(wire)-7] ^= 1
-	if _, err := v.Verify(wire, nil); kindOf(err) != BadSig {
+	if _, err := v.Authenticate(wire); kindOf(err) != BadSig {
 		t.Error(err)
 	}
 	// miekg signs what it is told, but cannot verify a NOTAUTH answer; the
 	// digest is checked by its generator instead.
 	wire, mac := signStatic(t, updateMessage(), staticName, dns.HmacSHA256, now.Add(time.Hour))
-	_, err := v.Verify(wire, nil)
+	_, err := v.Authenticate(wire)
 	if kindOf(err) != BadTime {
 		t.Fatal(err)
 	}
-	digest, record := referenceDigest(t, replyWire(t, err, nil), mac, false)
+	digest, record := referenceDigest(t, replyWire(t, err), mac, false)
 	secret, _ := base64.StdEncoding.DecodeString(staticSecret)
 	want, err := (&hmacKey{secret: secret, hash: hmacs[0].hash}).sign(digest)
 	if err != nil || record.MAC != hex.EncodeToString(want) {
@@ -545,7 +538,7 @@ func TestVerifyBadTime(t *testing.T) {
 
 // RFC 8945 section 5.2.2.1 and 5.2.4 (BIND CVE-2020-8617 and CVE-2020-8622).
 func TestVerifyTruncatedMAC(t *testing.T) {
-	v := NewVerifier(staticKeys)
+	v := NewAuthenticator(staticKeys)
 	sizes := map[string]int{dns.HmacSHA1: 20, dns.HmacSHA224: 28, dns.HmacSHA256: 32, dns.HmacSHA384: 48, dns.HmacSHA512: 64}
 	for algorithm, full := range sizes {
 		for n := 0; n <= full+1; n++ {
@@ -568,14 +561,14 @@ func TestVerifyTruncatedMAC(t *testing.T) {
 			case n == full:
 				want = 0
 			}
-			_, verr := v.Verify(wire, m)
+			_, verr := v.Authenticate(wire)
 			if got := kindOf(verr); got != want {
 				t.Errorf("%s, %d octets: %v", algorithm, n, verr)
 				continue
 			}
 			if want == BadTrunc {
 				// Signed, in full, over the request's MAC as it came.
-				answer := replyWire(t, verr, m)
+				answer := replyWire(t, verr)
 				reply := new(dns.Msg)
 				if err := reply.Unpack(answer); err != nil {
 					t.Fatal(err)
@@ -591,7 +584,7 @@ func TestVerifyTruncatedMAC(t *testing.T) {
 			}
 			if want == BadTrunc && n == full-1 {
 				wire[len(wire)-7] ^= 1
-				if _, err := v.Verify(wire, m); kindOf(err) != BadSig {
+				if _, err := v.Authenticate(wire); kindOf(err) != BadSig {
 					t.Errorf("%s, cut and wrong: %v", algorithm, err)
 				}
 			}
@@ -604,7 +597,7 @@ func dnsHMAC(algorithm string, digest []byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name, _ := nameFromText(algorithm)
+	name, _ := tsig.NameFromText(algorithm)
 	for _, a := range hmacs {
 		if a.name == name {
 			mac, err := (&hmacKey{secret: secret, hash: a.hash}).sign(digest)
@@ -630,7 +623,7 @@ func TestVerifyCompressedOwner(t *testing.T) {
 		if err := new(dns.Msg).Unpack(wire); err != nil {
 			t.Fatal(err)
 		}
-		transaction, err := NewVerifier(nil, r.server).Verify(wire, nil)
+		transaction, err := NewAuthenticator(nil, r.server).Authenticate(wire)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -654,7 +647,7 @@ func TestVerifyOriginalID(t *testing.T) {
 	if err := request.Unpack(wire); err != nil {
 		t.Fatal(err)
 	}
-	transaction, err := NewVerifier(nil, r.server).Verify(wire, request)
+	transaction, err := NewAuthenticator(nil, r.server).Authenticate(wire)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -670,7 +663,7 @@ func TestVerifyOriginalID(t *testing.T) {
 // Two servers may have been given the same key name by two clients.
 func TestVerifySeveralServers(t *testing.T) {
 	one, two := newRealm(t, nil), newRealm(t, nil)
-	v := NewVerifier(nil, one.server, two.server)
+	v := NewAuthenticator(nil, one.server, two.server)
 	first := one.login("k.example.test.", login{})
 	second := two.login("k.example.test.", login{client: "host/b.example.test"})
 	third := two.login("only.example.test.", login{})
@@ -679,7 +672,7 @@ func TestVerifySeveralServers(t *testing.T) {
 		server *Server
 	}{{first, one.server}, {second, two.server}, {third, two.server}, {first, one.server}} {
 		wire, _ := test.p.sign(updateMessage())
-		transaction, err := v.Verify(wire, nil)
+		transaction, err := v.Authenticate(wire)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -709,7 +702,7 @@ func TestVerifyWithChangedConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := NewVerifier(nil, server).Verify(wire, nil); kindOf(err) != test.want {
+		if _, err := NewAuthenticator(nil, server).Authenticate(wire); kindOf(err) != test.want {
 			t.Errorf("clients of %s: %v", test.realm, err)
 		}
 	}
@@ -720,7 +713,7 @@ func TestVerifyWithChangedConfiguration(t *testing.T) {
 
 func TestVerifyConcurrently(t *testing.T) {
 	r := newRealm(t, nil)
-	v := NewVerifier(staticKeys, r.server)
+	v := NewAuthenticator(staticKeys, r.server)
 	type sent struct {
 		wire []byte
 		mac  string
@@ -741,7 +734,7 @@ func TestVerifyConcurrently(t *testing.T) {
 						t.Error(err)
 						return
 					}
-					transaction, err := v.Verify(messages[j].wire, m)
+					transaction, err := v.Authenticate(messages[j].wire)
 					if err != nil {
 						t.Error(err)
 						return
@@ -752,7 +745,7 @@ func TestVerifyConcurrently(t *testing.T) {
 						return
 					}
 					p.verifyAnswer(signed, messages[j].mac, false)
-					if _, err := v.Verify(messages[j].wire, m); kindOf(err) != BadSig {
+					if _, err := v.Authenticate(messages[j].wire); kindOf(err) != BadSig {
 						t.Errorf("replay: %v", err)
 					}
 				}
@@ -766,7 +759,7 @@ func TestSignFails(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
 	wire, _ := p.sign(updateMessage())
-	transaction, err := NewVerifier(nil, r.server).Verify(wire, nil)
+	transaction, err := NewAuthenticator(nil, r.server).Authenticate(wire)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
@@ -27,12 +28,17 @@ func FuzzReply(f *testing.F) {
 		client:   &Client{config: Config{Now: time.Now}},
 		kerberos: kerberos, name: "key.example.", algorithm: AlgorithmGSSTSIG,
 	}
+	var afterOne tsig.ClientTransaction
+	afterOne.Accept(&tsig.Record{MAC: make([]byte, 28)})
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		var id uint16
 		if len(wire) >= 2 {
 			id = binary.BigEndian.Uint16(wire)
 		}
-		transaction := &Transaction{context: key, id: id, prior: make([]byte, 28)}
+		transaction := &Transaction{context: key, id: id}
+		if _, err := transaction.octets.SignRequest(make([]byte, 12), tsig.Fields{}, func([]byte) ([]byte, error) { return make([]byte, 28), nil }); err != nil {
+			t.Fatal(err)
+		}
 		reply, err := transaction.Verify(wire)
 		var refused *TSIGError
 		switch {
@@ -42,7 +48,7 @@ func FuzzReply(f *testing.F) {
 			t.Errorf("an unsigned reply became %v", err)
 		}
 		for _, incremental := range []bool{false, true} {
-			transfer := &transfer{transaction: &Transaction{context: key, id: id, signed: 1}, incremental: incremental}
+			transfer := &transfer{transaction: &Transaction{context: key, id: id, octets: afterOne}, incremental: incremental}
 			if over, _ := transfer.message(wire); over || len(transfer.verified) > 0 {
 				t.Error("records without a signature were handed out")
 			}

@@ -32,17 +32,17 @@ func newServerThat(t *testing.T, edit func(*dns.TKEY)) (address string, kdc *tes
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier := gsstsig.NewVerifier(nil, server)
+	authenticator := gsstsig.NewAuthenticator(nil, server)
 	return listen(t, func(wire []byte, _ bool) [][]byte {
 		m := new(dns.Msg)
 		if err := m.Unpack(wire); err != nil {
 			t.Errorf("request: %v", err)
 			return nil
 		}
-		transaction, err := verifier.Verify(wire, m)
+		transaction, err := authenticator.Authenticate(wire)
 		var refusal *gsstsig.VerifyError
 		if errors.As(err, &refusal) {
-			reply, err := refusal.Reply(m)
+			reply, err := refusal.Reply()
 			if err != nil {
 				t.Error(err)
 			}
@@ -50,7 +50,7 @@ func newServerThat(t *testing.T, edit func(*dns.TKEY)) (address string, kdc *tes
 		}
 		reply := new(dns.Msg).SetReply(m)
 		if m.Question[0].Qtype == dns.TypeTKEY {
-			reply, transaction = server.Negotiate(m, netip.AddrPort{}, transaction)
+			reply, transaction = authenticator.Negotiate(m, netip.AddrPort{}, transaction)
 		}
 		if transaction == nil {
 			edit(reply.Answer[0].(*dns.TKEY))
@@ -251,7 +251,7 @@ func TestNegotiateRefuses(t *testing.T) {
 			return pack(t, signed)
 		}, ErrSignature},
 		{"the token of another reply", func(t *testing.T, r *signedRequest, reply *dns.Msg) []byte {
-			tkeyOf(reply).Key = earlierKey
+			tkeyOf(reply).Key, tkeyOf(reply).KeySize = earlierKey, uint16(len(earlierKey)/2)
 			return r.sign(t, reply)
 		}, ErrNegotiation},
 		{"no token", func(t *testing.T, r *signedRequest, reply *dns.Msg) []byte {

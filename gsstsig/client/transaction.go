@@ -8,24 +8,17 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
-// maxUnsigned is how many messages of a sequence may go by without a signature
-// (RFC 8945 section 5.3.1).
-const maxUnsigned = 99
-
-// A Transaction is one signed request and the replies to it. It is not safe for
-// concurrent use. Exchange and Transfer make their own; tests that carry
-// messages by themselves get one from Context.Sign.
+// A Transaction is one signed request and the replies to it, on the client's
+// side. It is not safe for concurrent use. Exchange and Transfer make their own;
+// tests that carry messages by themselves get one from Context.Sign.
 type Transaction struct {
-	context  *Context
-	id       uint16
-	prior    []byte // the MAC that the next signature covers: the request's, then the last reply's
-	unsigned []byte // messages since then, in a sequence
-	waiting  int    // how many
-	signed   int    // replies that verified
+	context *Context
+	id      uint16
+	octets  tsig.ClientTransaction
 }
 
 // Sign packs m and signs it. It returns the message to send and the transaction
@@ -38,15 +31,25 @@ func (c *Context) Sign(m *dns.Msg) ([]byte, *Transaction, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("client: packing the request: %w", err)
 	}
-	now := uint64(c.client.config.Now().Unix())
-	wire, mac, err := gsstsig.SignRequest(message, c.name, c.algorithm, now, c.client.config.Fudge, c.kerberos.GetMIC)
+	t := &Transaction{context: c, id: m.Id}
+	fields := tsig.Fields{TimeSigned: uint64(c.client.config.Now().Unix()), Fudge: c.client.config.Fudge}
+	for _, name := range []struct {
+		text string
+		wire *string
+	}{{c.name, &fields.Name}, {c.algorithm, &fields.Algorithm}} {
+		var ok bool
+		if *name.wire, ok = tsig.NameFromText(name.text); !ok {
+			return nil, nil, fmt.Errorf("client: signing the request: %q is not a domain name", name.text)
+		}
+	}
+	wire, err := t.octets.SignRequest(message, fields, c.kerberos.GetMIC)
 	if errors.Is(err, krb5.ErrNotEstablished) {
 		return nil, nil, fmt.Errorf("the key %s: %w", c.name, ErrClosed)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("client: signing the request: %w", err)
 	}
-	return wire, &Transaction{context: c, id: m.Id, prior: mac}, nil
+	return wire, t, nil
 }
 
 // Verify checks the one reply to a request and returns it. A reply that is
@@ -67,7 +70,8 @@ func (t *Transaction) Verify(wire []byte) (*dns.Msg, error) {
 // after the first may lack a signature; such a one is returned with signed
 // false, and can be believed only after a later one has verified.
 func (t *Transaction) next(wire []byte, sequence bool) (reply *dns.Msg, signed bool, err error) {
-	signature, err := gsstsig.FindSignature(wire)
+	var record tsig.Record
+	m, err := tsig.Parse(wire, &record)
 	if err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
@@ -78,56 +82,50 @@ func (t *Transaction) next(wire []byte, sequence bool) (reply *dns.Msg, signed b
 	if err := reply.Unpack(wire); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	if signature == nil {
-		if !sequence || t.signed == 0 {
-			return reply, false, nil
+	if !m.Signed() {
+		if sequence && t.octets.Verified() > 0 {
+			if err := t.octets.Skip(wire); err != nil {
+				return nil, false, fmt.Errorf("%w: %w", ErrUnsigned, err)
+			}
 		}
-		if t.waiting++; t.waiting > maxUnsigned {
-			return nil, false, fmt.Errorf("%w: more than %d messages in a row", ErrUnsigned, maxUnsigned)
-		}
-		t.unsigned = append(t.unsigned, wire...)
 		return reply, false, nil
 	}
-	if err := t.check(wire, signature, reply); err != nil {
+	if err := t.check(&m, &record, reply); err != nil {
 		return nil, false, err
 	}
-	t.prior = append(t.prior[:0], signature.MAC...)
-	t.unsigned, t.waiting = nil, 0
-	t.signed++
+	t.octets.Accept(&record)
 	return reply, true, nil
 }
 
 // check is RFC 8945 section 5.4 with section 5.2's order: key, MAC, time.
-func (t *Transaction) check(wire []byte, signature *gsstsig.ReplySignature, reply *dns.Msg) error {
-	if signature.KeyName != t.context.name || signature.Algorithm != t.context.algorithm {
-		return fmt.Errorf("%w: %s, %s", ErrOtherKey, signature.KeyName, signature.Algorithm)
+func (t *Transaction) check(m *tsig.Message, record *tsig.Record, reply *dns.Msg) error {
+	if name, algorithm := record.Name.String(), record.Algorithm.String(); name != t.context.name || algorithm != t.context.algorithm {
+		return fmt.Errorf("%w: %s, %s", ErrOtherKey, name, algorithm)
 	}
-	refused := reply.Rcode == dns.RcodeNotAuth && signature.Error != dns.RcodeSuccess
-	if len(signature.MAC) == 0 {
-		if refused && (signature.Error == dns.RcodeBadKey || signature.Error == dns.RcodeBadSig) {
-			return &TSIGError{Code: signature.Error, Reply: reply}
+	refused := reply.Rcode == dns.RcodeNotAuth && record.Error != dns.RcodeSuccess
+	if len(record.MAC) == 0 {
+		if refused && (record.Error == dns.RcodeBadKey || record.Error == dns.RcodeBadSig) {
+			return &TSIGError{Code: record.Error, Reply: reply}
 		}
-		return fmt.Errorf("%w: empty MAC, %s, %s", ErrUnsigned, codeName(uint16(reply.Rcode)), codeName(signature.Error))
+		return fmt.Errorf("%w: empty MAC, %s, %s", ErrUnsigned, codeName(uint16(reply.Rcode)), codeName(record.Error))
 	}
-	covered := signature.AppendCovered(nil, t.prior, t.unsigned, wire, t.signed > 0)
-	if err := t.context.kerberos.VerifyMIC(covered, signature.MAC); err != nil {
+	if err := t.context.kerberos.VerifyMIC(t.octets.AppendDigest(nil, m, record), record.MAC); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	if refused {
-		refusal := &TSIGError{Code: signature.Error, Reply: reply, Verified: true}
-		if signature.Error == dns.RcodeBadTime {
-			// The record repeats the client's own time; the server's is here.
-			other := signature.Other
-			if len(other) != 6 {
+		refusal := &TSIGError{Code: record.Error, Reply: reply, Verified: true}
+		if record.Error == dns.RcodeBadTime {
+			// Time Signed repeats the client's time; the server's is in Other Data.
+			seconds, ok := tsig.ReadTime(record.Other)
+			if !ok {
 				return fmt.Errorf("%w: BADTIME without the server's time", ErrMalformed)
 			}
-			seconds := uint64(binary.BigEndian.Uint16(other))<<32 | uint64(binary.BigEndian.Uint32(other[2:]))
 			refusal.ServerTime = time.Unix(int64(seconds), 0)
 		}
 		return refusal
 	}
 	now := t.context.client.config.Now().Unix()
-	if difference := int64(signature.TimeSigned) - now; max(difference, -difference) > int64(signature.Fudge) {
+	if difference := int64(record.TimeSigned) - now; max(difference, -difference) > int64(record.Fudge) {
 		return fmt.Errorf("%w: %d s from now", ErrTime, difference)
 	}
 	return nil

@@ -75,7 +75,7 @@ func (t *transfer) message(wire []byte) (over bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !signed && t.transaction.signed == 0 {
+	if !signed && t.transaction.octets.Verified() == 0 {
 		return false, fmt.Errorf("%w: %s", ErrUnsigned, codeName(uint16(reply.Rcode)))
 	}
 	if reply.Rcode != dns.RcodeSuccess {

@@ -44,24 +44,21 @@ func (s *server) respond(ctx context.Context, wire []byte, from netip.AddrPort, 
 	request := new(dns.Msg)
 	malformed := request.Unpack(wire) != nil || len(request.Question) != 1
 
-	verifier := s.verifier
+	authenticator := s.onTime
 	switch fault.kind {
 	case badTime:
-		verifier = s.late
+		authenticator = s.ahead
 	case expired:
 		s.contexts.Clear()
 	}
-	transaction, err := verifier.Verify(wire, nil)
+	transaction, err := authenticator.Authenticate(wire)
 	if failure := (*gsstsig.VerifyError)(nil); errors.As(err, &failure) {
-		if malformed {
-			request = nil
-		}
-		answer, err := failure.Reply(request)
+		answer, err := failure.Reply()
 		if err != nil {
 			return nil
 		}
 		return answer
-	} else if err != nil {
+	} else if err != nil && !errors.Is(err, gsstsig.ErrUnsigned) {
 		return nil
 	}
 	response := new(dns.Msg)
@@ -81,7 +78,7 @@ func (s *server) respond(ctx context.Context, wire []byte, from netip.AddrPort, 
 		response.SetRcode(request, dns.RcodeNotImplemented)
 	case question.Qtype == dns.TypeTKEY:
 		var signer *gsstsig.Transaction
-		if response, signer = s.negotiator.Negotiate(request, from, transaction); signer != nil {
+		if response, signer = s.onTime.Negotiate(request, from, transaction); signer != nil {
 			transaction = signer
 		}
 	case !s.zone.Snapshot().InZone(question.Name):

@@ -3,8 +3,6 @@ package gsstsigtest
 import (
 	"sync"
 	"time"
-
-	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
 
 // Fault is a way to misbehave.
@@ -94,7 +92,7 @@ func (f Fault) spoil(answer, request []byte) {
 	if f.kind != wrongMAC && f.kind != echoMAC {
 		return
 	}
-	signature, err := gsstsig.FindSignature(answer)
+	signature, err := FindSignature(answer)
 	if err != nil || signature == nil || len(signature.MAC) == 0 {
 		return
 	}
@@ -103,7 +101,7 @@ func (f Fault) spoil(answer, request []byte) {
 		return
 	}
 	// Both are of the same key, and so of the same length.
-	if of, err := gsstsig.FindSignature(request); err == nil && of != nil {
+	if of, err := FindSignature(request); err == nil && of != nil {
 		copy(signature.MAC, of.MAC)
 	}
 }

@@ -30,14 +30,13 @@ const (
 
 // server is the DNS server, of this module's libraries.
 type server struct {
-	address    netip.AddrPort
-	zone       *zone.Zone
-	policy     *policy.Policy
-	contexts   *gsstsig.Table
-	negotiator *gsstsig.Server
-	verifier   *gsstsig.Verifier
-	late       *gsstsig.Verifier // with the clock of BadTime
-	faults     faults
+	address  netip.AddrPort
+	zone     *zone.Zone
+	policy   *policy.Policy
+	contexts *gsstsig.Table
+	onTime   *gsstsig.Authenticator
+	ahead    *gsstsig.Authenticator // with the clock of BadTime
+	faults   faults
 
 	packets net.PacketConn
 	streams net.Listener
@@ -77,15 +76,15 @@ func (s *server) prepare(config Config, keytab string) error {
 		return err
 	}
 	s.contexts = gsstsig.NewTable(gsstsig.TableConfig{})
-	s.negotiator, err = gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: s.contexts, ServerName: config.Host})
+	server, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: s.contexts, ServerName: config.Host})
 	if err != nil {
 		return err
 	}
-	late, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: s.contexts, Now: func() time.Time { return time.Now().Add(ahead) }})
+	fast, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: s.contexts, Now: func() time.Time { return time.Now().Add(ahead) }})
 	if err != nil {
 		return err
 	}
-	s.verifier, s.late = gsstsig.NewVerifier(nil, s.negotiator), gsstsig.NewVerifier(nil, late)
+	s.onTime, s.ahead = gsstsig.NewAuthenticator(nil, server), gsstsig.NewAuthenticator(nil, fast)
 	if s.policy, err = policy.New(policy.Config{Mode: config.Mode, Protected: []string{config.Host}}); err != nil {
 		return err
 	}
@@ -139,16 +138,16 @@ func (s *server) stop() {
 }
 
 func (s *server) servePackets() {
-	turns := make(chan struct{}, atOnce)
+	semaphore := make(chan struct{}, atOnce)
 	for {
 		buffer := make([]byte, dns.MaxMsgSize)
 		n, from, err := s.packets.ReadFrom(buffer)
 		if err != nil {
 			return
 		}
-		turns <- struct{}{}
+		semaphore <- struct{}{}
 		s.running.Go(func() {
-			defer func() { <-turns }()
+			defer func() { <-semaphore }()
 			if answer := s.answer(s.ctx, buffer[:n], from.(*net.UDPAddr).AddrPort(), false); answer != nil {
 				// The client is gone, or it asks again.
 				_, _ = s.packets.WriteTo(answer, from)

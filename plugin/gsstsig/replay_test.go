@@ -16,7 +16,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/gsstsigtest"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/transcript"
 )
@@ -40,7 +40,7 @@ func TestReplayAltered(t *testing.T) {
 			if err := request.Unpack(e.Request); err != nil {
 				r.t.Fatal(err)
 			}
-			signature, err := gsstsig.FindSignature(e.Request)
+			signature, err := gsstsigtest.FindSignature(e.Request)
 			if err != nil {
 				r.t.Fatal(err)
 			}

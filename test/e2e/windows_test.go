@@ -11,8 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/gsstsigtest"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/windows"
@@ -139,7 +139,7 @@ func TestWindowsVerifies(t *testing.T) {
 	checksum := flip(func(mac []byte) int { return len(mac) - 1 })
 	acceptorFlag := flip(func([]byte) int { return 2 })
 	own := func(e relay.Exchange, mac []byte) []byte {
-		signature, err := gsstsig.FindSignature(e.Request)
+		signature, err := gsstsigtest.FindSignature(e.Request)
 		if err != nil || signature == nil || len(signature.MAC) != len(mac) {
 			t.Errorf("no MAC in the request that would fit: %v", err)
 			return nil
@@ -172,7 +172,7 @@ func TestWindowsVerifies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			between, err := relay.Start(relay.Config{Server: address, Change: func(e relay.Exchange) []byte {
-				signature, err := gsstsig.FindSignature(e.Reply)
+				signature, err := gsstsigtest.FindSignature(e.Reply)
 				reply := new(dns.Msg)
 				if err := errors.Join(err, reply.Unpack(e.Reply)); err != nil {
 					t.Error(err)

@@ -597,6 +597,7 @@ func TestSlotIsReleasedBeforeTheAnswer(t *testing.T) {
 		way := &stuck{sending: make(chan struct{}), release: make(chan struct{})}
 		w := &responseWriter{path: way, server: s, stream: true, source: sourceOf("127.0.0.66"), limit: dns.MinMsgSize, opcode: c.m.Opcode}
 		wire := pack(t, c.m)
+		w.message = s.authenticator.Inspect(wire)
 		w.size = len(wire)
 		done := make(chan bool)
 		go func() {

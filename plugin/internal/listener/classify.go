@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 
 	"github.com/miekg/dns"
-
-	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
 
 // class is what classify takes a message for.
@@ -40,17 +38,16 @@ func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 	w.size = len(wire)
 	w.limit = dns.MinMsgSize
 
-	var glance gsstsig.Glance
-	s.verifier.Glance(wire, &glance)
-	if glance.Malformed {
+	w.message = s.authenticator.Inspect(wire)
+	if w.message.Malformed() {
 		// Octets behind the last record mean nothing to BIND and to CoreDNS.
 		if end, ok := messageEnd(wire); ok && end < len(wire) {
 			w.size = end
-			s.verifier.Glance(wire[:end], &glance)
+			w.message = s.authenticator.Inspect(wire[:end])
 		}
 	}
-	switch {
-	case glance.Malformed, glance.Signed && !glance.Known:
+	switch m := &w.message; {
+	case m.Malformed(), m.Signed() && !m.KeyHeld():
 		if s.otherBlocks {
 			return ordinary // one of them may answer it
 		}
@@ -58,13 +55,14 @@ func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 			return discarded
 		}
 		return invalid
-	case glance.Signed:
-		if s.limiter.forgeriesLimited(w.source, glance.KeyName(), w.stream) {
+	case m.Signed():
+		var name [maxName]byte
+		if s.limiter.forgeriesLimited(w.source, m.AppendKeyName(name[:0]), w.stream) {
 			s.observer.Dropped(Forgeries)
 			return discarded
 		}
 		return established
-	case w.opcode == dns.OpcodeQuery && glance.QuestionType == dns.TypeTKEY && s.negotiator != nil:
+	case w.opcode == dns.OpcodeQuery && m.QuestionType() == dns.TypeTKEY && s.authenticator.Negotiates():
 		if !s.limiter.handshakesLimited(w.source, w.stream) {
 			return ordinary
 		}

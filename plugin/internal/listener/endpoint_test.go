@@ -330,13 +330,13 @@ func TestPanicAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Server: stock, observer: nobody{}, limiter: newLimiter(Limits{}), verifier: gsstsig.NewVerifier(nil)}
+	s := &server{Server: stock, observer: nobody{}, limiter: newLimiter(Limits{}), authenticator: gsstsig.NewAuthenticator(nil)}
 	back := &memory{}
-	s.serve(&responseWriter{path: back, server: s, size: len(wire)}, wire, ordinary)
+	s.serve(&responseWriter{path: back, server: s, size: len(wire), message: s.authenticator.Inspect(wire)}, wire, ordinary)
 	r := new(dns.Msg)
 	if len(back.sent) != 1 || r.Unpack(back.sent[0]) != nil || r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("%d answers: %v", len(back.sent), r)
 	}
 	broken := &brokenPath{}
-	s.serve(&responseWriter{path: broken, server: s, size: len(wire)}, wire, ordinary) // and so does answering
+	s.serve(&responseWriter{path: broken, server: s, size: len(wire), message: s.authenticator.Inspect(wire)}, wire, ordinary) // and so does answering
 }

@@ -35,7 +35,7 @@ func offersContext(m *dns.Msg) bool {
 	return false
 }
 
-// hasTSIG reports whether an unpacked message has a TSIG record. If the verifier has not found one in the octets, the two
+// hasTSIG reports whether an unpacked message has a TSIG record. If the authenticator has not found one in the octets, the two
 // parsers disagree, which an attacker could use.
 func hasTSIG(m *dns.Msg) bool {
 	for _, section := range [...][]dns.RR{m.Answer, m.Ns, m.Extra} {

@@ -52,8 +52,8 @@ func FuzzMessage(f *testing.F) {
 	}
 	// The signatures of the corpus were made at this time.
 	negotiator, _ := kerberosServer(f, "ns1.example.org", func() time.Time { return time.Unix(1767225600, 0) })
-	s := &server{Server: stock, debug: true, observer: nobody{}, limiter: newLimiter(patient), negotiator: gsstsig.NewNegotiator(nil, negotiator),
-		verifier: gsstsig.NewVerifier(gsstsig.StaticKeys(stock.TsigSecret), negotiator)}
+	s := &server{Server: stock, debug: true, observer: nobody{}, limiter: newLimiter(patient),
+		authenticator: gsstsig.NewAuthenticator(gsstsig.StaticKeys(stock.TsigSecret), negotiator)}
 
 	f.Fuzz(func(t *testing.T, wire []byte, stream bool) {
 		if len(wire) > maxMessage {

@@ -206,8 +206,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		}
 	}
 	static := gsstsig.StaticKeys(stock.TsigSecret)
-	s.verifier = gsstsig.NewVerifier(static, servers...)
-	s.negotiator = gsstsig.NewNegotiator(static, servers...)
+	s.authenticator = gsstsig.NewAuthenticator(static, servers...)
 	return s, nil
 }
 

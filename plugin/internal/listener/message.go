@@ -40,7 +40,7 @@ func (s *server) accept(w *responseWriter, wire []byte, as class) (ok bool) {
 // handle answers the request that accept has made.
 func (s *server) handle(w *responseWriter, as class) {
 	defer s.recovered(func() { s.replyFailure(w) })
-	if isTKEY(w.request) && s.negotiator != nil && (!s.otherBlocks || offersContext(w.request)) {
+	if isTKEY(w.request) && s.authenticator.Negotiates() && (!s.otherBlocks || offersContext(w.request)) {
 		switch {
 		case s.refused(w):
 		case as == rateLimited:
@@ -91,18 +91,14 @@ func (s *server) replyFailure(w *responseWriter) {
 // the block of such a request, and its siteHandler then decides.
 func (s *server) inspect(w *responseWriter, wire []byte) bool {
 	// Verify first: it costs less than Unpack, and the error replies below are signed for a verified client.
-	transaction, err := s.verifier.Verify(wire, nil)
-	if err != nil && !errors.As(err, &w.failure) {
+	transaction, err := w.message.Authenticate()
+	w.message = gsstsig.Message{} // the octets are used again
+	if err != nil && !errors.Is(err, gsstsig.ErrUnsigned) && !errors.As(err, &w.failure) {
 		w.reject(dns.RcodeServerFailure)
 		return false
 	}
 	w.transaction = transaction
 	if w.failure != nil && !s.otherBlocks {
-		if w.failure.NeedsRequest() {
-			if request := new(dns.Msg); request.Unpack(wire) == nil {
-				w.request = request
-			}
-		}
 		s.refuse(w)
 		return false
 	}
@@ -201,15 +197,15 @@ func (s *server) refuse(w *responseWriter) {
 		s.rejectForm(w)
 		return
 	}
-	if !failure.NeedsRequest() && !s.allowErrorReply(w) {
+	if !failure.SignsReply() && !s.allowErrorReply(w) {
 		return
 	}
-	reply, err := failure.Reply(w.request)
+	reply, err := failure.Reply()
 	if err != nil {
 		log.Errorf("%s: answer to a message with a bad TSIG record: %v", s.Addr, err)
 		return
 	}
-	if !w.stream && len(reply) > w.size && !failure.NeedsRequest() {
+	if !w.stream && len(reply) > w.size && !failure.SignsReply() {
 		// The reply repeats names without compression. A forged source address must not get more than was sent.
 		reply = headerAlone(reply)
 	}
@@ -251,7 +247,7 @@ func (s *server) negotiate(w *responseWriter) {
 		return
 	}
 
-	response, signer := s.negotiator.Negotiate(request, w.client(), w.transaction)
+	response, signer := s.authenticator.Negotiate(request, w.client(), w.transaction)
 	if signer != nil {
 		w.transaction = signer
 	}

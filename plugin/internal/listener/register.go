@@ -11,7 +11,7 @@ import (
 // Block is a server block of the Corefile that takes GSS-TSIG.
 type Block struct {
 	// Server negotiates and verifies the block's contexts. Several blocks may share an address: a TKEY query goes to the
-	// server that it is for (see gsstsig.Negotiator).
+	// server that it is for (see gsstsig.Authenticator.Negotiate).
 	Server *gsstsig.Server
 
 	// Observer is told what never reaches a plugin. It may be nil. Of the blocks on one address, the first observer that

@@ -22,15 +22,14 @@ const graceTime = 5 * time.Second
 type server struct {
 	*dnsserver.Server // routes by question; also tells timeouts and HMAC keys
 
-	instance   *instance
-	ordinal    int  // among the servers of the address (multisocket)
-	proxied    bool // the PROXY protocol is spoken on the sockets
-	debug      bool // the debug plugin wants panics to end the process
-	verifier   *gsstsig.Verifier
-	negotiator *gsstsig.Negotiator // nil if no block negotiates
-	observer   Observer
-	limiter    *limiter
-	shortcuts  map[string]*shortcut
+	instance      *instance
+	ordinal       int  // among the servers of the address (multisocket)
+	proxied       bool // the PROXY protocol is spoken on the sockets
+	debug         bool // the debug plugin wants panics to end the process
+	authenticator *gsstsig.Authenticator
+	observer      Observer
+	limiter       *limiter
+	shortcuts     map[string]*shortcut
 
 	// otherBlocks says that the address has blocks that do not use gsstsig. They answer some messages that those that
 	// use it refuse.

@@ -66,7 +66,7 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 		if x.server.refused(x) {
 			return true
 		}
-		if isTKEY(x.request) && x.server.negotiator != nil {
+		if isTKEY(x.request) && x.server.authenticator.Negotiates() {
 			x.server.negotiate(x) // which replies with the error
 			return true
 		}

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"encoding/asn1"
 	"encoding/hex"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,7 +59,7 @@ func twoServers(t *testing.T) (r *realm, first, second *Server) {
 
 // through negotiates to the end with whatever server n finds, and returns the
 // transaction that signs the last response, nil if it was refused.
-func through(n *Negotiator, p *peer) *Transaction {
+func through(n *Authenticator, p *peer) *Transaction {
 	p.r.t.Helper()
 	token := p.first()
 	for range maxRounds + 1 {
@@ -101,8 +102,8 @@ func TestNegotiatorFindsTheServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, first, second := twoServers(t)
-			n := NewNegotiator(nil, first, second)
-			v := NewVerifier(nil, first, second)
+			n := NewAuthenticator(nil, first, second)
+			v := NewAuthenticator(nil, first, second)
 			for service, server := range map[string]*Server{testService: first, otherService: second} {
 				l.service = service
 				p := r.newPeer("k."+service[4:]+".", l)
@@ -110,7 +111,7 @@ func TestNegotiatorFindsTheServer(t *testing.T) {
 					t.Fatalf("%s: %+v", service, r.lastEvent())
 				}
 				wire, _ := p.sign(updateMessage())
-				if transaction, err := v.Verify(wire, nil); err != nil || transaction.Server() != server {
+				if transaction, err := v.Authenticate(wire); err != nil || transaction.Server() != server {
 					t.Errorf("%s: %v", service, err)
 				}
 			}
@@ -127,7 +128,7 @@ func TestNegotiatorFindsTheServer(t *testing.T) {
 // that is still missing is the MIC over the mechanisms.
 func TestNegotiationStaysWhereKerberosBegan(t *testing.T) {
 	r, first, second := twoServers(t)
-	n := NewNegotiator(nil, first, second)
+	n := NewAuthenticator(nil, first, second)
 	p := r.newPeer("k.example.test.", login{mechTypes: []asn1.ObjectIdentifier{spnego.OIDNTLM, spnego.OIDKerberos}})
 	token := p.first()
 	for range 2 {
@@ -140,7 +141,7 @@ func TestNegotiationStaysWhereKerberosBegan(t *testing.T) {
 			t.Fatalf("%v: %+v", err, r.lastEvent())
 		}
 	}
-	name, _ := nameFromText(p.name)
+	name, _ := tsig.NameFromText(p.name)
 	m := tkeyMessage(p.name, p.algorithm, modeGSS, token)
 	if !first.contexts.begun(name) || n.choose(m, nil) != first {
 		t.Error("the negotiation does not go on where it began")
@@ -158,7 +159,7 @@ func TestNegotiationStaysWhereKerberosBegan(t *testing.T) {
 func TestNegotiatorDeletesTheSignersContext(t *testing.T) {
 	for _, order := range []string{"first", "second"} {
 		r, first, second := twoServers(t)
-		n, v := NewNegotiator(nil, first, second), NewVerifier(nil, first, second)
+		n, v := NewAuthenticator(nil, first, second), NewAuthenticator(nil, first, second)
 		one := r.newPeer("same.example.test.", login{client: "host/one.example.test"})
 		two := r.newPeer("same.example.test.", login{client: "host/two.example.test", service: otherService})
 		if through(n, two) == nil || through(n, one) == nil {
@@ -173,7 +174,7 @@ func TestNegotiatorDeletesTheSignersContext(t *testing.T) {
 		if err := m.Unpack(wire); err != nil {
 			t.Fatal(err)
 		}
-		signer, err := v.Verify(wire, m)
+		signer, err := v.Authenticate(wire)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +184,7 @@ func TestNegotiatorDeletesTheSignersContext(t *testing.T) {
 				t.Errorf("%s, %s: %+v", order, try, r.lastEvent())
 			}
 		}
-		name, _ := nameFromText(p.name)
+		name, _ := tsig.NameFromText(p.name)
 		if gone.contexts.taken(name) || !stays.contexts.taken(name) {
 			t.Errorf("%s: there is the first's %v, the second's %v", order, first.contexts.taken(name), second.contexts.taken(name))
 		}
@@ -193,11 +194,11 @@ func TestNegotiatorDeletesTheSignersContext(t *testing.T) {
 // Queries that have no token for a server go by the name, or to the first one.
 func TestNegotiatorGoesByTheName(t *testing.T) {
 	r, first, second := twoServers(t)
-	n := NewNegotiator(nil, first, second)
+	n := NewAuthenticator(nil, first, second)
 	p := r.newPeer("live.example.test.", login{service: otherService})
 	signer := through(n, p)
 	half := r.newPeer("half.example.test.", login{noOptimistic: true})
-	second.Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
+	NewAuthenticator(nil, second).Negotiate(tkeyMessage(half.name, half.algorithm, modeGSS, half.first()), testClient, nil)
 	nothing := func(name string) *dns.Msg {
 		return tkeyMessage(name, AlgorithmGSS, modeGSS, r.newPeer(name, login{noOptimistic: true}).first())
 	}
@@ -227,9 +228,9 @@ func TestNegotiatorGoesByTheName(t *testing.T) {
 }
 
 // No context gets the name of a static key, not even of one that is of no use itself.
-func TestNegotiatorReservesNamesOfStaticKeys(t *testing.T) {
+func TestNegotiateReservesNamesOfStaticKeys(t *testing.T) {
 	r := newRealm(t, nil)
-	n := NewNegotiator(staticKeys, r.server)
+	n := NewAuthenticator(staticKeys, r.server)
 	for name, want := range map[string]uint16{"static.example.test.": dns.RcodeBadName, "STATIC.example.test.": dns.RcodeBadName,
 		"broken.": dns.RcodeBadName, "free.example.test.": 0} {
 		p := r.newPeer(name, login{})
@@ -241,9 +242,6 @@ func TestNegotiatorReservesNamesOfStaticKeys(t *testing.T) {
 			t.Errorf("%+v", r.lastEvent())
 		}
 	}
-	if NewNegotiator(staticKeys) != nil {
-		t.Error("a negotiator without servers")
-	}
 }
 
 // A context that has the name of a static key is from before that was configured.
@@ -251,15 +249,32 @@ func TestVerifyReservesNamesOfStaticKeys(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("static.example.test.", login{})
 	wire, _ := p.sign(updateMessage())
-	if _, err := NewVerifier(nil, r.server).Verify(wire, nil); err != nil {
+	if _, err := NewAuthenticator(nil, r.server).Authenticate(wire); err != nil {
 		t.Fatal(err)
 	}
-	v := NewVerifier(staticKeys, r.server)
-	var glance Glance
-	if v.Glance(wire, &glance); !glance.Signed || glance.Known {
-		t.Errorf("%+v", glance)
+	v := NewAuthenticator(staticKeys, r.server)
+	if m := v.Inspect(wire); !m.Signed() || m.KeyHeld() {
+		t.Errorf("signed %t, key held %t", m.Signed(), m.KeyHeld())
 	}
-	if _, err := v.Verify(wire, nil); kindOf(err) != BadKey {
+	if _, err := v.Authenticate(wire); kindOf(err) != BadKey {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Without a server there is no context to be had. A signed query still gets a
+// signed answer.
+func TestNegotiateWithoutServers(t *testing.T) {
+	a := NewAuthenticator(staticKeys)
+	if a.Negotiates() || !NewAuthenticator(nil, newRealm(t, nil).server).Negotiates() {
+		t.Error("Negotiates does not tell whether there is a server")
+	}
+	signer := new(Transaction)
+	m := tkeyMessage("k.", AlgorithmGSS, modeGSS, []byte{1})
+	response, sign := a.Negotiate(m, testClient, signer)
+	if response.Rcode != dns.RcodeRefused || response.Id != m.Id || len(response.Answer) != 0 || sign != signer {
+		t.Errorf("%v, signed %v", response, sign)
+	}
+	if response, sign = a.Negotiate(nil, testClient, nil); response.Rcode != dns.RcodeRefused || sign != nil {
+		t.Errorf("%v, signed %v", response, sign)
 	}
 }

@@ -1,0 +1,156 @@
+package gsstsig
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
+)
+
+// Authenticator serves one address: it verifies the TSIG records of the
+// messages that come there and answers their TKEY queries. Several servers may
+// share the address with each other and with static keys. It is safe for
+// concurrent use.
+type Authenticator struct {
+	static   map[string]*staticKey
+	reserved nameSet // names of static keys
+	servers  []*Server
+	now      func() time.Time
+}
+
+// NewAuthenticator returns an authenticator for static keys and the contexts of
+// servers, which are asked in this order. Both may be empty.
+//
+// A context never has the name of a static key: what goes by the name alone
+// would take its holder for that of the key. None is negotiated under such a
+// name, and one from before a reload is not used.
+func NewAuthenticator(static StaticKeys, servers ...*Server) *Authenticator {
+	a := &Authenticator{static: newStaticKeys(static), reserved: newNameSet(static), servers: servers, now: time.Now}
+	if len(servers) > 0 {
+		a.now = servers[0].now
+	}
+	return a
+}
+
+// Negotiates reports whether there is a server, so that Negotiate can make
+// contexts.
+func (a *Authenticator) Negotiates() bool { return len(a.servers) > 0 }
+
+// Authenticate verifies a message as received, as [Message.Authenticate] does.
+func (a *Authenticator) Authenticate(wire []byte) (*Transaction, error) {
+	var r tsig.Record
+	m := Message{authenticator: a, octets: tsig.Message{Octets: wire}}
+	m.parse(&r)
+	return m.authenticate(&r)
+}
+
+// Message is a received message and what Inspect found in its octets, before
+// any MAC is computed. Under a flood nearly everything can be refused by it, at
+// the cost of a walk over the octets and a look into a table. It refers to the
+// octets, which must not change while it is used.
+type Message struct {
+	authenticator *Authenticator
+	octets        tsig.Message
+	err           error
+	keyHeld       bool
+}
+
+// Inspect walks over a message as received. It does not count as use of a
+// context and does not panic.
+func (a *Authenticator) Inspect(wire []byte) Message {
+	var r tsig.Record
+	m := Message{authenticator: a, octets: tsig.Message{Octets: wire}}
+	if m.parse(&r); m.octets.Signed() {
+		m.findKey(&r)
+	}
+	return m
+}
+
+func (m *Message) parse(r *tsig.Record) {
+	defer m.recovered()
+	m.octets, m.err = tsig.Parse(m.octets.Octets, r)
+}
+
+func (m *Message) findKey(r *tsig.Record) {
+	defer m.recovered()
+	m.keyHeld = m.authenticator.holdsKey(r)
+}
+
+// recovered is for defer. What it guards runs before any recover of the server
+// program around it, on octets from any sender: a fault must cost one message,
+// not the process.
+func (m *Message) recovered() {
+	if r := recover(); r != nil {
+		m.octets, m.keyHeld, m.err = tsig.Message{Octets: m.octets.Octets}, false, fmt.Errorf("internal error: %s", faultText(r))
+	}
+}
+
+// Malformed reports whether the records cannot be walked over, or the TSIG
+// record is out of place or broken. Authenticate returns an error of that kind.
+func (m *Message) Malformed() bool { return m.err != nil }
+
+// Signed reports whether the message has a TSIG record.
+func (m *Message) Signed() bool { return m.octets.Signed() }
+
+// KeyHeld reports whether the TSIG record names a key that is held, under its
+// algorithm. It says nothing about the MAC. For a message that is Signed without
+// it, Authenticate returns an error of kind BadKey.
+func (m *Message) KeyHeld() bool { return m.keyHeld }
+
+// QuestionType returns the type of the first question, 0 if there is none.
+func (m *Message) QuestionType() uint16 { return m.octets.QuestionType() }
+
+// AppendKeyName appends the name of the key on the wire, in lower case; nothing
+// if the message is not signed.
+func (m *Message) AppendKeyName(b []byte) []byte {
+	var r tsig.Record
+	if !m.octets.Record(&r) {
+		return b
+	}
+	return append(b, r.Name.Bytes()...)
+}
+
+// holdsKey reports whether there is a key that the record may have been made
+// with.
+func (a *Authenticator) holdsKey(r *tsig.Record) bool {
+	name, algorithm := r.Name.Bytes(), r.Algorithm.Bytes()
+	if isGSS(algorithm) {
+		if a.reserved.has(name) {
+			return false
+		}
+		for _, server := range a.servers {
+			if server.contexts.holds(name, algorithm) {
+				return true
+			}
+		}
+		return false
+	}
+	return a.static[string(name)] != nil && hmacIndex(algorithm) >= 0
+}
+
+// Negotiate answers one TKEY query from client. signer is the transaction of
+// the query if it was signed, else nil. The response is never nil; sign is what
+// to sign it with, nil if it goes out unsigned. Negotiate does not panic.
+//
+// A completed context signs the answer that completes it, unless the query was
+// signed: then the query's key signs, as for every signed request, and the
+// client has to be content with the mechanism's own proof. BIND does the same.
+//
+// Where several servers share the address, the query is for the one that has
+// the key of the token's service or, if the query has no token that tells, the
+// one that knows the key name. A server that signer belongs to is asked before
+// the others. A query that gives no clue, such as SPNEGO without an optimistic
+// token, goes to the first one, and the negotiation moves to another once there
+// is a token for that. Without any server the response is REFUSED.
+func (a *Authenticator) Negotiate(request *dns.Msg, client netip.AddrPort, signer *Transaction) (response *dns.Msg, sign *Transaction) {
+	n := &negotiation{signer: signer, reserved: a.reserved, beside: a.servers, event: Event{Client: client}}
+	if len(a.servers) == 0 {
+		n.begin(request)
+		n.response.Rcode = dns.RcodeRefused
+		return n.response, signer
+	}
+	return a.choose(request, signer).answer(request, n)
+}
