@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
 // Transaction is one request that was verified, or one negotiation that was
@@ -44,6 +45,16 @@ func (t *Transaction) Groups() []string {
 		return c.mechanism.Groups()
 	}
 	return nil
+}
+
+// Account returns the signer's account in its domain, and whether its ticket had a PAC
+// that tells account and groups; see krb5.AcceptorContext.Account and HasPAC. Both are
+// zero for a static key.
+func (t *Transaction) Account() (account krb5.Account, hasPAC bool) {
+	if c, ok := t.key.(*securityContext); ok {
+		return c.mechanism.Account(), c.mechanism.HasPAC()
+	}
+	return krb5.Account{}, false
 }
 
 // Server returns the server whose context signed the request, nil for a static

@@ -25,7 +25,10 @@ type AcceptorConfig struct {
 	Keytabs *Keytabs
 
 	// Replays remembers authenticators. Required; share one between all
-	// acceptors of a process, and keep it over reloads.
+	// acceptors of a process, and keep it over reloads. Authenticators from before
+	// its first acceptor was made are refused where a replay would do harm: in
+	// handshakes without mutual authentication, and in those of RC4 without
+	// another type. Clients make a new one when they try again.
 	Replays *ReplayCache
 
 	// Services are the service principals that tickets may be for, compared
@@ -41,6 +44,11 @@ type AcceptorConfig struct {
 	// Transit says through which realms clients may come; nil means those of
 	// the hierarchy.
 	Transit *TransitPolicy
+
+	// RequirePAC are the client realms whose tickets must carry a PAC with logon
+	// information, compared exactly: those of Active Directory, where a client can
+	// ask for a ticket without one.
+	RequirePAC []string
 
 	// Enctypes are those let in for tickets, session keys and subkeys.
 	// If empty: 17, 18, 19 and 20, the AES types. DES is not supported and
@@ -88,6 +96,7 @@ type Acceptor struct {
 	services []Principal
 	realms   []string
 	transit  *TransitPolicy
+	withPAC  []string
 	enctypes []Enctype
 	skew     time.Duration
 	now      func() time.Time
@@ -109,6 +118,7 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 		services: slices.Clone(c.Services),
 		realms:   slices.Clone(c.Realms),
 		transit:  c.Transit,
+		withPAC:  slices.Clone(c.RequirePAC),
 		enctypes: c.PermittedEnctypes(),
 		skew:     c.ClockSkew,
 		now:      c.Now,
@@ -135,6 +145,7 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 		}
 	}
 	a.replays.keepFor(a.skew)
+	a.replays.begin(a.now())
 	return a, nil
 }
 
@@ -158,9 +169,9 @@ func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{accep
 
 // WouldAccept reports whether the acceptor would let in the client of a context
 // that another one has established, one of another block or of before the
-// configuration changed: by its realm and the way from there, by the service
-// and whether there is a key of it, and by the encryption types. Times are not
-// looked at.
+// configuration changed: by its realm and the way from there, by its PAC, by the
+// service and whether there is a key of it, and by the encryption types. Times are
+// not looked at.
 func (a *Acceptor) WouldAccept(c *AcceptorContext) bool {
 	if c.acceptor == a {
 		return true
@@ -171,7 +182,8 @@ func (a *Acceptor) WouldAccept(c *AcceptorContext) bool {
 		}
 	}
 	return a.acceptsRealm(c.peer.Realm) && a.serves(c.service) && a.holdsKeyOf(c.service) &&
-		a.transit.check(c.peer, c.service.Realm, c.way) == nil
+		(c.hasPAC || !slices.Contains(a.withPAC, c.peer.Realm)) &&
+		a.checkTransit(c.peer, c.service.Realm, c.way) == nil
 }
 
 // holdsKeyOf reports whether there is a key of the service.
@@ -211,7 +223,9 @@ type AcceptorContext struct {
 	service  Principal
 	expires  time.Time
 	groups   []unique.Handle[string] // shared by all contexts: clients have groups in common
-	types    [2]Enctype              // of the ticket's encryption and of its session key
+	account  Account
+	hasPAC   bool
+	types    [2]Enctype // of the ticket's encryption and of its session key
 	way      transit
 	session  *session
 }
@@ -250,7 +264,8 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 	if err != nil {
 		return nil, &Error{Code: codeGeneric, Reason: "the AP-REP cannot be made", Service: req.ticket.service.shown(), err: err}
 	}
-	c.peer, c.service, c.expires, c.groups, c.session = h.ticket.client, h.service, h.ticket.end, h.groups, session
+	c.peer, c.service, c.expires, c.session = h.ticket.client, h.service, h.ticket.end, session
+	c.groups, c.account, c.hasPAC = h.groups, h.account, h.hasPAC
 	c.types = [2]Enctype{req.ticket.enc.enctype, h.session.encryption.id}
 	c.way = h.ticket.way()
 	// The ticket is wiped. What is longer than any list may be, as a KDC that is
@@ -326,6 +341,8 @@ type handshake struct {
 	key           *serviceKey // that decrypted the ticket
 	readable      bool        // what it decrypted to is one
 	groups        []unique.Handle[string]
+	account       Account
+	hasPAC        bool
 	plain         [][]byte // decrypted, to be wiped
 	ticket        encTicketPart
 	authenticator authenticator
@@ -598,8 +615,22 @@ func (h *handshake) checkGSS() *Error {
 }
 
 // checkReplay comes last, so that only what would be accepted takes room.
+//
+// An authenticator from before the cache began may have been used before, which
+// nobody remembers. It is refused if the context gets no key from this side: then
+// the messages that were signed in the context of that time would be good in this
+// one too. With a key of ours they are not.
 func (h *handshake) checkReplay() *Error {
 	at := h.authenticator.at()
+	if !h.makesSubkey() && h.acceptor.replays.beganAfter(at) {
+		return &Error{
+			Code: codeRepeat,
+			Reason: "the authenticator of " + h.ticket.client.shown() + " is from before this server's start, and the client does not ask for mutual " +
+				"authentication: it may have been used already",
+			Fix: "none if the client was just sending when the server restarted: it should try again; otherwise synchronise its clock (NTP), or have it ask for mutual authentication",
+			err: ErrReplay,
+		}
+	}
 	err := h.acceptor.replays.add(replayKeyOf(h.ticket.client, h.service, at, h.req.authenticator.cipher), at, h.now)
 	switch {
 	case err == nil:
@@ -667,21 +698,41 @@ func (h *handshake) newSession(mechanism []byte, k key, acceptorSubkey bool, own
 	return s
 }
 
+// makesSubkey reports whether establish makes a key of this side.
+func (h *handshake) makesSubkey() bool {
+	if h.flags&flagMutual == 0 {
+		return false
+	}
+	base := h.session
+	if h.subkey.valid() {
+		base = h.subkey
+	}
+	return h.subkeyEncryption(base) != nil
+}
+
 // acceptorSubkey is a fresh key of the best type that both sides know: the
 // first of those the client offers that is let in (RFC 4537), else the type of
 // the key that there is. So MICs are made with AES where the ticket is not.
 // There is no subkey of type RC4: in contexts of that type it would not be
 // used (RFC 4121, section 2, is for newer types).
 func (h *handshake) acceptorSubkey(base key) (key, error) {
+	if e := h.subkeyEncryption(base); e != nil {
+		return randomKey(h.acceptor.random, e)
+	}
+	return key{}, nil
+}
+
+// subkeyEncryption is what acceptorSubkey makes a key for, or nil.
+func (h *handshake) subkeyEncryption(base key) *encryption {
 	for _, id := range h.authenticator.encryptions {
 		if id != RC4HMAC && slices.Contains(h.acceptor.enctypes, id) {
-			return randomKey(h.acceptor.random, encryptions[id])
+			return encryptions[id]
 		}
 	}
 	if base.encryption.rc4 {
-		return key{}, nil
+		return nil
 	}
-	return randomKey(h.acceptor.random, base.encryption)
+	return base.encryption
 }
 
 // refusal is the KRB-ERROR for a failure. It tells our time, from which a

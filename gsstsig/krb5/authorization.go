@@ -3,6 +3,7 @@ package krb5
 import (
 	"crypto/hmac"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unique"
@@ -96,7 +97,8 @@ func findAuthorization(b []byte, kind int32) (found []byte, err error) {
 }
 
 // checkPAC verifies the PAC, if the ticket has one, and takes the client's
-// groups from it. A ticket without a PAC is one of a client without groups.
+// account and groups from it. A ticket without a PAC is one of a client without
+// groups.
 //
 // A ticket whose PAC is not right is refused as a whole, as Windows and Samba
 // do: the KDC does not make such, so something is amiss that may reach beyond
@@ -108,7 +110,7 @@ func (h *handshake) checkPAC() *Error {
 		return &Error{Code: codeModified, Reason: "the authorization data in the ticket of " + h.ticket.client.shown() + " " + err.Error(), err: ErrMalformed}
 	}
 	if b == nil {
-		return nil
+		return h.checkPACRequired()
 	}
 	p, err := pac.Open(b, h.key.verifyPAC)
 	switch {
@@ -136,7 +138,23 @@ func (h *handshake) checkPAC() *Error {
 			h.groups = append(h.groups, unique.Make(g))
 		}
 	}
-	return nil
+	h.account, h.hasPAC = Account{Name: p.Account, SID: p.SID}, p.Logon
+	return h.checkPACRequired()
+}
+
+// checkPACRequired refuses a ticket without PAC where there must be one. A client of
+// Active Directory gets such a ticket if it asks for it, and its account and groups are
+// unknown then.
+func (h *handshake) checkPACRequired() *Error {
+	if h.hasPAC || !slices.Contains(h.acceptor.withPAC, h.ticket.client.Realm) {
+		return nil
+	}
+	return &Error{
+		Code:   codePolicy,
+		Reason: "the ticket of " + h.ticket.client.shown() + " has no PAC that tells its account and groups, and its realm's tickets must have one",
+		Fix:    "have the client ask for a PAC (kinit --request-pac); if the realm is none of Active Directory, do not require PACs of it",
+		err:    ErrNotAccepted,
+	}
 }
 
 // isClientOfPAC compares the name in a PAC with that in the ticket. Most KDCs
@@ -165,7 +183,7 @@ func (k *serviceKey) verifyPAC(checksumType int32, message, checksum []byte) boo
 // group, and those of the groups that its domain controller found it to be a
 // member of. They come from the PAC of the ticket, which was verified with the
 // service's key. A ticket without a PAC, or one from a KDC that knows no
-// groups, has none: rules should therefore grant to groups, not deny.
+// groups, has none; see HasPAC.
 //
 // For a client of a trusted domain these are the groups that its own domain's
 // controller claims, and those of our domain that our KDC added. It is our KDC
@@ -183,3 +201,23 @@ func (c *AcceptorContext) Groups() []string {
 	}
 	return list
 }
+
+// Account is the client's account in its domain. The KDC found it by the name that the
+// client gave, which need not be the account's: in Active Directory it can be the user
+// principal name, an attribute to which others than administrators can be allowed to
+// write any name.
+type Account struct {
+	Name string // sAMAccountName; of a machine, its name and "$"
+	SID  string // security identifier; it stays when the account is renamed
+}
+
+// Account returns the client's account as the ticket's PAC names it, in UPN_DNS_INFO
+// (MS-PAC, section 2.10) or in the logon information. It is zero if there is no PAC or the
+// PAC names no account of a domain: those of MIT realms do not, nor do those that
+// FreeIPA makes for hosts and services.
+func (c *AcceptorContext) Account() Account { return c.account }
+
+// HasPAC reports whether the ticket carried a PAC with logon information, so that Groups
+// is complete. Otherwise nobody says which groups the client is in: a client of Active
+// Directory can ask for a ticket without PAC.
+func (c *AcceptorContext) HasPAC() bool { return c.hasPAC }

@@ -36,8 +36,13 @@ const (
 // nothing before its time. Those not younger than one that has been forgotten
 // are refused, so that neither a clock that is set back nor a larger skew in a
 // new configuration opens a gap.
+//
+// A cache that begins with the process cannot know what was accepted before; see
+// [AcceptorConfig].Replays.
 type ReplayCache struct {
 	shards []replayShard
+	once   sync.Once
+	began  time.Time // by the clock of the first acceptor
 }
 
 type replayShard struct {
@@ -122,6 +127,14 @@ func (c *ReplayCache) keepFor(skew time.Duration) {
 		s.mu.Unlock()
 	}
 }
+
+// begin notes when the cache began to remember, unless that was noted before.
+func (c *ReplayCache) begin(now time.Time) { c.once.Do(func() { c.began = now }) }
+
+// beganAfter reports whether an authenticator of that time may have been accepted
+// before the cache began to remember. Clients whose clocks are ahead can have made
+// later ones by then.
+func (c *ReplayCache) beganAfter(at time.Time) bool { return at.Before(c.began) }
 
 // replayKeyOf is the identity of an authenticator: who spoke to whom and when,
 // and its cipher text, so that two that were made in the same microsecond are

@@ -15,7 +15,9 @@ import (
 // realms above the client's and above the service's, up to the first that is
 // above both. As with MIT Kerberos the list is a set: neither must all be on
 // the way, nor in order. Tickets that came straight from the client's realm
-// are not concerned.
+// are not concerned, but for one case: where the acceptor has a key for tickets of
+// the client's own realm, a ticket of another realm's KDC needs an entry in
+// [capaths].
 //
 // The zero value knows only the hierarchy. A TransitPolicy must not be changed
 // while in use.
@@ -68,7 +70,45 @@ func (p *encTicketPart) way() transit {
 
 // checkTransit is the check of RFC 4120, section 2.7.
 func (h *handshake) checkTransit() *Error {
-	return h.acceptor.transit.check(h.ticket.client, h.service.Realm, h.ticket.way())
+	return h.acceptor.checkTransit(h.ticket.client, h.service.Realm, h.ticket.way())
+}
+
+// checkTransit also refuses a ticket of another realm's KDC for a client of a realm
+// whose own KDC could have made it, since there is a key for that. Otherwise the other
+// KDC could pass for any client of that realm. An entry in [capaths] permits it; the
+// mark of that KDC, that it has checked the way, does not.
+func (a *Acceptor) checkTransit(client Principal, service string, way transit) *Error {
+	if client.Realm != service && !a.transit.lists(client.Realm, service) && a.servesRealm(client.Realm) {
+		return &Error{
+			Code: codePathRefused,
+			Reason: "the ticket of " + client.shown() + " was made by the KDC of " + shown(service) + ", and there is a key for tickets of " +
+				shown(client.Realm) + " itself",
+			Fix: "have the client ask for a ticket in its own realm; if " + shown(service) + " may speak for all clients of " + shown(client.Realm) +
+				", say so in [capaths] of krb5.conf: " + shown(client.Realm) + " = { " + shown(service) + " = . }",
+			err: ErrNotAccepted,
+		}
+	}
+	return a.transit.check(client, service, way)
+}
+
+// servesRealm reports whether there is a key for tickets of the realm's own KDC.
+func (a *Acceptor) servesRealm(realm string) bool {
+	now := a.now()
+	for _, keys := range a.keytabs.set.Load().services {
+		for _, k := range keys {
+			if k.principal.Realm == realm && k.usable(now) && a.serves(k.principal) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// lists reports whether [capaths] has an entry for clients of one realm at services of
+// another.
+func (p *TransitPolicy) lists(client, service string) bool {
+	_, ok := p.paths[realmPair{client, service}]
+	return ok
 }
 
 // check says why a ticket of the client for a service of that realm may not

@@ -1,6 +1,6 @@
 // Package pac reads the privilege attribute certificate (PAC) that Active
-// Directory puts into tickets (MS-PAC), as far as it tells which groups the
-// client is in.
+// Directory puts into tickets (MS-PAC), as far as it tells which account the
+// client is and which groups it is in.
 //
 // # What a PAC is
 //
@@ -9,11 +9,14 @@
 // into the authorization data of the ticket, wrapped in AD-IF-RELEVANT so that
 // services which do not know it pass over it (RFC 4120, section 5.2.6.1).
 //
-// A PAC is a list of buffers (MS-PAC, section 2.3). Four matter here:
+// A PAC is a list of buffers (MS-PAC, section 2.3). Five matter here:
 //
 //   - The logon information (section 2.5) holds the SIDs. It is a structure in
 //     NDR, the encoding of Microsoft's remote procedure calls, version 1
 //     (MS-RPCE, section 2.2.6). PACs of MIT realms come without it.
+//   - UPN_DNS_INFO (section 2.10) holds, in its extended form, the name and the SID
+//     of the account. Domain controllers without the updates of November 2021
+//     send the basic form; the logon information tells the account then.
 //   - The client information (section 2.7) repeats the client's name and the
 //     time of its authentication, which bind the PAC to its ticket.
 //   - The server signature (section 2.8) is a checksum over the whole PAC, with

@@ -19,6 +19,15 @@ const groupEnabled = 0x0004
 // maxSubAuthorities bounds a SID (MS-DTYP, section 2.4.2).
 const maxSubAuthorities = 15
 
+// RIDs of accounts (MS-DTYP, section 2.4.2.4). Those below firstOwnRID are well
+// known and, but for the administrator's, belong to groups or to accounts that do not
+// log on. FreeIPA gives 515 or 516, which are groups, to every host and service, with
+// the host's name for the account's: such a PAC names no account.
+const (
+	administratorRID = 500
+	firstOwnRID      = 1000
+)
+
 // sid is a security identifier in the form that people write, "S-1-5-21-...".
 type sid string
 
@@ -69,7 +78,8 @@ func (p *PAC) readLogon(b []byte) error {
 		return malformed("the client is in too many groups")
 	}
 
-	for _, present := range strings[:6] {
+	effectiveName := r.string(strings[0])
+	for _, present := range strings[1:6] {
 		r.skipString(present)
 	}
 	memberOf := r.memberships(groups, groupCount)
@@ -83,11 +93,15 @@ func (p *PAC) readLogon(b []byte) error {
 		return malformed("the logon information is cut off or contradicts itself")
 	}
 
+	p.Logon = true
 	s := newSet(1 + len(memberOf) + len(extraSIDs) + len(resourceOf))
 	if domainSID != "" {
 		// An account without a RID has its SID among the extra ones.
 		if user != 0 {
 			p.User = domainSID.member(user)
+		}
+		if user >= firstOwnRID || user == administratorRID {
+			p.Account, p.SID = effectiveName, p.User
 		}
 		if primary != 0 {
 			s.add(domainSID.member(primary))
@@ -183,20 +197,34 @@ func (r *ndr) stringHeader() (present bool) {
 
 // skipString passes over a string: its room, offset and count in units of two
 // octets, the units, and what aligns the next to four octets.
-func (r *ndr) skipString(present bool) {
+func (r *ndr) skipString(present bool) { r.units(present) }
+
+// string reads a string.
+func (r *ndr) string(present bool) string {
+	units := r.units(present)
+	if len(units) > maxName {
+		r.failed = true
+		return ""
+	}
+	return utf16Text(units)
+}
+
+// units returns the octets of a string, which are UTF-16 in little endian.
+func (r *ndr) units(present bool) []byte {
 	if !present {
-		return
+		return nil
 	}
 	r.skip(8)
 	n := r.uint32()
 	if n > uint32(len(r.b)) {
 		r.failed = true
-		return
+		return nil
 	}
-	r.skip(2 * int(n))
+	units := r.take(2 * int(n))
 	if r.at%4 != 0 {
 		r.skip(4 - r.at%4)
 	}
+	return units
 }
 
 // arrayHeader reads the count before an array, which repeats that of the
@@ -256,9 +284,18 @@ func (r *ndr) sid(present bool) sid {
 		return ""
 	}
 	count := r.uint32()
-	revision, again := r.octet(), r.octet()
+	if r.at+1 < len(r.b) && uint32(r.b[r.at+1]) != count {
+		r.failed = true
+		return ""
+	}
+	return r.packedSID()
+}
+
+// packedSID reads a SID in its packet form (MS-DTYP, section 2.4.2.2).
+func (r *ndr) packedSID() sid {
+	revision, count := r.octet(), r.octet()
 	authority := r.take(6)
-	if !r.ok() || revision != 1 || count != uint32(again) || count == 0 || count > maxSubAuthorities {
+	if !r.ok() || revision != 1 || count == 0 || count > maxSubAuthorities {
 		r.failed = true
 		return ""
 	}
@@ -278,6 +315,9 @@ func (r *ndr) sid(present bool) sid {
 	for range count {
 		b = append(b, '-')
 		b = strconv.AppendUint(b, uint64(r.uint32()), 10)
+	}
+	if !r.ok() {
+		return ""
 	}
 	return sid(b)
 }

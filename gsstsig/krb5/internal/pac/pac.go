@@ -30,6 +30,7 @@ const (
 	typeServerSignature = 6
 	typeKDCSignature    = 7
 	typeClientInfo      = 10
+	typeUPNInfo         = 12
 )
 
 const (
@@ -51,6 +52,14 @@ type PAC struct {
 	// logon information.
 	User   string
 	Groups []string
+	// Logon tells whether there is logon information.
+	Logon bool
+	// Account is the name of the client's account (sAMAccountName) and SID its
+	// security identifier: what the KDC looked up, whatever name the client asked
+	// for. They come from UPN_DNS_INFO in its extended form, and from the logon
+	// information where that is missing. Both are empty if the PAC names no account of
+	// a domain, as those of MIT realms and of FreeIPA's hosts.
+	Account, SID string
 }
 
 // A Verifier reports whether checksum, of a Kerberos checksum type, is right
@@ -78,6 +87,11 @@ func Open(b []byte, verify Verifier) (*PAC, error) {
 	}
 	if logon, ok := buffers[typeLogonInfo]; ok {
 		if err := p.readLogon(b[logon.start:logon.end]); err != nil {
+			return nil, err
+		}
+	}
+	if upn, ok := buffers[typeUPNInfo]; ok {
+		if err := p.readUPN(b[upn.start:upn.end]); err != nil {
 			return nil, err
 		}
 	}
@@ -189,13 +203,18 @@ func (p *PAC) readClient(b []byte) error {
 	if size > len(name) || size%2 != 0 || size > maxName {
 		return malformed("the client's name is cut off or too long")
 	}
-	units := make([]uint16, size/2)
-	for i := range units {
-		units[i] = binary.LittleEndian.Uint16(name[2*i:])
-	}
-	p.Client = string(utf16.Decode(units))
+	p.Client = utf16Text(name[:size])
 	p.AuthTime = fileTime(binary.LittleEndian.Uint64(b))
 	return nil
+}
+
+// utf16Text decodes UTF-16 in little endian.
+func utf16Text(b []byte) string {
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	return string(utf16.Decode(units))
 }
 
 // fileTime converts a FILETIME, which counts tenths of microseconds since

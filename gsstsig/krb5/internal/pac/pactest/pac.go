@@ -44,6 +44,7 @@ type Spec struct {
 	Client   string
 	AuthTime time.Time
 	Logon    *Logon // nil: none, as in a MIT realm
+	UPN      *UPN   // nil: none
 	More     []Buffer
 	// ChecksumType and Sign make the server signature, and the KDC's as well,
 	// which nobody verifies.
@@ -56,6 +57,9 @@ func (s Spec) Encode() []byte {
 	var list []Buffer
 	if s.Logon != nil {
 		list = append(list, Buffer{1, s.Logon.Encode()})
+	}
+	if s.UPN != nil {
+		list = append(list, Buffer{12, s.UPN.Encode()})
 	}
 	list = append(list, Buffer{10, ClientInfo(s.Client, s.AuthTime)})
 	list = append(list, s.More...)
@@ -89,15 +93,58 @@ func Assemble(list []Buffer) []byte {
 	return b
 }
 
-// ClientInfo is a PAC_CLIENT_INFO.
-func ClientInfo(name string, at time.Time) []byte {
-	b := binary.LittleEndian.AppendUint64(nil, uint64(at.Unix()+11_644_473_600)*10_000_000)
-	units := utf16.Encode([]rune(name))
-	b = binary.LittleEndian.AppendUint16(b, uint16(2*len(units)))
-	for _, u := range units {
+// UPN is a UPN_DNS_INFO.
+type UPN struct {
+	Name, Domain string // the user principal name, and the domain's name
+	// Account and SID are those of the account; the form is the basic one if both are empty.
+	Account, SID string
+}
+
+// Encode makes the UPN_DNS_INFO.
+func (u *UPN) Encode() []byte {
+	fields := [][]byte{units(u.Name), units(u.Domain)}
+	flags, header := uint32(0), 12
+	if u.Account != "" || u.SID != "" {
+		fields = append(fields, units(u.Account), SID(u.SID)[4:])
+		flags, header = 2, 20
+	}
+	b := make([]byte, 0, 64)
+	offset := (header + 7) / 8 * 8
+	place := func(f []byte) {
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(f)))
+		b = binary.LittleEndian.AppendUint16(b, uint16(offset))
+		offset += (len(f) + 7) / 8 * 8
+	}
+	place(fields[0])
+	place(fields[1])
+	b = binary.LittleEndian.AppendUint32(b, flags)
+	for _, f := range fields[2:] {
+		place(f)
+	}
+	for _, f := range fields {
+		for len(b)%8 != 0 {
+			b = append(b, 0)
+		}
+		b = append(b, f...)
+	}
+	return b
+}
+
+// units are the octets of a text in UTF-16.
+func units(text string) []byte {
+	var b []byte
+	for _, u := range utf16.Encode([]rune(text)) {
 		b = binary.LittleEndian.AppendUint16(b, u)
 	}
 	return b
+}
+
+// ClientInfo is a PAC_CLIENT_INFO.
+func ClientInfo(name string, at time.Time) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(at.Unix()+11_644_473_600)*10_000_000)
+	octets := units(name)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(octets)))
+	return append(b, octets...)
 }
 
 // Encode makes the logon information: KERB_VALIDATION_INFO in NDR.
