@@ -161,14 +161,41 @@ func (f *foldedNames) find(t *typeInfo, rdata []byte) {
 	}
 }
 
-// octet returns the octet of rdata at i in canonical form.
-func (f *foldedNames) octet(rdata []byte, i int) byte {
-	for n := range f.n {
-		if f.at[n].start <= i && i < f.at[n].end {
-			return lower(rdata[i])
+// part returns whether the octets of rdata from i on are folded, and up to where
+// that is so, but not beyond most.
+func (f *foldedNames) part(i, most int) (inName bool, end int) {
+	for _, name := range f.at[:f.n] {
+		if i < name.start {
+			return false, min(name.start, most)
+		}
+		if i < name.end {
+			return true, min(name.end, most)
 		}
 	}
-	return rdata[i]
+	return false, most
+}
+
+// compareParts orders parts of one length, each in lower case if it is folded.
+func compareParts(a, b []byte, foldedA, foldedB bool) int {
+	if !foldedA && !foldedB {
+		return bytes.Compare(a, b)
+	}
+	for i, x := range a {
+		y := b[i]
+		if x == y && foldedA == foldedB {
+			continue
+		}
+		if foldedA {
+			x = lower(x)
+		}
+		if foldedB {
+			y = lower(y)
+		}
+		if x != y {
+			return int(x) - int(y)
+		}
+	}
+	return 0
 }
 
 // Compare orders rdata of one type as the records of an RRset are ordered (RFC
@@ -186,13 +213,14 @@ func Compare(rrtype uint16, a, b []byte) int {
 	var inA, inB foldedNames
 	inA.find(t, a)
 	inB.find(t, b)
-	for i := range min(len(a), len(b)) {
-		if a[i] == b[i] && a[i] < 'A' {
-			continue
+	for i, most := 0, min(len(a), len(b)); i < most; {
+		foldedA, endA := inA.part(i, most)
+		foldedB, endB := inB.part(i, most)
+		end := min(endA, endB)
+		if c := compareParts(a[i:end], b[i:end], foldedA, foldedB); c != 0 {
+			return c
 		}
-		if x, y := inA.octet(a, i), inB.octet(b, i); x != y {
-			return int(x) - int(y)
-		}
+		i = end
 	}
 	return len(a) - len(b)
 }

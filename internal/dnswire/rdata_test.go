@@ -1,7 +1,6 @@
 package dnswire
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/hex"
 	"errors"
@@ -24,16 +23,23 @@ func unhex(t testing.TB, text string) []byte {
 // offset 12.
 const updateHeader = "0001 2800 0001 0001 0000 0000 076578616d706c650474657374 00"
 
-// TestValidateAsBIND compares with what BIND said to the same rdata.
-func TestValidateAsBIND(t *testing.T) {
-	file, err := os.Open("testdata/bind.txt")
+// A verdict is what BIND said to rdata.
+type verdict struct {
+	line     string
+	rrtype   uint16
+	octets   []byte
+	accepted bool
+}
+
+// verdicts reads testdata/bind.txt.
+func verdicts(t testing.TB) (list []verdict) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/bind.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	tested := make(map[uint16]bool)
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		words := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
 		if words[0] == "#" {
 			continue
 		}
@@ -41,27 +47,37 @@ func TestValidateAsBIND(t *testing.T) {
 		if !ok {
 			t.Fatalf("no type %s", words[1])
 		}
-		tested[rrtype] = true
+		list = append(list, verdict{strings.TrimSpace(line), rrtype, unhex(t, words[2]), words[0] == "accept"})
+	}
+	return list
+}
+
+// TestValidateAsBIND compares with what BIND said to the same rdata.
+func TestValidateAsBIND(t *testing.T) {
+	tested := make(map[uint16]bool)
+	for _, v := range verdicts(t) {
+		tested[v.rrtype] = true
+		rrtype := v.rrtype
 		header := unhex(t, updateHeader)
-		msg := append(header, unhex(t, words[2])...)
+		msg := append(header, v.octets...)
 		rdata, err := ExpandRdata(nil, msg, len(header), len(msg), rrtype)
-		if accepted := err == nil; accepted != (words[0] == "accept") {
-			t.Errorf("%s: %v", lines.Text(), err)
+		if accepted := err == nil; accepted != v.accepted {
+			t.Errorf("%s: %v", v.line, err)
 		}
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || e.Type != rrtype || e.Reason == "" {
-				t.Errorf("%s: error %#v", lines.Text(), err)
+				t.Errorf("%s: error %#v", v.line, err)
 			}
 			continue
 		}
 		if err := Validate(rrtype, rdata); err != nil {
-			t.Errorf("%s: expanded to %x: %v", lines.Text(), rdata, err)
+			t.Errorf("%s: expanded to %x: %v", v.line, rdata, err)
 		}
 		checkText(t, rrtype, rdata)
 		for n := range rdata {
 			if _, err := ExpandRdata(nil, rdata[:n], 0, n, rrtype); (err == nil) != (Validate(rrtype, rdata[:n]) == nil) {
-				t.Errorf("%s cut at %d: ExpandRdata %v", lines.Text(), n, err)
+				t.Errorf("%s cut at %d: ExpandRdata %v", v.line, n, err)
 			}
 		}
 	}
