@@ -29,6 +29,7 @@ import (
 	_ "github.com/coredns/coredns/plugin/metrics"
 	_ "github.com/coredns/coredns/plugin/multisocket"
 	"github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 	_ "github.com/coredns/coredns/plugin/proxyproto"
 	_ "github.com/coredns/coredns/plugin/ready"
 	_ "github.com/coredns/coredns/plugin/reload"
@@ -192,8 +193,17 @@ type statusPlugin struct{}
 
 func (statusPlugin) Name() string { return "status" }
 
-func (statusPlugin) ServeDNS(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+func (statusPlugin) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	m := new(dns.Msg).SetReply(r)
+	if strings.HasPrefix(strings.ToLower(r.Question[0].Name), "via.") { // as CoreDNS's upstream package does
+		inner := nonwriter.New(w)
+		ctx.Value(dnsserver.Key{}).(*dnsserver.Server).ServeDNS(ctx, inner, query("x.example.org.", dns.TypeTXT))
+		if inner.Msg == nil {
+			return dns.RcodeServerFailure, nil
+		}
+		m.Answer = inner.Msg.Answer
+		return 0, w.WriteMsg(m)
+	}
 	text := "verified"
 	if err := w.TsigStatus(); err != nil {
 		text = err.Error()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,10 @@ type keptReply struct {
 	wire []byte
 }
 
-var kept keptReplies
+var (
+	kept      keptReplies
+	decorated atomic.Int64 // how often a writer was asked for
+)
 
 type keepingWriter struct{ dns.Writer }
 
@@ -47,6 +51,7 @@ func (w keepingWriter) Write(wire []byte) (int, error) {
 
 func setupKeep(c *caddy.Controller) error {
 	dnsserver.GetConfig(c).UDPDecorateWriterFunc = func(*dnsserver.Server) dns.DecorateWriter {
+		decorated.Add(1)
 		return func(w dns.Writer) dns.Writer { return keepingWriter{w} }
 	}
 	return nil
@@ -102,5 +107,43 @@ func TestDecoratedWriterKeepsReplies(t *testing.T) {
 				return
 			}
 		}
+	}
+}
+
+// The plugin is asked for its writer when the server begins to serve, as in CoreDNS. What it makes ends with the instance's
+// shutdown, which an instance that does not start never has.
+func TestDecoratedWriterOfFailedStart(t *testing.T) {
+	mine, other := freePort(t), freePort(t)
+	occupy(t, other)
+	corefile := fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\nkeep\nprobe a\n}\n", mine)
+	before := decorated.Load()
+	if _, err := tryStart(corefile + fmt.Sprintf("other.test:%s {\nbind 127.0.0.1\nwhoami\n}\n", other)); err == nil {
+		t.Fatal("it started")
+	}
+	if n := decorated.Load() - before; n != 0 {
+		t.Errorf("asked %d times by a start that failed", n)
+	}
+	start(t, corefile)
+	eventually(t, "it is asked once", func() bool { return decorated.Load()-before == 1 })
+}
+
+// A message that is too large is not changed by what is sent of it.
+func TestWriteMsgKeepsTheMessage(t *testing.T) {
+	m := query("x.example.org.", dns.TypeTXT)
+	for i := range 50 {
+		m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: "x.example.org.", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{fmt.Sprintf("%050d", i)}})
+	}
+	m.Extra = []dns.RR{optOwnedBy("."), &dns.A{Hdr: dns.RR_Header{Name: "x.example.org.", Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 1)},
+		&dns.A{Hdr: dns.RR_Header{Name: "x.example.org.", Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 2)}}
+	before := m.String()
+	path := &memory{}
+	if err := (&responseWriter{path: path, server: &server{}, limit: 512}).WriteMsg(m); err != nil {
+		t.Fatal(err)
+	}
+	if len(path.sent) != 1 || len(path.sent[0]) > 512 {
+		t.Errorf("sent: %v", path.sent)
+	}
+	if after := m.String(); after != before {
+		t.Errorf("was:\n%s\nis:\n%s", before, after)
 	}
 }

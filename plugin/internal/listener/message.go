@@ -184,8 +184,9 @@ func (s *server) rejectForm(w *responseWriter) {
 	}
 }
 
-// refuse answers a message that did not verify (RFC 8945 section 5.2), unless its source has been sent too many errors.
-func (s *server) refuse(w *responseWriter) {
+// allowFailureReply records that a message did not verify, and reports whether that may be replied. A reply that is signed
+// goes to a client that holds the key, and is not limited.
+func (s *server) allowFailureReply(w *responseWriter) bool {
 	failure := w.failure
 	if failure.TSIG() {
 		s.observer.VerificationFailed(w.client(), failure)
@@ -193,11 +194,17 @@ func (s *server) refuse(w *responseWriter) {
 	if failure.Kind == gsstsig.BadSig {
 		s.limiter.recordForgery(w.source, failure.WireKeyName(), w.stream)
 	}
-	if failure.Kind == gsstsig.Malformed {
-		s.rejectForm(w)
+	return failure.SignsReply() || s.allowErrorReply(w)
+}
+
+// refuse answers a message that did not verify (RFC 8945 section 5.2), unless its source has been sent too many errors.
+func (s *server) refuse(w *responseWriter) {
+	failure := w.failure
+	if !s.allowFailureReply(w) {
 		return
 	}
-	if !failure.SignsReply() && !s.allowErrorReply(w) {
+	if failure.Kind == gsstsig.Malformed {
+		s.rejectForm(w)
 		return
 	}
 	reply, err := failure.Reply()

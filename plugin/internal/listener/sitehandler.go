@@ -11,8 +11,9 @@ import (
 // siteHandler stands in front of the plugins of a site, because that is where it is known which of the sites of an address,
 // views included, CoreDNS has chosen for a request. It does what depends on the site's block.
 //
-// A block that uses gsstsig refuses what is wrong with a request by RFC 8945 and RFC 6891; other blocks answer it as
-// CoreDNS does, except that the tsig plugin's block refuses what did not verify.
+// A block that uses gsstsig refuses what is wrong with a request by RFC 8945 and RFC 6891. Other blocks answer it as
+// CoreDNS does. In those of the tsig plugin, an error reply that has to be signed is made here, because the plugin leaves
+// signing to the server.
 //
 // It also tells the plugins what a signature is worth in their block. The tsig plugin asks nothing but TsigStatus, and hands
 // on the name of the key, which for a context the client has chosen. So a context is a key in the blocks whose server made
@@ -71,8 +72,11 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 			return true
 		}
 	case h.tsig && x.failure != nil && x.failure.TSIG():
-		x.server.refuse(x)
-		return true
+		if x.failure.SignsReply() {
+			x.server.refuse(x)
+			return true
+		}
+		return !x.server.allowFailureReply(x) // by the plugin
 	}
 	return false
 }

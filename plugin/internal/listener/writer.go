@@ -95,6 +95,9 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 		// Sent whatever the account says: see class suspect.
 		w.server.limiter.allowErrorReply(w.source, w.stream)
 	}
+	if w.tsigStatus != nil {
+		reply.Extra = unsignedTSIG(reply.Extra)
+	}
 	if w.limit > 0 && reply.Len() > w.limit {
 		reply.Extra = slices.Clone(reply.Extra) // Truncate takes OPT out in place
 		reply.Truncate(w.limit)
@@ -106,6 +109,23 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 		return fmt.Errorf("pack reply: %w", err)
 	}
 	return w.sendLocked(wire)
+}
+
+// unsignedTSIG returns the records with the TSIG record of an error reply of the tsig plugin as miekg/dns would send it: an
+// unsigned one has no MAC and no time (RFC 8945 section 5.3.2).
+func unsignedTSIG(extra []dns.RR) []dns.RR {
+	if len(extra) == 0 {
+		return extra
+	}
+	tsig, ok := extra[len(extra)-1].(*dns.TSIG)
+	if !ok {
+		return extra
+	}
+	bare := *tsig
+	bare.TimeSigned, bare.MAC, bare.MACSize = 0, "", 0
+	extra = slices.Clone(extra)
+	extra[len(extra)-1] = &bare
+	return extra
 }
 
 // room is how many octets a reply may have before it is signed.
