@@ -155,7 +155,7 @@ func describeFailure(e gsstsig.Event) string {
 		line += fmt.Sprintf(" kvno=%d", e.TicketKVNO)
 	}
 	if len(e.KeytabKVNOs) > 0 {
-		line += " held=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.KeytabKVNOs), " ", ","), "[]")
+		line += " keytab_kvno=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.KeytabKVNOs), " ", ","), "[]")
 	}
 	line += fmt.Sprintf(" reason=%q", e.Reason)
 	if e.Fix != "" {

@@ -20,7 +20,7 @@ func TestFailureLine(t *testing.T) {
 		Reason: "no such version", Fix: "export the keytab again",
 	}
 	const want = `handshake result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." ` +
-		`service="DNS/ns1.example.test@EXAMPLE.TEST" enctype=aes256-cts-hmac-sha1-96 kvno=4 held=2,3 ` +
+		`service="DNS/ns1.example.test@EXAMPLE.TEST" enctype=aes256-cts-hmac-sha1-96 kvno=4 keytab_kvno=2,3 ` +
 		`reason="no such version" fix="export the keytab again"`
 	if line := describeFailure(full); line != want {
 		t.Errorf("%s\nwant\n%s", line, want)

@@ -34,7 +34,7 @@ func auditing(t testing.TB) (*Handler, *zone.Zone, policy.Identity, *dns.Msg) {
 	return &Handler{}, z, policy.Identity{Kind: policy.Kerberos, Name: "host/a.example.test@EXAMPLE.TEST"}, m
 }
 
-// TestAuditLine fixes the line's form, which others' tools read: what may hold anything is quoted, and stays one line.
+// TestAuditLine fixes the form of the line, which other programs parse: any text is quoted, and stays one line.
 func TestAuditLine(t *testing.T) {
 	var lines strings.Builder
 	clog.SetOutput(&lines)

@@ -12,39 +12,39 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 )
 
-// TestKeytabBreaks: a keytab that cannot be read any more leaves the keys as they were, which is said once; one that everybody
-// may read is said as well, when that comes to be.
+// TestKeytabBreaks: a keytab that can no longer be read leaves the keys as they were, which is logged once; so is that everyone
+// may read it.
 func TestKeytabBreaks(t *testing.T) {
 	s := start(t, smallCorefile)
 	content, err := os.ReadFile(s.keytab)
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := func(what string, count int, words ...string) {
+	logs := func(what string, count int, words ...string) {
 		t.Helper()
 		current.reloadKeytabs()
 		current.reloadKeytabs()
 		want(t, what, len(logged.lines(append(words, s.keytab)...)), count)
 	}
-	said("a keytab as it should be", 0, "chmod")
+	logs("a keytab as it should be", 0, "chmod")
 	if err := os.Chmod(s.keytab, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	said("a keytab that everybody may read", 1, "WARNING", "can be read by everyone", "chmod 600")
+	logs("a keytab that everyone may read", 1, "WARNING", "can be read by everyone", "chmod 600")
 	if err := os.WriteFile(s.keytab, content[:len(content)/2], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said("half a keytab", 1, "ERROR", "cut off", "the keys read before stay in use")
+	logs("half a keytab", 1, "ERROR", "cut off", "the keys read before stay in use")
 	s.context("host/client1.example.test")
 	if err := os.Remove(s.keytab); err != nil {
 		t.Fatal(err)
 	}
-	said("no keytab", 1, "ERROR", "no such file", "the keys read before stay in use")
+	logs("no keytab", 1, "ERROR", "no such file", "the keys read before stay in use")
 	s.context("host/client1.example.test")
 	if err := os.WriteFile(s.keytab, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said("the keytab once more", 1, "ERROR", "no such file")
+	logs("the keytab once more", 1, "ERROR", "no such file")
 	s.context("host/client1.example.test")
 	other, err := os.ReadFile(krb5test.New(t, "EXAMPLE.TEST", "host/ns1.example.test").Keytab())
 	if err != nil {
@@ -53,7 +53,7 @@ func TestKeytabBreaks(t *testing.T) {
 	if err := os.WriteFile(s.keytab, other, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said("the keytab of another service", 1, "ERROR", "no longer has a key of DNS/ns1.example.test", "host/ns1.example.test", "the keys read before stay in use for 24h")
+	logs("the keytab of another service", 1, "ERROR", "no longer has a key of DNS/ns1.example.test", "host/ns1.example.test", "the keys read before stay in use for 24h")
 	s.context("host/client1.example.test")
 }
 

@@ -31,8 +31,8 @@ func TestLessonUpdatesOfOtherClasses(t *testing.T) {
 	want(t, "records", s.lookup("client1.example.test.", dns.TypeA), "")
 }
 
-// TestLessonSignaturesOnOtherTransports: nobody has verified the signature of a message that came by DoT, DoH, DoQ or gRPC, and
-// that none was found wrong makes it no good one (CoreDNS CVE-2026-33190).
+// TestLessonSignaturesOnOtherTransports: the signature of a message that came by DoT, DoH, DoQ or gRPC was not
+// verified, so the message counts as unsigned (CoreDNS CVE-2026-33190).
 func TestLessonSignaturesOnOtherTransports(t *testing.T) {
 	dot := freeAddress(t)
 	_, port, err := net.SplitHostPort(dot)
@@ -82,7 +82,7 @@ func TestLessonSignaturesOnOtherTransports(t *testing.T) {
 	want(t, "by UDP", s.signed(host, update), dns.RcodeSuccess)
 }
 
-// certificateFiles are those of a server that nobody has to trust.
+// certificateFiles makes a self-signed certificate.
 func certificateFiles(t *testing.T) (certificate, key string) {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)

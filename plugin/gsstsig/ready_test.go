@@ -70,12 +70,12 @@ func TestFindingsAreLogged(t *testing.T) {
 	}
 }
 
-// TestRulesAreSaid: a start says that grant and deny lines replace the default rule.
-func TestRulesAreSaid(t *testing.T) {
-	said := func() int { return len(logged.lines("INFO", `replace the default rule, "grant EXAMPLE.TEST owner ."`)) }
-	before := said()
+// TestRulesAreLogged: a start logs that grant and deny lines replace the default rule.
+func TestRulesAreLogged(t *testing.T) {
+	logs := func() int { return len(logged.lines("INFO", `replace the default rule, "grant EXAMPLE.TEST owner ."`)) }
+	before := logs()
 	start(t, smallCorefile).stop()
-	want(t, "without rules", said()-before, 0)
+	want(t, "without rules", logs()-before, 0)
 	start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\ngrant EXAMPLE.TEST ms-self . A", 1))
-	want(t, "with a rule", said()-before, 1)
+	want(t, "with a rule", logs()-before, 1)
 }

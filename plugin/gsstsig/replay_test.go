@@ -21,8 +21,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/test/transcript"
 )
 
-// TestReplay has the server hear again what real clients said, and wants it to say what they were content with, octet by
-// octet where it signs: the tokens of the handshakes, the RCODEs and the signatures. See testdata/transcripts/README.md.
+// TestReplay sends the server the recorded messages of real clients, and compares its replies with the recorded ones, octet by
+// octet where they are signed: the tokens of the handshakes, the RCODEs and the signatures. See testdata/transcripts/README.md.
 func TestReplay(t *testing.T) {
 	eachTranscript(t, func(r *replay) {
 		for i, e := range r.recorded.Exchanges {
@@ -31,8 +31,8 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// TestReplayAltered has somebody in between who sends each signed message altered before it comes, and each handshake and
-// each signed message again afterwards. None of that is acted on, and none changes what the client gets.
+// TestReplayAltered is an attacker between client and server, who sends an altered copy before each signed message, and each
+// handshake and each signed message again afterwards. The server acts on none of these, and the client's replies stay the same.
 func TestReplayAltered(t *testing.T) {
 	eachTranscript(t, func(r *replay) {
 		for i, e := range r.recorded.Exchanges {
@@ -64,7 +64,7 @@ func TestReplayAltered(t *testing.T) {
 	})
 }
 
-// eachTranscript runs a test with each transcript, and wants the zones afterwards to be as they were recorded.
+// eachTranscript runs a test with each transcript, and compares the zones afterwards with the recorded ones.
 func eachTranscript(t *testing.T, run func(*replay)) {
 	files, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {
@@ -138,7 +138,7 @@ func newReplay(t *testing.T, recorded *transcript.Transcript) *replay {
 	return r
 }
 
-// exchange sends a recorded request, and wants the recorded reply and, for an update, the recorded principal in the log.
+// exchange sends a recorded request, and checks for the recorded reply and, for an update, the recorded principal in the log.
 func (r *replay) exchange(number int, e relay.Exchange) {
 	r.t.Helper()
 	request, reply := new(dns.Msg), new(dns.Msg)

@@ -29,7 +29,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 )
 
-// logged holds what the process has logged.
+// logged is the log of the process.
 var logged logBuffer
 
 type logBuffer struct {
@@ -119,7 +119,7 @@ func (s *coredns) tryRestart(corefile string) error {
 	return err
 }
 
-// reload reads a Corefile anew.
+// reload replaces the configuration of the running CoreDNS.
 func (s *coredns) reload(corefile string) error {
 	reloaded, err := s.instance.Restart(s.input(corefile))
 	if err == nil {
@@ -162,11 +162,11 @@ func (s *coredns) context(principal string) *client.Context {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(c.Close)
-	held, err := c.Negotiate(s.t.Context())
+	negotiated, err := c.Negotiate(s.t.Context())
 	if err != nil {
 		s.t.Fatalf("negotiating as %s: %v", principal, err)
 	}
-	return held
+	return negotiated
 }
 
 // message makes an UPDATE: lines with + add a record, lines with - delete an RRset by "NAME TYPE".
@@ -255,7 +255,7 @@ func TestUpdates(t *testing.T) {
 	takenBefore, refusedBefore := len(logged.lines(taken...)), len(logged.lines(refused...))
 	s := start(t, smallCorefile)
 	host := s.context("host/client1.example.test")
-	stranger := s.context("host/client2.example.test")
+	client2 := s.context("host/client2.example.test")
 
 	add := message(t, "example.test.", "-client1.example.test. A", "+client1.example.test. 300 A 192.0.2.1")
 	want(t, "the host's own name", s.signed(host, add), dns.RcodeSuccess)
@@ -264,7 +264,7 @@ func TestUpdates(t *testing.T) {
 	want(t, "lookup", s.lookup("1.2.0.192.in-addr.arpa.", dns.TypePTR), "1.2.0.192.in-addr.arpa. 300 IN PTR client1.example.test.")
 
 	other := message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.66")
-	want(t, "a stranger", s.signed(stranger, other), dns.RcodeRefused)
+	want(t, "another client", s.signed(client2, other), dns.RcodeRefused)
 	want(t, "unsigned", s.exchange(other).Rcode, dns.RcodeRefused)
 	want(t, "unchanged", s.lookup("client1.example.test.", dns.TypeA), "client1.example.test. 300 IN A 192.0.2.1")
 
@@ -299,7 +299,7 @@ func TestModePerZone(t *testing.T) {
 	want(t, "the other one", s.exchange(message(t, "2.0.192.in-addr.arpa.", "+7.2.0.192.in-addr.arpa. 300 PTR printer.example.test.")).Rcode, dns.RcodeSuccess)
 }
 
-// TestReload: what clients hold and what they wrote outlives a reload, and a bad Corefile changes nothing.
+// TestReload: contexts and records outlive a reload, and a bad Corefile changes nothing.
 func TestReload(t *testing.T) {
 	s := start(t, smallCorefile)
 	host := s.context("host/client1.example.test")
@@ -348,14 +348,14 @@ func TestReload(t *testing.T) {
 	}
 	want(t, "records", strings.Count(s.lookup("client1.example.test.", dns.TypeA), " A "), 5)
 
-	// A realm that is let in no longer takes its contexts along.
+	// The contexts of a realm that is no longer permitted end.
 	if err := s.reload(strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nrealm OTHER.TEST", 1)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = host.Update(t.Context(), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.99"))
 	var refused *client.TSIGError
 	if !errors.As(err, &refused) {
-		t.Errorf("a context of a realm that is let in no longer: got %v, want a TSIG error", err)
+		t.Errorf("a context of a realm that is no longer permitted: got %v, want a TSIG error", err)
 	}
 }
 
@@ -494,7 +494,7 @@ func TestTransferByUDP(t *testing.T) {
 	}
 }
 
-// TestReloadTakesNewLimits: a zone that is kept over a reload goes by the limits of the new Corefile.
+// TestReloadTakesNewLimits: after a reload a zone has the limits of the new Corefile.
 func TestReloadTakesNewLimits(t *testing.T) {
 	s := start(t, smallCorefile)
 	host := s.context("host/client1.example.test")
@@ -511,8 +511,8 @@ func TestReloadTakesNewLimits(t *testing.T) {
 	}
 }
 
-// TestLimitsOfStrangers: the words of the Corefile reach the table of contexts and the listener, over a reload too.
-func TestLimitsOfStrangers(t *testing.T) {
+// TestListenerLimits: the limits of the Corefile reach the table of contexts and the listener, over a reload too.
+func TestListenerLimits(t *testing.T) {
 	with := func(limits string) string {
 		return strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\n"+limits, 1)
 	}
@@ -529,14 +529,14 @@ func TestLimitsOfStrangers(t *testing.T) {
 	other := s.context("host/client2.example.test")
 	first, second := s.context("host/client1.example.test"), s.context("host/client1.example.test")
 	if alive(first) || !alive(second) || !alive(other) {
-		t.Error("limit principal-contexts does not hold")
+		t.Error("limit principal-contexts has no effect")
 	}
 	if err := s.reload(with("limit principal-contexts 2")); err != nil {
 		t.Fatal(err)
 	}
 	third := s.context("host/client1.example.test")
 	if !alive(second) || !alive(third) || !alive(other) {
-		t.Error("limit principal-contexts of the new Corefile does not hold")
+		t.Error("limit principal-contexts of the new Corefile has no effect")
 	}
 
 	ended := func() bool {
@@ -563,6 +563,6 @@ func TestLimitsOfStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !ended() {
-		t.Error("limit source-errors does not hold")
+		t.Error("limit source-errors has no effect")
 	}
 }

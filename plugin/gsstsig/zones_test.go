@@ -92,7 +92,7 @@ func TestStorageIsNamed(t *testing.T) {
 	want(t, "lines about memory, with a database", len(logged.lines(inMemory...))-before, 0)
 }
 
-// TestCopiesInMemory: two blocks that have one zone in memory have two copies of it, which is said; in a database it is one.
+// TestCopiesInMemory: two blocks that have one zone in memory have two copies of it, which a start warns of; in a database it is one.
 func TestCopiesInMemory(t *testing.T) {
 	two := func(lines string) string {
 		block := "example.test:{PORT} {\n bind 127.0.0.1\n gsstsig {\n  keytab {KEYTAB}\n  " + lines + "\n }\n}\n"
@@ -107,8 +107,8 @@ func TestCopiesInMemory(t *testing.T) {
 	want(t, "in memory", len(logged.lines(copies...))-before, 1)
 }
 
-// TestSeedIsReadOnce: the database is the truth; a seed that changes, or comes later, is reported.
-func TestSeedIsReadOnce(t *testing.T) {
+// TestMasterFileIsReadOnce: the database is the zone; a master file that changes, or is added later, is reported.
+func TestMasterFileIsReadOnce(t *testing.T) {
 	s := start(t, smallCorefile) // for the directory
 	seed := write(t, "db.example.test", exampleZone)
 	corefile := strings.Replace(durableCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\n\t\tfile "+seed+" example.test", 1)

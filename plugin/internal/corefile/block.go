@@ -87,7 +87,7 @@ var limits = map[string]func(*Block) *int{
 	"source-connections": func(b *Block) *int { return &b.ListenerLimits.SourceConnections },
 }
 
-// properties are the words that a block may hold.
+// properties are the words that a line of a block may begin with.
 var properties = map[string]func(b *Block, c *caddy.Controller, root string, args []string) error{
 	"keytab":     (*Block).keytab,
 	"realm":      (*Block).realm,
@@ -394,7 +394,7 @@ func (b *Block) origin(word string) (string, error) {
 	return "", fmt.Errorf("%s is not a zone of this server block (%s)", want, strings.Join(b.Origins, " "))
 }
 
-// position tells where in the Corefile the current word stands.
+// position returns the current position as Corefile:LINE.
 func position(c *caddy.Controller) string {
 	return fmt.Sprintf("%s:%d", c.File(), c.Line())
 }

@@ -134,7 +134,7 @@ func TestRealmErrors(t *testing.T) {
 	}
 }
 
-// TestRuleFindings: grant and deny lines replace the default rule, which is said; deny lines alone refuse everything.
+// TestRuleFindings: grant and deny lines replace the default rule; deny lines alone refuse everything.
 func TestRuleFindings(t *testing.T) {
 	for _, test := range []struct {
 		rules    []string
