@@ -43,12 +43,12 @@ func (c *checker) doesNotStart(subject string, err error) {
 
 // check examines what has to fit together for a client's update to be accepted: Corefile, keytabs, zones, KDC, clocks, ports.
 func check(s Streams, flags *flag.FlagSet, args []string) (int, error) {
-	conf := flags.String("conf", "Corefile", "Corefile of the server")
-	krb5conf := flags.String("krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs")
+	conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
+	krb5conf := flags.String("krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs, a `FILE`")
 	offline := flags.Bool("offline", false, "ask neither KDC nor server")
-	ccache := flags.String("ccache", "", "credential cache for requests to the KDC, if it rejects the server's own key")
-	server := flags.String("server", "", "HOST:PORT of the running server, if the Corefile does not tell")
-	port := flags.String("p", "53", "port of server blocks without one, as given to the server by -p or -dns.port")
+	ccache := flags.String("ccache", "", "credential cache `FILE` for requests to the KDC, if it rejects the server's own key")
+	server := flags.String("server", "", "`HOST:PORT` of the running server, if the Corefile does not tell")
+	port := flags.String("p", "53", "`PORT` of server blocks without one, as given to the server by -p or -dns.port")
 	output := addOutputFlag(flags)
 	args, err := parse(flags, args)
 	if err != nil {
@@ -113,7 +113,7 @@ func (c *checker) run(conf string, offline bool) {
 		}
 		c.keytabs(s)
 		c.add(s.RuleFindings()...)
-		c.add(s.Storage()...)
+		c.add(s.StorageFindings()...)
 		addresses, err := service.ListenAddresses(server.Bind)
 		if err != nil {
 			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: server.Position, Problem: err.Error()})
@@ -130,10 +130,10 @@ func (c *checker) run(conf string, offline bool) {
 
 // keytabs examines the keys.
 func (c *checker) keytabs(s *service.Service) {
-	c.add(s.FileWarnings()...)
-	c.add(s.Keys()...)
+	c.add(s.FileFindings()...)
+	c.add(s.KeyFindings()...)
 	c.add(s.NotReady()...)
-	c.add(s.RealmErrors()...)
+	c.add(s.RealmFindings()...)
 }
 
 // zones examines the zones, and returns the names that clients derive principals from: the MNAMEs, which most use, and
@@ -155,12 +155,12 @@ func (c *checker) zones(s *service.Service, addresses []net.IP) (primaries, othe
 				others = append(others, host)
 			}
 		}
-		findings := s.Apex(snapshot)
+		findings := s.ApexFindings(snapshot)
 		c.add(findings...)
 		if len(findings) == 0 {
 			c.ok("zone "+origin, "serial %d, primary server %s, which the keytab has a key for; updates %s", snapshot.Serial(), mname, s.Mode(origin))
 		}
-		if changes, err := s.MasterFileChanges(origin); err != nil {
+		if changes, err := s.MasterFileFindings(origin); err != nil {
 			c.doesNotStart("zone "+origin, err)
 		} else {
 			c.add(changes...)

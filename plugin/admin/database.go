@@ -22,8 +22,8 @@ type databaseFlags struct{ conf, directory *string }
 
 func addDatabaseFlags(flags *flag.FlagSet) databaseFlags {
 	return databaseFlags{
-		conf:      flags.String("conf", "Corefile", "Corefile that names the database"),
-		directory: flags.String("database", "", "directory of the databases, as the Corefile has it; no Corefile is read"),
+		conf:      flags.String("conf", "Corefile", "Corefile that names the database, a `FILE`"),
+		directory: flags.String("database", "", "directory `DIR` of the databases, as the Corefile has it; no Corefile is read"),
 	}
 }
 

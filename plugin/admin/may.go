@@ -21,9 +21,9 @@ import (
 
 // may prints what the policy decides on an update of one record in the present state of the zone.
 func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
-	conf := flags.String("conf", "Corefile", "Corefile of the server")
+	conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
 	deletion := flags.Bool("delete", false, "delete the RRset instead of adding a record")
-	client := flags.String("client", "", "address that the update comes from by TCP, for the rules tcp-self and 6to4-self")
+	client := flags.String("client", "", "`ADDRESS` that the update comes from by TCP, for the rules tcp-self and 6to4-self")
 	var groups list
 	flags.Var(&groups, "group", "`SID` of a group of the principal; may be given several times")
 	output := addOutputFlag(flags)

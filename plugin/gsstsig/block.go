@@ -32,12 +32,12 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	if err != nil {
 		return nil, err
 	}
-	logFindings(s.Keys())
+	logFindings(s.KeyFindings())
 	b.keytabs.warn(s)
 	logFindings(s.NotReady())
-	logFindings(s.RealmErrors())
+	logFindings(s.RealmFindings())
 	logFindings(s.RuleFindings())
-	logFindings(s.Storage())
+	logFindings(s.StorageFindings())
 	b.contexts = b.process.acquireContexts(b, numbered(c, conf.Keytabs...), s.Keytabs)
 	b.service.Store(s)
 	server, err := b.newServer(s)
@@ -60,7 +60,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		handler.zones[origin] = z
 		handler.names = append(handler.names, origin)
 		primaries = append(primaries, z.Snapshot().SOA().Ns)
-		logFindings(s.Apex(z.Snapshot()))
+		logFindings(s.ApexFindings(z.Snapshot()))
 	}
 	for _, origin := range conf.Origins {
 		if handler.policies[origin], err = s.Policy(origin, primaries); err != nil {

@@ -51,7 +51,7 @@ func (k *keytabReports) reload(s *service.Service) {
 	if !changed {
 		return
 	}
-	for _, f := range s.Keys() {
+	for _, f := range s.KeyFindings() {
 		log.Infof("changed %s", f)
 	}
 	for _, f := range s.NotReady() {
@@ -61,7 +61,7 @@ func (k *keytabReports) reload(s *service.Service) {
 
 // warn logs what is wrong with the keytab files, unless it was logged before.
 func (k *keytabReports) warn(s *service.Service) {
-	warnings := s.FileWarnings()
+	warnings := s.FileFindings()
 	for _, f := range warnings {
 		if !slices.Contains(k.warnings, f) {
 			logFinding(f)

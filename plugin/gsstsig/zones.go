@@ -41,7 +41,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 		return z, nil
 	}
 	if place != inMemory {
-		if err := logMasterFileChanges(s, origin); err != nil {
+		if err := logMasterFileFindings(s, origin); err != nil {
 			return nil, err
 		}
 		log.Infof("zone %s: serves on after the reload, serial %d, updates %s", origin, z.Snapshot().Serial(), s.Mode(origin))
@@ -61,13 +61,13 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
 	source, seed := s.Seed(origin, addresses)
 	var contents store.Store = store.NewMemory(store.MemoryOptions{})
-	place := "in memory"
+	place := ", in memory"
 	if s.Database != "" {
 		opened, err := openDatabase(s, origin)
 		if err != nil {
 			return nil, fmt.Errorf("zone %s: %w", origin, err)
 		}
-		contents, place = opened, "database "+s.DatabaseOf(origin)
+		contents, place = opened, ", database "+s.DatabaseOf(origin)
 	}
 	isNew := false
 	z, err := zone.Open(zone.Config{
@@ -83,8 +83,8 @@ func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone,
 	}
 	switch {
 	case !isNew:
-		source = "its database"
-		err = logMasterFileChanges(s, origin)
+		source, place = "its database "+s.DatabaseOf(origin), ""
+		err = logMasterFileFindings(s, origin)
 	case s.Database != "":
 		log.Warning(diagnose.Finding{Subject: "zone " + origin,
 			Problem: fmt.Sprintf("a new, empty database was made in %s and filled from %s", s.DatabaseOf(origin), source),
@@ -97,7 +97,7 @@ func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone,
 		return nil, errors.Join(err, z.Close())
 	}
 	soa := z.Snapshot().SOA()
-	log.Infof("zone %s: serial %d, primary server %s, from %s, %s, updates %s",
+	log.Infof("zone %s: serial %d, primary server %s, from %s%s, updates %s",
 		origin, soa.Serial, soa.Ns, source, place, s.Mode(origin))
 	return z, nil
 }
@@ -120,9 +120,9 @@ func openDatabase(s *service.Service, origin string) (*disk.Disk, error) {
 	return nil, err
 }
 
-// logMasterFileChanges warns if the zone's master file is not the one that its database was made from.
-func logMasterFileChanges(s *service.Service, origin string) error {
-	findings, err := s.MasterFileChanges(origin)
+// logMasterFileFindings warns if the zone's master file is not the one that its database was made from.
+func logMasterFileFindings(s *service.Service, origin string) error {
+	findings, err := s.MasterFileFindings(origin)
 	if err != nil {
 		return fmt.Errorf("zone %s: %w", origin, err)
 	}

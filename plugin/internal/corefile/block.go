@@ -137,8 +137,8 @@ func Parse(c *caddy.Controller, root string) (*Block, error) {
 		return nil, plugin.ErrOnce
 	}
 	if len(b.Keytabs) == 0 {
-		return nil, c.Errf("keytab is missing: gsstsig needs the key of DNS/<this server's host name>; " +
-			"`kadmin ktadd`, `samba-tool domain exportkeytab` or `ktpass` make the file")
+		return nil, c.Errf("keytab is missing. Fix: add \"keytab FILE\" with the key of DNS/HOST, where HOST is the name of this server; " +
+			"kadmin ktadd, samba-tool domain exportkeytab or ktpass make the file")
 	}
 	if len(b.Origins) == 0 {
 		return nil, c.Errf("the server block has no zone")
@@ -185,7 +185,7 @@ func (b *Block) realm(c *caddy.Controller, _ string, args []string) error {
 	}
 	for _, arg := range args {
 		if strings.Contains(arg, "@") {
-			return c.Errf("%q is a principal, not a realm: write what follows the @", arg)
+			return c.Errf("%q is a principal, not a realm. Fix: write what follows the @", arg)
 		}
 	}
 	b.Realms = append(b.Realms, args...)
@@ -211,7 +211,7 @@ func (b *Block) file(c *caddy.Controller, root string, args []string) error {
 		return c.Errf("file needs a master file and, in a block of several zones, its zone: file FILE [ZONE]")
 	}
 	if len(args) == 1 && len(b.Origins) != 1 {
-		return c.Errf("file %s: the server block has %d zones: say which one the file is for, file FILE ZONE", args[0], len(b.Origins))
+		return c.Errf("file %s: the server block has %d zones. Fix: name the zone of the file, file FILE ZONE", args[0], len(b.Origins))
 	}
 	origin := b.Origins[0]
 	if len(args) == 2 {

@@ -54,7 +54,7 @@ func explain(err error, path string, first, last int) error {
 	}
 	for _, v := range unset {
 		if first <= v.Line && v.Line <= last {
-			return fmt.Errorf("the environment variable %s, which %s refers to, is not set: %w", v.Name, v.Position(), err)
+			return fmt.Errorf("the environment variable %s, used in line %d, is not set: %w", v.Name, v.Line, err)
 		}
 	}
 	return err

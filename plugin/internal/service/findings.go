@@ -22,8 +22,8 @@ const (
 	clientNoAddress    = `"couldn't get address for" the name (nsupdate)` // the primary server has no address record
 )
 
-// Keys lists the keys of the keytabs by file and principal: versions and encryption types, never the keys themselves.
-func (s *Service) Keys() []diagnose.Finding {
+// KeyFindings lists the keys of the keytabs by file and principal: versions and encryption types, never the keys themselves.
+func (s *Service) KeyFindings() []diagnose.Finding {
 	type entry struct {
 		principal string
 		version   uint32
@@ -46,8 +46,8 @@ func (s *Service) Keys() []diagnose.Finding {
 	return findings
 }
 
-// FileWarnings returns what is wrong with the keytab files although they can be read.
-func (s *Service) FileWarnings() []diagnose.Finding {
+// FileFindings returns what is wrong with the keytab files although they can be read.
+func (s *Service) FileFindings() []diagnose.Finding {
 	var findings []diagnose.Finding
 	for _, w := range s.Keytabs.Warnings() {
 		findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: "keytab " + w.File, Problem: w.Problem, Fix: w.Fix})
@@ -88,9 +88,9 @@ func (s *Service) NotReady() []diagnose.Finding {
 	return []diagnose.Finding{f}
 }
 
-// RealmErrors returns the realms of the realm property that differ from a realm of the keytabs in case alone: realms are
+// RealmFindings returns the realms of the realm property that differ from a realm of the keytabs in case alone: realms are
 // compared with case.
-func (s *Service) RealmErrors() []diagnose.Finding {
+func (s *Service) RealmFindings() []diagnose.Finding {
 	var findings []diagnose.Finding
 	for _, realm := range s.Block.Realms {
 		for _, known := range s.Keytabs.Realms() {
@@ -125,8 +125,8 @@ func (s *Service) RuleFindings() []diagnose.Finding {
 // defaultRule is the line that has the effect of no rules, in secure mode.
 func (s *Service) defaultRule() string { return "grant " + s.Realms[0] + " owner ." }
 
-// Storage returns a warning for each of the block's zones if they have no database.
-func (s *Service) Storage() []diagnose.Finding {
+// StorageFindings returns a warning for each of the block's zones if they have no database.
+func (s *Service) StorageFindings() []diagnose.Finding {
 	if s.Database != "" {
 		return nil
 	}
@@ -139,10 +139,10 @@ func (s *Service) Storage() []diagnose.Finding {
 	return findings
 }
 
-// Apex compares the names that clients derive the service principal from, the zone's MNAME and name servers, with the
+// ApexFindings compares the names that clients derive the service principal from, the zone's MNAME and name servers, with the
 // principals of the keytab, and looks for the address of the primary server. A client whose KDC does not know the principal
 // fails before it sends anything to this server, so that nothing else can tell the administrator why.
-func (s *Service) Apex(snapshot *zone.Snapshot) []diagnose.Finding {
+func (s *Service) ApexFindings(snapshot *zone.Snapshot) []diagnose.Finding {
 	var findings []diagnose.Finding
 	subject := "zone " + snapshot.Origin()
 	mname := dns.CanonicalName(snapshot.SOA().Ns)

@@ -35,8 +35,8 @@ func openSeed(t *testing.T, origin, text string) *zone.Zone {
 	return z
 }
 
-// TestApex: where a client would ask for a principal that the keytab lacks, the finding has the client's error.
-func TestApex(t *testing.T) {
+// TestApexFindings: where a client would ask for a principal that the keytab lacks, the finding has the client's error.
+func TestApexFindings(t *testing.T) {
 	seed := func(mname string, servers ...string) string {
 		text := "$TTL 300\n@ SOA " + mname + " hostmaster.example.test. 1 900 600 86400 300\n"
 		for _, s := range servers {
@@ -61,7 +61,7 @@ func TestApex(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			service := &Service{Hosts: test.hosts, Realms: []string{"EXAMPLE.TEST"}}
 			var got []string
-			for _, f := range service.Apex(openSeed(t, "example.test.", test.seed).Snapshot()) {
+			for _, f := range service.ApexFindings(openSeed(t, "example.test.", test.seed).Snapshot()) {
 				got = append(got, string(f.Severity)+" "+f.String())
 			}
 			if len(got) != len(test.want) {
@@ -116,8 +116,8 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// TestRealmErrors: a realm that differs from the keytab's in case only is named, one beside it is not.
-func TestRealmErrors(t *testing.T) {
+// TestRealmFindings: a realm that differs from the keytab's in case only is named, one beside it is not.
+func TestRealmFindings(t *testing.T) {
 	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()
 	for _, test := range []struct {
 		realms []string
@@ -127,7 +127,7 @@ func TestRealmErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		findings := service.RealmErrors()
+		findings := service.RealmFindings()
 		if len(findings) != test.want || test.want > 0 && findings[0].Fix != "write realm EXAMPLE.TEST" {
 			t.Errorf("%v: %v", test.realms, findings)
 		}
@@ -168,16 +168,16 @@ func TestRuleFindings(t *testing.T) {
 	}
 }
 
-// TestStorage: each zone without a database is named.
-func TestStorage(t *testing.T) {
+// TestStorageFindings: each zone without a database is named.
+func TestStorageFindings(t *testing.T) {
 	block := &corefile.Block{Origins: []string{"a.test.", "b.test."}}
-	findings := (&Service{Block: block}).Storage()
+	findings := (&Service{Block: block}).StorageFindings()
 	if len(findings) != 2 || findings[1].Subject != "zone b.test." || findings[1].Severity != diagnose.Warning ||
 		!strings.Contains(findings[1].Problem, "lost at a restart") || !strings.Contains(findings[1].Fix, "database DIR") {
 		t.Errorf("in memory: %v", findings)
 	}
 	block.Database = "/var/lib/coredns"
-	if findings := (&Service{Block: block}).Storage(); len(findings) != 0 {
+	if findings := (&Service{Block: block}).StorageFindings(); len(findings) != 0 {
 		t.Errorf("in a database: %v", findings)
 	}
 }

@@ -17,10 +17,10 @@ import (
 // A zone's master file is read when its database is made, and never again. A digest of the file beside the database shows
 // whether it was edited since.
 
-// MasterFileChanges returns a warning if a zone's master file has something that its database was not made from: an
+// MasterFileFindings returns a warning if a zone's master file has something that its database was not made from: an
 // administrator who edits the file must learn that the edit has no effect. There is none for a zone without a database or
 // without a master file.
-func (s *Service) MasterFileChanges(origin string) ([]diagnose.Finding, error) {
+func (s *Service) MasterFileFindings(origin string) ([]diagnose.Finding, error) {
 	file, ok := s.Seeds[origin]
 	if !ok || !s.HasDatabase(origin) {
 		return nil, nil
