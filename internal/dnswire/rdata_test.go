@@ -105,3 +105,32 @@ func checkText(t *testing.T, rrtype uint16, rdata []byte) {
 		t.Errorf("%s %x: text %s does not read back", TypeText(rrtype), rdata, own)
 	}
 }
+
+// TestMetaTypes has the records that are in messages alone.
+func TestMetaTypes(t *testing.T) {
+	for _, c := range []struct {
+		rrtype uint16
+		rdata  string
+		valid  bool
+	}{
+		{TypeOPT, "", true},
+		{TypeOPT, "000a 0008 0102030405060708 0003 0000", true},
+		{TypeOPT, "000a", false},
+		{TypeOPT, "000a 0008 01", false},
+		{TypeTSIG, "016100 000000000001 012c 0002 abcd 1234 0000 0000", true},
+		{TypeTSIG, "016100 000000000001 012c 0002 abcd 1234 0000 0006 000000000002", true},
+		{TypeTSIG, "016100 000000000001 012c 0003 abcd", false},
+		{TypeTSIG, "016100 0000000000", false},
+		{TypeTKEY, "016100 00000000 00000001 0003 0000 0001 60 0000", true},
+		{TypeTKEY, "016100 00000000 00000001 0003 0000 0002 60", false},
+		{TypeANY, "", true},
+	} {
+		rdata := unhex(t, c.rdata)
+		if err := Validate(c.rrtype, rdata); (err == nil) != c.valid {
+			t.Errorf("%s %s: %v", TypeText(c.rrtype), c.rdata, err)
+		}
+		if text := TextOrGeneric(c.rrtype, rdata); !strings.HasPrefix(text, `\# `) {
+			t.Errorf("%s %s: text %s", TypeText(c.rrtype), c.rdata, text)
+		}
+	}
+}

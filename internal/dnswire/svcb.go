@@ -231,12 +231,8 @@ func (serviceParameters) read(r *reader, rdata []byte) ([]byte, error) {
 	var parameters []serviceParameter
 	for r.left() {
 		token, _ := r.next()
-		word, text, hasValue := strings.Cut(token.Text, "=")
-		switch {
-		case hasValue && text == "" && r.quotedNext():
-			token, _ = r.next()
-			text = token.Text
-		case len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"':
+		word, text, _ := strings.Cut(token.Text, "=")
+		if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
 			text = text[1 : len(text)-1]
 		}
 		key, ok := parseKey(word)

@@ -19,7 +19,7 @@ var (
 	digestType  = number{octets: 1, words: digestWords}
 	anyFlags    = keyFlags{number: uint16Field}
 	seconds     = duration{uint32Field}
-	inscription = characterString{}
+	charString  = characterString{}
 	plainName   = domainName{}
 	foldedName  = domainName{folded}
 	hostName    = domainName{folded | additional}
@@ -37,7 +37,7 @@ func twoNames(first, second string) []field {
 	return []field{{name: first, fieldType: foldedName}, {name: second, fieldType: foldedName}}
 }
 
-var texts = []field{{name: "text", fieldType: inscription, repeat: oneOrMore}}
+var texts = []field{{name: "text", fieldType: charString, repeat: oneOrMore}}
 
 // delegationDigest are the fields of DS (RFC 4034 section 5.1), CDS, DLV and
 // TA. The sizes are those of RFC 4034, RFC 4509 and RFC 6605; BIND checks no
@@ -118,8 +118,8 @@ var types = map[uint16]*typeInfo{
 	}},
 	TypePTR: {name: "PTR", fields: oneName("ptrdname", foldedName)},
 	TypeHINFO: {name: "HINFO", fields: []field{ // RFC 1035 section 3.3.2
-		{name: "cpu", fieldType: inscription},
-		{name: "os", fieldType: inscription},
+		{name: "cpu", fieldType: charString},
+		{name: "os", fieldType: charString},
 	}},
 	TypeMINFO: {name: "MINFO", fields: twoNames("rmailbx", "emailbx")},
 	TypeMX:    {name: "MX", fields: preferenceAndName("preference", "exchange", hostName)},
@@ -128,8 +128,8 @@ var types = map[uint16]*typeInfo{
 	TypeAFSDB: {name: "AFSDB", fields: preferenceAndName("subtype", "hostname", hostName)},      // RFC 1183 section 1
 	TypeX25:   {name: "X25", fields: []field{{name: "PSDN-address", fieldType: digitString{}}}}, // RFC 1183 section 3.1
 	TypeISDN: {name: "ISDN", fields: []field{ // RFC 1183 section 3.2
-		{name: "ISDN-address", fieldType: inscription},
-		{name: "sa", fieldType: inscription, repeat: optional},
+		{name: "ISDN-address", fieldType: charString},
+		{name: "sa", fieldType: charString, repeat: optional},
 	}},
 	TypeRT:      {name: "RT", fields: preferenceAndName("preference", "intermediate-host", hostName)},       // RFC 1183 section 3.3
 	TypeNSAP:    {name: "NSAP", fields: []field{{name: "NSAP", fieldType: nsapAddress{hexData{least: 1}}}}}, // RFC 1706 section 5
@@ -142,9 +142,9 @@ var types = map[uint16]*typeInfo{
 		{name: "mapx400", fieldType: foldedName},
 	}},
 	TypeGPOS: {name: "GPOS", fields: []field{ // RFC 1712 section 3
-		{name: "longitude", fieldType: inscription},
-		{name: "latitude", fieldType: inscription},
-		{name: "altitude", fieldType: inscription},
+		{name: "longitude", fieldType: charString},
+		{name: "latitude", fieldType: charString},
+		{name: "altitude", fieldType: charString},
 	}},
 	TypeAAAA: {name: "AAAA", fields: []field{{name: "address", fieldType: ipv6{}}}},
 	TypeLOC:  {name: "LOC", fields: []field{{name: "location", fieldType: location{}}}},
@@ -164,8 +164,8 @@ var types = map[uint16]*typeInfo{
 	TypeNAPTR: {name: "NAPTR", fields: []field{ // RFC 3403 section 4.1
 		{name: "order", fieldType: uint16Field},
 		{name: "preference", fieldType: uint16Field},
-		{name: "flags", fieldType: inscription},
-		{name: "services", fieldType: inscription},
+		{name: "flags", fieldType: charString},
+		{name: "services", fieldType: charString},
 		{name: "regexp", fieldType: substitution{}},
 		{name: "replacement", fieldType: hostName},
 	}},
@@ -306,7 +306,7 @@ var types = map[uint16]*typeInfo{
 		{name: "enterprise", fieldType: uint32Field},
 		{name: "type", fieldType: uint32Field},
 		{name: "location", fieldType: uint8Field},
-		{name: "media type", fieldType: inscription},
+		{name: "media type", fieldType: charString},
 		{name: "data", fieldType: noneOrBase64{}},
 	}},
 	TypeAMTRELAY: {name: "AMTRELAY", fields: []field{ // RFC 8777 section 4.2

@@ -35,9 +35,6 @@ func (r *reader) next() (Token, bool) {
 	return token, true
 }
 
-// quotedNext reports whether the next token is quoted.
-func (r *reader) quotedNext() bool { return r.left() && r.tokens[0].Quoted }
-
 // word returns the text of the next token, which must not be empty.
 func (r *reader) word() (string, error) {
 	token, _ := r.next()
