@@ -118,13 +118,18 @@ const (
 // TypeText returns the mnemonic of a type, or TYPEn for one that has none, or
 // one that BIND 9.18 does not read (RFC 3597 section 5).
 func TypeText(rrtype uint16) string {
+	if rrtype == TypeNXNAME {
+		// It is in no zone whose text BIND could have to read.
+		return "NXNAME"
+	}
 	if t := lookup(rrtype); t != nil {
 		return t.name
 	}
 	return "TYPE" + strconv.Itoa(int(rrtype))
 }
 
-// appendType appends the type's text to dst.
+// appendType appends the type's text in rdata to dst. In a list of types, BIND
+// 9.18 does not read NXNAME.
 func appendType(dst []byte, rrtype uint16) []byte {
 	if t := lookup(rrtype); t != nil {
 		return append(dst, t.name...)
