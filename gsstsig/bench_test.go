@@ -111,6 +111,7 @@ func BenchmarkLookup(b *testing.B) {
 		r.table.insert(c)
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			r.table.lookup(names[i%len(names)])

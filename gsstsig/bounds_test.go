@@ -69,21 +69,21 @@ func TestPrincipalHasAShare(t *testing.T) {
 	for _, name := range []string{"a.", "b.", "c."} {
 		table.delete(table.lookup([]byte{1, name[0], 0}))
 	}
-	if len(table.owners.of) != 1 {
-		t.Errorf("%d principals are counted", len(table.owners.of))
+	if len(table.quota.of) != 1 {
+		t.Errorf("%d principals are counted", len(table.quota.of))
 	}
 	for range 2 {
 		for i := range 10 {
 			table.insert(entryOf("greedy", fmt.Sprintf("%d.", i), later))
 		}
 	}
-	if live, _ := table.Len(); live != 4 || len(table.owners.of) != 2 || table.owners.of["greedy@"+testRealm].count != 3 {
-		t.Errorf("%d live, %d principals", live, len(table.owners.of))
+	if live, _ := table.Len(); live != 4 || len(table.quota.of) != 2 || table.quota.of["greedy@"+testRealm].size != 3 {
+		t.Errorf("%d live, %d principals", live, len(table.quota.of))
 	}
 	// Expiry is a way out as well.
 	c.advance(2 * time.Hour)
-	if table.Len(); len(table.owners.of) != 0 {
-		t.Errorf("%d principals are counted when all has expired", len(table.owners.of))
+	if table.Len(); len(table.quota.of) != 0 {
+		t.Errorf("%d principals are counted when all has expired", len(table.quota.of))
 	}
 }
 

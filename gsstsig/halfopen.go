@@ -19,7 +19,7 @@ type halfOpen struct {
 	rounds    int
 	deadline  time.Time
 
-	older, newer *halfOpen
+	byDeadline link[halfOpen]
 }
 
 func (h *halfOpen) drop() {
@@ -44,38 +44,28 @@ func (t *Table) keepHalfOpen(h *halfOpen) {
 		old.drop()
 	}
 	// The walk to the source's oldest is no longer than the list, which is short.
-	for old := t.oldest; old != nil && t.halfOpenOf[h.source] >= t.maxPerSource; {
-		next := old.newer
+	for e := t.byDeadline.first; e != nil && t.halfOpenOf[h.source] >= t.maxPerSource; {
+		old := e.value
+		e = e.after
 		if old.source == h.source {
 			t.removeHalfOpen(old)
 			old.drop()
 		}
-		old = next
 	}
 	for len(t.halfOpen) >= t.maxHalfOpen {
-		old := t.oldest
+		old := t.byDeadline.front()
 		t.removeHalfOpen(old)
 		old.drop()
 	}
 	t.halfOpen[h.name] = h
 	t.halfOpenOf[h.source]++
-	// The list is in order of deadlines. A new negotiation goes to its end at
-	// once; one that came back for another round finds its old place.
-	before := t.newest
-	for before != nil && before.deadline.After(h.deadline) {
-		before = before.older
+	// A new negotiation goes to the end at once; one that came back for another
+	// round finds its old place.
+	before := t.byDeadline.last
+	for before != nil && before.value.deadline.After(h.deadline) {
+		before = before.before
 	}
-	h.older = before
-	if before != nil {
-		h.newer, before.newer = before.newer, h
-	} else {
-		h.newer, t.oldest = t.oldest, h
-	}
-	if h.newer != nil {
-		h.newer.older = h
-	} else {
-		t.newest = h
-	}
+	t.byDeadline.insertAfter(before, &h.byDeadline, h)
 }
 
 // takeHalfOpen removes and returns the negotiation of that name, so that of
@@ -116,8 +106,7 @@ func (t *Table) begun(name string) bool {
 
 // expireHalfOpen drops those past their deadline.
 func (t *Table) expireHalfOpen(now time.Time) {
-	for t.oldest != nil && !now.Before(t.oldest.deadline) {
-		h := t.oldest
+	for h := t.byDeadline.front(); h != nil && !now.Before(h.deadline); h = t.byDeadline.front() {
 		t.removeHalfOpen(h)
 		h.drop()
 	}
@@ -128,15 +117,5 @@ func (t *Table) removeHalfOpen(h *halfOpen) {
 	if t.halfOpenOf[h.source]--; t.halfOpenOf[h.source] == 0 {
 		delete(t.halfOpenOf, h.source)
 	}
-	if h.older != nil {
-		h.older.newer = h.newer
-	} else {
-		t.oldest = h.newer
-	}
-	if h.newer != nil {
-		h.newer.older = h.older
-	} else {
-		t.newest = h.older
-	}
-	h.older, h.newer = nil, nil
+	t.byDeadline.remove(&h.byDeadline)
 }

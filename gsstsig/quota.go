@@ -5,113 +5,77 @@ import (
 	"sync/atomic"
 )
 
-// owners count the contexts of each principal. They are kept apart from the
-// shards, since those of one principal may be in all of them.
-type owners struct {
-	mu  sync.Mutex // guards the rest, and the ownership of contexts but for used
-	max int        // contexts of one
-	of  map[string]*owner
+// quota bounds the contexts of each principal. It is kept apart from the
+// shards, since the contexts of one principal may be in all of them.
+type quota struct {
+	mu  sync.Mutex // guards the rest, and the entries of contexts but for used
+	max int        // contexts of one principal
+	of  map[string]*list[securityContext]
 }
 
-// owner is a principal with contexts.
-type owner struct {
-	name         string
-	count        int
-	first, final *securityContext // ends of the list in order of their turn to go
+// quotaEntry is a context's place among those of its principal. To keep that
+// list in the order of use would take the quota's lock for every message that
+// is verified. Instead used notes that a context was used since it was last
+// looked at: such a context is passed over once and goes to the end, as in the
+// clock algorithm for memory pages.
+type quotaEntry struct {
+	used        atomic.Bool
+	principal   string // set while the context counts
+	ofPrincipal link[securityContext]
 }
 
-// ownership is a context's place among those of its principal. To keep the list
-// in the order of use would need this lock whenever a message is verified.
-// Instead a context that was used since it was last looked at is passed over
-// and goes to the end, as in the clock algorithm for pages.
-type ownership struct {
-	used             atomic.Bool
-	owner            *owner // nil when it is not, or no longer, counted
-	earlier, laterOn *securityContext
-}
-
-// touch notes a use.
-func (c *securityContext) touch() {
-	if !c.used.Load() { // a store would take the cache line from the other cores
-		c.used.Store(true)
+// noteUse notes a use.
+func (e *quotaEntry) noteUse() {
+	if !e.used.Load() { // a store would take the cache line from the other cores
+		e.used.Store(true)
 	}
 }
 
-func (o *owners) limit(max int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.max = max
+func (q *quota) limit(max int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.max = max
 }
 
-// add counts c and returns those that its principal has too many. They are
-// counted no more; the caller takes them out of the table.
-func (o *owners) add(c *securityContext) (surplus []*securityContext) {
+// add counts c and returns the contexts by which its principal exceeds its
+// quota. They no longer count; the caller takes them out of the table.
+func (q *quota) add(c *securityContext) (surplus []*securityContext) {
 	name := c.identity.Principal.String()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	p := o.of[name]
-	if p == nil {
-		p = &owner{name: name}
-		o.of[name] = p
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	contexts := q.of[name]
+	if contexts == nil {
+		contexts = new(list[securityContext])
+		q.of[name] = contexts
 	}
-	for p.count >= o.max {
-		idle := p.first
-		// Everything may have been used: once around, then it is the first's turn.
-		for range p.count {
+	for contexts.size >= q.max {
+		idle := contexts.front()
+		// All may have been used: after one round the first is taken.
+		for range contexts.size {
 			if !idle.used.Swap(false) {
 				break
 			}
-			p.unlink(idle)
-			p.link(idle)
-			idle = p.first
+			contexts.moveToBack(&idle.ofPrincipal)
+			idle = contexts.front()
 		}
-		p.unlink(idle)
-		idle.owner = nil
+		contexts.remove(&idle.ofPrincipal)
 		surplus = append(surplus, idle)
 	}
-	p.link(c)
-	c.owner = p
+	contexts.pushBack(&c.ofPrincipal, c)
+	c.principal = name
 	return surplus
 }
 
 // remove counts c no more. It may be called again.
-func (o *owners) remove(c *securityContext) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	p := c.owner
-	if p == nil {
+func (q *quota) remove(c *securityContext) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if c.ofPrincipal.value == nil {
 		return
 	}
-	p.unlink(c)
-	c.owner = nil
-	if p.count == 0 {
-		delete(o.of, p.name)
+	contexts := q.of[c.principal]
+	contexts.remove(&c.ofPrincipal)
+	if contexts.size == 0 {
+		delete(q.of, c.principal)
 	}
-}
-
-// link puts c at the end.
-func (p *owner) link(c *securityContext) {
-	c.earlier, c.laterOn = p.final, nil
-	if p.final != nil {
-		p.final.laterOn = c
-	} else {
-		p.first = c
-	}
-	p.final = c
-	p.count++
-}
-
-func (p *owner) unlink(c *securityContext) {
-	if c.earlier != nil {
-		c.earlier.laterOn = c.laterOn
-	} else {
-		p.first = c.laterOn
-	}
-	if c.laterOn != nil {
-		c.laterOn.earlier = c.earlier
-	} else {
-		p.final = c.earlier
-	}
-	c.earlier, c.laterOn = nil, nil
-	p.count--
 }

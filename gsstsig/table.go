@@ -58,12 +58,12 @@ type Table struct {
 	now    func() time.Time
 	seed   maphash.Seed
 	shards []shard
-	owners owners
+	quota  quota
 
 	halfOpenMu       sync.Mutex // guards what follows
 	halfOpen         map[string]*halfOpen
 	halfOpenOf       map[ratelimit.Key]int // how many a source has
-	oldest, newest   *halfOpen             // ends of the list by deadline
+	byDeadline       list[halfOpen]
 	maxHalfOpen      int
 	maxPerSource     int
 	halfOpenLifetime time.Duration
@@ -78,12 +78,12 @@ const (
 )
 
 type shard struct {
-	owners *owners // of the table; it has a lock of its own, taken after this one
+	quota *quota // of the table; it has a lock of its own, taken after this one
 
-	mu           sync.Mutex // guards the rest, and the links of the contexts in it
-	max          int
-	contexts     map[string]*securityContext
-	idlest, used *securityContext // ends of the list by last use
+	mu       sync.Mutex // guards the rest, and byUse of the contexts in it
+	max      int
+	contexts map[string]*securityContext
+	byUse    list[securityContext] // the longest unused first
 }
 
 // securityContext is an established context. All but the links is immutable.
@@ -96,8 +96,8 @@ type securityContext struct {
 	expires   time.Time     // by the wall clock, as the client was told
 	until     time.Duration // since started, by the clock that is never set
 
-	idler, busier *securityContext // in its shard
-	ownership
+	byUse link[securityContext] // in its shard
+	quotaEntry
 }
 
 // started is what the clock that is never set counts from. Times of a clock in
@@ -146,10 +146,10 @@ func NewTable(config TableConfig) *Table {
 	if t.now == nil {
 		t.now = time.Now
 	}
-	t.owners.of = make(map[string]*owner)
+	t.quota.of = make(map[string]*list[securityContext])
 	for i := range t.shards {
 		t.shards[i].contexts = make(map[string]*securityContext)
-		t.shards[i].owners = &t.owners
+		t.shards[i].quota = &t.quota
 	}
 	t.Limit(config)
 	return t
@@ -184,7 +184,7 @@ func (t *Table) Limit(config TableConfig) {
 		s.max = max(1, (config.MaxContexts+i)/len(t.shards)) // sums up to MaxContexts
 		s.mu.Unlock()
 	}
-	t.owners.limit(config.MaxPerPrincipal)
+	t.quota.limit(config.MaxPerPrincipal)
 	t.halfOpenMu.Lock()
 	defer t.halfOpenMu.Unlock()
 	t.maxHalfOpen, t.maxPerSource = config.MaxHalfOpen, config.MaxHalfOpenPerSource
@@ -209,11 +209,8 @@ func (t *Table) lookup(name []byte) *securityContext {
 	if c == nil {
 		return nil
 	}
-	c.touch()
-	if c != s.used {
-		s.unlink(c)
-		s.link(c)
-	}
+	c.noteUse()
+	s.byUse.moveToBack(&c.byUse)
 	return c
 }
 
@@ -260,16 +257,16 @@ func (t *Table) file(c *securityContext) (surplus []*securityContext, ok bool) {
 	// Two expired ones go for each that comes, so that a busy table forgets
 	// faster than it learns, and no insertion takes long.
 	for range 2 {
-		if s.idlest != nil && s.idlest.over(now, now.Sub(started)) {
-			s.remove(s.idlest)
+		if c := s.byUse.front(); c != nil && c.over(now, now.Sub(started)) {
+			s.remove(c)
 		}
 	}
 	for len(s.contexts) >= s.max {
-		s.remove(s.idlest)
+		s.remove(s.byUse.front())
 	}
 	s.contexts[c.name] = c
-	s.link(c)
-	return t.owners.add(c), true
+	s.byUse.pushBack(&c.byUse, c)
+	return t.quota.add(c), true
 }
 
 // delete takes c out. It reports false when c is not there, which is what all
@@ -336,31 +333,6 @@ func (s *shard) live(name []byte, now time.Time) *securityContext {
 
 func (s *shard) remove(c *securityContext) {
 	delete(s.contexts, c.name)
-	s.unlink(c)
-	s.owners.remove(c)
-}
-
-// link puts c at the busy end.
-func (s *shard) link(c *securityContext) {
-	c.idler, c.busier = s.used, nil
-	if s.used != nil {
-		s.used.busier = c
-	} else {
-		s.idlest = c
-	}
-	s.used = c
-}
-
-func (s *shard) unlink(c *securityContext) {
-	if c.idler != nil {
-		c.idler.busier = c.busier
-	} else {
-		s.idlest = c.busier
-	}
-	if c.busier != nil {
-		c.busier.idler = c.idler
-	} else {
-		s.used = c.idler
-	}
-	c.idler, c.busier = nil, nil
+	s.byUse.remove(&c.byUse)
+	s.quota.remove(c)
 }

@@ -194,7 +194,7 @@ func TestTableHalfOpen(t *testing.T) {
 	count(2)
 	c.advance(2 * time.Second)
 	count(0)
-	if table.oldest != nil || table.newest != nil {
+	if table.byDeadline.first != nil || table.byDeadline.last != nil || table.byDeadline.size != 0 {
 		t.Error("the list is not empty")
 	}
 }
@@ -228,7 +228,7 @@ func TestClear(t *testing.T) {
 	if live, halfOpen := r.table.Len(); live != 0 || halfOpen != 0 {
 		t.Errorf("%d live, %d unfinished", live, halfOpen)
 	}
-	if len(r.table.owners.of) != 0 || len(r.table.halfOpenOf) != 0 {
+	if len(r.table.quota.of) != 0 || len(r.table.halfOpenOf) != 0 {
 		t.Error("the accounts are not empty")
 	}
 }
