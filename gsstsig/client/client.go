@@ -50,21 +50,6 @@ type Config struct {
 	Algorithm string
 	// Framing says how Kerberos' tokens are wrapped.
 	Framing Framing
-	// MechListMIC sends a mechListMIC in SPNEGO although none is demanded.
-	MechListMIC bool
-	// OneWay leaves out mutual authentication: the server sends no AP-REP,
-	// hence no subkey of its own.
-	OneWay bool
-	// NoSubkey leaves the client's subkey out of the authenticator.
-	NoSubkey bool
-
-	// TKEYInAnswer puts the TKEY record of the query into the answer section
-	// instead of the additional one, as "nsupdate -o" and old Windows do.
-	TKEYInAnswer bool
-	// Class is the class of the TKEY question; zero is ANY. Samba asks IN.
-	Class uint16
-	// RecordClass is the class of the query's TKEY record; zero is ANY.
-	RecordClass uint16
 	// KeyName is the key name to propose: empty is a new random one for every
 	// negotiation, "." leaves the choice to the server.
 	KeyName string
@@ -80,6 +65,29 @@ type Config struct {
 	Fudge uint16
 	// Now is the clock for signatures and authenticators; nil is time.Now.
 	Now func() time.Time
+
+	// Quirks are the peculiarities of other clients, for tests of servers.
+	Quirks Quirks
+}
+
+// Quirks make a client speak as some others do, or leave out what a server
+// should not need. They are for tests of servers. The zero value has none.
+type Quirks struct {
+	// MechListMIC sends a mechListMIC in SPNEGO although none is demanded.
+	MechListMIC bool
+	// OneWay leaves out mutual authentication: the server sends no AP-REP,
+	// hence no subkey of its own. The TSIG record of the last TKEY reply still
+	// proves that the server could read the ticket.
+	OneWay bool
+	// NoSubkey leaves the client's subkey out of the authenticator.
+	NoSubkey bool
+	// TKEYInAnswer puts the TKEY record of the query into the answer section
+	// instead of the additional one, as "nsupdate -o" and old Windows do.
+	TKEYInAnswer bool
+	// Class is the class of the TKEY question; zero is ANY. Samba asks IN.
+	Class uint16
+	// RecordClass is the class of the query's TKEY record; zero is ANY.
+	RecordClass uint16
 }
 
 // Framing is how the mechanism's tokens are wrapped.
@@ -143,11 +151,11 @@ func Dial(ctx context.Context, config Config) (*Client, error) {
 			return nil, fmt.Errorf("client: key name: %w", err)
 		}
 	}
-	if config.Class == 0 {
-		config.Class = dns.ClassANY
+	if config.Quirks.Class == 0 {
+		config.Quirks.Class = dns.ClassANY
 	}
-	if config.RecordClass == 0 {
-		config.RecordClass = dns.ClassANY
+	if config.Quirks.RecordClass == 0 {
+		config.Quirks.RecordClass = dns.ClassANY
 	}
 	if config.MaxUDP == 0 {
 		config.MaxUDP = defaultMaxUDP

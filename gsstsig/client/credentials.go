@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,10 +12,6 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
-
-// ErrTicketExpired says that the credentials hold only tickets that have ended
-// and nothing to get new ones with, as a credential cache does after a while.
-var ErrTicketExpired = errors.New("the ticket has expired")
 
 // A ServiceTicket is what a context with one service starts from: the ticket
 // itself and the session key that the KDC gave the client with it (RFC 4120

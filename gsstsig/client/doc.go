@@ -13,7 +13,7 @@
 // section 3.1). The tokens are Kerberos (package krb5), bare or within SPNEGO
 // (package spnego). The TKEY query is not signed, but the last reply is, with
 // the key just made (section 4.1.3): that signature is verified, because it is
-// all that keeps somebody in between from changing the reply.
+// all that keeps an attacker on the path from changing the reply.
 //
 // A [Context] is the key. It signs a request with a TSIG record whose MAC is a
 // GSS MIC over the request, and verifies each reply, whose MAC covers the
@@ -24,18 +24,10 @@
 // signed over the MAC before it, or is covered by the next that is signed
 // (section 5.3.1).
 //
-// # Where things are
-//
-//   - credentials.go, kdc.go, ccache.go, krb5conf.go: tickets
-//   - client.go, negotiate.go: configuration and the TKEY exchange
-//   - context.go, transaction.go: signed requests and verified replies
-//   - transfer.go: AXFR and IXFR
-//   - transport.go: UDP and TCP
-//
 // # Sending twice
 //
 // Nothing is ever retransmitted: a server that has seen a MAC refuses it when
 // it comes again, and whether an update may be sent twice is for the caller to
 // say. The one exception is a reply that UDP cuts short (TC): the request is
-// signed anew and sent by TCP.
+// signed again and sent by TCP.
 package client

@@ -78,8 +78,8 @@ func (c *Client) initiator(ticket ServiceTicket) (*krb5.InitiatorContext, initia
 		SessionKey: ticket.SessionKey,
 		Client:     ticket.Client,
 		Expires:    ticket.Expires,
-		Mutual:     !c.config.OneWay,
-		Subkey:     !c.config.NoSubkey,
+		Mutual:     !c.config.Quirks.OneWay,
+		Subkey:     !c.config.Quirks.NoSubkey,
 		Now:        c.config.Now,
 	})
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *Client) initiator(ticket ServiceTicket) (*krb5.InitiatorContext, initia
 	if c.config.Framing == RawKerberos {
 		return kerberos, kerberos, nil
 	}
-	config := spnego.InitiatorConfig{Mechanism: kerberos, SendMIC: c.config.MechListMIC}
+	config := spnego.InitiatorConfig{Mechanism: kerberos, SendMIC: c.config.Quirks.MechListMIC}
 	switch c.config.Framing {
 	case SPNEGOMicrosoftFirst:
 		config.MechTypes = []asn1.ObjectIdentifier{spnego.OIDMSKerberos, spnego.OIDKerberos}
@@ -286,7 +286,7 @@ func tkeyIn(reply *dns.Msg) (*dns.TKEY, bool) {
 func (c *Client) tkeyQuery(name string, mode uint16, token []byte) *dns.Msg {
 	now := c.config.Now()
 	tkey := &dns.TKEY{
-		Hdr:        dns.RR_Header{Name: name, Rrtype: dns.TypeTKEY, Class: c.config.RecordClass},
+		Hdr:        dns.RR_Header{Name: name, Rrtype: dns.TypeTKEY, Class: c.config.Quirks.RecordClass},
 		Algorithm:  c.config.Algorithm,
 		Inception:  uint32(now.Unix()),
 		Expiration: uint32(now.Add(c.config.Lifetime).Unix()),
@@ -296,8 +296,8 @@ func (c *Client) tkeyQuery(name string, mode uint16, token []byte) *dns.Msg {
 	}
 	query := new(dns.Msg)
 	query.Id = dns.Id()
-	query.Question = []dns.Question{{Name: name, Qtype: dns.TypeTKEY, Qclass: c.config.Class}}
-	if c.config.TKEYInAnswer {
+	query.Question = []dns.Question{{Name: name, Qtype: dns.TypeTKEY, Qclass: c.config.Quirks.Class}}
+	if c.config.Quirks.TKEYInAnswer {
 		query.Answer = []dns.RR{tkey}
 	} else {
 		query.Extra = []dns.RR{tkey}

@@ -84,10 +84,10 @@ func TestNegotiateEveryWay(t *testing.T) {
 				for flags := range 16 {
 					config := Config{
 						Server: address, Network: network, Credentials: credentials, Algorithm: algorithm, Framing: framing,
-						OneWay: flags&1 != 0, NoSubkey: flags&2 != 0, MechListMIC: flags&4 != 0, TKEYInAnswer: flags&8 != 0,
+						Quirks: Quirks{OneWay: flags&1 != 0, NoSubkey: flags&2 != 0, MechListMIC: flags&4 != 0, TKEYInAnswer: flags&8 != 0},
 					}
 					name := fmt.Sprintf("%s %s framing %d one-way %t without subkey %t mechListMIC %t in answer %t", network,
-						algorithm, framing, config.OneWay, config.NoSubkey, config.MechListMIC, config.TKEYInAnswer)
+						algorithm, framing, config.Quirks.OneWay, config.Quirks.NoSubkey, config.Quirks.MechListMIC, config.Quirks.TKEYInAnswer)
 					key, err := dial(t, config).Negotiate(t.Context())
 					if err != nil {
 						t.Errorf("%s: %v", name, err)
@@ -112,7 +112,7 @@ func TestKeyNames(t *testing.T) {
 	address, kdc := newServer(t)
 	config := Config{Server: address, Credentials: FromTicket(kdc.ticket(t, 30*time.Minute))}
 	for _, class := range []uint16{dns.ClassANY, dns.ClassINET} {
-		config.Class, config.RecordClass = class, class
+		config.Quirks.Class, config.Quirks.RecordClass = class, class
 		for _, test := range []struct{ ask, got string }{
 			{"", ""}, {".", ""}, {"Mine.Example", "mine.example."}, {"\\109ine2.example.", "mine2.example."},
 		} {
@@ -312,7 +312,7 @@ func TestLastReplyWithoutToken(t *testing.T) {
 		{"another", func(string) string { return "6030" }, ErrNegotiation},
 	} {
 		s, c := newScriptedServer(t)
-		c.config.OneWay = true
+		c.config.Quirks.OneWay = true
 		s.scriptTKEY(func(r *signedRequest, reply *dns.Msg) [][]byte {
 			tkey := reply.Answer[0].(*dns.TKEY)
 			tkey.Key = test.token(r.Extra[0].(*dns.TKEY).Key)

@@ -142,10 +142,10 @@ func TestClientAgainstBINDHandshakes(t *testing.T) {
 				for flags := range 16 {
 					config := client.Config{
 						Server: bind.Address.String(), Network: network, Credentials: credentials, Algorithm: algorithm,
-						Framing: framing, NoSubkey: flags&1 != 0, MechListMIC: flags&2 != 0, TKEYInAnswer: flags&4 != 0,
-						OneWay: flags&8 != 0,
+						Framing: framing,
+						Quirks:  client.Quirks{NoSubkey: flags&1 != 0, MechListMIC: flags&2 != 0, TKEYInAnswer: flags&4 != 0, OneWay: flags&8 != 0},
 					}
-					if config.OneWay && framing == client.RawKerberos {
+					if config.Quirks.OneWay && framing == client.RawKerberos {
 						continue
 					}
 					t.Run(fmt.Sprintf("%s %s framing %d flags %04b", network, algorithm, framing, flags), func(t *testing.T) {
@@ -164,7 +164,8 @@ func TestClientAgainstBINDKeyNames(t *testing.T) {
 	for _, class := range []uint16{dns.ClassANY, dns.ClassINET} {
 		for _, name := range []string{"", ".", "Mine.Example."} {
 			c := dialClient(t, client.Config{
-				Server: bind.Address.String(), Credentials: credentials, KeyName: name, Class: class, RecordClass: class,
+				Server: bind.Address.String(), Credentials: credentials, KeyName: name,
+				Quirks:   client.Quirks{Class: class, RecordClass: class},
 				Lifetime: 24 * time.Hour,
 			})
 			key, err := c.Negotiate(ctx)

@@ -140,12 +140,12 @@ func (h *harness) record(ctx context.Context) ([][]byte, error) {
 	n := 0
 	for _, config := range []client.Config{
 		{Framing: client.SPNEGO, Network: "udp"},
-		{Framing: client.SPNEGO, Network: "tcp", MechListMIC: true},
-		{Framing: client.RawKerberos, Network: "udp", Class: dns.ClassINET, TKEYInAnswer: true},
+		{Framing: client.SPNEGO, Network: "tcp", Quirks: client.Quirks{MechListMIC: true}},
+		{Framing: client.RawKerberos, Network: "udp", Quirks: client.Quirks{Class: dns.ClassINET, TKEYInAnswer: true}},
 		{Framing: client.SPNEGOMicrosoftFirst, Network: "tcp", Algorithm: client.AlgorithmMicrosoft},
 		{Framing: client.SPNEGONoToken, Network: "tcp"},
 		{Framing: client.SPNEGOOtherFirst, Network: "tcp"},
-		{Framing: client.RawKerberos, Network: "tcp", OneWay: true, NoSubkey: true, KeyName: "."},
+		{Framing: client.RawKerberos, Network: "tcp", KeyName: ".", Quirks: client.Quirks{OneWay: true, NoSubkey: true}},
 	} {
 		n++
 		config.Server, config.MaxUDP = t.address(), dns.MaxMsgSize
