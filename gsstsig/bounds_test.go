@@ -14,7 +14,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 )
 
-// Whoever has a ticket can fill their own share of the table and no more.
+// A principal can fill its own share of the table and no more.
 func TestPrincipalHasAShare(t *testing.T) {
 	c := &clock{at: time.Now()}
 	table := NewTable(TableConfig{MaxContexts: 5000, MaxPerPrincipal: 3, Now: c.now})
@@ -65,7 +65,7 @@ func TestPrincipalHasAShare(t *testing.T) {
 	for _, name := range []string{"a.", "b.", "c."} {
 		add(name)
 	}
-	expect("begun anew", "a.", "b.", "c.")
+	expect("after a restart", "a.", "b.", "c.")
 	for _, name := range []string{"a.", "b.", "c."} {
 		table.delete(table.lookup([]byte{1, name[0], 0}))
 	}
@@ -231,7 +231,7 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// The answers that anybody can cause are made from the octets, and are what parsing would have made of them.
+// The answers to unauthenticated senders are made from the octets, and are what parsing would have made of them.
 func TestRepliesWithoutParsing(t *testing.T) {
 	v := NewAuthenticator(nil)
 	query := new(dns.Msg).SetQuestion("WWW.example.test.", dns.TypeA)

@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// A fault while a stranger's message is handled costs that message only. The
+// A fault while an unauthenticated message is handled costs that message only. The
 // faults here come from parts that were never set up.
 func TestFaultsAreContained(t *testing.T) {
 	r := newRealm(t, nil)

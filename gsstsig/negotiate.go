@@ -273,27 +273,27 @@ func (n *negotiation) remove(algorithm string) {
 		return
 	}
 	n.event.Peer = signer.identity.Principal.String()
-	c := s.contexts.lookup([]byte(n.query.name)) // counts as use, which is not for strangers to make
+	c := s.contexts.lookup([]byte(n.query.name)) // counts as use, so only after the checks above
 	if c == nil {
 		if signer.name != n.query.name {
 			n.refuse(dns.RcodeBadName, ResultBadName, "deletion of a key that does not exist", "")
 			return
 		}
-		// The key signed this very query and is gone by now: somebody asked
-		// the same a moment before. What was asked for is the case.
+		// The key signed this very query and was deleted since by another
+		// request. The result is what was asked for.
 		n.event.Result = ResultDeleted
 		return
 	}
 	if !c.identity.Principal.Equal(signer.identity.Principal) {
 		n.response.Rcode = dns.RcodeNotAuth
-		n.refuse(dns.RcodeBadKey, ResultBadKey, "deletion of somebody else's key", "")
+		n.refuse(dns.RcodeBadKey, ResultBadKey, "deletion of another principal's key", "")
 		return
 	}
 	if c.algorithm != algorithm {
 		n.refuse(dns.RcodeBadName, ResultBadName, "deletion of a key under another algorithm", "")
 		return
 	}
-	s.contexts.delete(c) // whoever else deletes it at the same time succeeds as well
+	s.contexts.delete(c) // concurrent deletions all succeed
 	n.event.Result = ResultDeleted
 }
 

@@ -82,9 +82,9 @@ func NewServer(config Config) (*Server, error) {
 	}, nil
 }
 
-// WouldAccept reports whether the signer of a request, who may have negotiated with
-// another server on the same address, would have got a context from this one:
-// see krb5.Acceptor.WouldAccept. A static key is not for a server to let in.
+// WouldAccept reports whether the signer of a request, who may have negotiated
+// with another server on the same address, would have got a context from this
+// one; see [krb5.Acceptor.WouldAccept]. It is false for a static key.
 func (s *Server) WouldAccept(t *Transaction) bool {
 	c, ok := t.key.(*securityContext)
 	return ok && s.acceptor.WouldAccept(c.mechanism)

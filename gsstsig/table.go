@@ -32,12 +32,12 @@ type TableConfig struct {
 	MaxContexts int
 	// MaxPerPrincipal is how many of them one principal may have; 0 is a tenth
 	// of MaxContexts, and 16 at least. One more makes the principal's own
-	// longest unused one go, so that whoever has a ticket cannot push out
-	// everybody else.
+	// longest unused one go, so that one client with a ticket cannot evict the
+	// contexts of all others.
 	MaxPerPrincipal int
 	// MaxHalfOpen is how many unfinished negotiations are kept; 0 is
 	// DefaultMaxHalfOpen. One more makes the oldest go. They are counted apart
-	// from established contexts, so that strangers push out only each other.
+	// from established contexts, so that unauthenticated clients evict only each other's.
 	MaxHalfOpen int
 	// MaxHalfOpenPerSource is how many of them one source may have (see package
 	// source); 0 is an eighth of MaxHalfOpen, and 16 at least. One more makes

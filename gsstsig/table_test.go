@@ -98,7 +98,7 @@ func TestTableExpiry(t *testing.T) {
 	if live, _ := table.Len(); live != 1 {
 		t.Errorf("%d live", live)
 	}
-	// Without anybody asking, newcomers push out what has expired.
+	// Insertions evict expired contexts that no lookup has met.
 	one := NewTable(TableConfig{MaxContexts: 500, Now: c.now})
 	for i := range 100 {
 		one.insert(entry(fmt.Sprintf("%d.", i), c.now().Add(time.Second)))
@@ -199,7 +199,7 @@ func TestTableHalfOpen(t *testing.T) {
 	}
 }
 
-// Strangers push out strangers only (BIND CVE-2026-3039).
+// Unauthenticated clients evict each other's negotiations only (BIND CVE-2026-3039).
 func TestHalfOpenFloodLeavesContexts(t *testing.T) {
 	r := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxContexts, c.MaxHalfOpen = 2, 4 })
 	p := r.login("k.example.test.", login{})

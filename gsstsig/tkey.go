@@ -76,7 +76,7 @@ func readTKEY(request *dns.Msg) (*tkeyQuery, error) {
 
 // cutShort reports whether the record's data ended before their last field,
 // which miekg/dns lets pass. Such a record must not be answered by one that
-// takes over its fields: without an algorithm that could not be read.
+// copies its fields: an algorithm that could not be read would be missing.
 func cutShort(record *dns.TKEY) bool {
 	return record.Algorithm == "" || len(record.Key) != 2*int(record.KeySize) || len(record.OtherData) != 2*int(record.OtherLen)
 }

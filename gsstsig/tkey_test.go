@@ -420,7 +420,7 @@ func TestKeyNameTaken(t *testing.T) {
 		t.Errorf("the first key does not survive: %v", err)
 	}
 
-	// What has expired may be negotiated anew.
+	// What has expired may be negotiated again.
 	r.clock.advance(time.Hour)
 	r.login("taken.example.test.", login{client: "host/b.example.test"})
 }
@@ -482,7 +482,7 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// Clock skew lets in a ticket that is over; it makes no context that is over.
+// Within the clock skew an expired ticket is accepted, but no expired context results.
 func TestTicketThatJustEnded(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{lifetime: time.Minute})
@@ -525,7 +525,7 @@ func TestHalfOpenExpires(t *testing.T) {
 	}
 }
 
-// A client that begins anew under the same name, before it finished, may.
+// A client may restart an unfinished negotiation under the same name.
 func TestHalfOpenStartsOver(t *testing.T) {
 	r := newRealm(t, nil)
 	for _, l := range []login{{noOptimistic: true}, {raw: true}, {}} {

@@ -386,7 +386,7 @@ func replyWire(t testing.TB, err error) []byte {
 	return wire
 }
 
-// An algorithm that nobody knows is one of them (BIND CVE-2025-40775).
+// An unknown algorithm is one of them (BIND CVE-2025-40775).
 func TestVerifyBadKeyAndBadSig(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
@@ -423,7 +423,7 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 		{"the other GSS name, the other way", gss(ms, ms.name, AlgorithmGSS), BadKey},
 		{"a GSS context under HMAC", static(p.name, dns.HmacSHA256), BadKey},
 		{"a static key under GSS", gss(p, staticName, AlgorithmGSS), BadKey},
-		{"an algorithm of nobody", fakeAlgorithm(static(staticName, dns.HmacSHA256), "hmac-sha256", "hmac-shaxyz"), BadKey},
+		{"an unknown algorithm", fakeAlgorithm(static(staticName, dns.HmacSHA256), "hmac-sha256", "hmac-shaxyz"), BadKey},
 		{"a static key without secret", static("broken.", dns.HmacSHA256), BadKey},
 		{"another realm's context of that name", gss(other, other.name, AlgorithmGSS), BadSig},
 		{"a changed MIC", flip(gss(p, p.name, AlgorithmGSS), 7), BadSig},
@@ -682,7 +682,8 @@ func TestVerifySeveralServers(t *testing.T) {
 	}
 }
 
-// A table outlives its server. What another server would not have let in is no key of its, and still one of the first's.
+// A table outlives its server. A context that another server would not have accepted is no key there, and still
+// one for the first server.
 func TestVerifyWithChangedConfiguration(t *testing.T) {
 	r := newRealm(t, nil)
 	wire, _ := r.login("k.example.test.", login{}).sign(updateMessage())

@@ -232,7 +232,7 @@ func TestRefusedSignature(t *testing.T) {
 	}
 }
 
-// By UDP anybody can answer first. What does not verify is passed over.
+// By UDP any host can answer first. What does not verify is passed over.
 func TestUDPWaitsForTheTrueReply(t *testing.T) {
 	s, c := newScriptedServer(t)
 	c.config.Network = "udp"
@@ -279,7 +279,7 @@ func TestTruncatedReplyGoesByTCP(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(macs) != 2 || macs[0] == macs[1] {
-		t.Errorf("sent %d times with MACs %q, want twice, signed anew", len(macs), macs)
+		t.Errorf("sent %d times with MACs %q, want twice, signed again", len(macs), macs)
 	}
 }
 
@@ -510,7 +510,7 @@ func TestTransferRefused(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	// Whoever has seen enough may stop.
+	// A reader may stop early.
 	s.script(func(r *signedRequest) [][]byte {
 		c := &chain{t: t, r: r, prior: r.mac}
 		c.signed(soa(7), address(1))

@@ -382,7 +382,7 @@ func TestCCache(t *testing.T) {
 	}
 }
 
-// A cache that another kinit has filled for somebody else is not to be used.
+// A cache that another kinit has filled for another principal is not to be used.
 func TestCCacheOfAnotherClient(t *testing.T) {
 	conf := writeFile(t, "krb5.conf", fmt.Appendf(nil, testConfig, "", "127.0.0.1:1"))
 	f := newCCacheFile(4)

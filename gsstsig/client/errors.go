@@ -39,7 +39,7 @@ type TSIGError struct {
 	Code  uint16   // dns.RcodeBadSig, dns.RcodeBadKey, dns.RcodeBadTime or dns.RcodeBadTrunc
 	Reply *dns.Msg // the refusal, TSIG record included
 	// Verified tells whether the refusal was itself signed with the key. BADKEY
-	// and BADSIG are not, so anybody could have sent them.
+	// and BADSIG are not, so any host could have sent them.
 	Verified bool
 	// ServerTime is the server's clock; zero unless Code is BADTIME.
 	ServerTime time.Time

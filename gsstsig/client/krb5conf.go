@@ -18,7 +18,7 @@ var defaultEnctypes = []krb5.Enctype{krb5.AES256SHA1, krb5.AES128SHA1, krb5.AES2
 // loadConfig reads krb5.conf. gokrb5 takes permitted_enctypes for a setting of
 // its own, while for MIT it is what default_tkt_enctypes and
 // default_tgs_enctypes fall back to; and its built-in lists know neither of the
-// SHA-2 types. Both are mended here.
+// SHA-2 types. Both are corrected here.
 func loadConfig(file string) (*config.Config, error) {
 	conf, err := config.Load(file)
 	var unsupported config.UnsupportedDirective

@@ -9,7 +9,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// errStop says that whoever reads a transfer wants no more.
+// errStop ends a transfer whose reader wants no more.
 var errStop = errors.New("stopped")
 
 // Transfer fetches a zone by TCP: all of it (AXFR, RFC 5936), or, when a serial

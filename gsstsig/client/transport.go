@@ -15,7 +15,7 @@ import (
 const maxIdleSockets = 256
 
 // transport carries packed messages to one server. It knows nothing of what is
-// in them: whoever asks says which reply to take. Safe for concurrent use.
+// in them: the caller says which reply to take. Safe for concurrent use.
 type transport struct {
 	address string
 	timeout time.Duration // for one exchange
@@ -33,7 +33,7 @@ type udpSocket struct {
 
 // udp sends one datagram and hands every datagram that comes back to take until
 // it says that the exchange is over. A datagram that take refuses is dropped,
-// for anybody can send one (RFC 8945 section 5.4); if nothing better comes in
+// for any host can send one (RFC 8945 section 5.4); if nothing better comes in
 // time, the error tells what was wrong with the last.
 func (t *transport) udp(ctx context.Context, wire []byte, take func(reply []byte) (over bool, err error)) error {
 	socket, err := t.socket(ctx)

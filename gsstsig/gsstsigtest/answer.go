@@ -125,7 +125,7 @@ func pack(response, request *dns.Msg, transaction *gsstsig.Transaction, stream b
 	return wire
 }
 
-// identity says in the policy's terms who has signed; a nil transaction is nobody.
+// identity says in the policy's terms who signed; a nil transaction is anonymous.
 func identity(transaction *gsstsig.Transaction, from netip.AddrPort, stream bool) policy.Identity {
 	if transaction == nil {
 		return policy.Identity{Kind: policy.Anonymous, Client: from.Addr(), TCP: stream}

@@ -23,12 +23,12 @@ const (
 	slow
 )
 
-// The faults. Each is seen by somebody who uses a real server sooner or later.
+// The faults. Each occurs with real servers.
 var (
-	// WrongMAC: the answer's MAC is not the right one, as if somebody on the way had changed the answer. The update was done.
+	// WrongMAC: the answer's MAC is not the right one, as if it had been changed on the way. The update was done.
 	WrongMAC = Fault{kind: wrongMAC}
 	// EchoMAC: the answer comes with the request's own MAC, as some answers of Windows do. To take it for a signature of
-	// the server's is a mistake: anybody could send it. The update was done.
+	// the server's is a mistake: any host could send it. The update was done.
 	EchoMAC = Fault{kind: echoMAC}
 	// ExpiredContext: the server has forgotten all contexts, as after a restart, and says BADKEY. A client makes another
 	// one.

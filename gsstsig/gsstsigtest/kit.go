@@ -148,7 +148,7 @@ func (k *Kit) Records(name string, rrtype uint16) []dns.RR {
 	return k.server.zone.Snapshot().RRset(dns.Fqdn(name), rrtype)
 }
 
-// Owner returns to whom a name belongs: a principal with its realm, "" if nobody.
+// Owner returns the owner of a name: a principal with its realm, "" if the name has no owner.
 func (k *Kit) Owner(name string) string {
 	own, _ := k.server.zone.Snapshot().Owner(dns.Fqdn(name))
 	return own.Principal

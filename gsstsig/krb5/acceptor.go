@@ -15,7 +15,7 @@ import (
 // configured, the customary five minutes.
 const DefaultClockSkew = 5 * time.Minute
 
-// AcceptorConfig says whom an Acceptor lets in, and how.
+// AcceptorConfig says which tickets an Acceptor accepts.
 type AcceptorConfig struct {
 	// Keytabs holds the services' keys. Required.
 	Keytabs *Keytabs
@@ -33,7 +33,7 @@ type AcceptorConfig struct {
 	// two components of which the first is "DNS" in any case.
 	Services []Principal
 
-	// Realms are the client realms let in, compared exactly. If empty: those of
+	// Realms are the client realms accepted, compared exactly. If empty: those of
 	// Keytabs, as they are at the time of the handshake.
 	Realms []string
 
@@ -46,12 +46,12 @@ type AcceptorConfig struct {
 	// ask for a ticket without one.
 	RequirePAC []string
 
-	// Enctypes are those let in for tickets, session keys and subkeys.
+	// Enctypes are those permitted for tickets, session keys and subkeys.
 	// If empty: 17, 18, 19 and 20, the AES types. DES is not supported and
 	// never will be.
 	Enctypes []Enctype
 
-	// AllowRC4 lets RC4 (23) in as well, for domains that know nothing better.
+	// AllowRC4 permits RC4 (23) as well, for domains without AES keys.
 	// Its keys can be guessed from a ticket where passwords are weak, and its
 	// MICs do not protect the order of messages. With a client that knows AES
 	// the context's MICs are made with AES even then.
@@ -70,8 +70,8 @@ type AcceptorConfig struct {
 	Random io.Reader
 }
 
-// PermittedEnctypes lists the encryption types that are let in, by
-// Enctypes and AllowRC4.
+// PermittedEnctypes lists the encryption types that Enctypes and
+// AllowRC4 permit.
 func (c *AcceptorConfig) PermittedEnctypes() []Enctype {
 	types := slices.Clone(c.Enctypes)
 	if len(types) == 0 {
@@ -163,7 +163,7 @@ func (a *Acceptor) HasKeyFor(token []byte) bool {
 // NewContext begins a handshake.
 func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{acceptor: a} }
 
-// WouldAccept reports whether the acceptor would let in the client of a context
+// WouldAccept reports whether the acceptor would accept the client of a context
 // that another one has established, one of another block or of before the
 // configuration changed: by its realm and the way from there, by its PAC, by the
 // service and whether there is a key of it, and by the encryption types. Times are
@@ -188,7 +188,7 @@ func (a *Acceptor) holdsKeyOf(service Principal) bool {
 	return slices.ContainsFunc(a.keytabs.set.Load().services[service.folded()], func(k *serviceKey) bool { return k.usable(now) })
 }
 
-// acceptsRealm reports whether clients of the realm are let in.
+// acceptsRealm reports whether clients of the realm are accepted.
 func (a *Acceptor) acceptsRealm(realm string) bool {
 	realms := a.realms
 	if len(realms) == 0 {
@@ -281,9 +281,8 @@ func (c *AcceptorContext) Peer() Principal { return c.peer }
 // ticket.
 func (c *AcceptorContext) Service() Principal { return c.service }
 
-// Expires is the end of the ticket. As tickets are let in until clocks that
-// differ by the allowed skew agree that they are over, it may have just
-// passed.
+// Expires is the end of the ticket. It may have just passed: tickets are
+// accepted until the allowed clock skew after it.
 func (c *AcceptorContext) Expires() time.Time { return c.expires }
 
 // SessionEnctype is the type of the key that makes the MICs, 0 before

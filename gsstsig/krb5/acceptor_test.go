@@ -14,7 +14,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/types"
 )
 
-// exchange makes both sides verify the other's MICs, several and in turns.
+// exchange makes both sides verify the other's MICs, several and alternately.
 func exchange(t *testing.T, a *AcceptorContext, i *InitiatorContext) {
 	t.Helper()
 	for n := range 3 {
@@ -151,7 +151,7 @@ func TestWithoutMutualTheInitiatorsKeyAndNumberCount(t *testing.T) {
 			s := requestSpec{checksum: testNotMutual, options: []int{}, subkey: subkey, sequence: sequence}
 			c, reply := accept(t, newTestAcceptor(t), s.token())
 			if reply != nil {
-				t.Fatal("an AP-REP that nobody asked for")
+				t.Fatal("an AP-REP that was not asked for")
 			}
 			k := testKey(18, "session")
 			if subkey.KeyValue != nil {
@@ -298,7 +298,7 @@ func TestServiceIsRestricted(t *testing.T) {
 
 func TestKeyVersionFallsBackToEveryKeyOfTheType(t *testing.T) {
 	old, new, other := testKey(18, "old"), testKey(18, "new"), testKey(18, "other")
-	// Version 2 is held twice with different keys, as after a trust was made anew.
+	// Version 2 is held twice with different keys, as after a trust was recreated.
 	a := newTestAcceptor(t, withKeytab(t,
 		keytabSpec{testService, 1, old},
 		keytabSpec{testService, 2, other},
@@ -499,7 +499,7 @@ func TestEncryptionTypesLetIn(t *testing.T) {
 	bad := good
 	bad.key = testServiceKey(18)
 	e, _ := refuse(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: bad}.token(), ErrEnctype, codeEtypeNoSupport)
-	if !strings.Contains(e.Fix, "let "+AES256SHA1.String()+" in") {
+	if !strings.Contains(e.Fix, "permit "+AES256SHA1.String()) {
 		t.Errorf("advice %q", e.Fix)
 	}
 	bad = good
@@ -514,7 +514,7 @@ func TestEncryptionTypesLetIn(t *testing.T) {
 	}
 }
 
-// A context outlives its acceptor over a change of the configuration, but not what the new one lets in.
+// A context outlives its acceptor over a change of the configuration, but not what the new one permits.
 func TestContextOfAnotherAcceptor(t *testing.T) {
 	c, _ := accept(t, newTestAcceptor(t), requestSpec{
 		ticketSpec: ticketSpec{key: testServiceKey(20), session: testKey(18, "session")}, subkey: testKey(19, "subkey"),

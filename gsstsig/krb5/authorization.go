@@ -62,7 +62,7 @@ func readAuthorizationData(b []byte, room int) ([]authorizationElement, bool) {
 // the top, or in AD-IF-RELEVANT within bounds. Other elements are passed over,
 // as they are by other acceptors; kinds that restrict what a ticket is good for
 // are not in use. found is nil if there is none. Data that cannot be read, or
-// has two of the kind, is an error: nobody could say then what it means.
+// has two of the kind, is an error: its meaning would be ambiguous.
 func findAuthorization(b []byte, kind int32) (found []byte, err error) {
 	level := [][]byte{b}
 	elements := 0
@@ -118,7 +118,7 @@ func (h *handshake) checkPAC() *Error {
 		return &Error{
 			Code:   codeModified,
 			Reason: "the PAC in the ticket of " + h.ticket.client.shown() + " is not signed with the key of " + h.service.shown(),
-			Fix:    "find out who made it: a PAC was changed, or a KDC passes on PACs of another realm without signing them anew",
+			Fix:    "find out who made it: a PAC was changed, or a KDC passes on PACs of another realm without signing them again",
 			err:    ErrIntegrity,
 		}
 	case err != nil:

@@ -56,7 +56,7 @@
 // # RC4
 //
 // Old domains have services whose only keys are of type RC4 (RFC 4757). Where
-// AllowRC4 says so they are let in. What the contexts' MICs are made with is
+// AllowRC4 says so they are accepted. What the contexts' MICs are made with is
 // another matter: a client that knows AES says so in its authenticator (RFC
 // 4537), and gets a subkey of that type. Only with one that does not are the
 // MICs those of RFC 1964.

@@ -29,12 +29,12 @@ var (
 	ErrNotYetValid = errors.New("not yet valid")
 	// ErrMismatch: authenticator and ticket name different clients.
 	ErrMismatch = errors.New("ticket and authenticator do not match")
-	// ErrForeignRealm: the client's realm is not let in.
+	// ErrForeignRealm: the client's realm is not accepted.
 	ErrForeignRealm = errors.New("foreign realm")
 	// ErrNotAccepted: the ticket is good but for another service, an anonymous
-	// client, or a way through realms that is not let in.
+	// client, or a path of realms that is not trusted.
 	ErrNotAccepted = errors.New("not accepted")
-	// ErrEnctype: an encryption type is not let in.
+	// ErrEnctype: an encryption type is not permitted.
 	ErrEnctype = errors.New("encryption type not supported")
 	// ErrNoIntegrity: the client did not ask for integrity, or asked for a kind
 	// of context that cannot be given.

@@ -227,7 +227,7 @@ func TestLessonLengthsInTokensAreChecked(t *testing.T) {
 			a.HasKeyFor(b)
 			c := a.NewContext()
 			if _, err := c.Accept(b); err == nil {
-				// Only what nobody has to look at may differ: options, and the
+				// Only what the acceptor does not have to check may differ: options, and the
 				// key's version, which is a hint.
 				if !c.Peer().Equal(Principal{Components: []string{"bob"}, Realm: "CORP.TEST"}) {
 					t.Fatalf("octet %d made %#x: peer %v", at, v, c.Peer())
@@ -238,7 +238,7 @@ func TestLessonLengthsInTokensAreChecked(t *testing.T) {
 	}
 }
 
-// BIND CVE-2025-40775: an algorithm nobody knows.
+// BIND CVE-2025-40775: an unknown algorithm.
 func TestLessonUnknownEncryptionTypesAreRefused(t *testing.T) {
 	for _, id := range []Enctype{-1, 0, 1, 2, 3, 16, 24, 25, 26, 99, 1 << 30, -1 << 31} {
 		r := requestSpec{}.apReq()
@@ -255,7 +255,7 @@ func TestLessonUnknownEncryptionTypesAreRefused(t *testing.T) {
 	}
 }
 
-// BIND CVE-2017-3142: what was not verified must not identify anybody. The
+// BIND CVE-2017-3142: what was not verified must not identify a client. The
 // client, its groups and its end come into being with the last check.
 func TestLessonNothingIsKnownBeforeTheLastCheck(t *testing.T) {
 	key := testServiceKey(18)
@@ -274,7 +274,7 @@ func TestLessonNothingIsKnownBeforeTheLastCheck(t *testing.T) {
 	}
 }
 
-// BIND CVE-2024-1975: expensive verification for whoever asks. However many
+// BIND CVE-2024-1975: expensive verification for any sender. However many
 // keys there are, a ticket is tried with few, and one for another service or
 // of a type that is not held with none.
 func TestLessonGarbageIsTriedWithFewKeys(t *testing.T) {

@@ -25,7 +25,7 @@ func fuzzAcceptor(keytabs *Keytabs) *Acceptor {
 }
 
 // checkAccepted is what must hold of any accepted token: without the keys
-// nobody makes one for another client.
+// none can be made for another client.
 func checkAccepted(t *testing.T, a *Acceptor, token []byte) {
 	c := a.NewContext()
 	reply, err := c.Accept(token)

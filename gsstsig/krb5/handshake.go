@@ -71,7 +71,7 @@ func (h *handshake) openTicket() *Error {
 	if !slices.Contains(h.acceptor.enctypes, enc.enctype) {
 		return &Error{
 			Code:   codeEtypeNoSupport,
-			Reason: "the ticket for " + service.shown() + " is encrypted in " + enc.enctype.String() + ", which is not let in",
+			Reason: "the ticket for " + service.shown() + " is encrypted in " + enc.enctype.String() + ", which is not permitted",
 			Fix:    orPermit("give the service principal AES keys and export it again", enc.enctype),
 			err:    ErrEnctype,
 		}
@@ -111,8 +111,8 @@ func (h *handshake) takeSessionKey() *Error {
 	if !slices.Contains(h.acceptor.enctypes, h.ticket.keyType) {
 		return &Error{
 			Code:   codeEtypeNoSupport,
-			Reason: "the session key is of type " + h.ticket.keyType.String() + ", which is not let in",
-			Fix:    orPermit("let KDC and client use AES for session keys", h.ticket.keyType),
+			Reason: "the session key is of type " + h.ticket.keyType.String() + ", which is not permitted",
+			Fix:    orPermit("have KDC and client use AES for session keys", h.ticket.keyType),
 			err:    ErrEnctype,
 		}
 	}
@@ -124,14 +124,14 @@ func (h *handshake) takeSessionKey() *Error {
 	return nil
 }
 
-// orPermit is the advice about an encryption type that is not let in. One that
-// is as good as any was left out on purpose or by mistake.
+// orPermit is the fix for an encryption type that is not permitted. A strong one
+// was left out on purpose or by mistake.
 func orPermit(advice string, id Enctype) string {
 	switch {
 	case id == RC4HMAC:
 		return advice + ", or allow RC4 if the domain has nothing better"
 	case slices.Contains(defaultEnctypes, id):
-		return "let " + id.String() + " in again, or have the KDC use a type that is let in"
+		return "permit " + id.String() + " again, or have the KDC use a permitted type"
 	}
 	return advice
 }
@@ -250,8 +250,8 @@ func (h *handshake) checkTimes() *Error {
 	return nil
 }
 
-// checkClient decides whether a client of this name and realm is let in at
-// all; what it may do then is for others to say.
+// checkClient decides whether a client of this name and realm is accepted.
+// It does not decide what the client may do.
 func (h *handshake) checkClient() *Error {
 	client := h.ticket.client
 	if client.isAnonymous() {
@@ -260,8 +260,8 @@ func (h *handshake) checkClient() *Error {
 	if !h.acceptor.acceptsRealm(client.Realm) {
 		return &Error{
 			Code:   codePolicy,
-			Reason: "clients of the realm " + shown(client.Realm) + " are not let in: " + client.shown(),
-			Fix:    "list the realm if its clients may come",
+			Reason: "clients of the realm " + shown(client.Realm) + " are not accepted: " + client.shown(),
+			Fix:    "add the realm to those accepted, if its clients may update",
 			err:    ErrForeignRealm,
 		}
 	}
@@ -288,7 +288,7 @@ func (h *handshake) checkGSS() *Error {
 		return nil
 	}
 	if !slices.Contains(h.acceptor.enctypes, h.authenticator.subkeyType) {
-		return &Error{Code: codeEtypeNoSupport, Reason: "the client's subkey is of type " + h.authenticator.subkeyType.String() + ", which is not let in", err: ErrEnctype}
+		return &Error{Code: codeEtypeNoSupport, Reason: "the client's subkey is of type " + h.authenticator.subkeyType.String() + ", which is not permitted", err: ErrEnctype}
 	}
 	if h.subkey, err = newKey(h.authenticator.subkeyType, h.authenticator.subkey); err != nil {
 		return &Error{Code: codeModified, Reason: "the client's subkey does not fit its type", err: ErrMalformed}
@@ -299,7 +299,7 @@ func (h *handshake) checkGSS() *Error {
 // checkReplay comes last, so that only what would be accepted takes room.
 //
 // An authenticator from before the cache began may have been used before, which
-// nobody remembers. It is refused if the context gets no key from this side: then
+// the cache cannot know. It is refused if the context gets no key from this side: then
 // the messages that were signed in the context of that time would be good in this
 // one too. With a key of ours they are not.
 func (h *handshake) checkReplay() *Error {
@@ -393,7 +393,7 @@ func (h *handshake) makesSubkey() bool {
 }
 
 // acceptorSubkey is a fresh key of the best type that both sides know: the
-// first of those the client offers that is let in (RFC 4537), else the type of
+// first of those the client offers that is permitted (RFC 4537), else the type of
 // the key that there is. So MICs are made with AES where the ticket is not.
 // There is no subkey of type RC4: in contexts of that type it would not be
 // used (RFC 4121, section 2, is for newer types).

@@ -219,7 +219,7 @@ func TestReload(t *testing.T) {
 	}
 	check("gone", "[one:3 two:2]", false, one)
 	writeFile(t, one, version(4, "one"))
-	check("mended", "[one:4 two:2]", true, "")
+	check("repaired", "[one:4 two:2]", true, "")
 }
 
 func TestKeytabsAreReadWhileReloading(t *testing.T) {

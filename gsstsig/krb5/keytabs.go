@@ -35,7 +35,7 @@ const racy = 2 * time.Second
 
 // Tickets that no key opens have changed files read again, at most that often:
 // a file that stays broken, or that has just changed, is seen as changed every
-// time, and anybody can make a ticket that no key opens.
+// time, and any client can make a ticket that no key decrypts.
 const (
 	missedReadsPerSecond = 10
 	missedReadsBurst     = 10
@@ -47,7 +47,8 @@ const (
 //
 // Keys that a reload finds replaced or removed stay usable for a while, since
 // clients go on presenting the tickets that they have. They are no longer
-// listed. To be rid of a stolen key at once, start anew, or see SetRetention.
+// listed. To stop the use of a stolen key at once, restart the server, or see
+// SetRetention.
 type Keytabs struct {
 	set atomic.Pointer[keySet]
 	now func() time.Time
@@ -126,8 +127,8 @@ func (k *Keytabs) SetRetention(d time.Duration) {
 	}
 }
 
-// Inherit takes over the keys that old, the set of an earlier configuration,
-// held or kept and that are gone from the files which both name. Thus a new
+// Inherit keeps the keys that old, the set of an earlier configuration, held or
+// kept and that are gone from the files which both name. Thus a new
 // configuration does not end the life of tickets either. Files that only old
 // names are not in use any more, and neither are their keys.
 func (k *Keytabs) Inherit(old *Keytabs) {
@@ -196,7 +197,7 @@ func (k *Keytabs) Realms() []string { return slices.Clone(k.set.Load().realms) }
 // they were written in place or renamed into it. changed tells whether the
 // files hold other keys than the last Reload found. A file that cannot be read
 // or is broken keeps the keys it had, is tried again by the next Reload, and is
-// named by the error; other files are taken over nevertheless.
+// named by the error; other files are read nevertheless.
 //
 // Acceptors do not wait for it where a ticket needs a key that is not held:
 // they read changed files themselves, and the next Reload tells of it.
@@ -208,8 +209,8 @@ func (k *Keytabs) Reload() (changed bool, err error) {
 	return changed, err
 }
 
-// refresh is for who finds no key in seen. It reports whether there are other
-// keys by now, also when somebody else has read them meanwhile: of all clients
+// refresh is called when no key in seen fits. It reports whether there are other
+// keys by now, also if another goroutine has read them meanwhile: of all clients
 // that come with the first tickets for a new key none is refused.
 func (k *Keytabs) refresh(seen *keySet) bool {
 	k.mu.Lock()
@@ -354,7 +355,7 @@ func newKeySet(files []keytabFile, removed []removedKey) *keySet {
 // candidates are the keys to try for a ticket: those of the version it names,
 // then all others of its encryption type, and of each those that are held
 // before those that were. The number is only a hint: a trust or an account
-// that was made anew may bring another key under the same one, and files
+// that was recreated may bring another key under the same one, and files
 // written by some tools count differently.
 func candidates(keys []*serviceKey, enctype Enctype, version uint32, now time.Time) []*serviceKey {
 	var exact, rest, exactRemoved, restRemoved []*serviceKey

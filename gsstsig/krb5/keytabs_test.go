@@ -106,7 +106,7 @@ func TestTicketsOutliveTheirKeysFile(t *testing.T) {
 	}
 }
 
-// A trust or an account that is made anew brings another key under the same
+// A trust or an account that is recreated brings another key under the same
 // number.
 func TestSameVersionWithAnotherKey(t *testing.T) {
 	r := newRotation(t, entry(1, "old"))

@@ -219,7 +219,7 @@ func (a *authenticator) marshal() ([]byte, error) {
 	return b.Bytes()
 }
 
-// Name types written into messages (RFC 4120, section 6.2). Nobody compares
+// Name types written into messages (RFC 4120, section 6.2). No peer compares
 // them.
 const (
 	nameTypePrincipal = 1

@@ -184,7 +184,7 @@ func TestPACMustBeTheTickets(t *testing.T) {
 	for name, change := range map[string]func(*pactest.Spec){
 		"of another client":  func(s *pactest.Spec) { s.Client = "host/b.example.test" },
 		"of another realm":   func(s *pactest.Spec) { s.Client += "@OTHER.TEST" },
-		"of nobody":          func(s *pactest.Spec) { s.Client = "" },
+		"of no client":       func(s *pactest.Spec) { s.Client = "" },
 		"of an older log-on": func(s *pactest.Spec) { s.AuthTime = s.AuthTime.Add(-time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {

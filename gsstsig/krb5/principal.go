@@ -174,7 +174,7 @@ func (p Principal) isDNS() bool {
 }
 
 // isAnonymous reports whether the name is the one that a KDC gives to
-// whoever asks (RFC 8062).
+// any client that asks (RFC 8062).
 func (p Principal) isAnonymous() bool {
 	return len(p.Components) == 2 && p.Components[0] == "WELLKNOWN" && p.Components[1] == "ANONYMOUS"
 }

@@ -64,14 +64,14 @@ func TestRC4IsOffUnlessAllowed(t *testing.T) {
 	}
 	refuse(t, newTestAcceptor(t), requestSpec{subkey: testKey(RC4HMAC, "subkey")}.token(), ErrEnctype, codeEtypeNoSupport)
 	accept(t, newTestAcceptor(t, allowRC4), requestSpec{subkey: testKey(RC4HMAC, "subkey")}.token())
-	// Nothing else is let in with it, and a list goes on being the list.
+	// It permits nothing else, and a list stays the list.
 	refuse(t, newTestAcceptor(t, allowRC4), requestSpec{ticketSpec: ticketSpec{session: types.EncryptionKey{KeyType: 3, KeyValue: make([]byte, 8)}}, authKey: testKey(18, "session")}.token(), ErrEnctype, codeEtypeNoSupport)
 	only := func(c *AcceptorConfig) { c.AllowRC4, c.Enctypes = true, []Enctype{20} }
 	accept(t, newTestAcceptor(t, only), requestSpec{ticketSpec: ticketSpec{key: testServiceKey(RC4HMAC), session: testKey(20, "session")}}.token())
 	refuse(t, newTestAcceptor(t, only), requestSpec{}.token(), ErrEnctype, codeEtypeNoSupport)
 	c := AcceptorConfig{Keytabs: openKeytab(t, serviceKeytab()), Replays: NewReplayCache(1), Enctypes: []Enctype{18, RC4HMAC}}
 	if _, err := NewAcceptor(c); err == nil {
-		t.Error("RC4 is let in by the list alone")
+		t.Error("the list alone permits RC4")
 	}
 	i := InitiatorConfig{Ticket: ticketSpec{}.ticket(), SessionKey: testKey(RC4HMAC, "session"), Client: testClient}
 	if _, err := NewInitiator(i); err == nil {

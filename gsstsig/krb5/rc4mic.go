@@ -14,7 +14,7 @@ import (
 // checksum.
 //
 // The checksum does not cover the sequence number, and RC4 lets single bits of
-// it be flipped. Whoever sees a MIC can therefore make it look new. What
+// it be flipped. An observer of a MIC can therefore make it look new. What
 // follows from the message alone cannot be changed: so the last checksums are
 // remembered as well, and none is taken twice.
 

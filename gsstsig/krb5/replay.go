@@ -72,7 +72,7 @@ type replayKey struct {
 	client uint64 // a hash, for the accounts
 }
 
-// replayDigest is a part of a SHA-256 digest, long enough that nobody meets
+// replayDigest is a part of a SHA-256 digest, long enough that no client meets
 // another's.
 type replayDigest [20]byte
 
@@ -83,7 +83,7 @@ var clientSeed = maphash.MakeSeed()
 // NewReplayCache returns a cache for at most max authenticators; for max <= 0
 // about two million. A full cache refuses new authenticators: it never forgets
 // one that could be accepted again. One that is half full refuses those of
-// clients that have an eighth of it, so that nobody with a ticket locks out
+// clients that have an eighth of it, so that no client with a ticket locks out
 // everybody else.
 func NewReplayCache(max int) *ReplayCache {
 	if max <= 0 {

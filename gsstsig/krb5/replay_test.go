@@ -237,7 +237,7 @@ func TestReplayCacheAfterAClockJump(t *testing.T) {
 	}
 }
 
-// A wall clock that is set ahead and back again: nothing is let in twice, and
+// A wall clock that is set ahead and back again: nothing is accepted twice, and
 // those who come afterwards are not locked out.
 func TestReplayCacheCountsByAClockThatIsNeverSet(t *testing.T) {
 	hour, back, later := testNow.Add(time.Hour), testNow.Add(2*time.Second), testNow.Add(6*time.Minute)

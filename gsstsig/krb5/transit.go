@@ -139,7 +139,7 @@ func (p *TransitPolicy) check(of Principal, service string, way transit) *Error 
 			continue
 		}
 		path := strings.Join(append(append([]string{client}, through...), service), " > ")
-		return refuse(shown(path)+", of which "+shown(hop)+" is not let in",
+		return refuse(shown(path)+", of which "+shown(hop)+" is not trusted",
 			"if it may speak for clients of "+shown(client)+", say so in [capaths] of krb5.conf: "+
 				shown(client)+" = { "+shown(service)+" = "+shown(hop)+" }")
 	}

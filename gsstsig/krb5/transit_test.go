@@ -108,7 +108,7 @@ func TestTransitedRealmsAreCheckedAgainstCapathsAndHierarchy(t *testing.T) {
 		policy          *TransitPolicy
 		client, through string
 		flag            bool
-		hop             string // refused; "" if let in
+		hop             string // refused; "" if permitted
 	}{
 		{"straight", nil, "FAR.OTHER", "", false, ""},
 		{"hierarchy, up", nil, "A.B.EXAMPLE.TEST", "B.EXAMPLE.TEST", false, ""},
@@ -172,7 +172,7 @@ func TestTransitedRealmsOfAContextAreBounded(t *testing.T) {
 	}
 }
 
-// A middle realm that is let in for its own clients is not thereby let in on
+// A middle realm whose own clients are accepted is not thereby trusted on
 // the way of others, and one on the way does not let its own clients in.
 func TestRealmOnTheWayIsNotAClientsRealm(t *testing.T) {
 	list := func(c *AcceptorConfig) {
@@ -283,7 +283,7 @@ func TestRecordedTicketThroughAMiddleRealm(t *testing.T) {
 	}
 	token := func() []byte { return must(must(NewInitiator(config)).Init(nil)) }
 	e, _ := refuse(t, acceptor(nil), token(), ErrNotAccepted, codePathRefused)
-	if !strings.Contains(e.Reason, "A.TEST > B.OTHER > C.TEST") || !strings.Contains(e.Reason, "B.OTHER is not let in") {
+	if !strings.Contains(e.Reason, "A.TEST > B.OTHER > C.TEST") || !strings.Contains(e.Reason, "B.OTHER is not trusted") {
 		t.Errorf("reason %q", e.Reason)
 	}
 	file := writeCapaths(t, "[capaths]\nA.TEST = {\n C.TEST = B.OTHER\n}\n")

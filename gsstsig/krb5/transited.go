@@ -9,7 +9,7 @@ import (
 // only encoding of transited realms there is.
 const transitedCompressed = 1
 
-// Bounds on transited realms. Each hop is a trust that somebody set up.
+// Bounds on transited realms. Each hop is a trust that an administrator set up.
 const (
 	maxTransitedOctets = 4096
 	maxTransitedRealms = 64
@@ -19,7 +19,7 @@ var errTransited = errors.New("the list of realms is malformed or too long")
 
 // decodeTransited lists the realms that a ticket came through on its way from
 // the client's realm to the service's, both of which are not in the list
-// unless somebody put them there. The order carries no meaning.
+// unless they were put there on purpose. The order carries no meaning.
 //
 // Subfields are separated by commas. One that ends in a dot is prepended to
 // the realm before it, one that begins with a slash is appended to that,
@@ -145,7 +145,7 @@ func isAbove(a, b string) bool {
 func related(a, b string) bool { return a == b || isAbove(a, b) || isAbove(b, a) }
 
 // realmsBetween lists the realms on the way up or down from a to b, without
-// them, if one is superior to the other; not many more than are let in.
+// them, if one is superior to the other; not many more than the policy permits.
 func realmsBetween(a, b string) (list []string) {
 	if isAbove(a, b) {
 		a, b = b, a

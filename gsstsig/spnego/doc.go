@@ -12,10 +12,10 @@
 //
 // The acceptor takes the first mechanism of the list that it knows. When that
 // is the first of all, the optimistic token is for it and one round is enough.
-// Otherwise the optimistic token was meant for somebody else and is thrown
+// Otherwise the optimistic token was meant for another mechanism and is thrown
 // away: the acceptor names its choice, asks for MICs and waits.
 //
-// MICs are there because the list itself travels in the clear. Whoever could
+// MICs are there because the list itself travels in the clear. An attacker who could
 // strike the strong mechanisms from it could make two peers settle for a weak
 // one. So, unless both sides had the same first choice anyway, each side sends
 // a MIC over the exact octets of the list, made with the context that came out

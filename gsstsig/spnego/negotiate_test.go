@@ -55,7 +55,7 @@ func TestNegotiation(t *testing.T) {
 		rounds int
 		states []negState
 		mech   []byte
-		mics   byte // sequence numbers that the acceptor spent
+		mics   byte // sequence numbers that the acceptor used
 	}{
 		{"Kerberos", InitiatorConfig{}, true, 1, []negState{stateAcceptCompleted}, derKerberos, 0},
 		{"Kerberos, not mutual", InitiatorConfig{}, false, 1, []negState{stateAcceptCompleted}, derKerberos, 0},

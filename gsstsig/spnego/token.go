@@ -9,7 +9,7 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Bounds on what a stranger may make an acceptor look at and remember between
+// Bounds on what an unauthenticated client may make an acceptor look at and remember between
 // two rounds. Real lists hold two to five mechanisms.
 const (
 	maxMechTypes     = 32

@@ -46,7 +46,7 @@ type set struct {
 type bucket struct {
 	key    Key
 	tokens float64
-	at     time.Duration // since start, when tokens was right; 0: nobody's
+	at     time.Duration // since start, when tokens was right; 0: unused
 }
 
 // New makes an empty table.
@@ -61,7 +61,7 @@ func New(config Config) *Accounts {
 		rate:  config.PerSecond / float64(time.Second),
 		burst: float64(config.Burst),
 		now:   config.Now,
-		// Nobody's buckets are at 0.
+		// Unused buckets are at 0.
 		start: config.Now().Add(-time.Nanosecond),
 		sets:  make([]set, (config.Sources+ways-1)/ways),
 	}

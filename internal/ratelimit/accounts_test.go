@@ -59,7 +59,7 @@ func TestTokens(t *testing.T) {
 		take(one, true)
 	}
 	take(one, false)
-	take(two, true) // somebody else's bucket is untouched
+	take(two, true) // another source's bucket is untouched
 	c.at = c.at.Add(time.Second)
 	take(one, false) // half a token
 	c.at = c.at.Add(time.Second)
@@ -83,7 +83,7 @@ func TestTokens(t *testing.T) {
 	take(two, false)
 }
 
-// The table stays as large as it is, and who has been charged most is remembered longest.
+// The table stays as large as it is, and the source that has been charged most is remembered longest.
 func TestForgetting(t *testing.T) {
 	c := &clock{time.Now()}
 	a := New(Config{PerSecond: 1, Burst: 4, Sources: ways, Now: c.now})
@@ -102,7 +102,7 @@ func TestForgetting(t *testing.T) {
 		}
 	}
 	if !a.Empty(bad) {
-		t.Error("strangers have washed the account")
+		t.Error("other sources have cleared the account")
 	}
 }
 

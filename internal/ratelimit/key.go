@@ -24,8 +24,8 @@ func Of(address netip.Addr) Key {
 	return Key{}
 }
 
-// seed makes the places of keys unpredictable, so that nobody can aim at
-// somebody else's account.
+// seed makes the places of keys unpredictable, so that no sender can aim at the
+// account of another.
 var seed = maphash.MakeSeed()
 
 // With returns the key of the source together with something else, such as the

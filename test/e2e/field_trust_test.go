@@ -136,7 +136,7 @@ func TestTrusts(t *testing.T) {
 		registered(t, s, logins[w.corp], w.corp, "corp.test", "own")
 		// The trust lets it have a ticket. Whether it may come is for the server to say.
 		refusedHandshake(t, s.Address, logins[w.partner], serviceOf(w.corp), "")
-		awaitLine(t, s.Log(), 0, "result=badkey", "clients of the realm PARTNER.TEST are not let in: host/a.partner.test@PARTNER.TEST")
+		awaitLine(t, s.Log(), 0, "result=badkey", "clients of the realm PARTNER.TEST are not accepted: host/a.partner.test@PARTNER.TEST")
 		if err := s.Reload(testContext(t), zoneOf(t, w.corp, "realm CORP.TEST PARTNER.TEST").Corefile); err != nil {
 			t.Fatal(err)
 		}
@@ -170,9 +170,9 @@ func TestTrusts(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := realmFile(t, "krb5.conf", "[capaths]\nEAST.CORP.TEST = {\n    WEST.CORP.TEST = .\n}\n")
-	const eastPath = "EAST.CORP.TEST > CORP.TEST > WEST.CORP.TEST, of which CORP.TEST is not let in"
-	const partnerPath = "PARTNER.TEST > HUB.TEST > WEST.CORP.TEST, of which HUB.TEST is not let in"
-	const evilPath = "EVIL.TEST > HUB.TEST > WEST.CORP.TEST, of which HUB.TEST is not let in"
+	const eastPath = "EAST.CORP.TEST > CORP.TEST > WEST.CORP.TEST, of which CORP.TEST is not trusted"
+	const partnerPath = "PARTNER.TEST > HUB.TEST > WEST.CORP.TEST, of which HUB.TEST is not trusted"
+	const evilPath = "EVIL.TEST > HUB.TEST > WEST.CORP.TEST, of which HUB.TEST is not trusted"
 	for _, test := range []struct {
 		name    string
 		lines   []string

@@ -26,7 +26,7 @@
 // # What is trusted
 //
 // [Open] has the server signature verified before it looks at anything but
-// the list of buffers. That shows that somebody made the PAC who knows the
+// the list of buffers. That shows that its maker knows the
 // service's key: the KDC, or the service itself. The signatures in the KDC's
 // key (of the KDC, of the ticket and of the whole PAC; buffer types 7, 16 and
 // 19) show that it was the KDC. They cannot be verified without that key and

@@ -47,7 +47,7 @@ type Spec struct {
 	UPN      *UPN   // nil: none
 	More     []Buffer
 	// ChecksumType and Sign make the server signature, and the KDC's as well,
-	// which nobody verifies.
+	// which the server does not verify.
 	ChecksumType int32
 	Sign         func(message []byte) []byte
 }
