@@ -231,7 +231,8 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// The answers to unauthenticated senders are made from the octets, and are what parsing would have made of them.
+// The answers to unauthenticated senders are made from the octets, and are what
+// parsing would have made of them.
 func TestRepliesWithoutParsing(t *testing.T) {
 	v := NewAuthenticator(nil)
 	query := new(dns.Msg).SetQuestion("WWW.example.test.", dns.TypeA)

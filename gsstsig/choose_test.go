@@ -227,7 +227,8 @@ func TestNegotiatorGoesByTheName(t *testing.T) {
 	}
 }
 
-// No context gets the name of a static key, not even of one that is of no use itself.
+// No context gets the name of a static key, not even of one that is of no use
+// itself.
 func TestNegotiateReservesNamesOfStaticKeys(t *testing.T) {
 	r := newRealm(t, nil)
 	n := NewAuthenticator(staticKeys, r.server)

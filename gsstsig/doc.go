@@ -1,41 +1,38 @@
-// Package gsstsig authenticates DNS messages on a server: it negotiates keys
-// by TKEY with GSS-API (RFC 2930, RFC 3645), keeps them, verifies requests
-// that are signed with them and signs the answers (TSIG, RFC 8945). It knows
-// DNS messages and nothing of zones or of the server program around it.
+// Package gsstsig authenticates DNS messages on a server by TSIG (RFC 8945),
+// with keys that clients negotiate by TKEY and GSS-API (RFC 2930, RFC 3645) or
+// with static HMAC keys. It knows DNS messages and nothing of zones or of the
+// server program around it.
 //
-// # The story
+// # The protocol
 //
-// A client asks for TYPE TKEY at a name that it invents, the key name, and
-// encloses a TKEY record of mode 3 with a GSS-API token: Kerberos' AP-REQ,
-// bare or inside SPNEGO. Server.Negotiate gives the token to gsstsig/krb5,
-// through gsstsig/spnego when it is framed so, and answers with the acceptor's
-// token. When one round was not enough, the unfinished context waits in the
-// Table, for a minute at most. When it was, the Table files the context under
-// the key name, and the answer is signed with it already, so that the client
-// knows that the server holds the same key (RFC 3645 section 4.1.3). A token
-// that is refused is answered BADKEY, with Kerberos' own error beside it.
+// A client sends a query of type TKEY for a name that it invents, the key name.
+// The query has a TKEY record of mode 3 with a GSS-API token: the AP-REQ of
+// Kerberos, bare or inside SPNEGO. [Authenticator.Negotiate] chooses the
+// [Server] that has the key of the token's service, which gives the token to
+// package krb5, through package spnego where it is framed so, and answers with
+// the acceptor's token. If a token is refused, the answer has the TKEY error
+// BADKEY, with Kerberos' own error beside it.
 //
-// From then on messages carry a TSIG record whose MAC is a GSS-API per-message
-// token. Verifier.Verify finds the context by the key name, checks the MAC
-// over the octets that were received, then the time, and returns a
-// Transaction: who signed, and all that is needed to sign the answer. A key
-// belongs to no connection and no address. Static HMAC keys are verified in
-// the same place and yield the same Transaction.
+// If one round is not enough, the unfinished negotiation waits in the [Table],
+// for a minute at most. Once it is complete, the Table holds the context under
+// the key name. The answer that completes it is signed with it, so that the
+// client knows that the server has the same key (RFC 3645 section 4.1.3).
 //
-// A TKEY of mode 5, signed, deletes a context. Otherwise it lives until its
-// time is up or until busier ones need its room.
+// From then on the client's messages have a TSIG record whose MAC is a GSS-API
+// per-message token. [Authenticator.Authenticate] finds the context by the key
+// name, checks the MAC over the octets received, then the time, and returns a
+// [Transaction]: who signed, and what it takes to sign the answer. A key
+// belongs to no connection and no address.
 //
-// # Where things are
-//
-// tkey.go handles TKEY queries, table.go keeps contexts, verify.go and
-// transaction.go are the two halves of TSIG, with message.go for the walk over
-// an untrusted message, keys.go for the MACs, and digest.go for what they
-// cover. client_transaction.go offers the same octets to package client.
+// A TKEY query of mode 5, signed by the context's owner, deletes a context.
+// Otherwise it ends with its lifetime, or when the table is full and others
+// were used later.
 //
 // # What is trusted
 //
-// Nothing that comes from the network. Names, counts, lengths and tokens are
-// checked before use; each table is bounded; no size is allocated because a
-// message says so. Errors and Events name principals, key names and reasons,
-// never keys or tokens.
+// Nothing from the network. Names, counts, lengths and tokens are checked
+// before use; each table is bounded, and its bound shared between principals or
+// source addresses; no message determines how much is allocated beyond its own
+// size. Errors and Events name principals, key names and reasons, never keys or
+// tokens.
 package gsstsig

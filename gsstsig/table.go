@@ -37,7 +37,8 @@ type TableConfig struct {
 	MaxPerPrincipal int
 	// MaxHalfOpen is how many unfinished negotiations are kept; 0 is
 	// DefaultMaxHalfOpen. One more makes the oldest go. They are counted apart
-	// from established contexts, so that unauthenticated clients evict only each other's.
+	// from established contexts, so that unauthenticated clients evict only
+	// each other's.
 	MaxHalfOpen int
 	// MaxHalfOpenPerSource is how many of them one source may have (see package
 	// source); 0 is an eighth of MaxHalfOpen, and 16 at least. One more makes

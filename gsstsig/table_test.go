@@ -199,7 +199,8 @@ func TestTableHalfOpen(t *testing.T) {
 	}
 }
 
-// Unauthenticated clients evict each other's negotiations only (BIND CVE-2026-3039).
+// Unauthenticated clients evict each other's negotiations only (BIND
+// CVE-2026-3039).
 func TestHalfOpenFloodLeavesContexts(t *testing.T) {
 	r := newRealm(t, func(c *TableConfig, _ *Config) { c.MaxContexts, c.MaxHalfOpen = 2, 4 })
 	p := r.login("k.example.test.", login{})

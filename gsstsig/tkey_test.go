@@ -482,7 +482,8 @@ func TestLifetime(t *testing.T) {
 	}
 }
 
-// Within the clock skew an expired ticket is accepted, but no expired context results.
+// Within the clock skew an expired ticket is accepted, but no expired context
+// results.
 func TestTicketThatJustEnded(t *testing.T) {
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{lifetime: time.Minute})

@@ -682,8 +682,8 @@ func TestVerifySeveralServers(t *testing.T) {
 	}
 }
 
-// A table outlives its server. A context that another server would not have accepted is no key there, and still
-// one for the first server.
+// A table outlives its server. A context that another server would not have
+// accepted is no key there, and still one for the first server.
 func TestVerifyWithChangedConfiguration(t *testing.T) {
 	r := newRealm(t, nil)
 	wire, _ := r.login("k.example.test.", login{}).sign(updateMessage())

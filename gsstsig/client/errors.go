@@ -25,8 +25,8 @@ var (
 	ErrMalformed = errors.New("the reply is malformed")
 	// ErrClosed: the Client or the Context was closed.
 	ErrClosed = errors.New("closed")
-	// ErrTicketExpired: the credentials hold only tickets that have ended and nothing
-	// to get new ones with, as a credential cache does after a while.
+	// ErrTicketExpired: the credentials hold only tickets that have ended and
+	// nothing to get new ones with, as a credential cache does after a while.
 	ErrTicketExpired = errors.New("the ticket has expired")
 	// ErrNegotiation: the TKEY exchange came to no end that the protocol
 	// knows. Failures that the server reports are a *TKEYError.

@@ -114,7 +114,8 @@ func pack(response, request *dns.Msg, transaction *gsstsig.Transaction, stream b
 		return wire
 	}
 	if response.Len()+transaction.Overhead() > limit {
-		// The question alone, so that the client comes again by TCP (RFC 8945 section 5.3).
+		// The question alone, so that the client comes again by TCP (RFC 8945
+		// section 5.3).
 		response.Truncated = true
 		response.Answer, response.Ns, response.Extra = nil, nil, nil
 	}

@@ -1,5 +1,5 @@
-// Package gsstsigtest is the counterpart in the tests of a GSS-TSIG client: a throw-away Kerberos realm and a DNS server that takes
-// its clients' updates, within "go test".
+// Package gsstsigtest tests clients of GSS-TSIG: within "go test" it starts a
+// Kerberos realm and a DNS server that accepts the clients' updates.
 //
 //	func TestClient(t *testing.T) {
 //		k := gsstsigtest.New(t, gsstsigtest.Config{})
@@ -14,10 +14,13 @@
 //		// Now it must notice that the answer is not the server's.
 //	}
 //
-// The realm is MIT Kerberos' KDC, which has to be installed (Debian: krb5-kdc, krb5-admin-server, krb5-user). The server is
-// made of this module's libraries, package gsstsig for keys and signatures and package zone for the zone, and answers as
-// the gsstsig plugin of CoreDNS does, by UDP and TCP, at a free port of 127.0.0.1. What is CoreDNS's, from metrics to
-// transfers, it has not.
+// The realm is MIT Kerberos' KDC, which has to be installed (Debian: krb5-kdc,
+// krb5-admin-server, krb5-user). The server consists of this module's libraries,
+// package gsstsig for keys and signatures and package zone for the zone. It
+// answers as the gsstsig plugin of CoreDNS does, by UDP and TCP, at a free port
+// of 127.0.0.1. It has no metrics, no transfers and nothing else of CoreDNS.
 //
-// Told to, it misbehaves: see [Kit.Misbehave]. A server that is right all the time shows only half of what a client does.
+// On request it misbehaves; see [Kit.Misbehave]. A server that is never wrong
+// shows only half of what a client does. [FindSignature] reads the TSIG record of
+// a captured message.
 package gsstsigtest

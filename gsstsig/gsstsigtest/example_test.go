@@ -14,7 +14,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/gsstsigtest"
 )
 
-// A client registers an address, and then meets a server that has forgotten its key.
+// A client registers an address, and then meets a server that has forgotten its
+// key.
 func Example() {
 	ctx := context.Background()
 	k, err := gsstsigtest.Start(ctx, gsstsigtest.Config{})

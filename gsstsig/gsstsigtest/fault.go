@@ -25,15 +25,18 @@ const (
 
 // The faults. Each occurs with real servers.
 var (
-	// WrongMAC: the answer's MAC is not the right one, as if it had been changed on the way. The update was done.
+	// WrongMAC: the answer's MAC is not the right one, as if it had been
+	// changed on the way. The update was done.
 	WrongMAC = Fault{kind: wrongMAC}
-	// EchoMAC: the answer comes with the request's own MAC, as some answers of Windows do. To take it for a signature of
-	// the server's is a mistake: any host could send it. The update was done.
+	// EchoMAC: the answer comes with the request's own MAC, as some answers of
+	// Windows do. To take it for a signature of the server's is a mistake: any
+	// host could send it. The update was done.
 	EchoMAC = Fault{kind: echoMAC}
-	// ExpiredContext: the server has forgotten all contexts, as after a restart, and says BADKEY. A client makes another
-	// one.
+	// ExpiredContext: the server has forgotten all contexts, as after a
+	// restart, and says BADKEY. A client makes another one.
 	ExpiredContext = Fault{kind: expired}
-	// BadTime: the server's clock is an hour ahead, so that it says BADTIME, signed, and tells its own time.
+	// BadTime: the server's clock is an hour ahead, so that it says BADTIME,
+	// signed, and tells its own time.
 	BadTime = Fault{kind: badTime}
 	// Refused: the update is refused, signed.
 	Refused = Fault{kind: refused}
@@ -42,13 +45,14 @@ var (
 // ahead is how wrong the clock of BadTime is.
 const ahead = time.Hour
 
-// Slow has an answer come late. A client that asks again meanwhile sends a second update, or is taken for an attacker
-// that repeats a signature.
+// Slow has an answer come late. A client that asks again meanwhile sends a
+// second update, or is taken for an attacker that repeats a signature.
 func Slow(by time.Duration) Fault { return Fault{kind: slow, delay: by} }
 
-// Misbehave has the server do so at the next UPDATE messages, so many times; less than once means until it is told
-// otherwise. What concerns signatures does nothing to unsigned ones. TKEY and queries are always answered as they should
-// be. The zero Fault, or a call for another, ends the one before.
+// Misbehave has the server do so at the next UPDATE messages, so many times;
+// less than once means until it is told otherwise. What concerns signatures
+// does nothing to unsigned ones. TKEY and queries are always answered as they
+// should be. The zero Fault, or a call for another, ends the one before.
 func (k *Kit) Misbehave(f Fault, times int) { k.server.faults.set(f, times) }
 
 // Misbehaved returns how many UPDATE messages have met a fault.
@@ -87,7 +91,8 @@ func (f *faults) next() Fault {
 	return f.fault
 }
 
-// spoil changes the signature of an answer in place. One that is not signed stays as it is.
+// spoil changes the signature of an answer in place. One that is not signed
+// stays as it is.
 func (f Fault) spoil(answer, request []byte) {
 	if f.kind != wrongMAC && f.kind != echoMAC {
 		return

@@ -62,7 +62,8 @@ func Start(ctx context.Context, config Config) (*Kit, error) {
 	return k, nil
 }
 
-// New is Start for a test, or a benchmark: it ends when that does, and an error ends it at once.
+// New is Start for a test, or a benchmark: it ends when that does, and an error
+// ends it at once.
 func New(t testing.TB, config Config) *Kit {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -97,7 +98,8 @@ func (k *Kit) start(ctx context.Context) (err error) {
 	return err
 }
 
-// Stop ends server and realm and removes what they wrote. It may be called more than once.
+// Stop ends server and realm and removes what they wrote. It may be called more
+// than once.
 func (k *Kit) Stop() {
 	if k.server != nil {
 		k.server.stop()
@@ -130,11 +132,12 @@ func (k *Kit) Keytab(principal string) (string, error) {
 	return k.realm.Keytab(fileName(principal)+".keytab", principal)
 }
 
-// CCache returns the path of a new credential cache with a client's ticket-granting ticket, for KRB5CCNAME.
+// CCache returns the path of a new credential cache with a client's
+// ticket-granting ticket, for KRB5CCNAME.
 func (k *Kit) CCache(principal string) (string, error) { return k.realm.CCache(principal) }
 
-// Env returns this process's environment for a program that is to act as a client: with KRB5_CONFIG, and KRB5CCNAME of a
-// new cache.
+// Env returns this process's environment for a program that is to act as a
+// client: with KRB5_CONFIG, and KRB5CCNAME of a new cache.
 func (k *Kit) Env(principal string) ([]string, error) {
 	cache, err := k.CCache(principal)
 	if err != nil {
@@ -143,12 +146,14 @@ func (k *Kit) Env(principal string) ([]string, error) {
 	return k.realm.Env(cache)
 }
 
-// Records returns what the zone has at a name, of one type; none if there is nothing. No wildcard or alias is followed.
+// Records returns what the zone has at a name, of one type; none if there is
+// nothing. No wildcard or alias is followed.
 func (k *Kit) Records(name string, rrtype uint16) []dns.RR {
 	return k.server.zone.Snapshot().RRset(dns.Fqdn(name), rrtype)
 }
 
-// Owner returns the owner of a name: a principal with its realm, "" if the name has no owner.
+// Owner returns the owner of a name: a principal with its realm, "" if the name
+// has no owner.
 func (k *Kit) Owner(name string) string {
 	own, _ := k.server.zone.Snapshot().Owner(dns.Fqdn(name))
 	return own.Principal

@@ -128,7 +128,8 @@ func TestUnsigned(t *testing.T) {
 	}
 }
 
-// TestFaults has each of them met by a client that finds it out, as often as was said, and by nsupdate.
+// TestFaults has each of them met by a client that finds it out, as often as
+// was said, and by nsupdate.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	k := gsstsigtest.New(t, gsstsigtest.Config{})

@@ -514,7 +514,8 @@ func TestEncryptionTypesLetIn(t *testing.T) {
 	}
 }
 
-// A context outlives its acceptor over a change of the configuration, but not what the new one permits.
+// A context outlives its acceptor over a change of the configuration, but not
+// what the new one permits.
 func TestContextOfAnotherAcceptor(t *testing.T) {
 	c, _ := accept(t, newTestAcceptor(t), requestSpec{
 		ticketSpec: ticketSpec{key: testServiceKey(20), session: testKey(18, "session")}, subkey: testKey(19, "subkey"),

@@ -61,9 +61,9 @@
 // 4537), and gets a subkey of that type. Only with one that does not are the
 // MICs those of RFC 1964.
 //
-// # What comes from where
+// # What is used of gokrb5
 //
-// Messages are decoded by bounded readers in this package (messages.go). Of
+// Messages are decoded by bounded readers in this package. Of
 // gokrb5 the AES-CTS cipher and the n-fold function are used, and its ticket
 // and key types in [InitiatorConfig], so that tickets obtained by its client
 // can be used. Its own AP-REQ verification, replay cache, keytab reader and

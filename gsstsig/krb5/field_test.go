@@ -227,8 +227,8 @@ func TestLessonLengthsInTokensAreChecked(t *testing.T) {
 			a.HasKeyFor(b)
 			c := a.NewContext()
 			if _, err := c.Accept(b); err == nil {
-				// Only what the acceptor does not have to check may differ: options, and the
-				// key's version, which is a hint.
+				// Only what the acceptor does not have to check may differ:
+				// options, and the key's version, which is a hint.
 				if !c.Peer().Equal(Principal{Components: []string{"bob"}, Realm: "CORP.TEST"}) {
 					t.Fatalf("octet %d made %#x: peer %v", at, v, c.Peer())
 				}

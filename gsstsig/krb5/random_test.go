@@ -7,7 +7,8 @@ import (
 	"testing/iotest"
 )
 
-// TestRandomSource makes the same AP-REP twice from the same octets, and none where they fail to come.
+// TestRandomSource makes the same AP-REP twice from the same octets, and none
+// where they fail to come.
 func TestRandomSource(t *testing.T) {
 	octets := make([]byte, 32+4+16) // subkey, sequence number, confounder
 	for i := range octets {

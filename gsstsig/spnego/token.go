@@ -9,8 +9,8 @@ import (
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Bounds on what an unauthenticated client may make an acceptor look at and remember between
-// two rounds. Real lists hold two to five mechanisms.
+// Bounds on what an unauthenticated client may make an acceptor look at and
+// remember between two rounds. Real lists hold two to five mechanisms.
 const (
 	maxMechTypes     = 32
 	maxMechTypesSize = 1024 // octets of the DER list

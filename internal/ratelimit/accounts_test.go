@@ -83,7 +83,8 @@ func TestTokens(t *testing.T) {
 	take(two, false)
 }
 
-// The table stays as large as it is, and the source that has been charged most is remembered longest.
+// The table stays as large as it is, and the source that has been charged most
+// is remembered longest.
 func TestForgetting(t *testing.T) {
 	c := &clock{time.Now()}
 	a := New(Config{PerSecond: 1, Burst: 4, Sources: ways, Now: c.now})

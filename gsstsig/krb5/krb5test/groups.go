@@ -17,7 +17,8 @@ import (
 // Checksum types that sign PACs with keys of each encryption type.
 var checksumTypes = map[krb5.Enctype]int32{krb5.AES128SHA1: 15, krb5.AES256SHA1: 16, krb5.AES128SHA2: 19, krb5.RC4HMAC: -138}
 
-// GroupTicket is Ticket as Active Directory makes it, with a PAC that is signed with the service's key and says logon.
+// GroupTicket is Ticket as Active Directory makes it, with a PAC that is signed
+// with the service's key and says logon.
 func (r *Realm) GroupTicket(client, service string, enctype krb5.Enctype, lifetime time.Duration, logon pactest.Logon) (messages.Ticket, types.EncryptionKey) {
 	r.t.Helper()
 	ticket, session := r.Ticket(client, service, enctype, lifetime)
@@ -54,7 +55,8 @@ func (r *Realm) GroupTicket(client, service string, enctype krb5.Enctype, lifeti
 	return ticket, session
 }
 
-// encTicketPart encodes the encrypted part of a ticket with a PAC (RFC 4120, section 5.3).
+// encTicketPart encodes the encrypted part of a ticket with a PAC (RFC 4120,
+// section 5.3).
 func encTicketPart(p messages.EncTicketPart, pac []byte) []byte {
 	var b cryptobyte.Builder
 	field := func(b *cryptobyte.Builder, n uint8, value func(*cryptobyte.Builder)) {

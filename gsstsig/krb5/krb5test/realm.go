@@ -1,5 +1,6 @@
-// Package krb5test plays a Kerberos realm inside a test: it makes keytabs, and the tickets that a KDC would give out for
-// them, with nothing but gokrb5's encoders. No KDC runs and no port is opened.
+// Package krb5test plays a Kerberos realm inside a test: it makes keytabs, and
+// the tickets that a KDC would give out for them, with nothing but gokrb5's
+// encoders. No KDC runs and no port is opened.
 package krb5test
 
 import (
@@ -19,7 +20,8 @@ import (
 // Version is the key version of every key of a Realm.
 const Version = 3
 
-// enctypes are those that service keys are made for. gokrb5 cannot derive a key of type 20 from a password.
+// enctypes are those that service keys are made for. gokrb5 cannot derive a key
+// of type 20 from a password.
 var enctypes = []krb5.Enctype{krb5.AES128SHA1, krb5.AES256SHA1, krb5.AES128SHA2}
 
 // Realm is a Kerberos realm with one key for each of its services.
@@ -32,7 +34,8 @@ type Realm struct {
 	keys *keytab.Keytab
 }
 
-// New makes a realm with keys for the service principals, such as "DNS/ns1.example.test".
+// New makes a realm with keys for the service principals, such as
+// "DNS/ns1.example.test".
 func New(t testing.TB, name string, services ...string) *Realm {
 	t.Helper()
 	r := &Realm{Name: name, t: t, keys: keytab.New()}
@@ -46,7 +49,8 @@ func New(t testing.TB, name string, services ...string) *Realm {
 	return r
 }
 
-// Keytab writes the services' keys to a file in the test's temporary directory and returns its path.
+// Keytab writes the services' keys to a file in the test's temporary directory
+// and returns its path.
 func (r *Realm) Keytab() string {
 	r.t.Helper()
 	content, err := r.keys.Marshal()
@@ -60,8 +64,9 @@ func (r *Realm) Keytab() string {
 	return file
 }
 
-// Ticket makes a ticket for client to a service of the realm, both named without realm. Its encryption and session key
-// have the encryption type, and it ends after lifetime.
+// Ticket makes a ticket for client to a service of the realm, both named
+// without realm. Its encryption and session key have the encryption type, and
+// it ends after lifetime.
 func (r *Realm) Ticket(client, service string, enctype krb5.Enctype, lifetime time.Duration) (messages.Ticket, types.EncryptionKey) {
 	r.t.Helper()
 	now := time.Now
