@@ -47,9 +47,9 @@ func (t *Transaction) Groups() []string {
 	return nil
 }
 
-// Account returns the signer's account in its domain, and whether its ticket had a PAC
-// that tells account and groups; see krb5.AcceptorContext.Account and HasPAC. Both are
-// zero for a static key.
+// Account returns the signer's account in its domain, and whether its ticket
+// had a PAC that tells account and groups; see krb5.AcceptorContext.Account and
+// HasPAC. Both are zero for a static key.
 func (t *Transaction) Account() (account krb5.Account, hasPAC bool) {
 	if c, ok := t.key.(*securityContext); ok {
 		return c.mechanism.Account(), c.mechanism.HasPAC()

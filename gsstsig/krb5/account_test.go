@@ -61,8 +61,8 @@ func TestTicketWithoutPACWhereOneIsRequired(t *testing.T) {
 	}
 }
 
-// A KDC of another realm does not vouch for clients of a realm whose own tickets are
-// taken, unless [capaths] says so.
+// A KDC of another realm does not vouch for clients of a realm whose own
+// tickets are taken, unless [capaths] says so.
 func TestRealmVouchesForItsOwnClients(t *testing.T) {
 	partner := Principal{Components: testService.Components, Realm: "PARTNER.TEST"}
 	both := withKeytab(t, keytabSpec{testService, testVersion, testServiceKey(18)}, keytabSpec{partner, testVersion, testServiceKey(18)})
@@ -88,8 +88,8 @@ func TestRealmVouchesForItsOwnClients(t *testing.T) {
 	}
 }
 
-// What was recorded before a restart is not good afterwards, where no key of this side
-// takes part in the context.
+// What was recorded before a restart is not good afterwards, where no key of
+// this side takes part in the context.
 func TestAuthenticatorFromBeforeTheStart(t *testing.T) {
 	start := testNow
 	started := func(c *AcceptorConfig) { c.Now = func() time.Time { return start } }

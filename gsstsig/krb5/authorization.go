@@ -142,9 +142,9 @@ func (h *handshake) checkPAC() *Error {
 	return h.checkPACRequired()
 }
 
-// checkPACRequired refuses a ticket without PAC where there must be one. A client of
-// Active Directory gets such a ticket if it asks for it, and its account and groups are
-// unknown then.
+// checkPACRequired refuses a ticket without PAC where there must be one. A
+// client of Active Directory gets such a ticket if it asks for it, and its
+// account and groups are unknown then.
 func (h *handshake) checkPACRequired() *Error {
 	if h.hasPAC || !slices.Contains(h.acceptor.withPAC, h.ticket.client.Realm) {
 		return nil
@@ -202,22 +202,22 @@ func (c *AcceptorContext) Groups() []string {
 	return list
 }
 
-// Account is the client's account in its domain. The KDC found it by the name that the
-// client gave, which need not be the account's: in Active Directory it can be the user
-// principal name, an attribute to which others than administrators can be allowed to
-// write any name.
+// Account is the client's account in its domain. The KDC found it by the name
+// that the client gave, which need not be the account's: in Active Directory it
+// can be the user principal name, an attribute to which others than
+// administrators can be allowed to write any name.
 type Account struct {
 	Name string // sAMAccountName; of a machine, its name and "$"
 	SID  string // security identifier; it stays when the account is renamed
 }
 
-// Account returns the client's account as the ticket's PAC names it, in UPN_DNS_INFO
-// (MS-PAC, section 2.10) or in the logon information. It is zero if there is no PAC or the
-// PAC names no account of a domain: those of MIT realms do not, nor do those that
-// FreeIPA makes for hosts and services.
+// Account returns the client's account as the ticket's PAC names it, in
+// UPN_DNS_INFO (MS-PAC, section 2.10) or in the logon information. It is zero
+// if there is no PAC or the PAC names no account of a domain: those of MIT
+// realms do not, nor do those that FreeIPA makes for hosts and services.
 func (c *AcceptorContext) Account() Account { return c.account }
 
-// HasPAC reports whether the ticket carried a PAC with logon information, so that Groups
-// is complete. Otherwise nobody says which groups the client is in: a client of Active
-// Directory can ask for a ticket without PAC.
+// HasPAC reports whether the ticket carried a PAC with logon information, so
+// that Groups is complete. Otherwise it is unknown which groups the client is in:
+// a client of Active Directory can ask for a ticket without PAC.
 func (c *AcceptorContext) HasPAC() bool { return c.hasPAC }

@@ -299,9 +299,9 @@ func (h *handshake) checkGSS() *Error {
 // checkReplay comes last, so that only what would be accepted takes room.
 //
 // An authenticator from before the cache began may have been used before, which
-// the cache cannot know. It is refused if the context gets no key from this side: then
-// the messages that were signed in the context of that time would be good in this
-// one too. With a key of ours they are not.
+// the cache cannot know. It is refused if the context gets no key from this
+// side: then the messages that were signed in the context of that time would be
+// good in this one too. With a key of ours they are not.
 func (h *handshake) checkReplay() *Error {
 	at := h.authenticator.at()
 	if !h.makesSubkey() && h.acceptor.replays.beganAfter(at) {

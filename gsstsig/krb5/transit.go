@@ -73,10 +73,11 @@ func (h *handshake) checkTransit() *Error {
 	return h.acceptor.checkTransit(h.ticket.client, h.service.Realm, h.ticket.way())
 }
 
-// checkTransit also refuses a ticket of another realm's KDC for a client of a realm
-// whose own KDC could have made it, since there is a key for that. Otherwise the other
-// KDC could pass for any client of that realm. An entry in [capaths] permits it; the
-// mark of that KDC, that it has checked the way, does not.
+// checkTransit also refuses a ticket of another realm's KDC for a client of a
+// realm whose own KDC could have made it, since there is a key for that.
+// Otherwise the other KDC could pass for any client of that realm. An entry in
+// [capaths] permits it; the mark of that KDC, that it has checked the way, does
+// not.
 func (a *Acceptor) checkTransit(client Principal, service string, way transit) *Error {
 	if client.Realm != service && !a.transit.lists(client.Realm, service) && a.servesRealm(client.Realm) {
 		return &Error{
@@ -104,8 +105,8 @@ func (a *Acceptor) servesRealm(realm string) bool {
 	return false
 }
 
-// lists reports whether [capaths] has an entry for clients of one realm at services of
-// another.
+// lists reports whether [capaths] has an entry for clients of one realm at
+// services of another.
 func (p *TransitPolicy) lists(client, service string) bool {
 	_, ok := p.paths[realmPair{client, service}]
 	return ok

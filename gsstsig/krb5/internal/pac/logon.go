@@ -20,9 +20,9 @@ const groupEnabled = 0x0004
 const maxSubAuthorities = 15
 
 // RIDs of accounts (MS-DTYP, section 2.4.2.4). Those below firstOwnRID are well
-// known and, but for the administrator's, belong to groups or to accounts that do not
-// log on. FreeIPA gives 515 or 516, which are groups, to every host and service, with
-// the host's name for the account's: such a PAC names no account.
+// known and, but for the administrator's, belong to groups or to accounts that
+// do not log on. FreeIPA gives 515 or 516, which are groups, to every host and
+// service, with the host's name for the account's: such a PAC names no account.
 const (
 	administratorRID = 500
 	firstOwnRID      = 1000

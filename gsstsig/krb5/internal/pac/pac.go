@@ -55,10 +55,10 @@ type PAC struct {
 	// Logon tells whether there is logon information.
 	Logon bool
 	// Account is the name of the client's account (sAMAccountName) and SID its
-	// security identifier: what the KDC looked up, whatever name the client asked
-	// for. They come from UPN_DNS_INFO in its extended form, and from the logon
-	// information where that is missing. Both are empty if the PAC names no account of
-	// a domain, as those of MIT realms and of FreeIPA's hosts.
+	// security identifier: what the KDC looked up, whatever name the client
+	// asked for. They come from UPN_DNS_INFO in its extended form, and from the
+	// logon information where that is missing. Both are empty if the PAC names
+	// no account of a domain, as those of MIT realms and of FreeIPA's hosts.
 	Account, SID string
 }
 

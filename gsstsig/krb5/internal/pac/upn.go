@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// hasAccount is the bit of UPN_DNS_INFO's flags that announces the account's name and
-// SID (MS-PAC, section 2.10).
+// hasAccount is the bit of UPN_DNS_INFO's flags that announces the account's
+// name and SID (MS-PAC, section 2.10).
 const hasAccount = 0x2
 
-// Octets of UPN_DNS_INFO before the strings: a length and an offset for each of the
-// user principal name and the domain's name, and the flags; in the extended form also
-// a length and an offset for each of the account's name and its SID.
+// Octets of UPN_DNS_INFO before the strings: a length and an offset for each of
+// the user principal name and the domain's name, and the flags; in the extended
+// form also a length and an offset for each of the account's name and its SID.
 const (
 	upnHeader         = 12
 	upnExtendedHeader = 20
@@ -47,8 +47,8 @@ func (p *PAC) readUPN(b []byte) error {
 		return malformed("the account's SID is cut off or contradicts itself")
 	}
 	account := utf16Text(name)
-	// Both come from one account, so a difference means that something is wrong with
-	// the KDC, and that nobody can say whose ticket this is.
+	// Both come from one account, so a difference means that something is wrong
+	// with the KDC, and that the ticket's client is unknown.
 	if p.Account != "" && !strings.EqualFold(account, p.Account) || p.User != "" && string(id) != p.User {
 		return malformed("it names two accounts")
 	}
@@ -59,7 +59,8 @@ func (p *PAC) readUPN(b []byte) error {
 	return nil
 }
 
-// field returns the octets that the length and the offset at the given place announce.
+// field returns the octets that the length and the offset at the given place
+// announce.
 func field(b []byte, at int) ([]byte, bool) {
 	size, offset := int(binary.LittleEndian.Uint16(b[at:])), int(binary.LittleEndian.Uint16(b[at+2:]))
 	if offset > len(b) || size > len(b)-offset {

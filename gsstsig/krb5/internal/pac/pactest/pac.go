@@ -96,7 +96,8 @@ func Assemble(list []Buffer) []byte {
 // UPN is a UPN_DNS_INFO.
 type UPN struct {
 	Name, Domain string // the user principal name, and the domain's name
-	// Account and SID are those of the account; the form is the basic one if both are empty.
+	// Account and SID are those of the account; the form is the basic one if
+	// both are empty.
 	Account, SID string
 }
 
