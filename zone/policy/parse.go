@@ -18,8 +18,8 @@ const (
 	fieldName        nameField = iota // a domain name
 	fieldWildcard                     // a wildcard
 	fieldNone                         // nothing: the types follow at once
-	fieldPlaceholder                  // "."
-	fieldIdentity                     // "." or the identity once more
+	fieldPlaceholder                  // "." or "*", which mean nothing
+	fieldIdentity                     // a placeholder or the identity once more
 )
 
 var ruleTypes = map[string]struct {
@@ -165,14 +165,15 @@ func (r *Rule) parseName(field nameField, identity, word string) error {
 		return fmt.Errorf("the name is missing before the type %s", word)
 	}
 	switch field {
+	// named-checkconf wants "." here. The policies that FreeIPA and Samba generate have "*".
 	case fieldPlaceholder:
-		if word != "." {
-			return fmt.Errorf("this rule type has the placeholder \".\" where %q is", word)
+		if word != "." && word != "*" {
+			return fmt.Errorf("this rule type has the placeholder \".\" or \"*\" where %q is", word)
 		}
 		return nil
 	case fieldIdentity:
-		if word != "." && word != identity {
-			return fmt.Errorf("this rule type has \".\" or the identity where %q is", word)
+		if word != "." && word != "*" && word != identity {
+			return fmt.Errorf("this rule type has \".\", \"*\" or the identity where %q is", word)
 		}
 		return nil
 	case fieldWildcard:
