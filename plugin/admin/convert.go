@@ -41,16 +41,14 @@ func convert(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 		return 0, fmt.Errorf("%s: more than %d octets", name, maxPolicy)
 	}
 	lines, err := convertPolicy(string(text), name)
-	if err != nil {
-		return 0, err // a part of a policy may grant more than the whole
-	}
-	_, err = io.WriteString(s.Out, strings.Join(lines, ""))
-	return ExitOK, err
+	_, failure := io.WriteString(s.Out, strings.Join(lines, ""))
+	return ExitOK, errors.Join(err, failure)
 }
 
 // convertPolicy converts the update-policy statements of a named.conf, or the rules of one statement alone. The words stay
 // the same: grant and deny have BIND's meaning. Of several policies each begins with a comment that names its zone: each needs
-// a server block of its own. Errors name every line that cannot be converted.
+// a server block of its own. A policy that cannot be converted as a whole is left out, because a part of it may grant more
+// than the whole; the others are converted. The error names each of these policies, and every line that is the reason.
 func convertPolicy(text, name string) (lines []string, err error) {
 	tokens, err := tokensOf(text, name)
 	if err != nil {
@@ -62,16 +60,33 @@ func convertPolicy(text, name string) (lines []string, err error) {
 	}
 	var errs []error
 	for _, p := range policies {
-		converted, err := convertRules(p.rules, name)
+		converted, err := p.convert(name)
+		note := ""
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("the policy of zone %s is left out: it cannot be converted as a whole\n%w", p.zone, err))
+			converted, note = nil, ": left out"
 		}
 		if len(policies) > 1 {
-			lines = append(lines, fmt.Sprintf("# zone %s, %s:%d\n", p.zone, name, p.line))
+			lines = append(lines, fmt.Sprintf("# zone %s, %s:%d%s\n", p.zone, name, p.line, note))
 		}
 		lines = append(lines, converted...)
 	}
+	if len(errs) == len(policies) {
+		lines = nil
+	}
 	return lines, errors.Join(errs...)
+}
+
+// convert converts one policy.
+func (p *zonePolicy) convert(name string) (lines []string, err error) {
+	switch {
+	case p.rules != nil:
+		return convertRules(p.rules, name)
+	case p.local:
+		return nil, fmt.Errorf("%s:%d: update-policy local is not supported. Fix: use a key of the tsig plugin and the rule grant KEY. zonesub ANY",
+			name, p.line)
+	}
+	return nil, fmt.Errorf("%s:%d: no brace after update-policy", name, p.line)
 }
 
 // convertRules converts the rules up to the brace that closes them.
@@ -112,7 +127,8 @@ func convertRules(rules []policyToken, name string) (lines []string, err error) 
 type zonePolicy struct {
 	zone  string // "?" if the text does not have it
 	line  int
-	rules []policyToken
+	rules []policyToken // nil if there is no brace
+	local bool          // "update-policy local"
 }
 
 // policiesIn finds the policies. Other statements are skipped.
@@ -128,19 +144,16 @@ func policiesIn(tokens []policyToken, name string) (policies []zonePolicy, err e
 			zone = next.text
 		case t.text != "update-policy" || t.quoted:
 		case next.text == "{":
-			policies = append(policies, zonePolicy{zone, t.line, tokens[i+2:]})
-		case next.text == "local":
-			return nil, fmt.Errorf("%s:%d: update-policy local is not supported. Fix: use a key of the tsig plugin and the rule grant KEY. zonesub ANY",
-				name, t.line)
+			policies = append(policies, zonePolicy{zone: zone, line: t.line, rules: tokens[i+2:]})
 		default:
-			return nil, fmt.Errorf("%s:%d: no brace after update-policy", name, t.line)
+			policies = append(policies, zonePolicy{zone: zone, line: t.line, local: next.text == "local" && !next.quoted})
 		}
 	}
 	switch {
 	case policies != nil:
 		return policies, nil
 	case len(tokens) > 0 && (tokens[0].text == "grant" || tokens[0].text == "deny"):
-		return []zonePolicy{{rules: tokens}}, nil
+		return []zonePolicy{{zone: "?", line: tokens[0].line, rules: tokens}}, nil
 	}
 	return nil, fmt.Errorf("%s: there is no update-policy in the file", name)
 }

@@ -61,7 +61,45 @@ grant host/a.corp.example.com\@CORP.EXAMPLE.COM subdomain a.corp.example.com. TX
 	}
 }
 
-// TestConvertRefuses: what cannot be converted is named with its line, all of it, and nothing is printed.
+// TestConvertLeavesOut: a policy that cannot be converted is left out as a whole, and named; the others are converted.
+func TestConvertLeavesOut(t *testing.T) {
+	text := `zone local.test { update-policy local; };
+zone "external.test" {
+	update-policy {
+		deny * name critical.external.test;
+		grant local:/run/x external * ANY;
+	};
+};
+` + bindPolicy + "zone open.test { update-policy {\ngrant a zonesub }; };\nzone ipa.test { update-policy { grant IPA.TEST krb5-self * A; }; };\n"
+	status, out, err := run(t, "convert", writeFile(t, text))
+	_, file, _ := strings.Cut(out, "local.test, ")
+	file, _, _ = strings.Cut(file, ":")
+	want := `# zone local.test, FILE:1: left out
+# zone external.test, FILE:3: left out
+# zone corp.example.com, FILE:12
+grant CORP.EXAMPLE.COM ms-self . A AAAA
+grant ddns-key zonesub ANY
+deny * name critical.corp.example.com
+grant host/a.corp.example.com\@CORP.EXAMPLE.COM subdomain a.corp.example.com. TXT(2)
+# zone open.test, FILE:21: left out
+# zone ipa.test, FILE:23
+grant IPA.TEST krb5-self * A
+`
+	if out != strings.ReplaceAll(want, "FILE", file) || status != ExitNo {
+		t.Errorf("exit status %d:\n%s", status, out)
+	}
+	for _, words := range []string{"zone local.test is left out", ":1: update-policy local is not supported", "zone external.test is left out",
+		":5: ", "external asks a daemon", "zone open.test is left out", ":22: the rule that begins here has no semicolon"} {
+		if !strings.Contains(err, words) {
+			t.Errorf("%q is not in %q", words, err)
+		}
+	}
+	if strings.Contains(err, "corp.example.com") || strings.Contains(err, "ipa.test") {
+		t.Errorf("a policy that was converted is in %q", err)
+	}
+}
+
+// TestConvertRefuses: what cannot be converted is named with its line, all of it, and nothing is printed if it is all there is.
 func TestConvertRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		text string
@@ -73,7 +111,7 @@ func TestConvertRefuses(t *testing.T) {
 		"no policy":             {"zone x { allow-update { none; }; };", []string{"no update-policy"}},
 		"nothing":               {"", []string{"no update-policy"}},
 		"no rules":              {"update-policy { };", []string{"no rules"}},
-		"two policies":          {"update-policy { grant a zonesub; };\nupdate-policy { grant b nothing; };", []string{"policy:2: ", "not a rule type"}},
+		"two policies":          {"update-policy { grant a; };\nupdate-policy { grant b nothing; };", []string{"policy:1: ", "a rule is", "policy:2: ", "not a rule type"}},
 		"no brace":              {"update-policy grant;", []string{"policy:1: ", "no brace"}},
 		"no semicolon":          {"update-policy {\ngrant a zonesub }", []string{"policy:2: ", "semicolon"}},
 		"no end":                {"update-policy {\ngrant a zonesub", []string{"policy:2: ", "semicolon"}},
