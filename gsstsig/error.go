@@ -95,6 +95,10 @@ func (e *VerifyError) Fix() string {
 		return "set the clocks of client and server, by NTP"
 	case e.Kind == BadKey && gss:
 		return "have the client negotiate a new context, as most do by themselves; contexts end when the server stops"
+	case errors.Is(e.Err, errHMAC):
+		return "have the client sign by hmac-sha256 with the same secret"
+	case e.Kind == BadTrunc:
+		return "have the client send the whole MAC: in BIND's configuration, an algorithm without a number of bits at its end"
 	case e.Kind == BadKey:
 		return "give the server the HMAC key of that name, or have the client sign with its Kerberos ticket"
 	case errors.Is(e.Err, krb5.ErrReplay):

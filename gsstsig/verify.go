@@ -76,8 +76,11 @@ func (a *Authenticator) checkMAC(m *tsig.Message, r *tsig.Record, now time.Time)
 		return a.checkMIC(m, r, now, digest)
 	}
 	key, i := a.static[string(r.Name.Bytes())], hmacIndex(r.Algorithm.Bytes())
-	if key == nil || i < 0 {
+	switch {
+	case key == nil:
 		return nil, refuse(BadKey, m, r, now, errNoKey)
+	case i < 0:
+		return nil, refuse(BadKey, m, r, now, errHMAC)
 	}
 	mac := &key.macs[i]
 	// RFC 8945 section 5.2.2.1.
@@ -124,6 +127,7 @@ func (a *Authenticator) checkMIC(m *tsig.Message, r *tsig.Record, now time.Time,
 // Causes of BADKEY.
 var (
 	errNoKey     = errors.New("no such key; it may have expired or been deleted")
+	errHMAC      = errors.New("the key is known, but not this algorithm; the server verifies hmac-sha1, -sha224, -sha256, -sha384 and -sha512")
 	errAlgorithm = errors.New("the key was negotiated for another algorithm")
 	errReserved  = errors.New("a static key has this name, so no negotiated key can")
 )
