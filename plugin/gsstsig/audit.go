@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -60,14 +61,7 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 			return
 		}
 	}
-	line := make([]byte, 0, 512)
-	line = append(line, "update"...)
-	line = appendField(line, "zone", z.Origin())
-	line = append(line, " client="...)
-	line = client.AppendTo(line)
-	line = appendField(line, "transport", transportName(id.TCP))
-	line = appendQuoted(line, "identity", id.String())
-	line = appendField(line, "rcode", rcode)
+	line := appendUpdate(make([]byte, 0, 512), z.Origin(), client, id, rcode)
 	line = append(line, " serial="...)
 	line = strconv.AppendUint(line, uint64(result.Before), 10)
 	line = append(line, "->"...)
@@ -85,6 +79,9 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	for _, n := range result.Decision.Notes {
 		line = appendQuoted(line, "note", n)
 	}
+	if result.Rcode == dns.RcodeNotAuth {
+		line = appendQuoted(line, "fix", fixNotAuth)
+	}
 	line = append(line, note...)
 
 	switch result.Rcode {
@@ -93,6 +90,39 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	default:
 		log.Info(string(line))
 	}
+}
+
+// appendUpdate adds the fields that all lines about updates begin with.
+func appendUpdate(line []byte, zone string, client netip.AddrPort, id policy.Identity, rcode string) []byte {
+	line = append(line, "update"...)
+	line = appendField(line, "zone", zone)
+	line = append(line, " client="...)
+	line = client.AppendTo(line)
+	line = appendField(line, "transport", transportName(id.TCP))
+	line = appendQuoted(line, "identity", id.String())
+	return appendField(line, "rcode", rcode)
+}
+
+// fixNotAuth is what to do where clients update a zone that this server does not have. Most often it is a reverse zone.
+const fixNotAuth = "add the zone to a server block with gsstsig, or have the client update a zone that this server has"
+
+// auditNotAuthoritative logs and counts an update of a zone that no server block has.
+func auditNotAuthoritative(remote net.Addr, transaction *gsstsig.Transaction, r *dns.Msg) {
+	rcode := rcodeName(dns.RcodeNotAuth)
+	updates.WithLabelValues("", rcode).Inc() // clients choose the name of the zone
+	note, ok := failures.allow()
+	if !ok {
+		return
+	}
+	zone := r.Question[0].Name
+	if strings.ContainsAny(zone, ` "\\`) {
+		zone = strconv.Quote(zone) // it might look like other fields
+	}
+	line := appendUpdate(make([]byte, 0, 512), zone, source(remote), identity(transaction, remote), rcode)
+	line = appendQuoted(line, "records", describe(r.Ns))
+	line = appendQuoted(line, "reason", "no server block of this address has the zone")
+	line = appendQuoted(line, "fix", fixNotAuth)
+	log.Info(string(append(line, note...)))
 }
 
 // limitNames are the limits of a zone by the words of the Corefile.

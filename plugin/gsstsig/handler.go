@@ -46,17 +46,16 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	}
 	switch r.Opcode {
 	case dns.OpcodeQuery:
-		switch r.Question[0].Qtype {
-		case dns.TypeAXFR, dns.TypeIXFR:
+		if isTransfer(r.Question[0].Qtype) {
 			return h.answerTransfer(ctx, h.zones[origin], w, r)
 		}
 		return h.query(h.zones[origin], w, r)
 	case dns.OpcodeUpdate:
 		return h.update(ctx, h.zones[origin], w, r)
-	default:
-		// A NOTIFY is for secondaries; this server is the primary of its zones.
-		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
+	case dns.OpcodeNotify:
+		return h.answerNotify(h.zones[origin], w, r)
 	}
+	return dns.RcodeNotImplemented, nil
 }
 
 // CacheBypassZones tells the cache plugin not to cache answers from these zones: a cached answer would hide an update that

@@ -1,9 +1,11 @@
 package gsstsig
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/coredns/coredns/plugin"
+	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -23,7 +25,7 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "updates_total",
-		Help:      "Counter of UPDATE messages by zone and response code.",
+		Help:      "Counter of UPDATE messages by zone and response code. The zone is \"\" if no server block has it.",
 	}, []string{"zone", "rcode"})
 
 	verificationFailures = promauto.NewCounterVec(prometheus.CounterOpts{
@@ -59,6 +61,11 @@ func (observer) VerificationFailed(client netip.AddrPort, failure *gsstsig.Verif
 
 // Dropped implements listener.Observer.
 func (observer) Dropped(reason listener.Reason) { droppedFor[reason].Inc() }
+
+// NotAuthoritative implements listener.Observer.
+func (observer) NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg) {
+	auditNotAuthoritative(client, transaction, update)
+}
 
 // droppedFor has the counter of each reason, so that none is looked up during a flood. All exist from the start: a rate
 // needs the zero before the first message.

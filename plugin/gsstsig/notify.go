@@ -3,6 +3,10 @@ package gsstsig
 import (
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
 // notifyInterval is the minimum time between two NOTIFY messages about one server block's zones: a burst of updates causes
@@ -55,4 +59,22 @@ func (n *notifier) take() map[string]bool {
 	n.pending = nil
 	n.running = len(origins) > 0
 	return origins
+}
+
+// answerNotify answers a NOTIFY as BIND does for the zones of which it is the primary server: it changes nothing, and its
+// sender is told that it has arrived. A question for anything but an SOA record is none of RFC 1996 section 3.
+func (h *Handler) answerNotify(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	rcode := dns.RcodeSuccess
+	switch {
+	case r.Question[0].Qtype != dns.TypeSOA:
+		rcode = dns.RcodeFormatError
+	case dns.CanonicalName(r.Question[0].Name) != z.Origin():
+		rcode = dns.RcodeNotAuth
+	}
+	m := new(dns.Msg).SetRcode(r, rcode)
+	m.Authoritative = rcode == dns.RcodeSuccess
+	if err := w.WriteMsg(m); err != nil {
+		return dns.RcodeServerFailure, err
+	}
+	return dns.RcodeSuccess, nil
 }

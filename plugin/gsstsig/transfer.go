@@ -23,20 +23,51 @@ var _ transfer.Transferer = (*Handler)(nil)
 // while the server was down.
 func (h *Handler) useTransfer(t *transfer.Transfer) {
 	h.transfers = t
+	t.Next = &transferEnd{handler: h, next: t.Next}
 	h.notifier = &notifier{send: t.Notify}
 	for _, origin := range h.names {
 		h.notifier.changed(origin)
 	}
 }
 
+// transferEnd stands behind the transfer plugin, which passes on the transfers of zones that it does not serve. There may be
+// no plugin to pass them to, and no other one has the zones of this block.
+type transferEnd struct {
+	handler *Handler
+	next    plugin.Handler
+}
+
+// Name implements plugin.Handler. It is no directive's.
+func (e *transferEnd) Name() string { return "gsstsig transfer end" }
+
+// ServeDNS implements plugin.Handler.
+func (e *transferEnd) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if isTransfer(r.Question[0].Qtype) && e.handler.names.Matches(r.Question[0].Name) != "" {
+		return dns.RcodeRefused, nil
+	}
+	return plugin.NextOrFailure(e.handler.transfers.Name(), e.next, ctx, w, r)
+}
+
+func isTransfer(qtype uint16) bool { return qtype == dns.TypeAXFR || qtype == dns.TypeIXFR }
+
 // answerTransfer answers an AXFR or IXFR query. The transfer plugin behind this one decides who may transfer a zone, and
 // calls Transfer for its records. That plugin does not answer an IXFR by UDP; the answer here is the current SOA alone, which
 // tells a client that is behind to retry by TCP (RFC 1995 section 2), and nothing that an SOA query would not tell.
+//
+// As with BIND, a query that is not one for a transfer of the zone is told so before it is found out whether the client may
+// transfer it.
 func (h *Handler) answerTransfer(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if dns.CanonicalName(r.Question[0].Name) != z.Origin() {
+		return h.answer(w, r, dns.RcodeNotAuth) // RFC 5936 section 2.2.1
+	}
+	ixfr := r.Question[0].Qtype == dns.TypeIXFR
+	if ixfr && !hasSerial(r) {
+		return dns.RcodeFormatError, nil
+	}
 	if h.transfers == nil {
 		return dns.RcodeRefused, nil
 	}
-	if _, tcp := w.RemoteAddr().(*net.TCPAddr); tcp || r.Question[0].Qtype == dns.TypeAXFR {
+	if _, tcp := w.RemoteAddr().(*net.TCPAddr); tcp || !ixfr {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
 	m := new(dns.Msg)
@@ -47,6 +78,16 @@ func (h *Handler) answerTransfer(ctx context.Context, z *zone.Zone, w dns.Respon
 		return dns.RcodeServerFailure, err
 	}
 	return dns.RcodeSuccess, nil
+}
+
+// hasSerial reports whether an IXFR query has the client's SOA record in its authority section, alone (RFC 1995 section 3).
+func hasSerial(r *dns.Msg) bool {
+	if len(r.Ns) != 1 {
+		return false
+	}
+	soa, ok := r.Ns[0].(*dns.SOA)
+	return ok && soa.Hdr.Class == dns.ClassINET && soa.Hdr.Rdlength != 0 &&
+		dns.CanonicalName(soa.Hdr.Name) == dns.CanonicalName(r.Question[0].Name)
 }
 
 // Transfer implements transfer.Transferer. All records are of one snapshot, which starts and ends with its SOA:

@@ -46,7 +46,8 @@ func (h *Handler) refuse(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, id poli
 	return h.answer(w, r, dns.RcodeRefused)
 }
 
-// answer sends the response to an UPDATE: the header and the zone section (RFC 2136 section 3.8). The listener signs it.
+// answer sends a response of the header and the question alone, which is the zone section of an UPDATE (RFC 2136 section
+// 3.8). The listener signs it.
 func (h *Handler) answer(w dns.ResponseWriter, r *dns.Msg, rcode int) (int, error) {
 	m := new(dns.Msg)
 	m.SetRcode(r, rcode)

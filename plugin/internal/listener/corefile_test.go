@@ -229,6 +229,9 @@ func (c *counter) VerificationFailed(_ netip.AddrPort, failure *gsstsig.VerifyEr
 	c.add(failure.Kind.String())
 }
 func (c *counter) Dropped(reason Reason) { c.add(reason.String()) }
+func (c *counter) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {
+	c.add("notauth")
+}
 
 func (c *counter) add(what string) {
 	c.mu.Lock()

@@ -183,11 +183,13 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		ordinal:  ordinal,
 		observer: nobody{},
 		limiter:  in.limiter,
+		zones:    make(map[string]bool),
 		requests: newDrainGroup(),
 		done:     make(chan struct{}),
 	}
 	var servers []*gsstsig.Server
 	for _, member := range group {
+		s.zones[member.config.Zone] = true
 		s.debug = s.debug || member.config.Debug
 		s.proxied = s.proxied || member.config.ProxyProtoConnPolicy != nil
 		if decorate := member.config.UDPDecorateWriterFunc; decorate != nil {

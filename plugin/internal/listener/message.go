@@ -58,7 +58,11 @@ func (s *server) handle(w *responseWriter, as class) {
 		}
 		defer w.release()
 	}
-	s.ServeDNS(&requestContext{Context: context.Background(), server: s.Server, writer: w}, w, w.request)
+	var writer dns.ResponseWriter = w
+	if w.opcode == dns.OpcodeUpdate {
+		writer = updateWriter{w}
+	}
+	s.ServeDNS(&requestContext{Context: context.Background(), server: s.Server, writer: w}, writer, w.request)
 }
 
 // recovered is deferred. It keeps a panic from ending the process, unless the debug plugin is in use, and calls then after

@@ -1,9 +1,11 @@
 package listener
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/coredns/caddy"
+	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
@@ -38,13 +40,18 @@ type Observer interface {
 
 	// Dropped is called for a message or connection that is not worked on. Under a flood that is most of them.
 	Dropped(reason Reason)
+
+	// NotAuthoritative is called for an UPDATE of a zone that no server block of the address has, before it is answered
+	// NOTAUTH. The transaction is nil if the update was not signed.
+	NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg)
 }
 
 // nobody observes where no block has an observer.
 type nobody struct{}
 
-func (nobody) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError) {}
-func (nobody) Dropped(Reason)                                          {}
+func (nobody) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError)   {}
+func (nobody) Dropped(Reason)                                            {}
+func (nobody) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {}
 
 // Register makes this package serve the plain DNS addresses of the server block that c sets up. It is called by the
 // setup function of a directive, once for a server block, after dnsserver.Config.AddPlugin.

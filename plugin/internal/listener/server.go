@@ -30,6 +30,7 @@ type server struct {
 	observer      Observer
 	limiter       *limiter
 	shortcuts     map[string]*shortcut
+	zones         map[string]bool // of all blocks of the address, as CoreDNS writes them
 
 	// otherBlocks says that the address has blocks that do not use gsstsig. They answer some messages that those that
 	// use it refuse.
