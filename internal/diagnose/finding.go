@@ -19,7 +19,8 @@ const (
 // A Finding is one thing that was examined. Its JSON form is part of the output of commands: names of fields stay.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	// Subject is what was examined, such as "zone example.com." or a line of the Corefile.
+	// Subject is what was examined, such as "zone example.com." or a line of the Corefile. It is empty where the problem
+	// names it.
 	Subject string `json:"subject"`
 	// Problem is what was found and what follows from it. Of a finding that is OK it is what was confirmed.
 	Problem string `json:"problem"`
@@ -31,7 +32,10 @@ type Finding struct {
 
 // String returns the finding in one line, for a log.
 func (f Finding) String() string {
-	text := f.Subject + ": " + f.Problem
+	text := f.Problem
+	if f.Subject != "" {
+		text = f.Subject + ": " + text
+	}
 	if f.ClientError != "" {
 		text += ". Clients show: " + f.ClientError
 	}

@@ -15,8 +15,9 @@ var full = Finding{Severity: Error, Subject: "zone example.com.", Problem: "it h
 func TestText(t *testing.T) {
 	bare := Finding{Severity: OK, Subject: "keytab", Problem: "3 keys"}
 	for f, want := range map[Finding]string{
-		full: `zone example.com.: it has no name server. Clients show: "no servers". Fix: add an NS record`,
-		bare: "keytab: 3 keys",
+		full:                   `zone example.com.: it has no name server. Clients show: "no servers". Fix: add an NS record`,
+		bare:                   "keytab: 3 keys",
+		{Problem: "3 of them"}: "3 of them",
 	} {
 		if got := f.String(); got != want {
 			t.Errorf("%s\nwant\n%s", got, want)

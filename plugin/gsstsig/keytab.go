@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -43,7 +44,11 @@ func (k *keytabReports) reload(s *service.Service) {
 	if err != nil {
 		if text := err.Error(); text != k.failure {
 			k.failure = text
-			log.Errorf("the keys read before stay in use: %v", err)
+			for _, e := range joined(err) {
+				f := diagnose.FromError("", e)
+				f.Problem += "; the keys read before stay in use"
+				logFinding(f)
+			}
 		}
 		return
 	}
@@ -52,11 +57,21 @@ func (k *keytabReports) reload(s *service.Service) {
 		return
 	}
 	for _, f := range s.KeyFindings() {
-		log.Infof("changed %s", f)
+		f.Problem = "changed: " + f.Problem
+		logFinding(f)
 	}
 	for _, f := range s.NotReady() {
-		log.Errorf("the keys read before stay in use for %s: %s", krb5.DefaultRetention, f)
+		f.Problem += fmt.Sprintf("; the keys read before stay in use for %s", krb5.DefaultRetention)
+		logFinding(f)
 	}
+}
+
+// joined returns the errors of errors.Join, of which each is to have a line of its own.
+func joined(err error) []error {
+	if list, ok := err.(interface{ Unwrap() []error }); ok {
+		return list.Unwrap()
+	}
+	return []error{err}
 }
 
 // warn logs what is wrong with the keytab files, unless it was logged before.

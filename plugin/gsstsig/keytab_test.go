@@ -10,6 +10,8 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 )
 
 // TestKeytabBreaks: a keytab that can no longer be read leaves the keys as they were, which is logged once; so is that everyone
@@ -55,6 +57,25 @@ func TestKeytabBreaks(t *testing.T) {
 	}
 	logs("the keytab of another service", 1, "ERROR", "no longer has a key of DNS/ns1.example.test", "host/ns1.example.test", "the keys read before stay in use for 24h")
 	s.context("host/client1.example.test")
+}
+
+// TestKeytabsBreak: of several keytabs that can no longer be read each has a line of its own.
+func TestKeytabsBreak(t *testing.T) {
+	first := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()
+	second := krb5test.New(t, "OTHER.TEST", "DNS/ns1.example.test").Keytab()
+	s, err := service.Open(&corefile.Block{Keytabs: []string{first, second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range s.Block.Keytabs {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	new(keytabReports).reload(s)
+	for _, file := range s.Block.Keytabs {
+		want(t, file, len(logged.lines("[ERROR] plugin/gsstsig: keytab "+file+": no such file or directory; the keys read before stay in use. Fix: export the key")), 1)
+	}
 }
 
 // TestReplayAfterReload: what was seen before a reload is not new after it.

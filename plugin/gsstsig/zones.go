@@ -33,7 +33,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 		return nil, err
 	}
 	if place == inMemory && b.process.hasOtherCopy(b.instance, origin, z) {
-		log.Warning(diagnose.Finding{Subject: "zone " + origin,
+		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
 			Problem: "several server blocks have it in memory, each in a copy of its own: an update changes one of them",
 			Fix:     "add the same \"database DIR\" to all of these blocks"})
 	}
@@ -86,7 +86,7 @@ func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone,
 		source, place = "its database "+s.DatabaseOf(origin), ""
 		err = logMasterFileFindings(s, origin)
 	case s.Database != "":
-		log.Warning(diagnose.Finding{Subject: "zone " + origin,
+		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
 			Problem: fmt.Sprintf("a new, empty database was made in %s and filled from %s", s.DatabaseOf(origin), source),
 			Fix:     "if the zone has had a database before, stop the server and correct the property database"})
 		if err = service.RecordMasterFile(s.Block, origin); err != nil {

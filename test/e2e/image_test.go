@@ -142,7 +142,7 @@ func TestImage(t *testing.T) {
 	// Without a volume the database is in the container: its directory is the user's.
 	images.run(ctx, t, image, config, listening, volumes[0]).Stop(10 * time.Second)
 	// A volume that is not the user's ends the start, with words on how to mend it.
-	images.run(ctx, t, image, config, fmt.Sprintf("must belong to the user that the server runs as, who is number %d", user), volumes...)
+	images.run(ctx, t, image, config, fmt.Sprintf("make the user that the server runs as (uid %d) the owner", user), volumes...)
 	give(database)
 
 	first := images.run(ctx, t, image, config, listening, volumes...)
