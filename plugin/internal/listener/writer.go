@@ -37,7 +37,7 @@ type responseWriter struct {
 	flags       uint16 // of the request's header, which the opcode is one of
 	opcode      int
 	size        int                  // octets of the request
-	message     gsstsig.Message      // what admit found in the octets, until it is authenticated
+	message     gsstsig.Message      // what classify found in the octets, until it is authenticated
 	request     *dns.Msg             // nil until it was unpacked
 	transaction *gsstsig.Transaction // nil if the request was not signed, or did not verify
 	limit       int                  // octets of a reply
