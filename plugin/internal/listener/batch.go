@@ -22,6 +22,7 @@ type batch struct {
 	exchanges [maxBatch]*packetExchange
 	replies   []ipv4.Message
 	octets    [maxBatch][1][]byte // of the replies
+	scratch   [maxBatch]scratch   // of the shortcut
 	requests  []packetRequest     // that take longer
 }
 

@@ -108,7 +108,7 @@ func (s *server) sortBatch(b *batch, n int) {
 		x := b.exchanges[i]
 		x.writer.server, x.path.decorate = s, s.decorate
 		wire := b.received[i].Buffers[0][:b.received[i].N]
-		if response := s.shortcut(x, wire); response != nil {
+		if response := s.shortcut(x, &b.scratch[i], wire); response != nil {
 			b.reply(i, response)
 			continue
 		}
@@ -185,10 +185,8 @@ func (e *endpoint) servePacket(r packetRequest) {
 
 // packetExchange is a message that came by UDP, and what is needed to answer it.
 type packetExchange struct {
-	writer   responseWriter
-	path     packetPath
-	query    plainQuery // of the shortcut
-	response []byte     // room for the shortcut's
+	writer responseWriter
+	path   packetPath
 }
 
 func newPacketExchange() *packetExchange {
