@@ -70,12 +70,13 @@ type Table struct {
 	halfOpenLifetime time.Duration
 }
 
-// A table of some size is split, each part with its own lock and its own order
-// of use, so that verifying on many cores does not queue at one lock. The hash
-// is seeded: clients choose key names, but not the part they fall in.
+// A table of some size is split into shards, each with its own lock and its own
+// order of use, so that verifying on many cores does not wait for one lock; see
+// BenchmarkLookup. The hash is seeded: clients choose key names, but not the
+// shard.
 const (
 	shardCount   = 16
-	shardAtLeast = 64 // contexts per part, else one part is enough
+	shardAtLeast = 64 // contexts per shard, else one shard is enough
 )
 
 type shard struct {

@@ -492,7 +492,7 @@ func TestAuthenticatorMustFitTheTicket(t *testing.T) {
 	refuse(t, newTestAcceptor(t), frameBytes(mechanismKRB5, tokenAPReq, must(r.Marshal())), ErrIntegrity, codeBadIntegrity)
 }
 
-func TestEncryptionTypesLetIn(t *testing.T) {
+func TestPermittedEnctypes(t *testing.T) {
 	sha2 := func(c *AcceptorConfig) { c.Enctypes = []Enctype{19, 20} }
 	good := ticketSpec{key: testServiceKey(20), session: testKey(19, "session")}
 	accept(t, newTestAcceptor(t, sha2), requestSpec{ticketSpec: good}.token())
