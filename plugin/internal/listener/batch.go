@@ -10,8 +10,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
-// maxBatch is how many UDP messages are taken from the socket at a time. Under load the way into the kernel and back is
-// much of what a message costs that takes a microsecond otherwise.
+// maxBatch is how many UDP messages are read and answered by one system call. With one message at a time, a plain query
+// takes a sixth more CPU time (BenchmarkUDPQuery/shortcut).
 const maxBatch = 16
 
 // batch is what a goroutine reads from a UDP socket at a time, and the short answers that it sends at once. Only one

@@ -23,8 +23,8 @@ func TransactionFrom(ctx context.Context) (transaction *gsstsig.Transaction, see
 	return transaction, seen
 }
 
-// requestContext carries the values that CoreDNS and its plugins expect of a request's context, and the transaction, in
-// one allocation.
+// requestContext carries the values that CoreDNS and its plugins expect of a request's context, and the writer with the
+// transaction, in one allocation.
 type requestContext struct {
 	context.Context
 	server *dnsserver.Server

@@ -19,8 +19,8 @@ import (
 type AnswerFunc func(response []byte, limit int) (whole []byte, ok bool)
 
 // A shortcut answers a zone's plain queries from their octets, where no plugin in front of the one that answers has
-// anything to say of them. Making messages of octets and back, and CoreDNS's way through its plugins, are most of what
-// such a query costs otherwise.
+// anything to say of them. Otherwise, unpacking and packing messages and CoreDNS's way through its plugins are most of what
+// such a query costs (BenchmarkUDPQuery).
 type shortcut struct {
 	answer AnswerFunc
 	plugin string // that answers
