@@ -16,6 +16,10 @@ func isTKEY(m *dns.Msg) bool {
 	return m.Opcode == dns.OpcodeQuery && m.Question[0].Qtype == dns.TypeTKEY
 }
 
+func isTransfer(m *dns.Msg) bool {
+	return m.Question[0].Qtype == dns.TypeAXFR || m.Question[0].Qtype == dns.TypeIXFR
+}
+
 // Modes of TKEY that gsstsig answers (RFC 2930 section 2.5).
 const (
 	modeGSS    = 3

@@ -47,6 +47,7 @@ type responseWriter struct {
 	badForm    bool
 	tsigStatus error // of a TSIG record that did not verify
 
+	compress  bool // a reply that a plugin leaves uncompressed
 	routed    bool // a siteHandler has seen the request
 	charged   bool // its source was charged for the error that it is sent
 	discarded bool // left unanswered on purpose: a TCP connection ends
@@ -98,6 +99,7 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 	if w.tsigStatus != nil {
 		reply.Extra = unsignedTSIG(reply.Extra)
 	}
+	reply.Compress = reply.Compress || w.compress
 	if w.limit > 0 && reply.Len() > w.limit {
 		reply.Extra = slices.Clone(reply.Extra) // Truncate takes OPT out in place
 		reply.Truncate(w.limit)
@@ -149,6 +151,7 @@ func (w *responseWriter) sendSigned(reply *dns.Msg) error {
 
 	// The size has to be right before the first try: a signature continues the one before it.
 	limit := w.room()
+	reply.Compress = reply.Compress || w.compress
 	if !reply.Compress && reply.Len() > limit {
 		reply.Compress = true
 	}
