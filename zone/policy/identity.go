@@ -36,12 +36,25 @@ type Identity struct {
 	TCP    bool
 	// Groups are the SIDs that the ticket's authorization data vouches for.
 	Groups []string
+	// HasPAC says that the ticket had a PAC with logon information, so that Groups is complete. A
+	// client without is in every group that a rule denies something to.
+	HasPAC bool
+	// Account is the client's account (sAMAccountName) and SID its security identifier, as the PAC
+	// names them; empty if it does not.
+	Account, SID string
+	// RealmNamesAccounts says that tickets of machines of this realm carry PACs that name their
+	// accounts, as in Active Directory. One without, which a client can ask for, is no machine's.
+	RealmNamesAccounts bool
 }
 
-// String names the identity for a log line.
+// String names the identity for a log line, with the account if that is not what the ticket's name
+// says.
 func (id Identity) String() string {
 	switch id.Kind {
 	case Kerberos:
+		if id.Account != "" && !id.vouched() {
+			return id.Name + " (account " + id.Account + ")"
+		}
 		return id.Name
 	case Static:
 		return "key " + id.Name
@@ -56,30 +69,20 @@ const keyOwner = "key:"
 // proxyOwner is recorded for a name that a proxy has created: any client that signs may change it.
 const proxyOwner = "proxy:"
 
-// Owner is the form in which the identity is recorded as the owner of a name: the principal, or
-// "key:" and the name of an HMAC key. It is empty for Anonymous, which owns nothing.
+// Owner is the form in which the identity is recorded as the owner of a name, and which SplitOwner
+// reads: the principal and, after a space, the SID of its account if that is known; or "key:" and the
+// name of an HMAC key. It is empty for Anonymous, which owns nothing.
 func (id Identity) Owner() string {
 	switch id.Kind {
 	case Kerberos:
+		if sid := id.sid(); sid != "" {
+			return id.principalName() + " " + sid
+		}
 		return id.Name
 	case Static:
 		return keyOwner + canonical(id.Name)
 	}
 	return ""
-}
-
-// sameOwner reports whether two recorded owners are the same one. Realms compare exactly, as
-// Kerberos does; what is before them without case, as host names and Active Directory's account
-// names do.
-func sameOwner(a, b string) bool {
-	if a == b {
-		return a != ""
-	}
-	if len(a) != len(b) {
-		return false
-	}
-	at := realmAt(a) // and of b, if what follows is the same
-	return at >= 0 && a[at:] == b[at:] && equalFold(a[:at], b[:at])
 }
 
 // realmAt returns the index of the '@' before the realm of an unparsed principal, the last one that
@@ -97,6 +100,7 @@ func realmAt(principal string) int {
 type subject struct {
 	Identity
 	owner   string
+	vouched bool   // the principal's name may be believed; if not, host and machine are for deny rules alone
 	host    string // the name of host/NAME@REALM, canonical; else empty
 	machine string // NAME.REALM of NAME$@REALM, canonical; else empty
 	local   string // the components without escapes, joined by '/'
@@ -110,6 +114,7 @@ func newSubject(id Identity, realms []string) *subject {
 	s := &subject{Identity: id, owner: id.Owner(), realms: realms}
 	switch id.Kind {
 	case Kerberos:
+		s.vouched = id.vouched()
 		s.host, s.machine = machineNames(id.Components, id.Realm)
 		s.local = strings.Join(id.Components, "/")
 	case Static:
@@ -140,9 +145,9 @@ func machineNames(components []string, realm string) (host, machine string) {
 	return host, machine
 }
 
-// splitOwner splits a recorded owner into components and realm. It does not remove escapes, because
-// the name of a machine has none.
-func splitOwner(owner string) (components []string, realm string) {
+// splitPrincipal splits the name of a recorded owner into components and realm. It does not remove
+// escapes, because the name of a machine has none.
+func splitPrincipal(owner string) (components []string, realm string) {
 	at := realmAt(owner)
 	if at < 0 {
 		return nil, "" // an HMAC key, a proxy, or no owner
@@ -179,10 +184,11 @@ func precedence(host, machine, realm, name string) int {
 // the domain of another. In a domain that belongs to no realm the name alone counts.
 func (s *subject) mayReclaim(name, owner string) bool {
 	mine := precedence(s.host, s.machine, s.Realm, name)
-	if mine == 0 {
+	if mine == 0 || !s.vouched {
 		return false
 	}
-	components, realm := splitOwner(owner)
+	principal, _ := SplitOwner(owner)
+	components, realm := splitPrincipal(principal)
 	if realm != "" && realm == s.Realm {
 		return true
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -135,7 +136,8 @@ func parsePrincipal(word string) ([]string, string, error) {
 }
 
 // matches reports whether the pattern includes the client of an update. In a deny rule the asterisk
-// includes clients that did not sign.
+// includes clients that did not sign, a group includes those of whom nobody says what groups they are
+// in, and a name includes those whose ticket has it though their account has another one.
 func (p *pattern) matches(s *subject, deny bool) bool {
 	switch p.kind {
 	case anySigner:
@@ -145,7 +147,8 @@ func (p *pattern) matches(s *subject, deny bool) bool {
 	case noSigner:
 		return s.Kind == Anonymous
 	case principal:
-		return s.Kind == Kerberos && s.Realm == p.realm && equalComponents(s.Components, p.components)
+		return s.Kind == Kerberos && s.Realm == p.realm &&
+			((s.vouched || deny) && equalComponents(s.Components, p.components) || s.isAccount(p.components))
 	case realmOnly:
 		return s.Kind == Kerberos && s.Realm == p.realm
 	case keyName:
@@ -157,15 +160,11 @@ func (p *pattern) matches(s *subject, deny bool) bool {
 		case s.Kind == Kerberos && p.realm == "":
 			return hasSuffix(s.Realm, p.components[0])
 		case s.Kind == Kerberos:
-			return s.Realm == p.realm && len(s.local) >= len(p.text) &&
+			return (s.vouched || deny) && s.Realm == p.realm && len(s.local) >= len(p.text) &&
 				equalFold(s.local[len(s.local)-len(p.text):], p.text)
 		}
 	case group:
-		for _, g := range s.Groups {
-			if s.Kind == Kerberos && g == p.text {
-				return true
-			}
-		}
+		return s.Kind == Kerberos && (deny && !s.HasPAC || slices.Contains(s.Groups, p.text))
 	}
 	return false
 }

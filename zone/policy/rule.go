@@ -93,9 +93,9 @@ func (r *Rule) means(s *subject) bool {
 	case ruleSelf, ruleSelfsub, ruleSelfwild:
 		return s.Kind == Static && r.who.matches(s, r.deny)
 	case ruleKrb5Self, ruleKrb5Selfsub, ruleKrb5Subdomain, ruleKrb5SubdomainSelfRHS:
-		return s.host != "" && s.Realm == r.realm
+		return s.host != "" && s.Realm == r.realm && (s.vouched || r.deny)
 	case ruleMSSelf, ruleMSSelfsub, ruleMSSubdomain, ruleMSSubdomainSelfRHS:
-		return s.machine != "" && s.Realm == r.realm
+		return s.machine != "" && s.Realm == r.realm && (s.vouched || r.deny)
 	case ruleTCPSelf:
 		return s.reverse != "" && r.meansAddress(s.reverse)
 	case rule6to4Self:

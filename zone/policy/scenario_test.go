@@ -30,6 +30,9 @@ import (
 //	owner NAME is PRINCIPAL | was PRINCIPAL | none
 //	has NAME TYPE [RDATA]  lacks NAME [TYPE]
 //
+// WHO is as in the tables of policytest; a principal may have in brackets what its ticket's PAC tells,
+// see withPAC.
+//
 // "same" says that no record changes, though the update succeeds; everything else that succeeds
 // must change one. NOTE is a part of what is noted for the log, in quotation marks; without it
 // nothing may be noted. Names and changes are as in the tables of policytest; "if NAME" among them
@@ -136,10 +139,12 @@ func (s *scenario) update(line string) error {
 		return fmt.Errorf("not a line of a scenario")
 	}
 	words := strings.Fields(sender)
-	c := policytest.Case{Who: words[0], Client: netip.MustParseAddr("192.0.2.77")}
+	who, ticket, _ := strings.Cut(strings.TrimSuffix(words[0], "]"), "[")
+	c := policytest.Case{Who: who, Client: netip.MustParseAddr("192.0.2.77")}
 	if len(words) == 3 {
 		c.TCP, c.Client = words[1] == "tcp", netip.MustParseAddr(words[2])
 	}
+	id := withPAC(c.Identity(), ticket)
 	m := new(dns.Msg)
 	m.SetUpdate(s.origin)
 	for _, change := range strings.Split(changes, ";") {
@@ -162,7 +167,7 @@ func (s *scenario) update(line string) error {
 	if err := m.Unpack(wire); err != nil {
 		return err
 	}
-	r := s.zone.Apply(context.Background(), s.policy.Update(c.Identity(), m))
+	r := s.zone.Apply(context.Background(), s.policy.Update(id, m))
 	want, note, _ := strings.Cut(want, ` "`)
 	note = strings.TrimSuffix(note, `"`)
 	rcode, same, _ := strings.Cut(want, " ")
