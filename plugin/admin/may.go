@@ -26,6 +26,9 @@ func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	client := flags.String("client", "", "`ADDRESS` that the update comes from by TCP, for the rules tcp-self and 6to4-self")
 	var groups list
 	flags.Var(&groups, "group", "`SID` of a group of the principal; may be given several times")
+	account := flags.String("account", "", "`NAME` of the principal's account in Active Directory; a machine's ends in $")
+	sid := flags.String("sid", "", "`SID` of the principal's account, which decides about names whose owner has one")
+	noPAC := flags.Bool("no-pac", false, "the ticket has no PAC, though others of its realm have one")
 	output := addOutputFlag(flags)
 	args, err := parse(flags, args)
 	if err != nil {
@@ -39,9 +42,18 @@ func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 			return 0, &usageError{fmt.Sprintf("-group %q is not a SID, such as S-1-5-21-1-2-3-512", group)}
 		}
 	}
+	if *sid != "" && !strings.HasPrefix(*sid, "S-1-") {
+		return 0, &usageError{fmt.Sprintf("-sid %q is not a SID, such as S-1-5-21-1-2-3-1104", *sid)}
+	}
+	if *noPAC && (*account != "" || *sid != "" || len(groups) > 0) {
+		return 0, &usageError{"a ticket with -no-pac tells no -account, -sid and -group"}
+	}
 	id, err := identity(args[0], *client, groups)
 	if err != nil {
 		return 0, &usageError{err.Error()}
+	}
+	if id.Kind == policy.Kerberos {
+		id.Account, id.SID, id.HasPAC, id.RealmNamesAccounts = *account, *sid, !*noPAC, *noPAC
 	}
 	name := dns.Fqdn(args[1])
 	update, err := change(name, args[2], args[3:], *deletion)

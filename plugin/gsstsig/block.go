@@ -45,7 +45,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		return nil, err
 	}
 
-	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server, service: s}
+	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server, accounts: &b.process.accounts, service: s}
 	var primaries []string
 	addresses, err := service.ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	if err != nil {
@@ -73,11 +73,14 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 // newServer makes the server side of GSS-TSIG for the block.
 func (b *block) newServer(s *service.Service) (*gsstsig.Server, error) {
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{
-		Keytabs:   s.Keytabs,
-		Replays:   b.process.replays,
-		Services:  s.Principals,
-		Realms:    s.Realms,
-		Transit:   s.Transit,
+		Keytabs:  s.Keytabs,
+		Replays:  b.process.replays,
+		Services: s.Principals,
+		Realms:   s.Realms,
+		Transit:  s.Transit,
+
+		RequirePAC: s.RequirePAC,
+
 		Enctypes:  s.Enctypes,
 		AllowRC4:  s.AllowRC4,
 		ClockSkew: s.ClockSkew,

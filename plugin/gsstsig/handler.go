@@ -5,6 +5,7 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/transfer"
+	"github.com/coredns/coredns/plugin/tsig"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
@@ -24,10 +25,12 @@ type Handler struct {
 	policies map[string]*policy.Policy // by origin
 	names    plugin.Zones              // the origins, for the longest match
 	server   *gsstsig.Server           // the contexts and keytab of the block
+	accounts *accountRealms            // of the process
 
 	// Set when CoreDNS starts, nil where the server block does not use the transfer plugin.
 	transfers *transfer.Transfer
 	notifier  *notifier
+	tsig      *tsig.TSIGServer // likewise of the tsig plugin
 
 	service   *service.Service
 	readiness readiness

@@ -3,6 +3,8 @@ package gsstsig
 import (
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
@@ -27,7 +29,44 @@ func identity(transaction *gsstsig.Transaction, remote net.Addr) policy.Identity
 	id.Components = signer.Principal.Components
 	id.Realm = signer.Principal.Realm
 	id.Groups = transaction.Groups()
+	account, hasPAC := transaction.Account()
+	id.Account, id.SID, id.HasPAC = account.Name, account.SID, hasPAC
 	return id
+}
+
+// identity is the function identity with what is known of the signer's realm.
+func (h *Handler) identity(transaction *gsstsig.Transaction, remote net.Addr) policy.Identity {
+	id := identity(transaction, remote)
+	if id.Kind == policy.Kerberos {
+		id.RealmNamesAccounts = h.accounts.observe(id.Realm, id.Account)
+	}
+	return id
+}
+
+// maxAccountRealms bounds accountRealms. Realms are those that a Corefile permits, so it is not reached.
+const maxAccountRealms = 1024
+
+// accountRealms is the set of realms whose machines came with tickets that name their accounts, since the start of the
+// process. That is so in Active Directory. MIT Kerberos and FreeIPA name none for machines, though FreeIPA does for users.
+type accountRealms struct {
+	mu     sync.RWMutex
+	realms map[string]struct{}
+}
+
+// observe adds the realm of a ticket that names the account of a machine, and reports whether the realm is in the set.
+func (a *accountRealms) observe(realm, account string) bool {
+	a.mu.RLock()
+	_, known := a.realms[realm]
+	a.mu.RUnlock()
+	if known || !strings.HasSuffix(account, "$") {
+		return known
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.realms) < maxAccountRealms {
+		a.realms[realm] = struct{}{}
+	}
+	return true
 }
 
 // accepts reports whether a transaction may be used in this block: a context if the block would have accepted its client too,

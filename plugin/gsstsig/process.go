@@ -31,6 +31,7 @@ type process struct {
 	random io.Reader
 
 	replays        *krb5.ReplayCache // of all blocks
+	accounts       accountRealms
 	registerer     prometheus.Registerer
 	registerGauges func() error // the same result each time
 
@@ -47,6 +48,7 @@ type process struct {
 func newProcess() *process {
 	p := &process{
 		replays:    krb5.NewReplayCache(replayEntries),
+		accounts:   accountRealms{realms: make(map[string]struct{})},
 		registerer: prometheus.DefaultRegisterer,
 		contexts:   make(map[string]*shared[contextTable]),
 		zones:      make(map[string]*shared[servedZone]),

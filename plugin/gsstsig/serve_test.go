@@ -23,6 +23,8 @@ import (
 	_ "github.com/coredns/coredns/plugin/transfer"
 	_ "github.com/coredns/coredns/plugin/tsig"
 	_ "github.com/coredns/coredns/plugin/whoami"
+	"github.com/jcmturner/gokrb5/v8/messages"
+	"github.com/jcmturner/gokrb5/v8/types"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
@@ -151,6 +153,16 @@ func freeAddress(t *testing.T) string {
 func (s *coredns) context(principal string) *client.Context {
 	s.t.Helper()
 	ticket, key := s.realm.Ticket(principal, "DNS/ns1.example.test", 18, time.Hour)
+	held, err := s.negotiate(principal, ticket, key)
+	if err != nil {
+		s.t.Fatalf("negotiating as %s: %v", principal, err)
+	}
+	return held
+}
+
+// negotiate makes a context with a ticket for the principal.
+func (s *coredns) negotiate(principal string, ticket messages.Ticket, key types.EncryptionKey) (*client.Context, error) {
+	s.t.Helper()
 	c, err := client.Dial(s.t.Context(), client.Config{
 		Server:           s.address,
 		ServicePrincipal: "DNS/ns1.example.test@EXAMPLE.TEST",
@@ -162,11 +174,7 @@ func (s *coredns) context(principal string) *client.Context {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(c.Close)
-	negotiated, err := c.Negotiate(s.t.Context())
-	if err != nil {
-		s.t.Fatalf("negotiating as %s: %v", principal, err)
-	}
-	return negotiated
+	return c.Negotiate(s.t.Context())
 }
 
 // message makes an UPDATE: lines with + add a record, lines with - delete an RRset by "NAME TYPE".

@@ -10,6 +10,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/transfer"
+	"github.com/coredns/coredns/plugin/tsig"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
@@ -58,6 +59,7 @@ func (p *process) setup(c *caddy.Controller) error {
 		if t, ok := dnsserver.GetConfig(c).Handler("transfer").(*transfer.Transfer); ok {
 			handler.useTransfer(t)
 		}
+		handler.tsig, _ = dnsserver.GetConfig(c).Handler("tsig").(*tsig.TSIGServer)
 		return nil
 	})
 	c.OnShutdown(b.release)

@@ -5,17 +5,23 @@ import (
 	"errors"
 	"iter"
 	"net"
+	"slices"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // transferBatch is how many records go to the transfer plugin at a time.
 const transferBatch = 128
+
+// maxTransferMessage is how many octets of records go into one message, which has room for a question and a signature
+// besides. A larger record has a message of its own.
+const maxTransferMessage = 1 << 14
 
 var _ transfer.Transferer = (*Handler)(nil)
 
@@ -50,9 +56,10 @@ func (e *transferEnd) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns
 
 func isTransfer(qtype uint16) bool { return qtype == dns.TypeAXFR || qtype == dns.TypeIXFR }
 
-// answerTransfer answers an AXFR or IXFR query. The transfer plugin behind this one decides who may transfer a zone, and
-// calls Transfer for its records. That plugin does not answer an IXFR by UDP; the answer here is the current SOA alone, which
-// tells a client that is behind to retry by TCP (RFC 1995 section 2), and nothing that an SOA query would not tell.
+// answerTransfer answers an AXFR or IXFR query. The zone goes to the clients of the property transfers, if they sign in a
+// context. For all others the transfer plugin behind this one decides who may transfer a zone, and calls Transfer for its
+// records. That plugin does not answer an IXFR by UDP; the answer here is the current SOA alone, which tells a client that is
+// behind to retry by TCP (RFC 1995 section 2), and nothing that an SOA query would not tell.
 //
 // As with BIND, a query that is not one for a transfer of the zone is told so before it is found out whether the client may
 // transfer it.
@@ -64,10 +71,18 @@ func (h *Handler) answerTransfer(ctx context.Context, z *zone.Zone, w dns.Respon
 	if ixfr && !hasSerial(r) {
 		return dns.RcodeFormatError, nil
 	}
-	if h.transfers == nil {
-		return dns.RcodeRefused, nil
-	}
-	if _, tcp := w.RemoteAddr().(*net.TCPAddr); tcp || !ixfr {
+	transaction, _ := listener.TransactionFrom(ctx)
+	inContext := transaction != nil && !transaction.Identity().Static
+	mayTransfer := inContext && h.accepts(transaction) && h.service.Transfers.Include(h.identity(transaction, w.RemoteAddr()))
+	_, tcp := w.RemoteAddr().(*net.TCPAddr)
+	switch {
+	case mayTransfer && tcp:
+		return h.sendTransfer(z, w, r)
+	case mayTransfer && !ixfr, h.transfers == nil && !mayTransfer:
+		return dns.RcodeRefused, nil // AXFR by UDP is not defined (RFC 5936 section 4.2)
+	case inContext && !mayTransfer && (tcp || !ixfr):
+		return h.transferUnsigned(ctx, w, r)
+	case tcp || !ixfr:
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
 	m := new(dns.Msg)
@@ -126,6 +141,54 @@ func (h *Handler) Transfer(origin string, serial uint32) (<-chan []dns.RR, error
 	}
 	go sendZone(ch, snapshot)
 	return ch, nil
+}
+
+// transferUnsigned passes a query on as if it was not signed. For the tsig plugin, a message that was signed in a context is
+// as good as one that was signed with a key of the configuration, though every client of the realm can have a context. So that
+// plugin is asked again, about the query without the signature.
+func (h *Handler) transferUnsigned(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	unsigned := r.Copy()
+	unsigned.Extra = slices.DeleteFunc(unsigned.Extra, func(rr dns.RR) bool { return rr.Header().Rrtype == dns.TypeTSIG })
+	if h.tsig == nil {
+		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, unsigned)
+	}
+	again := *h.tsig
+	again.Next = h.Next
+	return again.ServeDNS(ctx, w, unsigned)
+}
+
+// sendTransfer sends a zone, or its changes, to a client of the property transfers. The listener signs each message.
+func (h *Handler) sendTransfer(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	var serial uint32
+	if r.Question[0].Qtype == dns.TypeIXFR {
+		serial = r.Ns[0].(*dns.SOA).Serial // answerTransfer has looked
+	}
+	records, err := h.Transfer(z.Origin(), serial)
+	if err != nil {
+		return dns.RcodeServerFailure, err
+	}
+	// What comes after an error is read, so that the sender ends.
+	for batch := range records {
+		for len(batch) > 0 {
+			n, size := 0, 0
+			for n < len(batch) && (n == 0 || size+dns.Len(batch[n]) <= maxTransferMessage) {
+				size += dns.Len(batch[n])
+				n++
+			}
+			m := new(dns.Msg)
+			m.SetReply(r)
+			m.Authoritative = true
+			m.Answer = batch[:n]
+			if err == nil {
+				err = w.WriteMsg(m)
+			}
+			batch = batch[n:]
+		}
+	}
+	if err != nil {
+		return dns.RcodeSuccess, err // nothing can be sent any more
+	}
+	return dns.RcodeSuccess, nil
 }
 
 // sendZone sends all records of a snapshot.

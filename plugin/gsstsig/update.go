@@ -16,9 +16,9 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	// DoQ, gRPC) was not verified, so that it has no identity.
 	transaction, verified := listener.TransactionFrom(ctx)
 	if !verified {
-		return h.refuse(z, w, r, identity(nil, w.RemoteAddr()), "updates are accepted by plain DNS over UDP and TCP only")
+		return h.refuse(z, w, r, h.identity(nil, w.RemoteAddr()), "updates are accepted by plain DNS over UDP and TCP only")
 	}
-	id := identity(transaction, w.RemoteAddr())
+	id := h.identity(transaction, w.RemoteAddr())
 	if transaction != nil && !h.accepts(transaction) {
 		return h.refuse(z, w, r, id, "the context was negotiated with another server block, and this one would not have accepted the client: the keytab "+
 			"or one of realm, principal, enctypes, allow_rc4, krb5conf and transit differs")

@@ -1,6 +1,7 @@
 package krb5test
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,4 +111,16 @@ func encTicketPart(p messages.EncTicketPart, pac []byte) []byte {
 		})
 	})
 	return b.BytesOrPanic()
+}
+
+// AccountTicket is Ticket as Active Directory makes it for an account of a domain: with a PAC that names the account and
+// its SID, in which the RID is at least 1000. client is the name that the account logged on by.
+func (r *Realm) AccountTicket(client, service string, enctype krb5.Enctype, lifetime time.Duration, account krb5.Account) (messages.Ticket, types.EncryptionKey) {
+	r.t.Helper()
+	at := strings.LastIndexByte(account.SID, '-')
+	rid, err := strconv.ParseUint(account.SID[at+1:], 10, 32)
+	if err != nil {
+		r.t.Fatalf("the SID of %s: %v", account.Name, err)
+	}
+	return r.GroupTicket(client, service, enctype, lifetime, pactest.Logon{Domain: account.SID[:at], User: uint32(rid), Primary: 513, Name: account.Name})
 }

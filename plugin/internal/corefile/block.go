@@ -23,25 +23,28 @@ import (
 
 // A Block is one gsstsig block of a Corefile. Its syntax is checked, but no file that it names is opened.
 type Block struct {
-	Position       string              // of the block: Corefile:LINE
-	Origins        []string            // the server block's zones, canonical
-	Keytabs        []string            // files
-	Realms         []string            // client realms; empty: the keytabs' own
-	Principals     []krb5.Principal    // service principals; empty: every DNS/host of the keytabs
-	Krb5conf       string              // file with the [capaths] of trusts; empty: the hierarchy of realms
-	TrustKDC       bool                // accept the KDC's word that it has checked the realms on a ticket's way
-	Enctypes       []krb5.Enctype      // permitted encryption types; empty: AES
-	AllowRC4       bool                // permit RC4 besides those
-	ClockSkew      time.Duration       // permitted difference of a client's clock; zero: the default
-	Lifetime       time.Duration       // of contexts; zero: the default
-	Seeds          map[string]string   // master files by origin
-	Database       string              // directory of the zones' databases; empty: zones are in memory only
-	Rules          []policy.Rule       // of grant and deny, in their order
-	Proxies        []string            // identities that update on behalf of others
-	Limits         zone.Limits         // a limit of zero is the default
-	ContextLimits  gsstsig.TableConfig // likewise
-	ListenerLimits listener.Limits     // likewise
-	Tombstones     time.Duration       // how long a name without records keeps its owner; zero: the default
+	Position        string              // of the block: Corefile:LINE
+	Origins         []string            // the server block's zones, canonical
+	Keytabs         []string            // files
+	Realms          []string            // client realms; empty: the keytabs' own
+	Principals      []krb5.Principal    // service principals; empty: every DNS/host of the keytabs
+	Krb5conf        string              // file with the [capaths] of trusts; empty: the hierarchy of realms
+	RequirePAC      []string            // client realms whose tickets must have a PAC
+	RequirePACOfAll bool                // of all client realms
+	TrustKDC        bool                // accept the KDC's word that it has checked the realms on a ticket's way
+	Enctypes        []krb5.Enctype      // permitted encryption types; empty: AES
+	AllowRC4        bool                // permit RC4 besides those
+	ClockSkew       time.Duration       // permitted difference of a client's clock; zero: the default
+	Lifetime        time.Duration       // of contexts; zero: the default
+	Seeds           map[string]string   // master files by origin
+	Database        string              // directory of the zones' databases; empty: zones are in memory only
+	Rules           []policy.Rule       // of grant and deny, in their order
+	Proxies         []string            // identities that update on behalf of others
+	Transfers       policy.Identities   // whose signature is enough for a zone transfer
+	Limits          zone.Limits         // a limit of zero is the default
+	ContextLimits   gsstsig.TableConfig // likewise
+	ListenerLimits  listener.Limits     // likewise
+	Tombstones      time.Duration       // how long a name without records keeps its owner; zero: the default
 
 	mode  policy.Mode            // of the zones that modes does not name
 	modes map[string]policy.Mode // by origin
@@ -89,23 +92,25 @@ var limits = map[string]func(*Block) *int{
 
 // properties are the words that a line of a block may begin with.
 var properties = map[string]func(b *Block, c *caddy.Controller, root string, args []string) error{
-	"keytab":     (*Block).keytab,
-	"realm":      (*Block).realm,
-	"principal":  (*Block).principal,
-	"file":       (*Block).file,
-	"database":   (*Block).database,
-	"updates":    (*Block).updates,
-	"grant":      (*Block).grant,
-	"deny":       (*Block).deny,
-	"limit":      (*Block).limit,
-	"proxies":    (*Block).proxies,
-	"tombstones": (*Block).tombstones,
-	"krb5conf":   (*Block).krb5conf,
-	"transit":    (*Block).transit,
-	"enctypes":   (*Block).enctypes,
-	"allow_rc4":  (*Block).allowRC4,
-	"clockskew":  (*Block).clockskew,
-	"lifetime":   (*Block).lifetime,
+	"keytab":      (*Block).keytab,
+	"realm":       (*Block).realm,
+	"principal":   (*Block).principal,
+	"file":        (*Block).file,
+	"database":    (*Block).database,
+	"updates":     (*Block).updates,
+	"grant":       (*Block).grant,
+	"deny":        (*Block).deny,
+	"limit":       (*Block).limit,
+	"proxies":     (*Block).proxies,
+	"transfers":   (*Block).transfers,
+	"require_pac": (*Block).requirePAC,
+	"tombstones":  (*Block).tombstones,
+	"krb5conf":    (*Block).krb5conf,
+	"transit":     (*Block).transit,
+	"enctypes":    (*Block).enctypes,
+	"allow_rc4":   (*Block).allowRC4,
+	"clockskew":   (*Block).clockskew,
+	"lifetime":    (*Block).lifetime,
 }
 
 // Parse reads the gsstsig block that c stands before. Relative paths are below root. Errors name the Corefile line.
@@ -276,6 +281,26 @@ func (b *Block) rule(c *caddy.Controller, property string, args []string) error 
 	}
 	b.Rules = append(b.Rules, rule)
 	return nil
+}
+
+func (b *Block) transfers(c *caddy.Controller, _ string, args []string) error {
+	if len(args) == 0 {
+		return c.Errf("transfers needs identities, such as EXAMPLE.COM or external-dns@EXAMPLE.COM")
+	}
+	identities, err := policy.ParseIdentities(args)
+	if err != nil {
+		return c.Errf("transfers: %v", err)
+	}
+	b.Transfers = append(b.Transfers, identities...)
+	return nil
+}
+
+func (b *Block) requirePAC(c *caddy.Controller, _ string, args []string) error {
+	if len(args) == 0 {
+		b.RequirePACOfAll = true
+	}
+	b.RequirePAC = append(b.RequirePAC, args...)
+	return b.once(c, "require_pac")
 }
 
 func (b *Block) proxies(c *caddy.Controller, _ string, args []string) error {

@@ -22,6 +22,7 @@ type Service struct {
 	Hosts      []string         // of the accepted service principals, canonical, never empty
 	Realms     []string         // permitted realms of clients
 	Transit    *krb5.TransitPolicy
+	RequirePAC []string // those of Realms whose tickets must have a PAC
 }
 
 // Open reads the block's keytabs and krb5.conf. Its errors name the file and the fix, but not the block.
@@ -43,6 +44,16 @@ func Open(b *corefile.Block) (*Service, error) {
 	}
 	if len(s.Realms) == 0 {
 		s.Realms = keytabs.Realms()
+	}
+	s.RequirePAC = b.RequirePAC
+	if b.RequirePACOfAll {
+		s.RequirePAC = s.Realms
+	}
+	for _, realm := range s.RequirePAC {
+		if !slices.Contains(s.Realms, realm) {
+			return nil, diagnose.WithFix(fmt.Errorf("require_pac: clients of the realm %s are not accepted, only those of %s", realm, strings.Join(s.Realms, ", ")),
+				"correct the realm, whose letters have the right case, or add it to the property realm")
+		}
 	}
 	s.Transit = new(krb5.TransitPolicy)
 	if b.Krb5conf != "" {
