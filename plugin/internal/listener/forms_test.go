@@ -360,7 +360,7 @@ func TestOctetsBehindTSIG(t *testing.T) {
 	expect(t, r, dns.RcodeSuccess, "a "+keyName, true)
 }
 
-func FuzzMessageEnd(f *testing.F) {
+func FuzzEndOfMessage(f *testing.F) {
 	f.Add(wireOf(f, query("x.example.org.", dns.TypeTXT).SetEdns0(1232, true)))
 	f.Add([]byte("\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\xc0"))
 	a := gsstsig.NewAuthenticator(nil)
