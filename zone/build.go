@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -23,10 +24,10 @@ var (
 )
 
 // builder fills a Snapshot record by record. Records of one name need not come together, but it is
-// faster when they do.
+// faster when they do. The spelling of a name is that of its first record.
 type builder struct {
 	snapshot *Snapshot
-	name     string // the owner of key, as the record gave it
+	name     string // the owner of key, as in the last record
 	key      string
 	before   *node
 	draft    *draft
@@ -34,20 +35,19 @@ type builder struct {
 
 func newBuilder(o *origin) *builder { return &builder{snapshot: newSnapshot(o)} }
 
-// add puts one record in. It refuses what no zone can hold. The first TTL of an RRset is that of
-// all.
-func (b *builder) add(name string, rrtype, class uint16, ttl uint32, data []byte) error {
-	if class != dns.ClassINET {
-		return fmt.Errorf("%s: class %s is not IN", name, dns.Class(class))
-	}
-	if isMeta(rrtype) {
-		return fmt.Errorf("%s: type %s cannot be in a zone", name, dns.Type(rrtype))
-	}
-	if err := checkRdata(rrtype, data); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if err := b.selectName(name); err != nil {
+// add adds one record, whose rdata is valid. It refuses what no zone can hold. The first TTL of an
+// RRset is that of all.
+func (b *builder) add(r *store.Record) error {
+	rrtype, ttl, data := r.Type, r.TTL, r.Data
+	if err := b.selectName(r.Name); err != nil {
 		return err
+	}
+	name := b.text()
+	if r.Class != dns.ClassINET {
+		return fmt.Errorf("%s: class %s is not IN", name, dns.Class(r.Class))
+	}
+	if dnswire.IsMeta(rrtype) {
+		return fmt.Errorf("%s: type %s cannot be in a zone", name, dnswire.TypeText(rrtype))
 	}
 	if rrtype == dns.TypeSOA && b.key != "" {
 		return fmt.Errorf("%s: SOA record below the zone's name", name)
@@ -63,11 +63,11 @@ func (b *builder) add(name string, rrtype, class uint16, ttl uint32, data []byte
 		if _, same := set.find(data); same {
 			return nil
 		}
-		if replaces(rrtype, set.data[0], data) && rrtype != typeWKS {
-			return fmt.Errorf("%s: more than one %s record", name, dns.Type(rrtype))
+		if rrtype != dnswire.TypeWKS && replaces(rrtype, set.data[0], data) {
+			return fmt.Errorf("%s: more than one %s record", name, dnswire.TypeText(rrtype))
 		}
 		if len(set.data) >= maxSet {
-			return fmt.Errorf("%s: more than %d %s records", name, maxSet, dns.Type(rrtype))
+			return fmt.Errorf("%s: more than %d %s records", name, maxSet, dnswire.TypeText(rrtype))
 		}
 	}
 	b.draft.add(rrtype, ttl, data)
@@ -79,18 +79,32 @@ func (b *builder) selectName(name string) error {
 	if b.draft != nil && b.name == name {
 		return nil
 	}
-	key, ok := b.snapshot.origin.key(name)
+	key, ok := b.snapshot.origin.keyOf(name)
 	if !ok {
-		return fmt.Errorf("%s is not a name in the zone %s", name, b.snapshot.origin.name)
+		return fmt.Errorf("%s is not a name in the zone %s", textOf(name), b.snapshot.origin.name)
 	}
 	if b.draft == nil || b.key != key {
 		b.flush()
 		b.key = key
 		b.before, _ = b.snapshot.node(key)
 		b.draft = newDraft(b.before)
+		if wire := []byte(name); b.before.empty() && hasUpper(wire) {
+			b.draft.spelling = wire
+		}
 	}
 	b.name = name
 	return nil
+}
+
+// text returns the selected name for a message.
+func (b *builder) text() string { return textOf(b.name) }
+
+// textOf returns a name in wire form, which may be malformed, as text.
+func textOf(wire string) string {
+	if dnswire.NameLen([]byte(wire)) != len(wire) {
+		return fmt.Sprintf("%q", wire)
+	}
+	return dnswire.NameText([]byte(wire))
 }
 
 func (b *builder) flush() {
@@ -117,19 +131,14 @@ func (b *builder) finish() (*Snapshot, error) {
 }
 
 // build makes a Snapshot of records. If one of them is at fault, bad is its index, otherwise -1.
-func build(o *origin, rrs iter.Seq[dns.RR]) (s *Snapshot, bad int, err error) {
+func build(o *origin, records iter.Seq[store.Record]) (s *Snapshot, bad int, err error) {
 	b := newBuilder(o)
 	i := 0
-	for rr := range rrs {
-		if rr == nil {
-			return nil, i, errNoRecord
+	for r := range records {
+		if err := dnswire.Validate(r.Type, r.Data); err != nil {
+			return nil, i, fmt.Errorf("%s: %w", textOf(r.Name), err)
 		}
-		h := rr.Header()
-		data, err := rdataOf(rr)
-		if err != nil {
-			return nil, i, fmt.Errorf("%s: %w", h.Name, err)
-		}
-		if err := b.add(h.Name, h.Rrtype, h.Class, h.Ttl, data); err != nil {
+		if err := b.add(&r); err != nil {
 			return nil, i, err
 		}
 		i++
@@ -180,21 +189,30 @@ func load(o *origin, from Source) (*Snapshot, error) {
 	return s, nil
 }
 
-// visitor takes a store's contents into a builder.
+// visitor passes a store's contents to a builder.
 type visitor struct{ b *builder }
 
+// Record implements store.Visitor. Earlier releases stored some rdata that is not valid. It is kept,
+// so that a zone which has some can be loaded and the records can be deleted; only types that the
+// zone itself reads must be valid.
 func (v visitor) Record(r store.Record) error {
 	// The draft is copied into a node before the next name's record, but r.Data is valid only now.
-	return v.b.add(r.Name, r.Type, r.Class, r.TTL, slices.Clone(r.Data))
+	if isStructural(r.Type) {
+		if err := dnswire.Validate(r.Type, r.Data); err != nil {
+			return fmt.Errorf("%s: %w", textOf(r.Name), err)
+		}
+	}
+	r.Data = slices.Clone(r.Data)
+	return v.b.add(&r)
 }
 
 func (v visitor) Owner(o store.Owner) error { return v.b.own(o) }
 
 // own puts one ownership in.
 func (b *builder) own(o store.Owner) error {
-	key, ok := b.snapshot.origin.key(o.Name)
+	key, ok := b.snapshot.origin.keyOf(o.Name)
 	if !ok {
-		return fmt.Errorf("owned name %s is not in the zone", o.Name)
+		return fmt.Errorf("owned name %s is not in the zone", textOf(o.Name))
 	}
 	own := ownership{principal: o.Principal}
 	if !o.Deleted.IsZero() {
@@ -205,15 +223,15 @@ func (b *builder) own(o store.Owner) error {
 }
 
 // initialize fills the store with the seed.
-func initialize(o *origin, into store.Store, seed func() ([]dns.RR, error), owners []store.Owner) (*Snapshot, error) {
+func initialize(o *origin, into store.Store, seed func() ([]store.Record, error), owners []store.Owner) (*Snapshot, error) {
 	if seed == nil {
 		return nil, errNoSeed
 	}
-	rrs, err := seed()
+	records, err := seed()
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := build(o, slices.Values(rrs))
+	s, _, err := build(o, slices.Values(records))
 	if err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
@@ -223,25 +241,9 @@ func initialize(o *origin, into store.Store, seed func() ([]dns.RR, error), owne
 			return nil, fmt.Errorf("seed: %w", err)
 		}
 	}
-	contents := store.Contents{Serial: s.serial, Records: s.stored, Owners: s.Owners()}
+	contents := store.Contents{Serial: s.serial, Records: s.WireRecords(), Owners: s.Owners()}
 	if err := into.Init(context.Background(), contents); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
 	return s, nil
-}
-
-// stored yields the records as a store keeps them.
-func (s *Snapshot) stored(yield func(store.Record) bool) {
-	s.nodes(func(key string, n *node) bool {
-		name := s.origin.nameOf(key)
-		for set := range n.sets {
-			for data := range set.records {
-				r := store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Data: data}
-				if !yield(r) {
-					return false
-				}
-			}
-		}
-		return true
-	})
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // FuzzApply sends any message to a small zone. Whatever it is, the zone stays one, and a message
@@ -21,13 +23,9 @@ func FuzzApply(f *testing.F) {
 		f.Add(wire)
 	}
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		m := new(dns.Msg)
-		if m.Unpack(wire) != nil {
-			return
-		}
 		z := openText(t, updateZone, nil)
 		before := z.Snapshot()
-		r := z.Apply(context.Background(), &Update{Message: m})
+		r := z.Apply(context.Background(), &Update{Message: wire})
 		after := z.Snapshot()
 		verify(t, after)
 		if r.Rcode != dns.RcodeSuccess && after != before {
@@ -41,6 +39,17 @@ func FuzzApply(f *testing.F) {
 		response.Answer = slices.Collect(after.Records())
 		if _, err := response.Pack(); err != nil {
 			t.Fatalf("cannot be packed: %v", err)
+		}
+		// What it holds comes back from its structs as the same octets.
+		records := slices.Collect(after.WireRecords())
+		for i, rr := range response.Answer {
+			if r, err := RecordOf(rr); err != nil || !equalRecords(r, records[i]) {
+				t.Fatalf("%v: %+v, want %+v, %v", rr, r, records[i], err)
+			}
+		}
+		m := new(dns.Msg)
+		if m.Unpack(wire) != nil {
+			return
 		}
 		for _, rr := range m.Ns {
 			if rr == nil {
@@ -72,7 +81,7 @@ func FuzzParseSeed(f *testing.F) {
 			}
 			return
 		}
-		z, err := Open(Config{Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) { return rrs, nil }})
+		z, err := Open(Config{Origin: "example.test.", Store: memory(), Seed: func() ([]store.Record, error) { return rrs, nil }})
 		if err != nil {
 			t.Fatalf("seed does not open: %v", err)
 		}
@@ -82,8 +91,8 @@ func FuzzParseSeed(f *testing.F) {
 		if s.Len() != len(rrs) {
 			t.Fatalf("%d records of %d", s.Len(), len(rrs))
 		}
-		for _, rr := range rrs {
-			s.Lookup(rr.Header().Name, rr.Header().Rrtype)
+		for _, r := range rrs {
+			s.Lookup(textOf(r.Name), r.Type)
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
 // An Answer is the zone's answer to a query. The caller may modify the records.
@@ -25,10 +27,10 @@ type Answer struct {
 // allows.
 const maxChain = 12
 
-// Lookup answers a query of class IN as the zone's authority (RFC 1034 section 4.3.2, RFC 2308,
-// 4592, 6672). Records at the name asked for carry it as given as their owner. A name outside the
-// zone, or that is not a name, is REFUSED. A chain with a loop, or one that is too long, is
-// SERVFAIL with the records up to that point.
+// Lookup answers a query of class IN as the zone's authority (RFC 1034 section 4.3.2, RFC 2308, 4592,
+// 6672). Owners are in the spelling in which they were entered; those of records that a wildcard or a
+// DNAME makes are as in the query. A name outside the zone, or that is not a name, is REFUSED. A
+// chain with a loop, or one that is too long, is SERVFAIL with the records up to that point.
 func (s *Snapshot) Lookup(name string, qtype uint16) Answer {
 	q := query{snapshot: s, name: name, qtype: qtype}
 	for range maxChain {
@@ -56,7 +58,8 @@ type query struct {
 	snapshot *Snapshot
 	name     string // the name the chain has come to
 	qtype    uint16
-	wire     wireName
+	wireBuf  [dnswire.MaxName]byte
+	wire     []byte // of name
 	keyBuf   [maxKey]byte
 	key      string
 	answer   Answer
@@ -64,10 +67,12 @@ type query struct {
 
 // locate prepares the name the chain has come to, and reports whether it is in the zone.
 func (q *query) locate() bool {
-	if q.wire.set(q.name) != nil {
+	wire, ok := appendWire(q.wireBuf[:0], q.name)
+	if !ok {
 		return false
 	}
-	key, ok := q.snapshot.origin.appendKey(q.keyBuf[:0], q.wire.bytes())
+	q.wire = wire
+	key, ok := q.snapshot.origin.appendKey(q.keyBuf[:0], wire)
 	q.key = string(key)
 	return ok
 }
@@ -95,14 +100,23 @@ func (q *query) step() (target string) {
 	}
 	q.authoritative()
 	n, ok := s.node(q.key)
-	if !ok {
-		if n, ok = s.node(s.closestEncloser(q.key) + wildcardKey); !ok {
-			q.answer.Rcode = dns.RcodeNameError
-			q.negative()
-			return ""
-		}
+	if ok {
+		return q.answerFrom(n, q.owner(n))
 	}
-	return q.answerFrom(n)
+	if n, ok = s.node(s.closestEncloser(q.key) + wildcardKey); ok {
+		return q.answerFrom(n, q.name)
+	}
+	q.answer.Rcode = dns.RcodeNameError
+	q.negative()
+	return ""
+}
+
+// owner returns the name of the node that was asked for, in the spelling in which it was entered.
+func (q *query) owner(n *node) string {
+	if n.spelling() == nil && !hasUpper(q.wire) {
+		return q.name
+	}
+	return q.snapshot.ownerText(q.key, n)
 }
 
 // authoritative sets AA unless the chain began without: it is the first name's.
@@ -154,11 +168,11 @@ func (s *Snapshot) closestEncloser(key string) string {
 	return encloser
 }
 
-// answerFrom answers from the node that has, or stands for, the name.
-func (q *query) answerFrom(n *node) (target string) {
+// answerFrom answers from the node of the name, or that of a wildcard that matches it.
+func (q *query) answerFrom(n *node, owner string) (target string) {
 	if q.qtype == dns.TypeANY {
 		for set := range n.sets {
-			q.answer.Answer = set.appendTo(q.answer.Answer, q.name)
+			q.answer.Answer = set.appendTo(q.answer.Answer, owner)
 		}
 		if n.empty() {
 			q.negative()
@@ -166,13 +180,13 @@ func (q *query) answerFrom(n *node) (target string) {
 		return ""
 	}
 	if set := n.set(q.qtype); !set.empty() {
-		q.answer.Answer = set.appendTo(q.answer.Answer, q.name)
+		q.answer.Answer = set.appendTo(q.answer.Answer, owner)
 		q.addresses(set, false)
 		return ""
 	}
 	if set := n.set(dns.TypeCNAME); !set.empty() && !besideCNAME(q.qtype) {
-		q.answer.Answer = set.appendTo(q.answer.Answer, q.name)
-		return presentation(set.first())
+		q.answer.Answer = set.appendTo(q.answer.Answer, owner)
+		return dnswire.NameText(set.first())
 	}
 	q.negative()
 	return ""
@@ -181,25 +195,25 @@ func (q *query) answerFrom(n *node) (target string) {
 // refer points to the servers of a delegated zone (RFC 1034 section 4.2.1).
 func (q *query) refer(cut string, n *node) {
 	set := n.set(dns.TypeNS)
-	q.answer.Authority = set.appendTo(q.answer.Authority, q.nameAbove(cut))
+	q.answer.Authority = set.appendTo(q.answer.Authority, q.snapshot.ownerText(cut, n))
 	q.addresses(set, true)
 }
 
 // redirect answers for a name below a DNAME (RFC 6672 section 3.1).
 func (q *query) redirect(cut string, n *node) (target string) {
 	set := n.set(dns.TypeDNAME)
-	q.answer.Answer = set.appendTo(q.answer.Answer, q.nameAbove(cut))
+	q.answer.Answer = set.appendTo(q.answer.Answer, q.snapshot.ownerText(cut, n))
 	// The labels in front of the DNAME's owner, then its target.
 	to := set.first()
-	front := q.wire.n - q.ancestorLen(cut)
-	if front+len(to) > maxWireName {
+	front := len(q.wire) - q.ancestorLen(cut)
+	if front+len(to) > dnswire.MaxName {
 		q.answer.Rcode = dns.RcodeYXDomain
 		return ""
 	}
-	wire := make([]byte, 0, maxWireName)
-	wire = append(wire, q.wire.octets[:front]...)
+	wire := make([]byte, 0, dnswire.MaxName)
+	wire = append(wire, q.wire[:front]...)
 	wire = append(wire, to...)
-	target = presentation(wire)
+	target = dnswire.NameText(wire)
 	q.answer.Answer = append(q.answer.Answer, &dns.CNAME{
 		Hdr:    dns.RR_Header{Name: q.name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: set.ttl, Rdlength: uint16(len(wire))},
 		Target: target,
@@ -215,17 +229,9 @@ func (q *query) ancestorLen(cut string) int {
 	skip := strings.Count(q.key[len(cut):], "\x00")
 	at := 0
 	for range skip {
-		at += 1 + int(q.wire.octets[at])
+		at += 1 + int(q.wire[at])
 	}
-	return q.wire.n - at
-}
-
-// nameAbove returns that name as the query spells it.
-func (q *query) nameAbove(cut string) string {
-	if len(cut) == len(q.key) {
-		return q.name
-	}
-	return presentation(q.wire.octets[q.wire.n-q.ancestorLen(cut) : q.wire.n])
+	return len(q.wire) - at
 }
 
 // negativeTTL is how long a denial may be cached (RFC 2308 section 5), given the SOA's own TTL and
@@ -268,7 +274,8 @@ func (q *query) addresses(set rrset, glue bool) {
 			continue
 		}
 		key := string(k)
-		n, ok := s.node(key)
+		n, exact := s.node(key)
+		ok = exact
 		if !ok && !glue {
 			// A wildcard applies as it would to a query for the target.
 			n, ok = s.node(s.closestEncloser(key) + wildcardKey)
@@ -283,7 +290,10 @@ func (q *query) addresses(set rrset, glue bool) {
 		if _, _, below := s.above(key, dns.TypeA); below != glue {
 			continue
 		}
-		owner := presentation(target)
+		owner := dnswire.NameText(target)
+		if exact {
+			owner = s.ownerText(key, n)
+		}
 		if contains(q.answer.Additional, owner) {
 			continue
 		}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // lookupZone has RFC 4592 section 2.2.1's zone, and what else an answer can run into.
@@ -86,7 +88,7 @@ var lookups = []struct {
 	notAuthoritative              bool
 }{
 	{name: "host1.example.test.", qtype: dns.TypeA, answer: host1},
-	{name: "HOST1.example.TEST.", qtype: dns.TypeA, answer: "HOST1.example.TEST. 3600 IN A 192.0.2.41"},
+	{name: "HOST1.example.TEST.", qtype: dns.TypeA, answer: "host1.example.test. 3600 IN A 192.0.2.41"},
 	{name: "host1.example.test.", qtype: dns.TypeANY, answer: host1},
 	{name: "host1.example.test.", qtype: dns.TypeAAAA, authority: soaLine},
 	{name: "example.test.", qtype: dns.TypeSOA, answer: strings.Replace(soaLine, " 300 IN", " 3600 IN", 1)},
@@ -133,14 +135,14 @@ var lookups = []struct {
 	{name: "_tcp.host1.example.test.", qtype: dns.TypeANY, authority: soaLine},
 	{name: "x._tcp.host1.example.test.", qtype: dns.TypeTXT, rcode: dns.RcodeNameError, authority: soaLine},
 	{name: "_ssh._tcp.host2.example.test.", qtype: dns.TypeSRV, answer: "_ssh._tcp.host2.example.test. 3600 IN SRV 0 0 22 Host1.example.test.",
-		additional: "Host1.example.test. 3600 IN A 192.0.2.41"},
+		additional: "host1.example.test. 3600 IN A 192.0.2.41"},
 
 	// Delegation.
 	{name: "sub.example.test.", qtype: dns.TypeA, notAuthoritative: true,
 		authority:  "sub.example.test. 3600 IN NS ns.sub.example.test.\nsub.example.test. 3600 IN NS ns1.example.test.",
 		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2"},
 	{name: "WWW.Sub.example.test.", qtype: dns.TypeA, notAuthoritative: true,
-		authority:  "Sub.example.test. 3600 IN NS ns.sub.example.test.\nSub.example.test. 3600 IN NS ns1.example.test.",
+		authority:  "sub.example.test. 3600 IN NS ns.sub.example.test.\nsub.example.test. 3600 IN NS ns1.example.test.",
 		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2"},
 	{name: "x.deep.a.sub.example.test.", qtype: dns.TypeDS, notAuthoritative: true,
 		authority:  "sub.example.test. 3600 IN NS ns.sub.example.test.\nsub.example.test. 3600 IN NS ns1.example.test.",
@@ -157,8 +159,8 @@ var lookups = []struct {
 		additional: "ns.sub.example.test. 3600 IN A 192.0.2.2"},
 
 	// CNAME.
-	{name: "c1.example.test.", qtype: dns.TypeA, answer: "c1.example.test. 3600 IN CNAME C2.example.test.\nC2.example.test. 3600 IN CNAME host1.example.test.\n" + host1},
-	{name: "c1.example.test.", qtype: dns.TypeAAAA, answer: "c1.example.test. 3600 IN CNAME C2.example.test.\nC2.example.test. 3600 IN CNAME host1.example.test.", authority: soaLine},
+	{name: "c1.example.test.", qtype: dns.TypeA, answer: "c1.example.test. 3600 IN CNAME C2.example.test.\nc2.example.test. 3600 IN CNAME host1.example.test.\n" + host1},
+	{name: "c1.example.test.", qtype: dns.TypeAAAA, answer: "c1.example.test. 3600 IN CNAME C2.example.test.\nc2.example.test. 3600 IN CNAME host1.example.test.", authority: soaLine},
 	{name: "c1.example.test.", qtype: dns.TypeCNAME, answer: "c1.example.test. 3600 IN CNAME C2.example.test."},
 	{name: "c1.example.test.", qtype: dns.TypeANY, answer: "c1.example.test. 3600 IN CNAME C2.example.test."},
 	{name: "c1.example.test.", qtype: dns.TypeRRSIG, authority: soaLine},
@@ -181,12 +183,12 @@ var lookups = []struct {
 	{name: "dn.example.test.", qtype: dns.TypeTXT, answer: `dn.example.test. 3600 IN TXT "at the owner"`},
 	{name: "dn.example.test.", qtype: dns.TypeA, authority: soaLine},
 	{name: "A.b.Dout.example.test.", qtype: dns.TypeA,
-		answer: "Dout.example.test. 3600 IN DNAME example.net.\nA.b.Dout.example.test. 3600 IN CNAME A.b.example.net."},
+		answer: "dout.example.test. 3600 IN DNAME example.net.\nA.b.Dout.example.test. 3600 IN CNAME A.b.example.net."},
 	{name: strings.Repeat("x", 50) + ".long.example.test.", qtype: dns.TypeA, rcode: dns.RcodeYXDomain,
 		answer: "long.example.test. 3600 IN DNAME " + strings.Repeat(strings.Repeat("l", 50)+".", 4) + "example.net."},
 
 	// Names at their bounds.
-	{name: `a\.B\\c.example.test.`, qtype: dns.TypeA, answer: `a\.B\\c.example.test. 3600 IN A 192.0.2.5`},
+	{name: `a\.B\\c.example.test.`, qtype: dns.TypeA, answer: `a\.b\\c.example.test. 3600 IN A 192.0.2.5`},
 	{name: `\097\.b\\c.example.test.`, qtype: dns.TypeA, answer: `\097\.b\\c.example.test. 3600 IN A 192.0.2.5`},
 	{name: `\000\001.example.test.`, qtype: dns.TypeA, answer: `\000\001.example.test. 3600 IN A 192.0.2.6`},
 	{name: longName, qtype: dns.TypeA, answer: longName + " 3600 IN A 192.0.2.7"},
@@ -289,7 +291,7 @@ func TestApexDNAME(t *testing.T) {
 }
 
 func TestRootZone(t *testing.T) {
-	z, err := Open(Config{Origin: ".", Store: memory(), Seed: func() ([]dns.RR, error) {
+	z, err := Open(Config{Origin: ".", Store: memory(), Seed: func() ([]store.Record, error) {
 		return ParseSeed(strings.NewReader(". 60 SOA a. b. 1 2 3 4 5\n. 60 NS a.test.\na.test. 60 A 192.0.2.1\n"), ".", "root")
 	}})
 	if err != nil {

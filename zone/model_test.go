@@ -219,9 +219,12 @@ func TestAgainstModel(t *testing.T) {
 	var rrs []dns.RR
 	z := openText(t, testApex, func(c *Config) {
 		seed := c.Seed
-		c.Seed = func() (list []dns.RR, err error) {
-			rrs, err = seed()
-			return rrs, err
+		c.Seed = func() ([]store.Record, error) {
+			records, err := seed()
+			for _, r := range records {
+				rrs = append(rrs, rrOf(r))
+			}
+			return records, err
 		}
 	})
 	m := newModel(rrs)
@@ -257,7 +260,7 @@ func TestAgainstModel(t *testing.T) {
 	for step := range steps {
 		msg := randomUpdate(t, r)
 		want := m.update(msg)
-		got := z.Apply(context.Background(), &Update{Message: msg})
+		got := z.Apply(context.Background(), &Update{Message: pack(t, msg)})
 		s := z.Snapshot()
 		var state []string
 		for rr := range s.Records() {
@@ -292,7 +295,7 @@ func TestAgainstModel(t *testing.T) {
 		}
 		follow := func(list []store.Record, add bool) {
 			for _, r := range list {
-				line := text(newRR(r.Name, r.Type, r.TTL, r.Data))
+				line := text(rrOf(r))
 				if replica[line] == add {
 					t.Fatalf("change to %d: %q, add %v", c.To, line, add)
 				}

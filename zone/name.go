@@ -1,79 +1,54 @@
 package zone
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
-// Names have three forms here. Presentation is miekg's text, for the outside. Wire is RFC 1035
-// section 3.1, uncompressed. A key is a name below the origin in a form whose order as a string is
-// the canonical order of RFC 4034 section 6.1: the labels from the origin's side on, in lower case,
-// each ended by a zero octet. The origin's own key is "". All names at or below a name are the keys
-// that start with its key. Zero and one octets in a label are escaped by a one, which keeps the
-// order.
+// Names have two forms here. The wire form is that of RFC 1035 section 3.1, uncompressed. A key is
+// a name below the origin in a form whose order as a string is the canonical order of RFC 4034
+// section 6.1: the labels from the origin's side on, in lower case, each followed by a zero octet.
+// The origin's own key is "". All names at or below a name are the keys that start with its key.
+// Zero and one octets in a label are escaped by a one, which keeps the order.
 
 const (
-	maxWireName  = 255
-	maxKey       = 2 * maxWireName
-	maxLabels    = 127
-	endOfLabel   = 0x00
-	escapeOctet  = 0x01
-	wildcardKey  = "*\x00"
-	maxLabelSize = 63
+	maxKey      = 2 * dnswire.MaxName
+	maxLabels   = 127
+	endOfLabel  = 0x00
+	escapeOctet = 0x01
+	wildcardKey = "*\x00"
 )
 
-var errBadName = errors.New("not a domain name")
-
-// wireName is a name in wire form without an allocation.
-type wireName struct {
-	octets [maxWireName]byte
-	n      int
-}
-
-// set takes name in presentation form, which must be absolute.
-func (w *wireName) set(name string) error {
-	w.n = 0
+// appendWire appends the wire form of an absolute name in presentation form. It reports false for
+// what is not an absolute name.
+func appendWire(dst []byte, name string) ([]byte, bool) {
 	if name == "" {
-		return errBadName
+		return dst, false
 	}
-	n, err := dns.PackDomainName(name, w.octets[:], 0, nil, false)
-	if err != nil {
-		return err
+	at := len(dst)
+	buf := dst[:cap(dst)]
+	if len(buf)-at < dnswire.MaxName {
+		buf = append(dst, make([]byte, dnswire.MaxName)...)
 	}
-	if wireNameLen(w.octets[:n]) != n {
-		return errBadName
+	end, err := dns.PackDomainName(name, buf[:at+dnswire.MaxName], at, nil, false)
+	if err != nil || dnswire.NameLen(buf[at:end]) != end-at {
+		return dst, false
 	}
-	w.n = n
-	return nil
+	return buf[:end], true
 }
 
-func (w *wireName) bytes() []byte { return w.octets[:w.n] }
-
-// wireNameLen returns the length of the uncompressed name that b begins with, or 0 if it does not
-// begin with one.
-func wireNameLen(b []byte) int {
-	for i := 0; i < len(b) && i < maxWireName; {
-		label := int(b[i])
-		if label == 0 {
-			return i + 1
+// hasUpper reports whether a name in wire form has ASCII letters in upper case. A length octet is
+// never a letter.
+func hasUpper(wire []byte) bool {
+	for _, b := range wire {
+		if 'A' <= b && b <= 'Z' {
+			return true
 		}
-		if label > maxLabelSize {
-			return 0
-		}
-		i += 1 + label
 	}
-	return 0
-}
-
-// presentation returns wire, a whole name, as text.
-func presentation(wire []byte) string {
-	name, _, err := dns.UnpackDomainName(wire, 0)
-	if err != nil {
-		return "."
-	}
-	return name
+	return false
 }
 
 func lower(b byte) byte {
@@ -83,46 +58,28 @@ func lower(b byte) byte {
 	return b
 }
 
-// equalFold compares octets, ASCII letters without case. It serves for wire names as they are: a
-// length octet is never a letter.
-func equalFold(a, b []byte) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] && lower(a[i]) != lower(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
 // origin is the zone's name in the forms that are needed all the time.
 type origin struct {
-	name   string // presentation, lower case, absolute
+	name   string // presentation form, lower case, absolute
 	wire   []byte // lower case
 	labels int
 }
 
 func newOrigin(name string) (*origin, error) {
-	name = dns.Fqdn(name)
-	var w wireName
-	if err := w.set(name); err != nil {
+	wire, err := dnswire.ParseName(dns.Fqdn(name), nil)
+	if err != nil {
 		return nil, err
 	}
-	o := &origin{wire: make([]byte, w.n)}
-	for i, b := range w.bytes() {
-		o.wire[i] = lower(b)
-	}
-	o.name = presentation(o.wire)
+	o := &origin{wire: dnswire.AppendLower(nil, wire)}
+	o.name = dnswire.NameText(o.wire)
 	for i := 0; o.wire[i] != 0; i += 1 + int(o.wire[i]) {
 		o.labels++
 	}
 	return o, nil
 }
 
-// appendKey appends the key of the name in wire to dst. It reports false if the name is neither the
-// origin nor below it. wire must be a whole name.
+// appendKey appends the key of the name in wire form to dst. It reports false if the name is
+// neither the origin nor below it. wire must be a whole name.
 func (o *origin) appendKey(dst, wire []byte) ([]byte, bool) {
 	var starts [maxLabels]uint8
 	labels := 0
@@ -138,7 +95,7 @@ func (o *origin) appendKey(dst, wire []byte) ([]byte, bool) {
 	if below < labels {
 		suffix = int(starts[below])
 	}
-	if !equalFold(wire[suffix:], o.wire) {
+	if !dnswire.EqualNames(wire[suffix:], o.wire) {
 		return dst, false
 	}
 	for i := below - 1; i >= 0; i-- {
@@ -164,26 +121,39 @@ func appendLabel(dst, label []byte) []byte {
 
 // key returns the key of a name in presentation form.
 func (o *origin) key(name string) (string, bool) {
-	var w wireName
-	if w.set(name) != nil {
+	var wireBuf [dnswire.MaxName]byte
+	wire, ok := appendWire(wireBuf[:0], name)
+	if !ok {
 		return "", false
 	}
 	var buf [maxKey]byte
-	key, ok := o.appendKey(buf[:0], w.bytes())
+	key, ok := o.appendKey(buf[:0], wire)
 	return string(key), ok
 }
 
-// nameOf returns a key's name in presentation form.
-func (o *origin) nameOf(key string) string {
-	if key == "" {
-		return o.name
+// keyOf returns the key of a name in wire form, which may be malformed.
+func (o *origin) keyOf(wire string) (string, bool) {
+	var wireBuf [dnswire.MaxName]byte
+	if len(wire) > len(wireBuf) {
+		return "", false
 	}
-	// The labels are laid out from the end of the buffer on.
-	var buf [maxWireName]byte
+	octets := wireBuf[:copy(wireBuf[:], wire)]
+	if len(octets) == 0 || dnswire.NameLen(octets) != len(octets) {
+		return "", false
+	}
+	var buf [maxKey]byte
+	key, ok := o.appendKey(buf[:0], octets)
+	return string(key), ok
+}
+
+// appendName appends a key's name in wire form, in lower case.
+func (o *origin) appendName(dst []byte, key string) []byte {
+	// The labels are written from the end of the buffer on.
+	var buf [dnswire.MaxName]byte
 	at := len(buf)
 	for key != "" {
 		end := strings.IndexByte(key, endOfLabel)
-		var label [maxLabelSize]byte
+		var label [dnswire.MaxLabel]byte
 		n := 0
 		for i := 0; i < end; i++ {
 			b := key[i]
@@ -200,10 +170,30 @@ func (o *origin) nameOf(key string) string {
 		buf[at] = byte(n)
 		key = key[end+1:]
 	}
-	wire := make([]byte, 0, maxWireName)
-	wire = append(wire, buf[at:]...)
-	wire = append(wire, o.wire...)
-	return presentation(wire)
+	return append(append(dst, buf[at:]...), o.wire...)
+}
+
+// nameOf returns a key's name in presentation form, in lower case.
+func (o *origin) nameOf(key string) string {
+	if key == "" {
+		return o.name
+	}
+	var buf [dnswire.MaxName]byte
+	return dnswire.NameText(o.appendName(buf[:0], key))
+}
+
+// wireOf returns a key's name in wire form, in lower case.
+func (o *origin) wireOf(key string) string {
+	var buf [dnswire.MaxName]byte
+	return string(o.appendName(buf[:0], key))
+}
+
+// spelled returns the name of a node in wire form, in the spelling in which it was entered.
+func (o *origin) spelled(key string, n *node) string {
+	if spelling := n.spelling(); spelling != nil {
+		return string(spelling)
+	}
+	return o.wireOf(key)
 }
 
 // parentKey returns the key of the name one label up; key is not "".

@@ -6,17 +6,42 @@ import (
 	"slices"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
-// A node is what the zone knows at one name. It never changes once it is in a tree. All RRsets are
-// in one slice, because a zone has a node for nearly every record: in ascending order of type, each
-// a header (type 2, TTL 4, number of records 2, octets that follow 4) and then its records in
+// A node holds the RRsets of one name. It never changes once it is in a tree. Everything is in one
+// slice, because a zone has a node for nearly every record: in ascending order of type, each RRset
+// is a header (type 2, TTL 4, number of records 2, octets that follow 4) and then its records in
 // canonical order, each a length (2) and rdata. An empty non-terminal has none.
+//
+// If the name was entered with upper-case letters, an entry of type 0, which no record has, comes
+// first. Its octets are the name in wire form as it was entered. Most names do not need it.
 type node struct {
 	packed []byte
 }
 
 const setHeader = 12
+
+// spelling returns the name as it was entered, nil if that is its lower-case form.
+func (n *node) spelling() []byte {
+	if n == nil || len(n.packed) < setHeader || binary.BigEndian.Uint16(n.packed) != 0 {
+		return nil
+	}
+	set, _ := cutSet(n.packed)
+	return set.packed
+}
+
+// body returns the RRsets in their packed form.
+func (n *node) body() []byte {
+	if n == nil {
+		return nil
+	}
+	if spelling := n.spelling(); spelling != nil {
+		return n.packed[setHeader+len(spelling):]
+	}
+	return n.packed
+}
 
 // An rrset is a view into a node.
 type rrset struct {
@@ -56,7 +81,7 @@ func (r rrset) appendTo(rrs []dns.RR, owner string) []dns.RR {
 
 // sets yields the node's RRsets.
 func (n *node) sets(yield func(rrset) bool) {
-	for p := n.packed; len(p) > 0; {
+	for p := n.body(); len(p) > 0; {
 		set, rest := cutSet(p)
 		if !yield(set) {
 			return
@@ -77,10 +102,7 @@ func cutSet(p []byte) (rrset, []byte) {
 
 // set returns the RRset of that type, which is empty if there is none. A nil node has none.
 func (n *node) set(rrtype uint16) rrset {
-	if n == nil {
-		return rrset{}
-	}
-	for p := n.packed; len(p) > 0; {
+	for p := n.body(); len(p) > 0; {
 		set, rest := cutSet(p)
 		if set.rrtype >= rrtype {
 			if set.rrtype == rrtype {
@@ -101,6 +123,7 @@ func (n *node) withSerial(serial uint32) *node {
 	return changed
 }
 
+// empty reports whether the name has no records. A node without records has no spelling either.
 func (n *node) empty() bool { return n == nil || len(n.packed) == 0 }
 
 // count returns the number of records.
@@ -130,7 +153,9 @@ func (n *node) cuts() bool {
 
 // A draft is a node being edited.
 type draft struct {
-	sets []draftSet // ascending by type, none empty
+	// spelling is that of a node, nil for lower case.
+	spelling []byte
+	sets     []draftSet // ascending by type, none empty
 }
 
 type draftSet struct {
@@ -140,7 +165,7 @@ type draftSet struct {
 }
 
 func newDraft(n *node) *draft {
-	d := new(draft)
+	d := &draft{spelling: n.spelling()}
 	if n == nil {
 		return d
 	}
@@ -183,7 +208,7 @@ func (d *draft) add(rrtype uint16, ttl uint32, data []byte) {
 }
 
 func (s *draftSet) find(data []byte) (int, bool) {
-	return slices.BinarySearchFunc(s.data, data, func(a, b []byte) int { return compareRdata(s.rrtype, a, b) })
+	return slices.BinarySearchFunc(s.data, data, func(a, b []byte) int { return dnswire.Compare(s.rrtype, a, b) })
 }
 
 // remove takes a record out, if it is there.
@@ -233,7 +258,15 @@ func (d *draft) node() *node {
 	if size == 0 {
 		return nil
 	}
+	if d.spelling != nil {
+		size += setHeader + len(d.spelling)
+	}
 	p := make([]byte, 0, size)
+	if d.spelling != nil {
+		p = append(p, 0, 0, 0, 0, 0, 0, 0, 0)
+		p = binary.BigEndian.AppendUint32(p, uint32(len(d.spelling)))
+		p = append(p, d.spelling...)
+	}
 	for _, s := range d.sets {
 		p = binary.BigEndian.AppendUint16(p, s.rrtype)
 		p = binary.BigEndian.AppendUint32(p, s.ttl)
@@ -257,13 +290,7 @@ func difference(a, b *node, removed, added func(set rrset, data []byte)) {
 			to(set, data)
 		}
 	}
-	var pa, pb []byte
-	if a != nil {
-		pa = a.packed
-	}
-	if b != nil {
-		pb = b.packed
-	}
+	pa, pb := a.body(), b.body()
 	for len(pa) > 0 || len(pb) > 0 {
 		var sa, sb rrset
 		var ra, rb []byte
@@ -302,7 +329,7 @@ func differenceOfRecords(a, b rrset, removed, added func(set rrset, data []byte)
 	for len(pa) > 0 && len(pb) > 0 {
 		da, ra := next(pa)
 		db, rb := next(pb)
-		order := compareRdata(a.rrtype, da, db)
+		order := dnswire.Compare(a.rrtype, da, db)
 		if order <= 0 {
 			if order < 0 || !bytes.Equal(da, db) {
 				removed(a, da)

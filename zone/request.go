@@ -2,54 +2,59 @@ package zone
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
-// A request is an UPDATE message whose form was found right, ready to be evaluated.
-type request struct {
-	prerequisites []condition
-	// values are the RRsets of the value-dependent prerequisites (RFC 2136 section 2.4.2), each
-	// gathered from all of its records.
-	values  []requiredSet
-	changes []instruction
-}
-
-// A condition is a prerequisite that does not depend on values: sections 2.4.1, 2.4.3, 2.4.4 and
-// 2.4.5.
+// A condition is a prerequisite that does not depend on values: RFC 2136 sections 2.4.1, 2.4.3,
+// 2.4.4 and 2.4.5.
 type condition struct {
-	key    string
+	name   int32
 	rrtype uint16 // ANY for the name
 	exist  bool
 }
 
-type requiredSet struct {
-	key    string
+// A requiredRecord is one record of an RRset that must exist with exactly these values (section
+// 2.4.2).
+type requiredRecord struct {
+	name   int32
 	rrtype uint16
-	data   [][]byte
-}
-
-// An instruction is one record of the update section (2.5).
-type instruction struct {
-	action action
-	key    string
-	rrtype uint16
-	ttl    uint32
 	data   []byte
 }
 
-type action uint8
+// An Action is what an [Instruction] does.
+type Action uint8
 
 const (
-	addRecord    action = iota // 2.5.1
-	deleteSet                  // 2.5.2
-	deleteName                 // 2.5.3
-	deleteRecord               // 2.5.4
+	AddRecord    Action = iota // RFC 2136 section 2.5.1
+	DeleteRRset                // section 2.5.2
+	DeleteName                 // section 2.5.3
+	DeleteRecord               // section 2.5.4
 )
 
-// A formError is a message that is refused for what it looks like.
+// An Instruction is one record of the update section (RFC 2136 section 2.5).
+type Instruction struct {
+	Action Action
+	// Type is the type of the record or RRset, ANY for DeleteName.
+	Type uint16
+	// Name is the owner: an index for [Proposal.Name].
+	Name int
+	// TTL is that of an added record.
+	TTL uint32
+	// Data is the uncompressed rdata of AddRecord and DeleteRecord. It must not be modified.
+	Data []byte
+
+	next  int32 // the next instruction for the same name, or -1
+	count int32 // records in the RRset after this one made it grow, 0 if it did not
+}
+
+// A formError is a message that is refused because of its form.
 type formError struct {
 	rcode int
 	err   error
@@ -64,80 +69,96 @@ func malformed(rcode int, format string, args ...any) *formError {
 
 var (
 	errNoRecord = errors.New("empty record")
-	errShort    = errors.New("rdata ends early")
+	errHasRdata = errors.New("has rdata")
 )
 
-// parse checks all of an UPDATE message that can be checked without the zone's data (RFC 2136
-// sections 3.1, 3.2.5 and 3.4.1). It only reads m. It runs before the client is authorized, so its
-// cost must be linear in the octets that the limits permit.
-func parse(o *origin, m *dns.Msg, limits *Limits) (*request, error) {
-	if m == nil || m.Opcode != dns.OpcodeUpdate || m.Response {
+// parse checks everything of an UPDATE message that can be checked without the zone's data (RFC
+// 2136 sections 3.1, 3.2.5 and 3.4.1). It runs before the client is authorized, so its cost must be
+// linear in the octets that the limits permit. The Proposal has no state yet, and shares nothing
+// with the message.
+func parse(o *origin, message []byte, limits *Limits) (*Proposal, error) {
+	p := &parser{message: message, proposal: &Proposal{origin: o}}
+	walker, err := dnswire.NewWalker(message)
+	if err != nil {
+		return nil, malformed(dns.RcodeFormatError, "%w", err)
+	}
+	p.walker = walker
+	header := walker.Header()
+	if header.Opcode() != dns.OpcodeUpdate || header.Response() {
 		return nil, malformed(dns.RcodeFormatError, "not an UPDATE request")
 	}
-	if err := parseZone(o, m.Question); err != nil {
+	if err := p.zone(int(header.Counts[dnswire.Questions])); err != nil {
 		return nil, err
 	}
-	if len(m.Answer)+len(m.Ns) > limits.UpdateRecords {
+	prerequisites, updates := int(header.Counts[dnswire.Answers]), int(header.Counts[dnswire.Authority])
+	if prerequisites+updates > limits.UpdateRecords {
 		return nil, &LimitError{Limit: "UpdateRecords", Max: limits.UpdateRecords}
 	}
-	p := &parser{origin: o, request: new(request)}
-	if err := p.section(m.Answer, p.prerequisite, limits); err != nil {
+	if err := p.section(prerequisites, p.prerequisite, limits); err != nil {
 		return nil, err
 	}
-	if err := p.section(m.Ns, p.instruction, limits); err != nil {
+	if updates > 0 {
+		p.proposal.instructions = make([]Instruction, 0, min(updates, len(message)/11))
+	}
+	if err := p.section(updates, p.instruction, limits); err != nil {
 		return nil, err
 	}
-	return p.request, nil
+	p.sortRequired()
+	return p.proposal, nil
 }
 
-// parseZone checks the zone section (section 3.1).
-func parseZone(o *origin, question []dns.Question) error {
-	if len(question) != 1 {
-		return malformed(dns.RcodeFormatError, "%d records in the zone section", len(question))
+type parser struct {
+	message  []byte
+	walker   dnswire.Walker
+	record   dnswire.Record
+	proposal *Proposal
+	// arena holds names and rdata. Slices of it stay valid when it grows.
+	arena  []byte
+	octets int
+	// last is the index of the name of the record before.
+	last int32
+	// index finds names by key, once there are more than a few.
+	index map[string]int32
+}
+
+// zone checks the zone section (section 3.1).
+func (p *parser) zone(count int) error {
+	if count != 1 {
+		return malformed(dns.RcodeFormatError, "%d records in the zone section", count)
 	}
-	q := question[0]
-	if q.Qtype != dns.TypeSOA {
-		return malformed(dns.RcodeFormatError, "zone section of type %s", dns.Type(q.Qtype))
+	if !p.walker.Next(&p.record) {
+		return malformed(dns.RcodeFormatError, "zone section: %w", p.walker.Err())
 	}
-	switch q.Qclass {
+	r := &p.record
+	if r.Type != dns.TypeSOA {
+		return malformed(dns.RcodeFormatError, "zone section of type %s", dnswire.TypeText(r.Type))
+	}
+	switch r.Class {
 	case dns.ClassINET:
 	case dns.ClassANY, dns.ClassNONE:
-		return malformed(dns.RcodeFormatError, "zone section of class %s", dns.Class(q.Qclass))
+		return malformed(dns.RcodeFormatError, "zone section of class %s", dns.Class(r.Class))
 	default:
-		return malformed(dns.RcodeNotAuth, "zone section of class %s", dns.Class(q.Qclass))
+		return malformed(dns.RcodeNotAuth, "zone section of class %s", dns.Class(r.Class))
 	}
-	var w wireName
-	if err := w.set(q.Name); err != nil {
+	var buf [dnswire.MaxName]byte
+	name, err := p.walker.AppendOwner(buf[:0], r)
+	if err != nil {
 		return malformed(dns.RcodeFormatError, "zone section: %w", err)
 	}
-	if !equalFold(w.bytes(), o.wire) {
-		return malformed(dns.RcodeNotAuth, "not the zone %s", q.Name)
+	if !dnswire.EqualNames(name, p.proposal.origin.wire) {
+		return malformed(dns.RcodeNotAuth, "not the zone %s", dnswire.NameText(name))
 	}
 	return nil
 }
 
-// maxFew is how many of a request's RRsets are searched in a row before an index is made.
-const maxFew = 8
-
-type parser struct {
-	origin  *origin
-	request *request
-	octets  int
-	// index finds the request's values, once there are more than maxFew.
-	index map[setKey]int
-}
-
-// A setKey says which RRset of the zone is meant.
-type setKey struct {
-	key    string
-	rrtype uint16
-}
-
-// section takes the records of a section. It looks at none beyond the one that exceeds the limit of
+// section parses the records of a section. It parses none beyond the one that exceeds the limit of
 // octets.
-func (p *parser) section(rrs []dns.RR, take func(dns.RR) error, limits *Limits) error {
-	for _, rr := range rrs {
-		if err := take(rr); err != nil {
+func (p *parser) section(count int, parse func(*dnswire.Record) error, limits *Limits) error {
+	for range count {
+		if !p.walker.Next(&p.record) {
+			return malformed(dns.RcodeFormatError, "%w", p.walker.Err())
+		}
+		if err := parse(&p.record); err != nil {
 			return err
 		}
 		if p.octets > limits.UpdateOctets {
@@ -147,172 +168,169 @@ func (p *parser) section(rrs []dns.RR, take func(dns.RR) error, limits *Limits) 
 	return nil
 }
 
-// key returns the key of a record's owner, which must be in the zone.
-func (p *parser) key(rr dns.RR) (string, error) {
-	if rr == nil {
-		return "", malformed(dns.RcodeFormatError, "%w", errNoRecord)
+// maxLinear is how many names are compared with before there is an index of them. An update of a
+// few names is parsed faster without (BenchmarkParse).
+const maxLinear = 8
+
+// owner returns the index of a record's owner, which must be in the zone.
+func (p *parser) owner(r *dnswire.Record) (int32, error) {
+	names := p.proposal.names
+	start := len(p.arena)
+	octets, err := p.walker.AppendOwner(p.arena, r)
+	if err != nil {
+		return 0, malformed(dns.RcodeFormatError, "owner: %w", err)
 	}
-	var w wireName
-	if err := w.set(rr.Header().Name); err != nil {
-		return "", malformed(dns.RcodeFormatError, "owner: %w", err)
+	wire := octets[start:len(octets):len(octets)]
+	p.octets += len(wire) + recordHeaderSize
+	if len(names) > 0 && bytes.Equal(wire, names[p.last].wire) {
+		return p.last, nil
 	}
 	var buf [maxKey]byte
-	key, ok := p.origin.appendKey(buf[:0], w.bytes())
+	key, ok := p.proposal.origin.appendKey(buf[:0], wire)
 	if !ok {
-		return "", malformed(dns.RcodeNotZone, "%s is not in the zone", rr.Header().Name)
+		return 0, malformed(dns.RcodeNotZone, "%s is not in the zone", dnswire.NameText(wire))
 	}
-	p.octets += w.n + rrHeader - 1
-	return string(key), nil
+	if at, ok := p.find(key); ok {
+		p.last = at
+		return at, nil
+	}
+	p.arena = octets
+	n := ProposedName{key: string(key), wire: wire, lower: wire, first: -1, last: -1}
+	if hasUpper(wire) {
+		start := len(p.arena)
+		p.arena = dnswire.AppendLower(p.arena, wire)
+		n.lower = p.arena[start:len(p.arena):len(p.arena)]
+	}
+	p.last = int32(len(names))
+	if p.index != nil {
+		p.index[n.key] = p.last
+	}
+	p.proposal.names = append(names, n)
+	return p.last, nil
 }
 
-// data returns a record's rdata, checked.
-func (p *parser) data(rr dns.RR) ([]byte, error) {
-	data, err := rdataOf(rr)
-	if err == nil && withoutRdata(rr, data) {
-		data = nil
+func (p *parser) find(key []byte) (int32, bool) {
+	names := p.proposal.names
+	if len(names) <= maxLinear {
+		for at := range names {
+			if names[at].key == string(key) {
+				return int32(at), true
+			}
+		}
+		return 0, false
 	}
-	if err == nil {
-		err = checkRdata(rr.Header().Rrtype, data)
+	if p.index == nil {
+		p.index = make(map[string]int32, 2*len(names))
+		for at := range names {
+			p.index[names[at].key] = int32(at)
+		}
 	}
-	if err == nil && data != nil && shortened(rr.Header(), data) {
-		err = errShort
-	}
+	at, ok := p.index[string(key)]
+	return at, ok
+}
+
+// data returns a record's rdata, uncompressed and valid.
+func (p *parser) data(r *dnswire.Record) ([]byte, error) {
+	start := len(p.arena)
+	octets, err := p.walker.AppendRdata(p.arena, r)
 	if err != nil {
-		return nil, malformed(dns.RcodeFormatError, "%s: %w", rr.Header().Name, err)
+		return nil, malformed(dns.RcodeFormatError, "%s: %w", p.nameText(), err)
 	}
-	p.octets += len(data)
-	return data, nil
+	p.arena = octets
+	p.octets += len(octets) - start
+	return octets[start:len(octets):len(octets)], nil
 }
 
-// hasRdata reports whether a record of class ANY or NONE that should have none does.
-func hasRdata(rr dns.RR) bool {
-	switch rr.(type) {
-	case *dns.ANY, *dns.RR_Header:
-		return rr.Header().Rdlength != 0
-	}
-	data, err := rdataOf(rr)
-	return err != nil || !withoutRdata(rr, data)
-}
+// nameText returns the current record's owner for a message.
+func (p *parser) nameText() string { return p.proposal.names[p.last].Text() }
 
-// withoutRdata reports whether a record with RDLENGTH 0 stands for one without rdata, rather than
-// one that was built by a program, which leaves RDLENGTH 0 too. miekg gives the former its type's
-// zero value.
-func withoutRdata(rr dns.RR, data []byte) bool {
-	return rr.Header().Rdlength == 0 && bytes.Equal(data, zeroRdata()[rr.Header().Rrtype])
-}
-
-// shortened reports whether miekg has made up octets that the message did not have, by leaving
-// fields at zero. It can be told for types without names, which alone change length when they are
-// unpacked.
-func shortened(h *dns.RR_Header, data []byte) bool {
-	_, known := layouts[h.Rrtype]
-	return !known && h.Rdlength != 0 && int(h.Rdlength) != len(data)
-}
-
-// prerequisite takes a record of the prerequisite section (section 3.2.5).
-func (p *parser) prerequisite(rr dns.RR) error {
-	key, err := p.key(rr)
+// prerequisite parses a record of the prerequisite section (section 3.2.5). There is no check of
+// its type: a type that no RRset has is a condition like others.
+func (p *parser) prerequisite(r *dnswire.Record) error {
+	name, err := p.owner(r)
 	if err != nil {
 		return err
 	}
-	h := rr.Header()
-	if h.Ttl != 0 {
-		return malformed(dns.RcodeFormatError, "prerequisite %s: TTL is not zero", h.Name)
+	if r.TTL != 0 {
+		return malformed(dns.RcodeFormatError, "prerequisite %s: TTL is not zero", p.nameText())
 	}
-	if isMeta(h.Rrtype) && (h.Rrtype != dns.TypeANY || h.Class == dns.ClassINET) {
-		return malformed(dns.RcodeFormatError, "prerequisite %s of type %s", h.Name, dns.Type(h.Rrtype))
-	}
-	switch h.Class {
+	switch r.Class {
 	case dns.ClassANY, dns.ClassNONE:
-		if hasRdata(rr) {
-			return malformed(dns.RcodeFormatError, "prerequisite %s: rdata in class %s", h.Name, dns.Class(h.Class))
+		if r.RdataStart != r.RdataEnd {
+			return malformed(dns.RcodeFormatError, "prerequisite %s of class %s: %w", p.nameText(), dns.Class(r.Class), errHasRdata)
 		}
-		p.request.prerequisites = append(p.request.prerequisites,
-			condition{key: key, rrtype: h.Rrtype, exist: h.Class == dns.ClassANY})
+		p.proposal.prerequisites = append(p.proposal.prerequisites,
+			condition{name: name, rrtype: r.Type, exist: r.Class == dns.ClassANY})
 	case dns.ClassINET:
-		data, err := p.data(rr)
+		data, err := p.data(r)
 		if err != nil {
 			return err
 		}
-		p.require(key, h.Rrtype, data)
+		p.proposal.required = append(p.proposal.required, requiredRecord{name: name, rrtype: r.Type, data: data})
 	default:
-		return malformed(dns.RcodeFormatError, "prerequisite %s of class %s", h.Name, dns.Class(h.Class))
+		return malformed(dns.RcodeFormatError, "prerequisite %s of class %s", p.nameText(), dns.Class(r.Class))
 	}
 	return nil
 }
 
-// require adds a record to the RRset that must be there as a whole.
-func (p *parser) require(key string, rrtype uint16, data []byte) {
-	if at, ok := p.required(key, rrtype); ok {
-		v := &p.request.values[at]
-		v.data = append(v.data, data)
-		return
-	}
-	p.request.values = append(p.request.values, requiredSet{key: key, rrtype: rrtype, data: [][]byte{data}})
-	switch n := len(p.request.values); {
-	case p.index != nil:
-		p.index[setKey{key, rrtype}] = n - 1
-	case n > maxFew:
-		p.index = make(map[setKey]int, 2*maxFew)
-		for at, v := range p.request.values {
-			p.index[setKey{v.key, v.rrtype}] = at
-		}
-	}
+// sortRequired brings the records of each required RRset together, in canonical order and without
+// repetitions: they are compared as sets.
+func (p *parser) sortRequired() {
+	required := p.proposal.required
+	slices.SortFunc(required, func(a, b requiredRecord) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.rrtype, b.rrtype), dnswire.Compare(a.rrtype, a.data, b.data))
+	})
+	p.proposal.required = slices.CompactFunc(required, func(a, b requiredRecord) bool {
+		return a.name == b.name && a.rrtype == b.rrtype && dnswire.Equal(a.rrtype, a.data, b.data)
+	})
 }
 
-// required returns where in the request's values an RRset is.
-func (p *parser) required(key string, rrtype uint16) (at int, ok bool) {
-	if p.index != nil {
-		at, ok = p.index[setKey{key, rrtype}]
-		return at, ok
-	}
-	for at, v := range p.request.values {
-		if v.key == key && v.rrtype == rrtype {
-			return at, true
-		}
-	}
-	return 0, false
-}
-
-// instruction takes a record of the update section (section 3.4.1).
-func (p *parser) instruction(rr dns.RR) error {
-	key, err := p.key(rr)
+// instruction parses a record of the update section (section 3.4.1).
+func (p *parser) instruction(r *dnswire.Record) error {
+	name, err := p.owner(r)
 	if err != nil {
 		return err
 	}
-	h := rr.Header()
-	in := instruction{key: key, rrtype: h.Rrtype}
-	if isMeta(h.Rrtype) && (h.Rrtype != dns.TypeANY || h.Class != dns.ClassANY) {
-		return malformed(dns.RcodeFormatError, "update of %s in type %s", h.Name, dns.Type(h.Rrtype))
+	in := Instruction{Name: int(name), Type: r.Type, next: -1}
+	if dnswire.IsMeta(r.Type) && (r.Type != dns.TypeANY || r.Class != dns.ClassANY) {
+		return malformed(dns.RcodeFormatError, "update of %s in type %s", p.nameText(), dnswire.TypeText(r.Type))
 	}
-	if h.Class != dns.ClassINET && h.Ttl != 0 {
-		return malformed(dns.RcodeFormatError, "update of %s: TTL is not zero", h.Name)
+	if r.Class != dns.ClassINET && r.TTL != 0 {
+		return malformed(dns.RcodeFormatError, "update of %s: TTL is not zero", p.nameText())
 	}
-	switch h.Class {
+	switch r.Class {
 	case dns.ClassINET:
-		in.action = addRecord
+		in.Action = AddRecord
 		// RFC 2181 section 8: such a TTL is to be taken as zero.
-		if in.ttl = h.Ttl; in.ttl >= 1<<31 {
-			in.ttl = 0
+		if in.TTL = r.TTL; in.TTL >= 1<<31 {
+			in.TTL = 0
 		}
-		in.data, err = p.data(rr)
+		in.Data, err = p.data(r)
 	case dns.ClassANY:
-		in.action = deleteSet
-		if h.Rrtype == dns.TypeANY {
-			in.action = deleteName
+		in.Action = DeleteRRset
+		if r.Type == dns.TypeANY {
+			in.Action = DeleteName
 		}
-		if hasRdata(rr) {
-			return malformed(dns.RcodeFormatError, "update of %s: rdata in class ANY", h.Name)
+		if r.RdataStart != r.RdataEnd {
+			return malformed(dns.RcodeFormatError, "update of %s in class ANY: %w", p.nameText(), errHasRdata)
 		}
 	case dns.ClassNONE:
-		in.action = deleteRecord
-		in.data, err = p.data(rr)
+		in.Action = DeleteRecord
+		in.Data, err = p.data(r)
 	default:
-		return malformed(dns.RcodeFormatError, "update of %s in class %s", h.Name, dns.Class(h.Class))
+		return malformed(dns.RcodeFormatError, "update of %s in class %s", p.nameText(), dns.Class(r.Class))
 	}
 	if err != nil {
 		return err
 	}
-	p.request.changes = append(p.request.changes, in)
+	at := int32(len(p.proposal.instructions))
+	n := &p.proposal.names[name]
+	if n.last >= 0 {
+		p.proposal.instructions[n.last].next = at
+	} else {
+		n.first = at
+	}
+	n.last = at
+	p.proposal.instructions = append(p.proposal.instructions, in)
 	return nil
 }

@@ -1,9 +1,12 @@
 package zone
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
 // Sizes in a message (RFC 1035 section 4.1).
@@ -14,6 +17,9 @@ const (
 
 // pointerTo begins a compressed name (RFC 1035 section 4.1.4).
 const pointerTo = 0xC000
+
+// maxPointer is the first offset that no compression pointer can have.
+const maxPointer = 0x4000
 
 // Respond turns the beginning of a response into the whole of it: response is a header and one
 // question of class IN, uncompressed, with nothing set in the header but the ID, QR and what the
@@ -28,7 +34,7 @@ func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 		return response, false
 	}
 	name := response[headerSize:]
-	n := wireNameLen(name)
+	n := dnswire.NameLen(name)
 	if n == 0 || len(name) != n+4 {
 		return response, false
 	}
@@ -36,21 +42,23 @@ func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 
 	var buf [maxKey]byte
 	octets, in := s.origin.appendKey(buf[:0], name)
-	if !in || isMeta(qtype) || hasAdditional(qtype) {
+	if !in || dnswire.IsMeta(qtype) || hasAdditional(qtype) {
 		return response, false
 	}
 	key := string(octets)
 	if _, _, cut := s.above(key, qtype); cut {
 		return response, false
 	}
+	owner := ownerName{offset: headerSize}
 	found, exists := s.node(key)
-	if !exists {
-		if found, exists = s.node(s.closestEncloser(key) + wildcardKey); !exists {
-			return s.deny(response, n, qtype, dns.RcodeNameError, limit)
-		}
+	if exists {
+		var lower [dnswire.MaxName]byte
+		owner = ownerAt(headerSize, name, found, lower[:0])
+	} else if found, exists = s.node(s.closestEncloser(key) + wildcardKey); !exists {
+		return s.deny(response, n, qtype, dns.RcodeNameError, limit)
 	}
 	if set := found.set(qtype); !set.empty() {
-		return state(response, set, limit)
+		return answer(response, owner, set, limit)
 	}
 	if !found.set(dns.TypeCNAME).empty() && !besideCNAME(qtype) {
 		return response, false
@@ -58,19 +66,42 @@ func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 	return s.deny(response, n, qtype, dns.RcodeSuccess, limit)
 }
 
+// An ownerName is the owner of records in a response: a name that is in the message already, or one
+// that is spelled in another way and has to be appended.
+type ownerName struct {
+	offset int
+	wire   []byte // nil if the name at offset is meant
+}
+
+// ownerAt returns the owner of records of a node, given the same name at an offset of the message.
+// buf is for the name in lower case.
+func ownerAt(offset int, name []byte, n *node, buf []byte) ownerName {
+	spelling := n.spelling()
+	switch {
+	case spelling == nil && !hasUpper(name), spelling != nil && bytes.Equal(spelling, name):
+		return ownerName{offset: offset}
+	case spelling == nil:
+		return ownerName{wire: dnswire.AppendLower(buf, name)}
+	}
+	return ownerName{wire: spelling}
+}
+
+// extra is how many octets more than a compression pointer the first record takes for the owner.
+func (o *ownerName) extra() int { return max(len(o.wire)-2, 0) }
+
 // hasAdditional reports whether answers of that type come with addresses.
 func hasAdditional(rrtype uint16) bool {
 	return rrtype == dns.TypeNS || rrtype == dns.TypeMX || rrtype == dns.TypeSRV
 }
 
-// state appends the records of a set as the answer.
-func state(response []byte, set rrset, limit int) ([]byte, bool) {
-	// A set keeps two octets for the length of each record as well.
-	if len(response)+len(set.packed)+set.count*(2+recordHeaderSize-2) > limit {
+// answer appends the records of a set as the answer.
+func answer(response []byte, owner ownerName, set rrset, limit int) ([]byte, bool) {
+	// A set has two octets for the length of each record as well.
+	if len(response)+len(set.packed)+set.count*(2+recordHeaderSize-2)+owner.extra() > limit {
 		return response, false
 	}
 	for data := range set.records {
-		response = appendRecord(response, headerSize, set.rrtype, set.ttl, data)
+		response = owner.appendRecord(response, set.rrtype, set.ttl, data)
 	}
 	completeHeader(response, dns.RcodeSuccess, set.count, 0)
 	return response, true
@@ -79,26 +110,38 @@ func state(response []byte, set rrset, limit int) ([]byte, bool) {
 // deny appends the SOA with the time that the denial may be cached. length is that of the
 // question's name.
 func (s *Snapshot) deny(response []byte, length int, qtype uint16, rcode, limit int) ([]byte, bool) {
-	set := s.apex().set(dns.TypeSOA)
+	apex := s.apex()
+	set := apex.set(dns.TypeSOA)
 	data := set.first()
-	if len(response)+2+recordHeaderSize+len(data) > limit {
+	// The zone's name is the end of the question's.
+	at := headerSize + length - len(s.origin.wire)
+	var lower [dnswire.MaxName]byte
+	owner := ownerAt(at, response[at:headerSize+length], apex, lower[:0])
+	if len(response)+2+recordHeaderSize+len(data)+owner.extra() > limit {
 		return response, false
 	}
 	ttl := negativeTTL(set.ttl, binary.BigEndian.Uint32(data[len(data)-4:]), qtype, rcode)
-	// The zone's name is the end of the question's.
-	response = appendRecord(response, headerSize+length-len(s.origin.wire), dns.TypeSOA, ttl, data)
+	response = owner.appendRecord(response, dns.TypeSOA, ttl, data)
 	completeHeader(response, rcode, 0, 1)
 	return response, true
 }
 
-// appendRecord appends a record whose owner is the name that stands at an offset of the message.
-func appendRecord(message []byte, owner int, rrtype uint16, ttl uint32, data []byte) []byte {
-	var h [2 + recordHeaderSize]byte
-	binary.BigEndian.PutUint16(h[:], pointerTo|uint16(owner))
-	binary.BigEndian.PutUint16(h[2:], rrtype)
-	binary.BigEndian.PutUint16(h[4:], dns.ClassINET)
-	binary.BigEndian.PutUint32(h[6:], ttl)
-	binary.BigEndian.PutUint16(h[10:], uint16(len(data)))
+// appendRecord appends a record. The next one refers to the owner of this one.
+func (o *ownerName) appendRecord(message []byte, rrtype uint16, ttl uint32, data []byte) []byte {
+	if o.wire != nil {
+		at := len(message)
+		message = append(message, o.wire...)
+		if at < maxPointer {
+			o.offset, o.wire = at, nil
+		}
+	} else {
+		message = binary.BigEndian.AppendUint16(message, pointerTo|uint16(o.offset))
+	}
+	var h [recordHeaderSize]byte
+	binary.BigEndian.PutUint16(h[0:], rrtype)
+	binary.BigEndian.PutUint16(h[2:], dns.ClassINET)
+	binary.BigEndian.PutUint32(h[4:], ttl)
+	binary.BigEndian.PutUint16(h[8:], uint16(len(data)))
 	return append(append(message, h[:]...), data...)
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
 // beginning is a response as far as the question, and what the query asks for of it.
@@ -145,7 +147,7 @@ func FuzzRespond(f *testing.F) {
 		response = binary.BigEndian.AppendUint16(response, qtype)
 		response = binary.BigEndian.AppendUint16(response, dns.ClassINET)
 		if _, ok := s.Respond(bytes.Clone(response), dns.MaxMsgSize); ok {
-			sameAnswer(t, s, presentation(name), qtype)
+			sameAnswer(t, s, dnswire.NameText(name), qtype)
 		}
 	})
 }

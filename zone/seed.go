@@ -2,6 +2,7 @@ package zone
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,9 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // ParseSeed reads a zone from a master file (RFC 1035 section 5) and checks that it is one: exactly
@@ -19,7 +23,7 @@ import (
 // first. A record without TTL gets that of $TTL, else the last one stated, else an hour. $INCLUDE
 // is not allowed. file is only for messages; every error is a *SeedError. The records come in
 // canonical order after the SOA.
-func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
+func ParseSeed(r io.Reader, origin, file string) ([]store.Record, error) {
 	o, err := newOrigin(origin)
 	if err != nil {
 		return nil, &SeedError{File: file, Reason: fmt.Sprintf("origin %q: %v", origin, err)}
@@ -28,6 +32,9 @@ func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
 	p.parser = dns.NewZoneParser(p.lines, o.name, "")
 	p.parser.SetDefaultTTL(apexTTL)
 	s, bad, err := build(o, p.records)
+	if p.err != nil {
+		bad, err = 0, p.err
+	}
 	if parseErr := p.parser.Err(); parseErr != nil {
 		return nil, syntaxError(file, p.lines.line, parseErr)
 	}
@@ -38,7 +45,7 @@ func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
 		}
 		return nil, e
 	}
-	return slices.AppendSeq(make([]dns.RR, 0, s.Len()), s.Records()), nil
+	return slices.AppendSeq(make([]store.Record, 0, s.Len()), s.WireRecords()), nil
 }
 
 // seedParser yields records one at a time, so that while one is being looked at, the reader stands
@@ -46,11 +53,13 @@ func ParseSeed(r io.Reader, origin, file string) ([]dns.RR, error) {
 type seedParser struct {
 	parser *dns.ZoneParser
 	lines  *lineReader
+	err    error // of a record that has no wire form
 }
 
-func (p *seedParser) records(yield func(dns.RR) bool) {
+func (p *seedParser) records(yield func(store.Record) bool) {
 	for rr, ok := p.parser.Next(); ok; rr, ok = p.parser.Next() {
-		if !yield(rr) {
+		var r store.Record
+		if r, p.err = RecordOf(rr); p.err != nil || !yield(r) {
 			return
 		}
 	}
@@ -116,23 +125,27 @@ const (
 )
 
 // GeneratedApex returns the least zone: an SOA of serial 1 and an NS that both name the host mname.
-// The host's addresses are up to the administrator.
-func GeneratedApex(origin, mname string) []dns.RR {
-	origin, mname = dns.CanonicalName(origin), dns.CanonicalName(mname)
-	mailbox := "hostmaster." + strings.TrimPrefix(origin, ".")
-	var w wireName
-	if w.set(mailbox) != nil {
-		mailbox = mname // the origin leaves no room for a label
+// The administrator adds the host's addresses.
+func GeneratedApex(origin, mname string) ([]store.Record, error) {
+	name, err := dnswire.ParseName(dns.Fqdn(origin), nil)
+	if err != nil {
+		return nil, fmt.Errorf("zone: origin %q: %w", origin, err)
 	}
-	return []dns.RR{
-		&dns.SOA{
-			Hdr: dns.RR_Header{Name: origin, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: apexTTL},
-			Ns:  mname, Mbox: mailbox, Serial: 1,
-			Refresh: apexRefresh, Retry: apexRetry, Expire: apexExpire, Minttl: apexMinimum,
-		},
-		&dns.NS{
-			Hdr: dns.RR_Header{Name: origin, Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: apexTTL},
-			Ns:  mname,
-		},
+	host, err := dnswire.ParseName(dns.Fqdn(mname), nil)
+	if err != nil {
+		return nil, fmt.Errorf("zone: primary server %q: %w", mname, err)
 	}
+	name, host = dnswire.AppendLower(nil, name), dnswire.AppendLower(nil, host)
+	mailbox := append([]byte("\x0ahostmaster"), name...)
+	if dnswire.NameLen(mailbox) == 0 {
+		mailbox = host // the origin leaves no room for a label
+	}
+	soa := slices.Concat(host, mailbox)
+	for _, field := range []uint32{1, apexRefresh, apexRetry, apexExpire, apexMinimum} {
+		soa = binary.BigEndian.AppendUint32(soa, field)
+	}
+	return []store.Record{
+		{Name: string(name), Type: dns.TypeSOA, Class: dns.ClassINET, TTL: apexTTL, Data: soa},
+		{Name: string(name), Type: dns.TypeNS, Class: dns.ClassINET, TTL: apexTTL, Data: host},
+	}, nil
 }

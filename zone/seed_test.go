@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 func TestParseSeed(t *testing.T) {
@@ -28,7 +30,7 @@ x	TXT "a" "b"
 	}
 	var got []string
 	for _, rr := range rrs {
-		got = append(got, text(rr))
+		got = append(got, text(rrOf(rr)))
 	}
 	want := []string{
 		"example.test. 300 IN SOA ns1.example.test. hostmaster.example.test. 1 2 3 4 5",
@@ -102,7 +104,7 @@ func TestParseSeedWithoutTTL(t *testing.T) {
 	}
 	want := []uint32{3600, 3600, 3600, 60, 60}
 	for i, rr := range rrs {
-		if rr.Header().Ttl != want[i] {
+		if rr.TTL != want[i] {
 			t.Errorf("%v", rr)
 		}
 	}
@@ -120,8 +122,8 @@ func TestParseSeedReadError(t *testing.T) {
 
 func TestGeneratedApex(t *testing.T) {
 	for _, origin := range []string{"Example.test", ".", strings.Repeat(strings.Repeat("x", 61)+".", 4) + "xxxx."} {
-		z, err := Open(Config{Origin: origin, Store: memory(), Seed: func() ([]dns.RR, error) {
-			return GeneratedApex(origin, "NS1.example.test"), nil
+		z, err := Open(Config{Origin: origin, Store: memory(), Seed: func() ([]store.Record, error) {
+			return GeneratedApex(origin, "NS1.example.test")
 		}})
 		if err != nil {
 			t.Errorf("%s: %v", origin, err)
@@ -133,7 +135,16 @@ func TestGeneratedApex(t *testing.T) {
 		}
 		z.Close()
 	}
-	if soa := GeneratedApex("example.test.", "ns1.example.test.")[0].(*dns.SOA); soa.Mbox != "hostmaster.example.test." {
+	records, err := GeneratedApex("example.test.", "ns1.example.test.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if soa := rrOf(records[0]).(*dns.SOA); soa.Mbox != "hostmaster.example.test." {
 		t.Error(soa)
+	}
+	for _, bad := range [][2]string{{"a..b.", "ns1.test."}, {"test.", "a..b."}} {
+		if _, err := GeneratedApex(bad[0], bad[1]); err == nil {
+			t.Errorf("%q has an apex", bad)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/tidwall/btree"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -60,29 +61,71 @@ func (s *Snapshot) Serial() uint32 { return s.serial }
 
 // SOA returns the zone's SOA record. The caller may modify it.
 func (s *Snapshot) SOA() *dns.SOA {
-	set := s.apex().set(dns.TypeSOA)
-	soa, _ := newRR(s.origin.name, dns.TypeSOA, set.ttl, set.first()).(*dns.SOA)
+	apex := s.apex()
+	set := apex.set(dns.TypeSOA)
+	soa, _ := newRR(s.ownerText("", apex), dns.TypeSOA, set.ttl, set.first()).(*dns.SOA)
 	return soa
+}
+
+// ownerText returns the name of a node in presentation form, in the spelling in which it was entered.
+func (s *Snapshot) ownerText(key string, n *node) string {
+	if spelling := n.spelling(); spelling != nil {
+		return dnswire.NameText(spelling)
+	}
+	return s.origin.nameOf(key)
 }
 
 // Len returns the number of records.
 func (s *Snapshot) Len() int { return s.records }
 
 // Records yields every record: the SOA first, the rest by name in canonical order, then by type,
-// then by rdata. Owners are in lower case. The caller may modify the records.
+// then by rdata. Owners are in the spelling in which they were entered. A record whose struct would
+// not pack to the octets of its rdata is a [dns.RFC3597]. The caller may modify the records.
 func (s *Snapshot) Records() iter.Seq[dns.RR] {
 	return func(yield func(dns.RR) bool) {
 		if !yield(s.SOA()) {
 			return
 		}
 		s.nodes(func(key string, n *node) bool {
-			owner := s.origin.nameOf(key)
+			if n.empty() {
+				return true
+			}
+			owner := s.ownerText(key, n)
 			for set := range n.sets {
 				if key == "" && set.rrtype == dns.TypeSOA {
 					continue
 				}
 				for data := range set.records {
 					if !yield(newRR(owner, set.rrtype, set.ttl, data)) {
+						return false
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+// WireRecords yields the same records in the same order as they are stored. Their rdata must not be
+// modified.
+func (s *Snapshot) WireRecords() iter.Seq[store.Record] {
+	return func(yield func(store.Record) bool) {
+		apex := s.apex()
+		soa := apex.set(dns.TypeSOA)
+		if !yield(store.Record{Name: s.origin.spelled("", apex), Type: dns.TypeSOA, Class: dns.ClassINET, TTL: soa.ttl, Data: soa.first()}) {
+			return
+		}
+		s.nodes(func(key string, n *node) bool {
+			if n.empty() {
+				return true
+			}
+			name := s.origin.spelled(key, n)
+			for set := range n.sets {
+				if key == "" && set.rrtype == dns.TypeSOA {
+					continue
+				}
+				for data := range set.records {
+					if !yield(store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Data: data}) {
 						return false
 					}
 				}
@@ -137,7 +180,7 @@ func (s *Snapshot) Owners() iter.Seq[store.Owner] {
 	return func(yield func(store.Owner) bool) {
 		s.owners.Scan(func(key string, own ownership) bool {
 			e := own.export()
-			return yield(store.Owner{Name: s.origin.nameOf(key), Principal: e.Principal, Deleted: e.Deleted})
+			return yield(store.Owner{Name: s.origin.wireOf(key), Principal: e.Principal, Deleted: e.Deleted})
 		})
 	}
 }
@@ -176,6 +219,31 @@ func (s *Snapshot) nodeAt(name string) *node {
 	}
 	n, _ := s.node(key)
 	return n
+}
+
+// delegated reports whether a name is at or below a delegation. It asks for the zone cut before the
+// name in canonical order, and for those before the ancestor that both share, so that it does not
+// look at every label.
+func (s *Snapshot) delegated(key string) bool {
+	for s.zonecuts.Len() > 0 && key != "" {
+		cut := ""
+		s.zonecuts.Descend(key, func(found string, _ struct{}) bool {
+			cut = found
+			return false
+		})
+		if cut == "" {
+			return false
+		}
+		if !strings.HasPrefix(key, cut) {
+			key = key[:commonAncestor(key, cut)]
+			continue
+		}
+		if n, _ := s.node(cut); !n.set(dns.TypeNS).empty() {
+			return true
+		}
+		key = parentKey(cut)
+	}
+	return false
 }
 
 // The methods below change a Snapshot that is not published yet.

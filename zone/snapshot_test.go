@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -29,7 +30,7 @@ func TestCanonicalOrder(t *testing.T) {
 			t.Fatalf("%s is not in the zone", name)
 		}
 		keys = append(keys, key)
-		if back := o.nameOf(key); back != strings.ToLower(name) {
+		if back := o.nameOf(key); back != strings.ToLower(name) || o.wireOf(key) != string(dnswire.AppendLower(nil, []byte(wire(t, name)))) {
 			t.Errorf("%s came back as %s", name, back)
 		}
 	}

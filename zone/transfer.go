@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -26,7 +27,7 @@ func (z *Zone) Since(ctx context.Context, s *Snapshot, serial uint32) iter.Seq2[
 			}
 			for _, records := range [][]store.Record{change.Removed, change.Added} {
 				for _, r := range records {
-					if !yield(newRR(r.Name, r.Type, r.TTL, r.Data), nil) {
+					if !yield(newRR(dnswire.NameText([]byte(r.Name)), r.Type, r.TTL, r.Data), nil) {
 						return
 					}
 				}

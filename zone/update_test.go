@@ -75,8 +75,18 @@ var updateScenarios = []struct {
 	{"3.2 rdata in ANY", "P a.example.test. 0 ANY A 192.0.2.10", dns.RcodeFormatError, ""},
 	{"3.2 rdata in NONE", "P a.example.test. 0 NONE A 192.0.2.10", dns.RcodeFormatError, ""},
 	{"3.2 no rdata with value", "P a.example.test. 0 IN A", dns.RcodeFormatError, ""},
-	{"3.2 type ANY with value", "P a.example.test. 0 IN ANY", dns.RcodeFormatError, ""},
-	{"3.2 meta-type", "P a.example.test. 0 ANY AXFR", dns.RcodeFormatError, ""},
+	{"3.2 type ANY with value", "P a.example.test. 0 IN ANY", dns.RcodeNXRrset, ""},
+	// There is no check of types here, and BIND has none.
+	{"3.2.1 AXFR", "P a.example.test. 0 ANY AXFR", dns.RcodeNXRrset, ""},
+	{"3.2.1 IXFR", "P a.example.test. 0 ANY IXFR", dns.RcodeNXRrset, ""},
+	{"3.2.1 TKEY", "P a.example.test. 0 ANY TKEY", dns.RcodeNXRrset, ""},
+	{"3.2.1 type 128", "P a.example.test. 0 ANY TYPE128", dns.RcodeNXRrset, ""},
+	{"3.2.1 type 65535", "P a.example.test. 0 ANY TYPE65535", dns.RcodeNXRrset, ""},
+	{"3.2.3 AXFR", "P a.example.test. 0 NONE AXFR", dns.RcodeSuccess, ""},
+	{"3.2.3 IXFR", "P a.example.test. 0 NONE IXFR", dns.RcodeSuccess, ""},
+	{"3.2.3 TKEY", "P a.example.test. 0 NONE TKEY", dns.RcodeSuccess, ""},
+	{"3.2.3 type 128", "P a.example.test. 0 NONE TYPE128", dns.RcodeSuccess, ""},
+	{"3.2.3 type 65535", "P a.example.test. 0 NONE TYPE65535", dns.RcodeSuccess, ""},
 	{"3.2 another class", "P a.example.test. 0 CH A", dns.RcodeFormatError, ""},
 	{"3.2 a failed prerequisite stops the update", "P a.example.test. 0 NONE A\nU new.example.test. 5 IN A 192.0.2.1", dns.RcodeYXRrset, ""},
 	{"3.2 prerequisites see the state before", "P new.example.test. 0 ANY A\nU new.example.test. 5 IN A 192.0.2.1", dns.RcodeNXRrset, ""},
@@ -241,36 +251,32 @@ func TestUpdateClauses(t *testing.T) {
 func TestUpdateIsNotAQuery(t *testing.T) {
 	z := openText(t, testApex, nil)
 	for name, m := range map[string]*dns.Msg{
-		"nil":      nil,
 		"query":    new(dns.Msg).SetQuestion("example.test.", dns.TypeSOA),
 		"response": func() *dns.Msg { m := message(t, ""); m.Response = true; return m }(),
 	} {
-		if r := z.Apply(t.Context(), &Update{Message: m}); r.Rcode != dns.RcodeFormatError {
+		if r := z.Apply(t.Context(), &Update{Message: pack(t, m)}); r.Rcode != dns.RcodeFormatError {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
 }
 
-// Records made by a program leave RDLENGTH 0; they mean what they hold.
-func TestUpdateNotFromWire(t *testing.T) {
+// An update as a program makes it.
+func TestUpdateMadeByAProgram(t *testing.T) {
 	z := openText(t, testApex, nil)
 	m := new(dns.Msg).SetUpdate("example.test.")
 	m.NameNotUsed([]dns.RR{parseRR(t, "new.example.test. A 192.0.2.1")})
 	m.Insert([]dns.RR{parseRR(t, "new.example.test. 5 A 192.0.2.1"), parseRR(t, "new.example.test. 5 MX 0 x.")})
 	m.Remove([]dns.RR{parseRR(t, "ns1.example.test. A 192.0.2.1")})
-	if r := z.Apply(t.Context(), &Update{Message: m}); r.Rcode != dns.RcodeSuccess || !r.Changed {
+	if r := z.Apply(t.Context(), &Update{Message: pack(t, m)}); r.Rcode != dns.RcodeSuccess || !r.Changed {
 		t.Fatalf("%+v", r)
 	}
 	want := []string{"example.test. 3600 IN NS ns1.example.test.", "new.example.test. 5 IN A 192.0.2.1", "new.example.test. 5 IN MX 0 x."}
 	if got := texts(z.Snapshot()); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	if h := m.Ns[0].Header(); h.Rdlength != 0 {
-		t.Error("the message was written to")
-	}
 }
 
-// rdata that ends in the middle unpacks in miekg all the same. The zone must not take it.
+// Rdata that ends early is FORMERR, wherever it ends.
 func TestUpdateTruncatedRdata(t *testing.T) {
 	z := openText(t, testApex, nil)
 	for _, tc := range []struct {
@@ -295,11 +301,7 @@ func TestUpdateTruncatedRdata(t *testing.T) {
 		wire[9] = 1 // one record in the update section
 		wire = append(wire, 0xc0, 12, byte(tc.rrtype>>8), byte(tc.rrtype), 0, 1, 0, 0, 0, 5, 0, byte(len(tc.rdata)))
 		wire = append(wire, tc.rdata...)
-		m = new(dns.Msg)
-		if err := m.Unpack(wire); err != nil {
-			continue // refused before it gets here
-		}
-		if r := z.Apply(t.Context(), &Update{Message: m}); r.Rcode != dns.RcodeFormatError {
+		if r := z.Apply(t.Context(), &Update{Message: wire}); r.Rcode != dns.RcodeFormatError {
 			t.Errorf("%s %q: %+v", dns.Type(tc.rrtype), tc.rdata, r)
 		}
 	}

@@ -18,10 +18,10 @@ var errNotPermitted = errors.New("zone: not permitted")
 // waiting: an update that Apply has abandoned is not applied, and Apply always waits for one that
 // the writer has taken.
 type pending struct {
-	update  *Update
-	request *request
-	state   atomic.Uint32
-	done    chan Result // holds one
+	update   *Update
+	proposal *Proposal
+	state    atomic.Uint32
+	done     chan Result // holds one
 }
 
 const (
@@ -40,7 +40,7 @@ const (
 // zone is unchanged. If ctx ends before the writer has taken the update, it is not applied and the
 // rcode is SERVFAIL; later ctx has no effect.
 func (z *Zone) Apply(ctx context.Context, u *Update) Result {
-	request, err := parse(z.origin, u.Message, &z.settings.Load().limits)
+	proposal, err := parse(z.origin, u.Message, &z.settings.Load().limits)
 	if err != nil {
 		return z.failure(err)
 	}
@@ -55,7 +55,7 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 		return z.failure(ErrClosed)
 	default:
 	}
-	p := &pending{update: u, request: request, done: make(chan Result, 1)}
+	p := &pending{update: u, proposal: proposal, done: make(chan Result, 1)}
 	select {
 	case z.queue <- p:
 	default:
@@ -92,6 +92,18 @@ func failed(s *Snapshot, d Decision, err error) Result {
 		r.Rcode = dns.RcodeRefused
 	}
 	return r
+}
+
+// Propose returns an update and the zone's current state for [Update.Authorize], without doing the
+// update: a program can ask for a decision and what it rests on.
+func (z *Zone) Propose(message []byte) (*Proposal, error) {
+	set := z.settings.Load()
+	p, err := parse(z.origin, message, &set.limits)
+	if err != nil {
+		return nil, err
+	}
+	p.bind(z.Snapshot(), z.now().Add(-set.lifetime).Unix())
+	return p, nil
 }
 
 // tryWrite does the writer's work if no writer is active: passing a single update to another
@@ -228,22 +240,22 @@ func (b *transaction) run(batch []*pending) (err error) {
 // decide evaluates one update without changing anything.
 func (b *transaction) decide(p *pending) (Result, *effect) {
 	s, z := b.state, b.zone
-	d, err := authorize(s, p.update)
+	set, now := z.settings.Load(), z.now()
+	expired := now.Add(-set.lifetime).Unix()
+	p.proposal.bind(s, expired)
+	d, err := authorize(p.update, p.proposal)
 	if err != nil {
 		return failed(s, d, err), nil
 	}
-	if rcode := p.request.met(s); rcode != dns.RcodeSuccess {
+	if rcode := p.proposal.met(); rcode != dns.RcodeSuccess {
 		r := failed(s, d, fmt.Errorf("zone: a prerequisite is not met: %s", dns.RcodeToString[rcode]))
 		r.Rcode = rcode
 		return r, nil
 	}
-	set := z.settings.Load()
-	e, err := p.request.evaluate(s, &set.limits)
+	e, err := p.proposal.effect(&set.limits)
 	if err != nil {
 		return failed(s, d, err), nil
 	}
-	now := z.now()
-	expired := now.Add(-set.lifetime).Unix()
 	e.claim(s, d.Own, now.Unix(), expired)
 	if !e.empty() {
 		e.expire(s, expired, set.limits.Tombstones)
@@ -258,7 +270,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 }
 
 // authorize calls the caller's Authorize. A panic there is an error of this update alone.
-func authorize(s *Snapshot, u *Update) (d Decision, err error) {
+func authorize(u *Update, p *Proposal) (d Decision, err error) {
 	if u.Authorize == nil {
 		return Decision{Allow: true}, nil
 	}
@@ -267,7 +279,7 @@ func authorize(s *Snapshot, u *Update) (d Decision, err error) {
 			d, err = Decision{}, fmt.Errorf("zone: internal error in authorizing an update: %v", r)
 		}
 	}()
-	if d = u.Authorize(s, u); d.Allow {
+	if d = u.Authorize(p); d.Allow {
 		return d, nil
 	}
 	d.Own = nil

@@ -21,8 +21,8 @@ import (
 func applyAs(t testing.TB, z *Zone, script string, claims ...Claim) Result {
 	t.Helper()
 	return z.Apply(context.Background(), &Update{
-		Message:   message(t, script),
-		Authorize: func(*Snapshot, *Update) Decision { return Decision{Allow: true, Rule: "test", Own: claims} },
+		Message:   pack(t, message(t, script)),
+		Authorize: func(*Proposal) Decision { return Decision{Allow: true, Rule: "test", Own: claims} },
 	})
 }
 
@@ -30,10 +30,10 @@ func TestAuthorize(t *testing.T) {
 	z := openText(t, testApex, nil)
 	asked := 0
 	update := func(script string, d Decision) Result {
-		u := &Update{Message: message(t, script)}
-		u.Authorize = func(s *Snapshot, got *Update) Decision {
+		u := &Update{Message: pack(t, message(t, script))}
+		u.Authorize = func(p *Proposal) Decision {
 			asked++
-			if s != z.Snapshot() || got != u {
+			if p.state != z.Snapshot() || string(p.Origin()) != wire(t, "example.test.") {
 				t.Error("asked about something else")
 			}
 			return d
@@ -47,7 +47,7 @@ func TestAuthorize(t *testing.T) {
 	if r := update("U a.example.net. 5 IN A 192.0.2.1", Decision{}); r.Rcode != dns.RcodeNotZone || asked != 0 {
 		t.Errorf("%+v, asked %d times", r, asked)
 	}
-	d := Decision{Rule: "deny", Reason: "not yours", Notes: []string{"note"}, Own: []Claim{{"ns1.example.test.", "x"}}}
+	d := Decision{Rule: "deny", Reason: "not yours", Notes: []string{"note"}, Own: []Claim{{wire(t, "ns1.example.test."), "x"}}}
 	if r := update("P nope.example.test. 0 ANY ANY", d); r.Rcode != dns.RcodeRefused || asked != 1 || r.Decision.Rule != "deny" || r.Err == nil {
 		t.Errorf("%+v, asked %d times", r, asked)
 	}
@@ -75,8 +75,8 @@ func TestLessonRulesAreReadOnce(t *testing.T) {
 		fmt.Fprintf(&script, "U a%d.example.test. 5 IN A 192.0.2.1\n", i)
 	}
 	asked := 0
-	u := &Update{Message: message(t, script.String()), Authorize: func(s *Snapshot, _ *Update) Decision {
-		if asked++; s != z.Snapshot() {
+	u := &Update{Message: pack(t, message(t, script.String())), Authorize: func(p *Proposal) Decision {
+		if asked++; p.state != z.Snapshot() {
 			t.Error("asked about another state")
 		}
 		return Decision{Allow: asked == 1}
@@ -89,8 +89,8 @@ func TestLessonRulesAreReadOnce(t *testing.T) {
 func TestAuthorizePanics(t *testing.T) {
 	z := openText(t, testApex, nil)
 	r := z.Apply(t.Context(), &Update{
-		Message:   message(t, "U a.example.test. 5 IN A 192.0.2.1"),
-		Authorize: func(*Snapshot, *Update) Decision { panic("flaw") },
+		Message:   pack(t, message(t, "U a.example.test. 5 IN A 192.0.2.1")),
+		Authorize: func(*Proposal) Decision { panic("flaw") },
 	})
 	if r.Rcode != dns.RcodeServerFailure || r.Changed || r.Err == nil {
 		t.Errorf("%+v", r)
@@ -117,19 +117,19 @@ func TestOwnership(t *testing.T) {
 		deleted time.Time
 		changed bool
 	}{
-		{"a claim without record is dropped", "", []Claim{{name, "alice"}}, 0, "", time.Time{}, false},
-		{"add then delete leaves nothing", "U a.example.test. 5 IN A 192.0.2.1\nU a.example.test. 0 ANY A", []Claim{{name, "alice"}}, 0, "", time.Time{}, false},
+		{"a claim without record is dropped", "", []Claim{{wire(t, name), "alice"}}, 0, "", time.Time{}, false},
+		{"add then delete leaves nothing", "U a.example.test. 5 IN A 192.0.2.1\nU a.example.test. 0 ANY A", []Claim{{wire(t, name), "alice"}}, 0, "", time.Time{}, false},
 		{"unowned record", "U a.example.test. 5 IN A 192.0.2.1", nil, 0, "", time.Time{}, true},
-		{"claim with a no-op", "U a.example.test. 5 IN A 192.0.2.1", []Claim{{"A.Example.test.", "alice"}}, 0, "alice", time.Time{}, false},
-		{"the same claim again", "", []Claim{{name, "alice"}}, 0, "alice", time.Time{}, false},
+		{"claim with a no-op", "U a.example.test. 5 IN A 192.0.2.1", []Claim{{wire(t, "A.Example.test."), "alice"}}, 0, "alice", time.Time{}, false},
+		{"the same claim again", "", []Claim{{wire(t, name), "alice"}}, 0, "alice", time.Time{}, false},
 		{"a change keeps the owner", "U a.example.test. 5 IN A 192.0.2.2", nil, 0, "alice", time.Time{}, true},
-		{"another claim", "U a.example.test. 5 IN A 192.0.2.3", []Claim{{name, "bob"}}, 0, "bob", time.Time{}, true},
-		{"outside the zone", "", []Claim{{"a.example.net.", "bob"}}, 0, "bob", time.Time{}, false},
+		{"another claim", "U a.example.test. 5 IN A 192.0.2.3", []Claim{{wire(t, name), "bob"}}, 0, "bob", time.Time{}, true},
+		{"outside the zone", "", []Claim{{wire(t, "a.example.net."), "bob"}}, 0, "bob", time.Time{}, false},
 		{"last record goes", "U a.example.test. 0 ANY ANY", nil, 0, "bob", second, true},
 		{"nothing there to delete", "U a.example.test. 0 ANY ANY", nil, time.Hour, "bob", second, false},
-		{"re-claimed while deleted", "", []Claim{{name, "carol"}}, time.Hour, "carol", second, false},
+		{"re-claimed while deleted", "", []Claim{{wire(t, name), "carol"}}, time.Hour, "carol", second, false},
 		{"comes back", "U a.example.test. 5 IN A 192.0.2.3", nil, time.Hour, "carol", time.Time{}, true},
-		{"goes by its new owner's claim", "U a.example.test. 0 ANY ANY", []Claim{{name, "dave"}}, time.Hour, "dave", second.Add(time.Hour), true},
+		{"goes by its new owner's claim", "U a.example.test. 0 ANY ANY", []Claim{{wire(t, name), "dave"}}, time.Hour, "dave", second.Add(time.Hour), true},
 	}
 	for _, step := range steps {
 		c.at = start.Add(step.after)
@@ -172,7 +172,7 @@ func TestOwnership(t *testing.T) {
 
 func TestDeletedByClaimOfUnowned(t *testing.T) {
 	z := openText(t, testApex+"a.example.test. 60 IN A 192.0.2.1\n", nil)
-	applyAs(t, z, "U a.example.test. 0 ANY ANY", Claim{"a.example.test.", "alice"})
+	applyAs(t, z, "U a.example.test. 0 ANY ANY", Claim{wire(t, "a.example.test."), "alice"})
 	if own, ok := z.Snapshot().Owner("a.example.test."); !ok || own.Principal != "alice" || own.Deleted.IsZero() {
 		t.Errorf("%+v", own)
 	}
@@ -190,7 +190,7 @@ func TestTombstonesExpire(t *testing.T) {
 	const count = 3 * expireSteps
 	for i := range count {
 		name := fmt.Sprintf("h%d.example.test.", i)
-		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{name, "alice"})
+		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{wire(t, name), "alice"})
 		apply(t, z, "U "+name+" 0 ANY ANY")
 	}
 	owners := func() int { return z.Snapshot().owners.Len() }
@@ -212,7 +212,7 @@ func TestTombstonesExpire(t *testing.T) {
 	next, _, _ := z.Snapshot().tombstones.Min()
 	key, _ := splitTombstoneKey(next)
 	name := z.origin.nameOf(key)
-	applyAs(t, z, "U "+name+" 5 IN A 192.0.2.2", Claim{name, "bob"})
+	applyAs(t, z, "U "+name+" 5 IN A 192.0.2.2", Claim{wire(t, name), "bob"})
 	apply(t, z, "U x.example.test. 5 IN A 192.0.2.3")
 	apply(t, z, "U x.example.test. 5 IN A 192.0.2.4")
 	if owners() != 1 {
@@ -235,7 +235,7 @@ func TestTombstonesExpire(t *testing.T) {
 func TestExpiredOwnerDoesNotComeBack(t *testing.T) {
 	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	z := openText(t, testApex, func(config *Config) { config.Now, config.TombstoneLifetime = c.now, 24*time.Hour })
-	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", "alice"})
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{wire(t, "a.example.test."), "alice"})
 	apply(t, z, "U a.example.test. 0 ANY ANY")
 	c.at = c.at.Add(24*time.Hour - time.Second)
 	apply(t, z, "U a.example.test. 5 IN A 192.0.2.2")
@@ -255,7 +255,7 @@ func TestExpiredOwnerDoesNotComeBack(t *testing.T) {
 func TestTombstoneExpiresOnTime(t *testing.T) {
 	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	z := openText(t, testApex, func(config *Config) { config.Now, config.TombstoneLifetime = c.now, 24*time.Hour })
-	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", "alice"})
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{wire(t, "a.example.test."), "alice"})
 	apply(t, z, "U a.example.test. 0 ANY ANY")
 	c.at = c.at.Add(24*time.Hour - time.Second)
 	for i, want := range []bool{true, false} {
@@ -270,12 +270,12 @@ func TestTombstoneExpiresOnTime(t *testing.T) {
 // A claim without a principal changes no owner.
 func TestClaimWithoutPrincipal(t *testing.T) {
 	z := openText(t, testApex, nil)
-	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", ""})
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{wire(t, "a.example.test."), ""})
 	if own, owned := z.Snapshot().Owner("a.example.test."); owned {
 		t.Errorf("owned by %+v", own)
 	}
-	applyAs(t, z, "", Claim{"a.example.test.", "alice"})
-	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.2", Claim{"a.example.test.", ""})
+	applyAs(t, z, "", Claim{wire(t, "a.example.test."), "alice"})
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.2", Claim{wire(t, "a.example.test."), ""})
 	if own, _ := z.Snapshot().Owner("a.example.test."); own.Principal != "alice" {
 		t.Errorf("owned by %+v", own)
 	}
@@ -290,7 +290,7 @@ func TestTombstonesAreBounded(t *testing.T) {
 	z := openText(t, testApex, func(c *Config) { c.Limits.Tombstones = 5 })
 	for i := range 20 {
 		name := fmt.Sprintf("h%d.example.test.", i)
-		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{name, "alice"})
+		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{wire(t, name), "alice"})
 		apply(t, z, "U "+name+" 0 ANY ANY")
 		if n := z.Snapshot().tombstones.Len(); n > 5 {
 			t.Fatalf("%d tombstones", n)
@@ -314,7 +314,7 @@ func TestTombstonesOfLargeUpdatesAreBounded(t *testing.T) {
 			name := fmt.Sprintf("h%d-%d.example.test.", round, i)
 			add.WriteString("U " + name + " 5 IN A 192.0.2.1\n")
 			remove.WriteString("U " + name + " 0 ANY ANY\n")
-			claims = append(claims, Claim{name, "alice"})
+			claims = append(claims, Claim{wire(t, name), "alice"})
 		}
 		applyAs(t, z, add.String(), claims...)
 		apply(t, z, remove.String())
@@ -428,7 +428,7 @@ func TestCommitFails(t *testing.T) {
 	full := errors.New("no space left on device")
 	before := z.Snapshot()
 	f.Fail(full)
-	r := applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{"a.example.test.", "alice"})
+	r := applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{wire(t, "a.example.test."), "alice"})
 	if r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, full) || r.Changed || r.Before != r.After {
 		t.Errorf("%+v", r)
 	}
@@ -456,7 +456,7 @@ func held(t *testing.T, z *Zone, f *storetest.Faulty) (release func() Result) {
 	f.Hold(entered, gate)
 	first := make(chan Result, 1)
 	m := message(t, "U first.example.test. 5 IN A 192.0.2.1")
-	go func() { first <- z.Apply(context.Background(), &Update{Message: m}) }()
+	go func() { first <- z.Apply(context.Background(), &Update{Message: pack(t, m)}) }()
 	<-entered
 	f.Hold(nil, nil)
 	return func() Result {
@@ -495,7 +495,7 @@ func TestGroupCommit(t *testing.T) {
 	for i, sc := range scripts {
 		results[i] = make(chan Result, 1)
 		m := message(t, sc.script)
-		go func() { results[i] <- z.Apply(context.Background(), &Update{Message: m}) }()
+		go func() { results[i] <- z.Apply(context.Background(), &Update{Message: pack(t, m)}) }()
 		queued(t, z, i+1)
 	}
 	before := z.Snapshot()
@@ -538,7 +538,7 @@ func TestGroupCommitFails(t *testing.T) {
 	for i, sc := range scripts {
 		results[i] = make(chan Result, 1)
 		m := message(t, sc.script)
-		go func() { results[i] <- z.Apply(context.Background(), &Update{Message: m}) }()
+		go func() { results[i] <- z.Apply(context.Background(), &Update{Message: pack(t, m)}) }()
 		queued(t, z, i+1)
 	}
 	f.Fail(errors.New("no space left on device"))
@@ -565,14 +565,14 @@ func TestQueueIsBounded(t *testing.T) {
 	for i := range 2 {
 		m := message(t, fmt.Sprintf("U h%d.example.test. 5 IN A 192.0.2.1", i))
 		waits.Go(func() {
-			if r := z.Apply(context.Background(), &Update{Message: m}); r.Rcode != dns.RcodeSuccess {
+			if r := z.Apply(context.Background(), &Update{Message: pack(t, m)}); r.Rcode != dns.RcodeSuccess {
 				t.Errorf("%+v", r)
 			}
 		})
 		queued(t, z, i+1)
 	}
 	var limit *LimitError
-	surplus := &Update{Message: message(t, "U x.example.test. 5 IN A 192.0.2.1"), Authorize: func(*Snapshot, *Update) Decision {
+	surplus := &Update{Message: pack(t, message(t, "U x.example.test. 5 IN A 192.0.2.1")), Authorize: func(*Proposal) Decision {
 		t.Error("the rules were asked")
 		return Decision{Allow: true}
 	}}
@@ -590,8 +590,8 @@ func TestKnownRefusalDoesNotWait(t *testing.T) {
 	release := held(t, z, f)
 	refuse := func(script string) Result {
 		return z.Apply(t.Context(), &Update{
-			Message: message(t, script),
-			Authorize: func(*Snapshot, *Update) Decision {
+			Message: pack(t, message(t, script)),
+			Authorize: func(*Proposal) Decision {
 				t.Error("the rules were asked")
 				return Decision{Allow: true}
 			},
@@ -627,14 +627,14 @@ func TestContextEndsBeforeTheWriterIsThere(t *testing.T) {
 	z, f := faulty(t, nil)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r := z.Apply(ended, &Update{Message: message(t, "U a.example.test. 5 IN A 192.0.2.1")}); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, context.Canceled) {
+	if r := z.Apply(ended, &Update{Message: pack(t, message(t, "U a.example.test. 5 IN A 192.0.2.1"))}); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, context.Canceled) {
 		t.Errorf("%+v", r)
 	}
 	release := held(t, z, f)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan Result, 1)
 	m := message(t, "U a.example.test. 5 IN A 192.0.2.1")
-	go func() { result <- z.Apply(ctx, &Update{Message: m}) }()
+	go func() { result <- z.Apply(ctx, &Update{Message: pack(t, m)}) }()
 	queued(t, z, 1)
 	cancel()
 	if r := <-result; r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, context.Canceled) {
@@ -654,7 +654,7 @@ func TestContextEndsAfterwards(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan Result, 1)
 	m := message(t, "U a.example.test. 5 IN A 192.0.2.1")
-	go func() { result <- z.Apply(ctx, &Update{Message: m}) }()
+	go func() { result <- z.Apply(ctx, &Update{Message: pack(t, m)}) }()
 	<-entered
 	cancel()
 	close(gate)
@@ -669,7 +669,7 @@ func TestClose(t *testing.T) {
 	release := held(t, z, f)
 	result := make(chan Result, 1)
 	m := message(t, "U a.example.test. 5 IN A 192.0.2.1")
-	go func() { result <- z.Apply(context.Background(), &Update{Message: m}) }()
+	go func() { result <- z.Apply(context.Background(), &Update{Message: pack(t, m)}) }()
 	queued(t, z, 1)
 	closed := make(chan error, 1)
 	go func() { closed <- z.Close() }()
@@ -755,7 +755,7 @@ func TestChangesForTransfer(t *testing.T) {
 		}
 		for _, list := range [][]store.Record{c.Removed, c.Added} {
 			for _, r := range list {
-				got = append(got, fmt.Sprintf("%d-%d %s", c.From, c.To, text(newRR(r.Name, r.Type, r.TTL, r.Data))))
+				got = append(got, fmt.Sprintf("%d-%d %s", c.From, c.To, text(rrOf(r))))
 			}
 		}
 	}
@@ -781,13 +781,13 @@ func TestChangesForTransfer(t *testing.T) {
 }
 
 func TestOpenErrors(t *testing.T) {
-	seed := func(text string) func() ([]dns.RR, error) {
-		return func() ([]dns.RR, error) {
+	seed := func(text string) func() ([]store.Record, error) {
+		return func() ([]store.Record, error) {
 			var rrs []dns.RR
 			for line := range strings.Lines(text) {
 				rrs = append(rrs, parseRR(t, line))
 			}
-			return rrs, nil
+			return recordsOf(t, rrs...), nil
 		}
 	}
 	broken := errors.New("seed is broken")
@@ -795,13 +795,13 @@ func TestOpenErrors(t *testing.T) {
 		"origin":     {Origin: "a..b.", Store: memory()},
 		"store":      {Origin: "example.test."},
 		"no seed":    {Origin: "example.test.", Store: memory()},
-		"seed fails": {Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) { return nil, broken }},
+		"seed fails": {Origin: "example.test.", Store: memory(), Seed: func() ([]store.Record, error) { return nil, broken }},
 		"no SOA":     {Origin: "example.test.", Store: memory(), Seed: seed("example.test. NS a.")},
 		"no NS":      {Origin: "example.test.", Store: memory(), Seed: seed("example.test. SOA a. b. 1 2 3 4 5")},
 		"outside":    {Origin: "example.test.", Store: memory(), Seed: seed("example.test. SOA a. b. 1 2 3 4 5\nexample.test. NS a.\nx. A 192.0.2.1")},
-		"nil record": {Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) { return []dns.RR{nil}, nil }},
-		"empty record": {Origin: "example.test.", Store: memory(), Seed: func() ([]dns.RR, error) {
-			return []dns.RR{&dns.MX{Hdr: dns.RR_Header{Name: "example.test.", Rrtype: dns.TypeMX, Class: 1}}}, nil
+		"nil record": {Origin: "example.test.", Store: memory(), Seed: func() ([]store.Record, error) { return []store.Record{{}}, nil }},
+		"empty record": {Origin: "example.test.", Store: memory(), Seed: func() ([]store.Record, error) {
+			return []store.Record{{Name: wire(t, "example.test."), Type: dns.TypeMX, Class: 1}}, nil
 		}},
 	} {
 		if z, err := Open(c); err == nil {
@@ -813,7 +813,7 @@ func TestOpenErrors(t *testing.T) {
 	}
 	// A store that holds something else is refused, not repaired.
 	m := memory()
-	if err := m.Init(t.Context(), store.Contents{Serial: 1, Records: slices.Values([]store.Record{{Name: "example.test.", Type: dns.TypeA, Class: 1, Data: []byte{1, 2, 3}}})}); err != nil {
+	if err := m.Init(t.Context(), store.Contents{Serial: 1, Records: slices.Values([]store.Record{{Name: wire(t, "example.test."), Type: dns.TypeNS, Class: 1, Data: []byte{1, 2, 3}}})}); err != nil {
 		t.Fatal(err)
 	}
 	if z, err := Open(Config{Origin: "example.test.", Store: m, Seed: seed("example.test. SOA a. b. 1 2 3 4 5\nexample.test. NS a.")}); err == nil {
@@ -834,7 +834,7 @@ func TestReopen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	z, err = Open(Config{Origin: "Example.test", Store: m, Seed: func() ([]dns.RR, error) { return nil, errors.New("asked again") }})
+	z, err = Open(Config{Origin: "Example.test", Store: m, Seed: func() ([]store.Record, error) { return nil, errors.New("asked again") }})
 	if err != nil {
 		t.Fatal(err)
 	}

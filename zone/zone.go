@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -21,7 +19,7 @@ type Config struct {
 	Store store.Store
 	// Seed returns the zone's first contents, as ParseSeed or GeneratedApex do. It is called only
 	// if the store is empty; nil makes an empty store an error.
-	Seed func() ([]dns.RR, error)
+	Seed func() ([]store.Record, error)
 	// Owners are the owners of names in the seed.
 	Owners []store.Owner
 	// Limits bound what updates may do. The zero value is the defaults.
@@ -65,13 +63,12 @@ var ErrClosed = errors.New("zone: closed")
 
 // An Update is one UPDATE message, and who decides on it.
 type Update struct {
-	// Message is as unpacked from the wire: Question is the zone section, Answer the prerequisites,
-	// Ns the update section. It must not be modified until Apply returns.
-	Message *dns.Msg
-	// Authorize decides on the update, given the state that it would apply to. It is called at most
-	// once, while all other updates of the zone wait, so it must not block and must not call Apply.
-	// The Snapshot is valid only during the call. nil permits every update.
-	Authorize func(*Snapshot, *Update) Decision
+	// Message is the UPDATE message as it was received. It must not be modified until Apply returns.
+	// Its additional section is not looked at.
+	Message []byte
+	// Authorize decides on the update. It is called at most once, while all other updates of the
+	// zone wait, so it must not block and must not call Apply. nil permits every update.
+	Authorize func(*Proposal) Decision
 	// Refusal, unless nil, is a refusal that does not depend on the zone's state. Authorize is then
 	// not called, and the update does not wait in the queue: it is refused once its form has been
 	// checked.
@@ -91,9 +88,11 @@ type Decision struct {
 	Notes []string
 }
 
-// A Claim gives Name to Principal.
+// A Claim makes Principal the owner of a name.
 type Claim struct {
-	Name, Principal string
+	// Name is in wire form.
+	Name      string
+	Principal string
 }
 
 // Ownership is the owner of a name.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -35,7 +36,7 @@ func openText(t testing.TB, text string, edit func(*Config)) *Zone {
 	c := Config{
 		Origin: "example.test.",
 		Store:  store.NewMemory(store.MemoryOptions{}),
-		Seed: func() ([]dns.RR, error) {
+		Seed: func() ([]store.Record, error) {
 			return ParseSeed(strings.NewReader(text), "example.test.", "seed")
 		},
 	}
@@ -59,7 +60,7 @@ func openText(t testing.TB, text string, edit func(*Config)) *Zone {
 //	P|U NAME TTL CLASS TYPE [RDATA]
 //
 // for records of the prerequisite and update sections; Z ZONE CLASS TYPE replaces the zone section.
-// It goes through wire form, as on a server.
+// 
 func message(t testing.TB, script string) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg)
@@ -100,20 +101,46 @@ func message(t testing.TB, script string) *dns.Msg {
 			t.Fatalf("%q: neither P nor U nor Z", line)
 		}
 	}
-	return rewire(t, m)
+	return m
 }
 
-func rewire(t testing.TB, m *dns.Msg) *dns.Msg {
+// pack returns the octets of a message.
+func pack(t testing.TB, m *dns.Msg) []byte {
 	t.Helper()
 	wire, err := m.Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m = new(dns.Msg)
-	if err := m.Unpack(wire); err != nil {
+	return wire
+}
+
+// wire returns the wire form of a name.
+func wire(t testing.TB, name string) string {
+	t.Helper()
+	octets, err := dnswire.ParseName(name, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return string(octets)
+}
+
+// recordsOf returns records of structs, as a seed has them.
+func recordsOf(t testing.TB, rrs ...dns.RR) []store.Record {
+	t.Helper()
+	var records []store.Record
+	for _, rr := range rrs {
+		r, err := RecordOf(rr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// rrOf returns the struct of a record.
+func rrOf(r store.Record) dns.RR {
+	return newRR(dnswire.NameText([]byte(r.Name)), r.Type, r.TTL, r.Data)
 }
 
 func class(t testing.TB, s string) uint16 {
@@ -141,7 +168,7 @@ func rrtype(t testing.TB, s string) uint16 {
 
 func apply(t testing.TB, z *Zone, script string) Result {
 	t.Helper()
-	return z.Apply(context.Background(), &Update{Message: message(t, script)})
+	return z.Apply(context.Background(), &Update{Message: pack(t, message(t, script))})
 }
 
 // texts are the zone's records without the SOA, sorted, with blanks evened.
@@ -183,6 +210,11 @@ func verify(t testing.TB, s *Snapshot) {
 			}
 		}
 		previous = key
+		if spelling := n.spelling(); spelling != nil {
+			if again, ok := s.origin.keyOf(string(spelling)); !ok || again != key || !hasUpper(spelling) || n.count() == 0 {
+				t.Fatalf("%q is spelled %q, %d records", key, spelling, n.count())
+			}
+		}
 		records += n.count()
 		octets += n.octets() + len(key)
 		last := -1
@@ -197,10 +229,10 @@ func verify(t testing.TB, s *Snapshot) {
 			count := 0
 			var before []byte
 			for data := range set.records {
-				if err := checkRdata(set.rrtype, data); err != nil {
+				if err := dnswire.Validate(set.rrtype, data); err != nil {
 					t.Fatalf("%q: %v", key, err)
 				}
-				if count++; count > 1 && compareRdata(set.rrtype, before, data) >= 0 {
+				if count++; count > 1 && dnswire.Compare(set.rrtype, before, data) >= 0 {
 					t.Fatalf("%q: records of %s out of order", key, dns.Type(set.rrtype))
 				}
 				before = data

@@ -11,7 +11,8 @@ func reverseName(a netip.Addr) string {
 	switch {
 	case a.Is4():
 		b := a.As4()
-		return netip.AddrFrom4([4]byte{b[3], b[2], b[1], b[0]}).String() + ".in-addr.arpa."
+		name, _ := parseName(netip.AddrFrom4([4]byte{b[3], b[2], b[1], b[0]}).String() + ".in-addr.arpa.")
+		return name
 	case a.Is6():
 		b := a.As16()
 		return nibbles(b[:])
@@ -38,9 +39,10 @@ func sixToFourName(a netip.Addr) string {
 
 // nibbles writes a prefix of whole octets as its name below ip6.arpa.
 func nibbles(prefix []byte) string {
-	name := make([]byte, 0, 4*len(prefix)+len("ip6.arpa."))
+	const suffix = "\x03ip6\x04arpa\x00"
+	name := make([]byte, 0, 4*len(prefix)+len(suffix))
 	for i := len(prefix) - 1; i >= 0; i-- {
-		name = append(name, hexDigits[prefix[i]&0xf], '.', hexDigits[prefix[i]>>4], '.')
+		name = append(name, 1, hexDigits[prefix[i]&0xf], 1, hexDigits[prefix[i]>>4])
 	}
-	return string(append(name, "ip6.arpa."...))
+	return string(append(name, suffix...))
 }

@@ -80,7 +80,7 @@ func (id Identity) Owner() string {
 		}
 		return id.Name
 	case Static:
-		return keyOwner + canonical(id.Name)
+		return keyOwner + canonicalText(id.Name)
 	}
 	return ""
 }
@@ -101,24 +101,28 @@ type subject struct {
 	Identity
 	owner   string
 	vouched bool   // the principal's name may be believed; if not, host and machine are for deny rules alone
-	host    string // the name of host/NAME@REALM, canonical; else empty
-	machine string // NAME.REALM of NAME$@REALM, canonical; else empty
+	host    string // the name of host/NAME@REALM; else empty
+	machine string // NAME.REALM of NAME$@REALM; else empty
+	key     string // name of the HMAC key; else empty
+	domain  string // of the realm; else empty
 	local   string // the components without escapes, joined by '/'
 	reverse string // name of the client's address below in-addr.arpa or ip6.arpa
 	sixto4  string // name of the client's 6to4 prefix below ip6.arpa
 
-	realms []string // permitted client realms, as far as the policy knows them
+	domains []string // of the permitted client realms, as far as the policy knows them
 }
 
-func newSubject(id Identity, realms []string) *subject {
-	s := &subject{Identity: id, owner: id.Owner(), realms: realms}
+func newSubject(id Identity, domains []string) *subject {
+	s := &subject{Identity: id, owner: id.Owner(), domains: domains}
 	switch id.Kind {
 	case Kerberos:
 		s.vouched = id.vouched()
 		s.host, s.machine = machineNames(id.Components, id.Realm)
 		s.local = strings.Join(id.Components, "/")
+		s.domain = realmDomain(id.Realm)
 	case Static:
-		s.Name = canonical(id.Name)
+		s.Name = canonicalText(id.Name)
+		s.key, _ = parseName(id.Name)
 	}
 	if id.TCP {
 		s.reverse = reverseName(id.Client)
@@ -132,14 +136,14 @@ func newSubject(id Identity, realms []string) *subject {
 func machineNames(components []string, realm string) (host, machine string) {
 	switch {
 	case len(components) == 2 && components[0] == "host":
-		host, _ = hostText(components[1])
+		host, _ = hostName(components[1])
 	case len(components) == 1:
 		account, found := strings.CutSuffix(components[0], "$")
 		if !found || strings.IndexByte(account, '.') >= 0 {
 			return "", ""
 		}
-		if _, ok := hostText(account); ok {
-			machine, _ = hostText(account + "." + realm)
+		if _, ok := hostName(account); ok {
+			machine, _ = hostName(account + "." + realm)
 		}
 	}
 	return host, machine
@@ -155,25 +159,33 @@ func splitPrincipal(owner string) (components []string, realm string) {
 	return strings.Split(owner[:at], "/"), owner[at+1:]
 }
 
-// realmSuffix returns how many octets at the end of a canonical name are the domain of a realm: 0
-// if the name is neither that domain nor below it.
-func realmSuffix(realm, name string) int {
-	start := len(name) - 1 - len(realm)
-	if start < 0 || start > 0 && name[start-1] != '.' || !equalFold(name[start:len(name)-1], realm) {
+// realmDomain returns the domain whose name a realm has, empty if it is no domain name.
+func realmDomain(realm string) string {
+	domain, ok := parseName(realm)
+	if !ok || domain == root {
+		return ""
+	}
+	return domain
+}
+
+// suffix returns how many octets at the end of a name are a domain: 0 if the name is neither that
+// domain nor below it.
+func suffix(domain, name string) int {
+	if !subdomain(name, domain) {
 		return 0
 	}
-	return len(realm)
+	return len(domain)
 }
 
 // precedence returns the precedence of a machine's claim to a name: 0 if it is not the machine of
 // that name, otherwise more if a longer part of the name is the domain of its own realm. The
 // principal host/a.example.test of EXAMPLE.TEST precedes the principal of the same name in a
 // foreign realm.
-func precedence(host, machine, realm, name string) int {
+func precedence(host, machine, domain, name string) int {
 	if name == "" || host != name && machine != name {
 		return 0
 	}
-	return 1 + realmSuffix(realm, name)
+	return 1 + suffix(domain, name)
 }
 
 // mayReclaim reports whether s may take the name from owner because it is the machine of that name;
@@ -183,7 +195,7 @@ func precedence(host, machine, realm, name string) int {
 // the owner's, has a longer suffix. Whoever can create principals in one realm must not reach into
 // the domain of another. In a domain that belongs to no realm the name alone counts.
 func (s *subject) mayReclaim(name, owner string) bool {
-	mine := precedence(s.host, s.machine, s.Realm, name)
+	mine := precedence(s.host, s.machine, s.domain, name)
 	if mine == 0 || !s.vouched {
 		return false
 	}
@@ -193,10 +205,11 @@ func (s *subject) mayReclaim(name, owner string) bool {
 		return true
 	}
 	host, machine := machineNames(components, realm)
-	if mine <= precedence(host, machine, realm, name) {
+	domain := realmDomain(realm)
+	if mine <= precedence(host, machine, domain, name) {
 		return false
 	}
-	own := realmSuffix(s.Realm, name)
-	return realmSuffix(realm, name) <= own &&
-		!slices.ContainsFunc(s.realms, func(other string) bool { return realmSuffix(other, name) > own })
+	own := suffix(s.domain, name)
+	return suffix(domain, name) <= own &&
+		!slices.ContainsFunc(s.domains, func(other string) bool { return suffix(other, name) > own })
 }

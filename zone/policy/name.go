@@ -3,76 +3,68 @@ package policy
 import (
 	"strings"
 
-	"github.com/miekg/dns"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
-// Names here are strings in canonical form: lower case, absolute, and escaped the way miekg/dns
-// writes a name that it read from the wire. In that form two names are the same name exactly if the
-// strings are equal.
+// Names here are in wire form and lower case (RFC 4034 section 6.2): two names are the same name
+// exactly if their octets are equal. Rules and identities hold them as strings.
+
+// root is the name of the root.
+const root = "\x00"
 
 // maxNameText is more than the longest text of a 255-octet name (every octet written as \DDD), so
-// that longer input can be turned away unread.
+// that longer input is rejected unread.
 const maxNameText = 1024
 
-// canonical returns name in canonical form. It does not allocate for a name that already is, which
-// every name of a well-behaved client is.
-func canonical(name string) string {
-	if !strings.HasSuffix(name, ".") {
-		return canonicalSlow(name)
-	}
-	for i := 0; i < len(name); i++ {
-		switch c := name[i]; {
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '.', c == '_', c == '*', c == '$', c == '/':
-		default:
-			return canonicalSlow(name)
-		}
-	}
-	return name
-}
-
-// canonicalSlow sends the name through its wire form, so that two spellings of one label (an
-// escaped letter, a decimal escape) cannot pass for two names. A name that has no wire form is only
-// lowered: no rule matches it.
-func canonicalSlow(name string) string {
-	var wire [256]byte
-	if n, err := dns.PackDomainName(dns.Fqdn(name), wire[:], 0, nil, false); err == nil {
-		if s, _, err := dns.UnpackDomainName(wire[:n], 0); err == nil {
-			name = s
-		}
-	}
-	return dns.CanonicalName(name)
-}
-
-// parseName reads a name from configuration. Names there are absolute with or without the final
-// dot, as in BIND's policies.
+// parseName reads a name in presentation form. Names in configuration are absolute with or without
+// the final dot, as in BIND's policies.
 func parseName(s string) (string, bool) {
 	if s == "" || len(s) > maxNameText {
 		return "", false
 	}
-	if _, ok := dns.IsDomainName(s); !ok {
+	if s == "@" {
+		s = `\@` // which is the origin in a master file alone
+	}
+	wire, err := dnswire.ParseName(s, []byte(root))
+	if err != nil {
 		return "", false
 	}
-	return canonicalSlow(s), true
+	return string(dnswire.AppendLower(nil, wire)), true
 }
 
-// subdomain reports whether child is parent or lies below it; both are canonical.
-func subdomain(child, parent string) bool {
-	if parent == "." || child == parent {
-		return true
+// nameText returns a name in presentation form.
+func nameText(name string) string { return dnswire.NameText([]byte(name)) }
+
+// canonicalText returns a name in presentation form and lower case, without needless escapes. What
+// is not a name is only lowered.
+func canonicalText(s string) string {
+	if name, ok := parseName(s); ok {
+		return nameText(name)
 	}
-	return below(child, parent)
+	return lower(s)
+}
+
+// subdomain reports whether child is parent or lies below it.
+func subdomain[Name string | []byte](child Name, parent string) bool {
+	return string(child) == parent || below(child, parent)
 }
 
 // below reports whether child lies below parent, not being parent itself.
-func below(child, parent string) bool {
-	if parent == "." {
-		return child != "."
-	}
+func below[Name string | []byte](child Name, parent string) bool {
 	cut := len(child) - len(parent)
-	if cut < 2 || child[cut-1] != '.' || child[cut:] != parent {
+	if cut <= 0 || parent == "" || string(child[cut:]) != parent {
 		return false
 	}
-	return !escaped(child, cut-1)
+	at := 0
+	for at < cut {
+		at += 1 + int(child[at])
+	}
+	return at == cut
+}
+
+// isWildcard reports whether the leftmost label of a name is the single asterisk of RFC 4592.
+func isWildcard[Name string | []byte](name Name) bool {
+	return len(name) > 2 && name[0] == 1 && name[1] == '*'
 }
 
 // escaped reports whether the byte of s at index i is escaped by backslashes before it.
@@ -84,64 +76,25 @@ func escaped(s string, i int) bool {
 	return n%2 == 1
 }
 
-// isWildcard reports whether the leftmost label of a canonical name is the single asterisk of RFC
-// 4592.
-func isWildcard(name string) bool {
-	return strings.HasPrefix(name, "*.")
-}
-
-// parentOf returns the name without its leftmost label; the root's parent is the root.
-func parentOf(name string) string {
-	i := 0
-	for i < len(name) {
-		if name[i] == '\\' {
-			i += 2
-			continue
-		}
-		if name[i] == '.' {
-			if i+1 == len(name) {
-				break
-			}
-			return name[i+1:]
-		}
-		i++
-	}
-	return "."
-}
-
-// hostText returns the canonical domain name that plain host text stands for, such as the second
-// component of host/a.example.test. Letters, digits, '-', '_' and single dots between labels of at
-// most 63 octets are plain; anything else, which would need escaping or could pass for another
-// name, is refused.
-func hostText(s string) (string, bool) {
-	if len(s) == 0 || len(s) > 253 {
+// hostName returns the domain name that plain host text stands for, such as the second component of
+// host/a.example.test. Letters, digits, '-', '_' and single dots between labels of at most 63 octets
+// are plain; anything else, which would need escaping or could be taken for another name, is refused.
+func hostName(s string) (string, bool) {
+	if len(s) == 0 || len(s) > 253 || strings.HasSuffix(s, ".") {
 		return "", false
 	}
-	label := 0
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
-		case c == '.':
-			if label == 0 {
-				return "", false
-			}
-			label = 0
-			continue
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
 		default:
 			return "", false
 		}
-		if label++; label > 63 {
-			return "", false
-		}
 	}
-	if label == 0 {
-		return "", false
-	}
-	return lower(s) + ".", true
+	return parseName(s)
 }
 
-// lower lowers the ASCII letters of s and nothing else. Unicode folding would let look-alikes (the
-// Kelvin sign folds to k) pass for other names.
+// lower lowers the ASCII letters of s and nothing else. Unicode folding would make look-alikes (the
+// Kelvin sign folds to k) equal to other names.
 func lower(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= 'A' && s[i] <= 'Z' {

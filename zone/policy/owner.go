@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"strings"
+	"bytes"
 
 	"github.com/miekg/dns"
 
@@ -19,15 +19,15 @@ import (
 //   - a name with records but no owner, which the administrator has entered, to the machine of that
 //     name. In nonsecure-and-secure mode to every client, because a signed update must not be
 //     permitted less than an unsigned one.
-func (e *evaluation) owns(r *rule, n *nameState, rrtype uint16) bool {
-	e.learn(n)
+func (e *evaluation) owns(r *rule, name int, rrtype uint16) bool {
+	n := e.learn(name)
 	_, covered := r.limit(rrtype)
-	switch guard := e.protection(n, rrtype); {
+	switch guard := e.protection(name, rrtype); {
 	case !covered:
 		e.hint = hintType
 	case guard != noHint:
 		e.hint = guard
-	case e.open(n):
+	case e.open(name):
 		return true
 	case n.owner == "":
 		e.hint = hintAdministrator
@@ -36,58 +36,66 @@ func (e *evaluation) owns(r *rule, n *nameState, rrtype uint16) bool {
 	default:
 		e.hint = hintOwned
 	}
-	return !e.work(n).changes(rrtype)
+	return !e.proposal.Name(name).Changes(rrtype)
 }
 
 // open reports whether the client may change the name if it is not protected.
-func (e *evaluation) open(n *nameState) bool {
+func (e *evaluation) open(name int) bool {
+	n := e.learn(name)
 	switch {
 	case n.mine, n.owner == proxyOwner:
 		return true
 	case n.owner != "":
-		return e.subject.mayReclaim(n.name, n.owner)
+		return e.mayReclaim(name)
 	case !n.exists:
 		return true
 	}
-	return e.policy.mode == NonsecureAndSecure || e.subject.mayReclaim(n.name, "")
+	return e.policy.mode == NonsecureAndSecure || e.mayReclaim(name)
+}
+
+// mayReclaim reports whether the client may take the name from its owner, or from the administrator.
+func (e *evaluation) mayReclaim(name int) bool {
+	if e.subject.host == "" && e.subject.machine == "" {
+		return false
+	}
+	return e.subject.mayReclaim(string(e.proposal.Name(name).Wire()), e.names[name].owner)
 }
 
 // protection returns why a change of that type at the name is protected from every client of the
 // rule owner, or noHint.
-func (e *evaluation) protection(n *nameState, rrtype uint16) hint {
+func (e *evaluation) protection(name int, rrtype uint16) hint {
 	switch rrtype {
 	case dns.TypeNS, dns.TypeDS, dns.TypeDNAME:
 		// DNAME redirects everything below it, as a delegation does.
 		return hintDelegation
 	}
+	n := &e.names[name]
 	if !n.guarded {
 		n.guarded = true
-		n.guard = e.guard(n.name)
+		n.guard = e.guard(e.proposal.Name(name))
 	}
 	return n.guard
 }
 
-func (e *evaluation) guard(name string) hint {
-	origin := e.zone.Origin()
-	if name == origin {
+func (e *evaluation) guard(n *zone.ProposedName) hint {
+	wire := n.Wire()
+	switch {
+	case n.IsApex():
 		return hintApex
-	}
-	if isWildcard(name) {
+	case isWildcard(wire):
 		return hintWildcard
 	}
-	if _, ok := e.policy.protected[name]; ok {
+	if _, ok := e.policy.protected[string(wire)]; ok {
 		return hintServer
 	}
-	for _, blocked := range [...]string{"wpad.", "isatap."} {
-		if rest, ok := strings.CutPrefix(name, blocked); ok && rest == origin {
+	for _, label := range [...]string{"\x04wpad", "\x06isatap"} {
+		if rest, ok := bytes.CutPrefix(wire, []byte(label)); ok && bytes.Equal(rest, e.proposal.Origin()) {
 			return hintBlocked
 		}
 	}
 	// Glue decides where a delegation leads, as its NS records do.
-	for at := name; at != origin && at != "."; at = parentOf(at) {
-		if len(e.zone.RRset(at, dns.TypeNS)) > 0 {
-			return hintDelegation
-		}
+	if n.IsDelegated() {
+		return hintDelegation
 	}
 	return noHint
 }
@@ -96,18 +104,18 @@ func (e *evaluation) guard(name string) hint {
 // change of a name without an owner becomes its owner, whatever rule granted the change, and a
 // machine reclaims its own name. If another client changes a name by an administrator's rule, its
 // owner stays the same.
-func (e *evaluation) claim(n *nameState, d *zone.Decision) {
-	if !n.granted {
+func (e *evaluation) claim(name int, d *zone.Decision) {
+	if !e.names[name].granted {
 		return
 	}
-	e.learn(n)
+	n, proposed := e.learn(name), e.proposal.Name(name)
 	takes := false
 	switch {
 	case n.mine && !n.deleted:
 		return
 	case n.owner != "" && !n.mine:
 		takes = true
-		if !(n.deleted && n.added) && n.owner != proxyOwner && !e.subject.mayReclaim(n.name, n.owner) {
+		if !(n.deleted && n.added) && n.owner != proxyOwner && !e.mayReclaim(name) {
 			return
 		}
 	case !n.added && !n.byOwner:
@@ -116,22 +124,22 @@ func (e *evaluation) claim(n *nameState, d *zone.Decision) {
 	}
 	// A new name needs no further check: the zone drops a claim to a name that has no records
 	// afterwards.
-	if (n.exists || n.owner != "") && !e.work(n).any() {
+	if (n.exists || n.owner != "") && !proposed.Changed() {
 		return
 	}
-	if e.protection(n, dns.TypeNone) != noHint {
+	if e.protection(name, dns.TypeNone) != noHint {
 		return
 	}
-	d.Own = append(d.Own, zone.Claim{Name: n.name, Principal: e.subject.owner})
-	who := e.subject.String()
+	d.Own = append(d.Own, zone.Claim{Name: string(proposed.Wire()), Principal: e.subject.owner})
+	who, text := e.subject.String(), proposed.Text
 	switch {
 	case takes && n.owner == proxyOwner:
-		d.Notes = append(d.Notes, who+" became the owner of "+n.name+", which a proxy had created")
-	case takes && e.subject.mayReclaim(n.name, n.owner):
-		d.Notes = append(d.Notes, who+" reclaimed its own name "+n.name+" from "+n.owner)
+		d.Notes = append(d.Notes, who+" became the owner of "+text()+", which a proxy had created")
+	case takes && e.mayReclaim(name):
+		d.Notes = append(d.Notes, who+" reclaimed its own name "+text()+" from "+n.owner)
 	case takes:
-		d.Notes = append(d.Notes, who+" created "+n.name+" again, which belonged to "+n.owner+" before it was deleted")
+		d.Notes = append(d.Notes, who+" created "+text()+" again, which belonged to "+n.owner+" before it was deleted")
 	case n.exists && n.byOwner && e.policy.mode == Secure:
-		d.Notes = append(d.Notes, who+" took over its own name "+n.name+", which the administrator had entered")
+		d.Notes = append(d.Notes, who+" took over its own name "+text()+", which the administrator had entered")
 	}
 }

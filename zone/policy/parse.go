@@ -59,7 +59,7 @@ func ParseRule(words []string, position string, deny bool) (Rule, error) {
 	if deny {
 		verb = "deny"
 	}
-	r := Rule{deny: deny, name: ".", position: position, text: verb + " " + strings.Join(words, " ")}
+	r := Rule{deny: deny, name: root, position: position, text: verb + " " + strings.Join(words, " ")}
 	if err := r.parse(words); err != nil {
 		if position != "" {
 			position += ": "

@@ -13,7 +13,7 @@ import (
 // realm there, tcp-self and 6to4-self a name.)
 type pattern struct {
 	kind       patternKind
-	text       string   // realm, key name, wildcard's suffix or SID
+	text       string   // key name, wildcard's suffix (a name if it has no realm) or SID
 	components []string // of a principal
 	realm      string   // of a principal or a wildcard with '@'; exact
 }
@@ -87,7 +87,7 @@ func parseWildcard(suffix string) (pattern, error) {
 	if !ok {
 		return pattern{}, errors.New("not a wildcard")
 	}
-	// The realm keeps its case; the key name is compared in canonical form.
+	// The realm keeps its case; the key name is compared as a domain name.
 	return pattern{kind: wildcardName, text: name, components: []string{"." + strings.TrimSuffix(suffix, ".")}}, nil
 }
 
@@ -152,11 +152,11 @@ func (p *pattern) matches(s *subject, deny bool) bool {
 	case realmOnly:
 		return s.Kind == Kerberos && s.Realm == p.realm
 	case keyName:
-		return s.Kind == Static && s.Name == p.text
+		return s.Kind == Static && s.key == p.text
 	case wildcardName:
 		switch {
 		case s.Kind == Static:
-			return p.realm == "" && below(s.Name, p.text)
+			return p.realm == "" && below(s.key, p.text)
 		case s.Kind == Kerberos && p.realm == "":
 			return hasSuffix(s.Realm, p.components[0])
 		case s.Kind == Kerberos:

@@ -4,10 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
@@ -32,15 +28,7 @@ type Config struct {
 	// as in rules, most often a principal or the sid: of Active Directory's DnsUpdateProxy. Any
 	// client that signs may change a name that a proxy has created, and becomes its owner.
 	Proxies []string
-	// TombstoneLifetime is how long a name without records still belongs to its owner; 0 means 7
-	// days. It is to be that of the zone.
-	TombstoneLifetime time.Duration
-	// Now is the clock; nil means time.Now.
-	Now func() time.Time
 }
-
-// DefaultTombstoneLifetime is what 0 means in Config.
-const DefaultTombstoneLifetime = 7 * 24 * time.Hour
 
 // A Policy decides on updates. It does not change after New and is safe for concurrent use; a
 // reload makes a new one, so that one update is decided by one policy from its first record to its
@@ -48,11 +36,9 @@ const DefaultTombstoneLifetime = 7 * 24 * time.Hour
 type Policy struct {
 	mode      Mode
 	rules     []rule
-	realms    []string
+	domains   []string // of the client realms
 	protected map[string]struct{}
 	proxies   []pattern
-	lifetime  time.Duration
-	now       func() time.Time
 }
 
 // A rule is a Rule in a policy, with its text made once.
@@ -66,21 +52,17 @@ type rule struct {
 func New(config Config) (*Policy, error) {
 	p := &Policy{
 		mode:      config.Mode,
-		realms:    slices.Clone(config.Realms),
 		protected: make(map[string]struct{}, len(config.Protected)),
-		lifetime:  config.TombstoneLifetime,
-		now:       config.Now,
 	}
 	switch config.Mode {
 	case None, Secure, NonsecureAndSecure:
 	default:
 		return nil, fmt.Errorf("updates: no such mode: %v", config.Mode)
 	}
-	if p.lifetime == 0 {
-		p.lifetime = DefaultTombstoneLifetime
-	}
-	if p.now == nil {
-		p.now = time.Now
+	for _, realm := range config.Realms {
+		if domain := realmDomain(realm); domain != "" {
+			p.domains = append(p.domains, domain)
+		}
 	}
 	for _, word := range config.Protected {
 		name, ok := parseName(word)
@@ -108,7 +90,7 @@ func New(config Config) (*Policy, error) {
 		p.addDefaults(config.Realms)
 	}
 	if p.mode == NonsecureAndSecure && !unsigned {
-		r := Rule{kind: ruleOwner, name: ".", who: pattern{kind: noSigner}, text: "default: grant anonymous owner ."}
+		r := Rule{kind: ruleOwner, name: root, who: pattern{kind: noSigner}, text: "default: grant anonymous owner ."}
 		p.rules = append(p.rules, rule{r, r.text})
 	}
 	return p, nil
@@ -116,11 +98,11 @@ func New(config Config) (*Policy, error) {
 
 func (p *Policy) addDefaults(realms []string) {
 	if len(realms) == 0 {
-		r := Rule{kind: ruleOwner, name: ".", who: pattern{kind: anyKerberos}, text: "default: any principal is owner ."}
+		r := Rule{kind: ruleOwner, name: root, who: pattern{kind: anyKerberos}, text: "default: any principal is owner ."}
 		p.rules = append(p.rules, rule{r, r.text})
 	}
 	for _, realm := range realms {
-		r := Rule{kind: ruleOwner, name: ".", who: pattern{kind: realmOnly, realm: realm}, text: "default: grant " + realm + " owner ."}
+		r := Rule{kind: ruleOwner, name: root, who: pattern{kind: realmOnly, realm: realm}, text: "default: grant " + realm + " owner ."}
 		p.rules = append(p.rules, rule{r, r.text})
 	}
 }
@@ -137,10 +119,11 @@ func (p *Policy) Rules() []string {
 	return labels
 }
 
-// Update makes what the zone takes of a message and who sent it. An update that the mode alone
-// refuses is refused at once. Such updates need no key, so they must not take places in the queue.
-func (p *Policy) Update(id Identity, m *dns.Msg) *zone.Update {
-	return &zone.Update{Message: m, Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind)}
+// Update returns an UPDATE message and who sent it as [zone.Zone.Apply] takes it. An update that the
+// mode alone refuses is refused at once. Such updates need no key, so they must not take places in
+// the queue.
+func (p *Policy) Update(id Identity, message []byte) *zone.Update {
+	return &zone.Update{Message: message, Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind)}
 }
 
 // refusal is the decision on updates that no rule can permit in this mode, or nil.
@@ -154,32 +137,22 @@ func (p *Policy) refusal(kind Kind) *zone.Decision {
 	return nil
 }
 
-// Authorizer returns the function that decides on updates from id, for zone.Update. It may be kept
+// Authorizer returns the function that decides on updates from id, for [zone.Update]. It may be kept
 // for as long as the identity is the sender's, and called from any goroutine.
-func (p *Policy) Authorizer(id Identity) func(*zone.Snapshot, *zone.Update) zone.Decision {
-	s := newSubject(id, p.realms)
+func (p *Policy) Authorizer(id Identity) func(*zone.Proposal) zone.Decision {
+	s := newSubject(id, p.domains)
 	if slices.ContainsFunc(p.proxies, func(proxy pattern) bool { return proxy.matches(s, false) }) {
 		s.owner = proxyOwner
 	}
-	return func(snapshot *zone.Snapshot, u *zone.Update) zone.Decision {
-		return p.authorize(s, snapshot, u.Message.Ns)
-	}
+	return func(proposal *zone.Proposal) zone.Decision { return p.authorize(s, proposal) }
 }
 
 // authorize decides on an update section as a whole: every record must be granted (RFC 2136 section
 // 3.3).
-func (p *Policy) authorize(s *subject, snapshot *zone.Snapshot, updates []dns.RR) zone.Decision {
+func (p *Policy) authorize(s *subject, proposal *zone.Proposal) zone.Decision {
 	if d := p.refusal(s.Kind); d != nil {
 		return *d
 	}
-	e := evaluations.Get().(*evaluation)
-	e.policy, e.subject, e.zone, e.updates = p, s, snapshot, updates
-	d := e.decide()
-	// The next update must not see anything of this one.
-	*e = evaluation{}
-	evaluations.Put(e)
-	return d
+	e := evaluation{policy: p, subject: s, proposal: proposal, names: make([]nameState, proposal.Names())}
+	return e.decide()
 }
-
-// evaluations saves an allocation for every update.
-var evaluations = sync.Pool{New: func() any { return new(evaluation) }}

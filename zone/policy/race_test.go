@@ -56,12 +56,12 @@ func TestTombstoneProtectsName(t *testing.T) {
 func TestAuthorizerIsConcurrent(t *testing.T) {
 	z := openZone(t, "example.test.", mustRecords(t, "example.test."), zone.Config{})
 	authorize := newPolicy(t, policy.Config{}).Authorizer(stranger)
-	u := &zone.Update{Message: message(t, "example.test.", changes(t, `add new A 192.0.2.1; delete a; add a TXT "x"`))}
+	octets := message(t, "example.test.", changes(t, `add new A 192.0.2.1; delete a; add a TXT "x"`))
 	var wait sync.WaitGroup
 	for range 8 {
 		wait.Go(func() {
 			for range 200 {
-				if authorize(z.Snapshot(), u).Allow {
+				if authorize(propose(t, z, octets)).Allow {
 					t.Error("allowed")
 				}
 			}

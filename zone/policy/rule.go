@@ -38,8 +38,8 @@ type Rule struct {
 	kind     ruleType
 	who      pattern
 	realm    string // identity of the krb5- and ms- types
-	name     string // canonical; the root where the type needs none
-	identity string // canonical; identity of tcp-self and 6to4-self
+	name     string // the root where the type needs none
+	identity string // a name: identity of tcp-self and 6to4-self
 	types    []typeLimit
 	text     string
 	position string
@@ -111,18 +111,18 @@ func (r *Rule) meansAddress(name string) bool {
 	case r.who.kind == anySigner || r.who.kind == noSigner:
 		return true
 	case isWildcard(r.identity):
-		return below(name, r.identity[len("*."):])
+		return below(name, r.identity[len("\x01*"):])
 	}
 	return name == r.identity
 }
 
-// reaches reports whether the rule, whose identity fits the sender, fits the name. target is that
-// of a PTR or SRV record, canonical, and empty for all other records. For owner it leaves the
-// question of ownership open.
-func (r *Rule) reaches(s *subject, name, target string) bool {
+// reaches reports whether the rule, whose identity fits the sender, fits the name. target is the name
+// that a PTR or SRV record points to, in any case, and nil for all other records. For owner it
+// leaves the question of ownership open.
+func (r *Rule) reaches(s *subject, name, target []byte) bool {
 	switch r.kind {
 	case ruleName:
-		return name == r.name
+		return string(name) == r.name
 	case ruleSubdomain, ruleOwner, ruleKrb5Subdomain, ruleMSSubdomain:
 		return subdomain(name, r.name)
 	case ruleZonesub:
@@ -130,27 +130,43 @@ func (r *Rule) reaches(s *subject, name, target string) bool {
 	case ruleWildcard:
 		return below(name, r.name)
 	case ruleSelf:
-		return name == s.Name
+		return string(name) == s.key
 	case ruleSelfsub:
-		return subdomain(name, s.Name)
+		return subdomain(name, s.key)
 	case ruleSelfwild:
-		return below(name, s.Name)
+		return below(name, s.key)
 	case ruleKrb5Self:
-		return name == s.host
+		return string(name) == s.host
 	case ruleKrb5Selfsub:
 		return subdomain(name, s.host)
 	case ruleKrb5SubdomainSelfRHS:
-		return subdomain(name, r.name) && (target == "" || target == s.host)
+		return subdomain(name, r.name) && pointsTo(target, s.host)
 	case ruleMSSelf:
-		return name == s.machine
+		return string(name) == s.machine
 	case ruleMSSelfsub:
 		return subdomain(name, s.machine)
 	case ruleMSSubdomainSelfRHS:
-		return subdomain(name, r.name) && (target == "" || target == s.machine)
+		return subdomain(name, r.name) && pointsTo(target, s.machine)
 	case ruleTCPSelf:
-		return name == s.reverse
+		return string(name) == s.reverse
 	case rule6to4Self:
-		return name == s.sixto4
+		return string(name) == s.sixto4
 	}
 	return false
+}
+
+// pointsTo reports whether a record has no target, or this one.
+func pointsTo(target []byte, name string) bool {
+	if target == nil {
+		return true
+	}
+	if len(target) != len(name) {
+		return false
+	}
+	for i, b := range target {
+		if lowerByte(b) != name[i] {
+			return false
+		}
+	}
+	return true
 }

@@ -123,7 +123,6 @@ func (s *scenario) start() error {
 		s.zone = openZone(s.t, s.origin, mustRecords(s.t, s.origin), zone.Config{Now: func() time.Time { return s.clock }})
 	}
 	if s.policy == nil {
-		s.config.Now = func() time.Time { return s.clock }
 		s.policy = newPolicy(s.t, s.config)
 	}
 	return nil
@@ -164,10 +163,7 @@ func (s *scenario) update(line string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Unpack(wire); err != nil {
-		return err
-	}
-	r := s.zone.Apply(context.Background(), s.policy.Update(id, m))
+	r := s.zone.Apply(context.Background(), s.policy.Update(id, wire))
 	want, note, _ := strings.Cut(want, ` "`)
 	note = strings.TrimSuffix(note, `"`)
 	rcode, same, _ := strings.Cut(want, " ")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy/policytest"
@@ -18,7 +19,17 @@ import (
 func openZone(t testing.TB, origin string, seed []dns.RR, config zone.Config) *zone.Zone {
 	t.Helper()
 	config.Origin, config.Store = origin, store.NewMemory(store.MemoryOptions{})
-	config.Seed = func() ([]dns.RR, error) { return seed, nil }
+	config.Seed = func() ([]store.Record, error) {
+		var records []store.Record
+		for _, rr := range seed {
+			r, err := zone.RecordOf(rr)
+			if err != nil {
+				return nil, err
+			}
+			records = append(records, r)
+		}
+		return records, nil
+	}
 	z, err := zone.Open(config)
 	if err != nil {
 		t.Fatal(err)
@@ -50,21 +61,37 @@ func newPolicy(t testing.TB, config policy.Config) *policy.Policy {
 	return p
 }
 
-// message makes an UPDATE of an update section and sends it through the wire form, as real ones
-// come.
-func message(t testing.TB, origin string, updates []dns.RR) *dns.Msg {
+// message makes an UPDATE of an update section.
+func message(t testing.TB, origin string, updates []dns.RR) []byte {
 	t.Helper()
 	m := new(dns.Msg)
 	m.SetUpdate(origin)
 	m.Ns = updates
+	m.Compress = true
 	wire, err := m.Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Unpack(wire); err != nil {
+	return wire
+}
+
+// wire returns the wire form of a name.
+func wire(text string) string {
+	name, err := dnswire.ParseName(text, nil)
+	if err != nil {
+		panic(err)
+	}
+	return string(name)
+}
+
+// propose returns what an Authorizer decides on.
+func propose(t testing.TB, z *zone.Zone, message []byte) *zone.Proposal {
+	t.Helper()
+	p, err := z.Propose(message)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return p
 }
 
 func TestTables(t *testing.T) {
@@ -86,9 +113,8 @@ func TestTables(t *testing.T) {
 		decider := newPolicy(t, config)
 		for _, c := range p.Cases {
 			cases++
-			u := &zone.Update{Message: message(t, p.Origin, c.Update)}
-			u.Authorize = decider.Authorizer(c.Identity())
-			d := u.Authorize(zones[p.Origin].Snapshot(), u)
+			u := decider.Update(c.Identity(), message(t, p.Origin, c.Update))
+			d := u.Authorize(propose(t, zones[p.Origin], u.Message))
 			if d.Allow != c.Allow {
 				t.Errorf("%s:%d: %s\n\tdecision: %+v", c.File, c.Line, c.Text, d)
 			}
@@ -181,6 +207,5 @@ func decide(t testing.TB, p *policy.Policy, id policy.Identity, text string) zon
 	t.Helper()
 	const origin = "example.test."
 	z := openZone(t, origin, mustRecords(t, origin), zone.Config{})
-	u := &zone.Update{Message: message(t, origin, changes(t, text))}
-	return p.Authorizer(id)(z.Snapshot(), u)
+	return p.Authorizer(id)(propose(t, z, message(t, origin, changes(t, text))))
 }

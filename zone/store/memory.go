@@ -62,29 +62,31 @@ func (m *Memory) Reopen() (*Memory, error) {
 	}, nil
 }
 
-// recordKey is what makes a record that record: its name, which cannot hold a zero octet in
-// presentation form, then type, class and data.
+// recordKey is what identifies a record: type (2), class (2), length of the name (2), name, data.
 func recordKey(r Record) string {
 	var b strings.Builder
-	b.Grow(len(r.Name) + 5 + len(r.Data))
-	b.WriteString(r.Name)
-	b.WriteByte(0)
-	var fixed [4]byte
+	b.Grow(recordKeyHeader + len(r.Name) + len(r.Data))
+	var fixed [recordKeyHeader]byte
 	binary.BigEndian.PutUint16(fixed[0:], r.Type)
 	binary.BigEndian.PutUint16(fixed[2:], r.Class)
+	binary.BigEndian.PutUint16(fixed[4:], uint16(len(r.Name)))
 	b.Write(fixed[:])
+	b.WriteString(r.Name)
 	b.Write(r.Data)
 	return b.String()
 }
 
+const recordKeyHeader = 6
+
 func recordOf(key string, ttl uint32) Record {
-	name, rest, _ := strings.Cut(key, "\x00")
+	number := func(at int) uint16 { return uint16(key[at])<<8 | uint16(key[at+1]) }
+	end := recordKeyHeader + int(number(4))
 	return Record{
-		Name:  name,
-		Type:  uint16(rest[0])<<8 | uint16(rest[1]),
-		Class: uint16(rest[2])<<8 | uint16(rest[3]),
+		Name:  key[recordKeyHeader:end],
+		Type:  number(0),
+		Class: number(2),
 		TTL:   ttl,
-		Data:  []byte(rest[4:]),
+		Data:  []byte(key[end:]),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
 )
@@ -28,10 +29,19 @@ func TestMemoryKeepsTheContract(t *testing.T) {
 	})
 }
 
+// wire returns the wire form of a name.
+func wire(text string) string {
+	name, err := dnswire.ParseName(text, nil)
+	if err != nil {
+		panic(err)
+	}
+	return string(name)
+}
+
 func soa(serial uint32) store.Record {
 	data := make([]byte, 22)
 	data[5] = byte(serial)
-	return store.Record{Name: "example.test.", Type: 6, Class: 1, Data: data}
+	return store.Record{Name: wire("example.test."), Type: 6, Class: 1, Data: data}
 }
 
 // The log is bounded in changes and in octets, and keeps the newest.
@@ -53,7 +63,7 @@ func TestMemoryBoundsItsLog(t *testing.T) {
 			const last = 21
 			for i := uint32(1); i < last; i++ {
 				c := store.Change{From: i, To: i + 1, Removed: []store.Record{soa(i)}, Added: []store.Record{soa(i + 1),
-					{Name: "a.", Type: 16, Class: 1, Data: make([]byte, tc.size)}}}
+					{Name: wire("a."), Type: 16, Class: 1, Data: make([]byte, tc.size)}}}
 				if err := m.Commit(context.Background(), []store.Change{c}); err != nil {
 					t.Fatal(err)
 				}

@@ -23,10 +23,12 @@ var (
 	ErrHistory = errors.New("store: the log does not reach back to that serial")
 )
 
-// A Record is one resource record. Two records are the same record when Name, Type, Class and Data
-// are; TTL does not tell records apart.
+// A Record is one resource record. Two records are the same record if the octets of Name and Data,
+// and Type and Class are equal; TTL does not distinguish records. The zone spells a name in the same
+// way in all its records, and removes a record in the spelling in which it was added.
 type Record struct {
-	// Name is the owner: lower case, absolute, in the presentation form that miekg/dns prints.
+	// Name is the owner: a whole, uncompressed name in wire form (RFC 1035 section 3.1), with its
+	// letters in the case in which they were entered.
 	Name  string
 	Type  uint16
 	Class uint16
@@ -38,7 +40,7 @@ type Record struct {
 // An Owner is the owner of a name. It outlives the records: a name whose last record was deleted
 // keeps its owner as a tombstone until it is disowned.
 type Owner struct {
-	// Name is in the form of Record.Name.
+	// Name is in the form of Record.Name, in lower case.
 	Name string
 	// Principal is opaque to the store.
 	Principal string
@@ -58,7 +60,7 @@ type Change struct {
 	Removed, Added []Record
 	// Owners are set, whatever was there before.
 	Owners []Owner
-	// Disowned are names whose owner is removed. No name is in both lists.
+	// Disowned are the names, as in Owner, whose owner is removed. No name is in both lists.
 	Disowned []string
 }
 

@@ -47,7 +47,7 @@ func mustCommit(t *testing.T, s *Disk, m *model, list ...store.Change) {
 // add is a change that adds one record of that size.
 func add(serial uint32, octets int) store.Change {
 	return store.Change{From: serial, To: serial + 1, Removed: []store.Record{soa(serial)}, Added: []store.Record{soa(serial + 1),
-		{Name: fmt.Sprintf("n%d.%s", serial, origin), Type: 16, Class: 1, Data: make([]byte, octets)}}}
+		{Name: wire(fmt.Sprintf("n%d.%s", serial, origin)), Type: 16, Class: 1, Data: make([]byte, octets)}}}
 }
 
 // A commit that fails after all of it has reached the disk is taken back, also if it is too large
@@ -59,16 +59,16 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 			fs.late = true
 			m := fillStore(t, s, 10)
 			owned := add(1, 10)
-			owned.Owners = []store.Owner{{Name: "n1." + origin, Principal: "p"}}
+			owned.Owners = []store.Owner{{Name: wire("n1." + origin), Principal: "p"}}
 			mustCommit(t, s, m, owned)
 
 			c := add(2, octets)
-			gone := store.Record{Name: "h1." + origin, Type: 1, Class: 1, TTL: 60, Data: []byte{192, 0, 2, 1}}
-			changed := store.Record{Name: "h2." + origin, Type: 1, Class: 1, TTL: 61, Data: []byte{192, 0, 2, 2}}
-			c.Removed = append(c.Removed, gone, store.Record{Name: "never." + origin, Type: 1, Class: 1})
+			gone := store.Record{Name: wire("h1." + origin), Type: 1, Class: 1, TTL: 60, Data: []byte{192, 0, 2, 1}}
+			changed := store.Record{Name: wire("h2." + origin), Type: 1, Class: 1, TTL: 61, Data: []byte{192, 0, 2, 2}}
+			c.Removed = append(c.Removed, gone, store.Record{Name: wire("never." + origin), Type: 1, Class: 1})
 			c.Added = append(c.Added, changed)
-			c.Owners = []store.Owner{{Name: "n2." + origin, Principal: "q"}}
-			c.Disowned = []string{"n1." + origin}
+			c.Owners = []store.Owner{{Name: wire("n2." + origin), Principal: "q"}}
+			c.Disowned = []string{wire("n1." + origin)}
 			// The sync of this commit is done, then reported as failed, and nothing works any more
 			// for now.
 			fs.armSync(errInjected)
@@ -84,7 +84,7 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := visit(context.Background(), s.dir, e, s.names, seen); err != nil {
+			if err := visit(context.Background(), s.dir, e, newDecoder(), seen); err != nil {
 				t.Fatal(err)
 			}
 			e.close()
@@ -277,7 +277,7 @@ func TestSyncsPerCommit(t *testing.T) {
 func TestLogBounds(t *testing.T) {
 	now := newClock()
 	octets := func(serial uint32, n int) int64 {
-		b, err := appendChange(nil, add(serial, n), now.now)
+		b, err := appendChange(nil, add(serial, n), now.now.Unix())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,45 +371,42 @@ func TestChangesDroppedMeanwhile(t *testing.T) {
 // Names and rdata of all kinds come back as they were, and in an order that keeps subtrees
 // together.
 func TestRecordKeys(t *testing.T) {
-	for _, zone := range []string{origin, "."} {
-		n := names{origin: zone}
-		texts := []string{
-			origin, ".", "", "a.example.test.", "b.a.example.test.", "aexample.test.", `a\.example.test.`, `a\\.example.test.`,
-			`\000\001.example.test.`, "*.example.test.", ".example.test.", "a..example.test.", "example.test", "other.", "a.b",
-			"\x01.example.test.", `a\.b\.c.d.example.test.`, `.\..example.test.`, strings.Repeat(`\255`, 255),
-		}
-		var keys []string
-		d := recordDecoder{names: n}
-		for _, text := range texts {
-			for _, data := range [][]byte{nil, {0}, {0, 0}, make([]byte, 255), make([]byte, 256), make([]byte, 65535)} {
-				r := store.Record{Name: text, Type: 0x0100, Class: 0xff, TTL: 1 << 31, Data: data}
-				key, value, err := n.appendRecord(nil, nil, r)
-				if err != nil {
-					t.Fatalf("%q: %v", text, err)
-				}
-				got, err := d.record(key, value)
-				if err != nil || recordText(got) != recordText(r) || got.TTL != r.TTL {
-					t.Errorf("zone %s, %q with %d octets: %.80s, %v", zone, text, len(data), recordText(got), err)
-				}
-				keys = append(keys, string(key))
-			}
-			o := store.Owner{Name: text, Principal: "p", Deleted: time.Unix(5, 0).UTC()}
-			key, err := n.append([]byte{keyOwner}, text)
+	texts := []string{
+		origin, ".", "a.example.test.", "A.example.test.", "a.EXAMPLE.test.", "b.a.example.test.", "aexample.test.", `a\.example.test.`,
+		`a\\.example.test.`, `\000\001.example.test.`, `\001\000.example.test.`, `\002.example.test.`, "*.example.test.", "other.", "a.b.",
+		`a\.b\.c.d.example.test.`, `.\..example.test.`[1:], strings.Repeat(`\000.`, 127),
+		strings.Repeat(strings.Repeat(`\255`, 63)+".", 3) + strings.Repeat(`\001`, 61) + ".",
+	}
+	var keys []string
+	d := newDecoder()
+	for _, text := range texts {
+		for _, data := range [][]byte{nil, {0}, {0, 0}, make([]byte, 255), make([]byte, 256), make([]byte, 65535)} {
+			r := store.Record{Name: wire(text), Type: 0x0100, Class: 0xff, TTL: 1 << 31, Data: data}
+			key, value, err := appendRecord(nil, nil, r)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%q: %v", text, err)
 			}
-			if got, err := d.owner(key, appendOwner(nil, o)); err != nil || got != o {
-				t.Errorf("zone %s, owner of %q: %+v, %v", zone, text, got, err)
+			got, err := d.record(key, value)
+			if err != nil || recordText(got) != recordText(r) || got.TTL != r.TTL {
+				t.Errorf("%q with %d octets: %.80s, %v", text, len(data), recordText(got), err)
 			}
+			keys = append(keys, string(key))
 		}
-		slices.Sort(keys)
-		if len(slices.Compact(keys)) != len(texts)*6 {
-			t.Error("records share a key")
+		o := store.Owner{Name: wire(text), Principal: "p", Deleted: time.Unix(5, 0).UTC()}
+		key, err := appendName([]byte{keyOwner}, o.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.owner(key, appendOwner(nil, o)); err != nil || got != o {
+			t.Errorf("owner of %q: %+v, %v", text, got, err)
 		}
 	}
-	n := names{origin: origin}
-	for _, bad := range []string{"a\x00b.example.test.", strings.Repeat("a", maxName+1)} {
-		if _, err := n.append(nil, bad); err == nil {
+	slices.Sort(keys)
+	if len(slices.Compact(keys)) != len(texts)*6 {
+		t.Error("records share a key")
+	}
+	for _, bad := range []string{"", "a", "\x01", "\x01a", "\x00a", "\x01a\x00\x00", "\x40" + strings.Repeat("a", 64) + "\x00", strings.Repeat("\x01a", 127) + "\x01a\x00"} {
+		if _, err := appendName(nil, bad); err == nil {
 			t.Errorf("%.20q has a key", bad)
 		}
 	}
@@ -417,8 +414,7 @@ func TestRecordKeys(t *testing.T) {
 
 // What is cut short anywhere is an error, not a panic and not a value.
 func TestDecodeShortValues(t *testing.T) {
-	n := names{origin: origin}
-	change, err := appendChange(nil, add(1, 40), time.Unix(1, 0))
+	change, err := appendChange(nil, add(1, 40), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,9 +427,9 @@ func TestDecodeShortValues(t *testing.T) {
 			t.Errorf("change cut at %d", end)
 		}
 	}
-	d := recordDecoder{names: n}
+	d := newDecoder()
 	for _, size := range []int{3, 300} {
-		key, value, err := n.appendRecord(nil, nil, store.Record{Name: "a." + origin, Type: 1, Class: 1, Data: make([]byte, size)})
+		key, value, err := appendRecord(nil, nil, store.Record{Name: wire("a." + origin), Type: 1, Class: 1, Data: make([]byte, size)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -461,7 +457,7 @@ func TestDecodeShortValues(t *testing.T) {
 func TestStatesBetweenChanges(t *testing.T) {
 	s, fs := openMemory(t, Options{})
 	m := fillStore(t, s, 1)
-	mustCommit(t, s, m, add(1, 10), store.Change{From: 2, To: 2, Owners: []store.Owner{{Name: "n1." + origin, Principal: "p"}}}, add(2, 10), add(3, 10))
+	mustCommit(t, s, m, add(1, 10), store.Change{From: 2, To: 2, Owners: []store.Owner{{Name: wire("n1." + origin), Principal: "p"}}}, add(2, 10), add(3, 10))
 	b := s.engine.db.NewBatch()
 	defer b.Close()
 	if _, _, err := s.batch(b, []store.Change{add(4, 10), add(5, 10), add(6, 10)}); err != nil {

@@ -28,11 +28,11 @@ func hosts(n int) iter.Seq[store.Record] {
 		name := []byte("\x03ns1\x07example\x04test\x00")
 		r := soa(1)
 		r.Data = append(append(append([]byte{}, name...), name...), r.Data[2:]...)
-		if !yield(r) || !yield(store.Record{Name: origin, Type: dns.TypeNS, Class: 1, TTL: 3600, Data: name}) {
+		if !yield(r) || !yield(store.Record{Name: wire(origin), Type: dns.TypeNS, Class: 1, TTL: 3600, Data: name}) {
 			return
 		}
 		for i := range n {
-			r := store.Record{Name: fmt.Sprintf("host-%07d.%s", i, origin), Type: 1, Class: 1, TTL: 300, Data: []byte{10, byte(i >> 16), byte(i >> 8), byte(i)}}
+			r := store.Record{Name: wire(fmt.Sprintf("host-%07d.%s", i, origin)), Type: 1, Class: 1, TTL: 300, Data: []byte{10, byte(i >> 16), byte(i >> 8), byte(i)}}
 			if !yield(r) {
 				return
 			}
@@ -72,8 +72,8 @@ func bump(serial, n uint32) store.Change {
 	name := fmt.Sprintf("host-%07d.%s", n, origin)
 	return store.Change{
 		From: serial, To: serial + 1,
-		Removed: []store.Record{old, {Name: name, Type: 1, Class: 1, TTL: 300, Data: []byte{10, byte(n >> 16), byte(n >> 8), byte(n)}}},
-		Added:   []store.Record{next, {Name: name, Type: 1, Class: 1, TTL: 300, Data: []byte{11, byte(n >> 16), byte(n >> 8), byte(n)}}},
+		Removed: []store.Record{old, {Name: wire(name), Type: 1, Class: 1, TTL: 300, Data: []byte{10, byte(n >> 16), byte(n >> 8), byte(n)}}},
+		Added:   []store.Record{next, {Name: wire(name), Type: 1, Class: 1, TTL: 300, Data: []byte{11, byte(n >> 16), byte(n >> 8), byte(n)}}},
 	}
 }
 
@@ -195,7 +195,12 @@ func BenchmarkApply(b *testing.B) {
 					}
 					m.RemoveRRset([]dns.RR{rr})
 					m.Insert([]dns.RR{rr})
-					if r := z.Apply(context.Background(), &zone.Update{Message: m}); r.Rcode != dns.RcodeSuccess {
+					message, err := m.Pack()
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					if r := z.Apply(context.Background(), &zone.Update{Message: message}); r.Rcode != dns.RcodeSuccess {
 						b.Errorf("%s: %v", dns.RcodeToString[r.Rcode], r.Err)
 						return
 					}

@@ -92,7 +92,7 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 			if r.Type == typeSOA && i != first {
 				continue
 			}
-			if key, _, err = d.names.appendRecord(key[:0], value[:0], r); err != nil {
+			if key, _, err = appendRecord(key[:0], value[:0], r); err != nil {
 				return next, nil, err
 			}
 			if err := b.Delete(key, nil); err != nil {
@@ -103,7 +103,7 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 			if r.Type == typeSOA && i != last {
 				continue
 			}
-			if key, value, err = d.names.appendRecord(key[:0], value[:0], r); err != nil {
+			if key, value, err = appendRecord(key[:0], value[:0], r); err != nil {
 				return next, nil, err
 			}
 			if err := b.Set(key, value, nil); err != nil {
@@ -116,7 +116,7 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 		if c.From == c.To {
 			continue
 		}
-		if value, err = appendChange(value[:0], c, now); err != nil {
+		if value, err = appendChange(value[:0], c, now.Unix()); err != nil {
 			return next, nil, err
 		}
 		if err := b.Set(appendChangeKey(key[:0], next.logged), value, nil); err != nil {
@@ -148,7 +148,7 @@ func statesChanged(changes []store.Change) (first, last int) {
 
 func (d *Disk) ownership(b *pebble.Batch, c store.Change) error {
 	for _, o := range c.Owners {
-		key, err := d.names.append([]byte{keyOwner}, o.Name)
+		key, err := appendName([]byte{keyOwner}, o.Name)
 		if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (d *Disk) ownership(b *pebble.Batch, c store.Change) error {
 		}
 	}
 	for _, name := range c.Disowned {
-		key, err := d.names.append([]byte{keyOwner}, name)
+		key, err := appendName([]byte{keyOwner}, name)
 		if err != nil {
 			return err
 		}

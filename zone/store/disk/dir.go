@@ -25,7 +25,8 @@ const (
 	lockFile         = "LOCK"
 	identityFile     = "ZONE"
 	acknowledgedFile = "ACKNOWLEDGED"
-	dataDir          = "data"
+	dataDir          = "data-2"
+	format1DataDir   = "data"
 )
 
 // magic is the first line of an identity.
@@ -33,7 +34,7 @@ const magic = "gsstsig zone database"
 
 // formatVersion is that of everything in the directory but the engine's files, whose versions it
 // keeps itself: the files' and the keys' layout.
-const formatVersion = 1
+const formatVersion = 2
 
 // Path returns where below dir the database of a zone belongs: in a directory named like the zone,
 // with what is not a letter, digit, hyphen, underscore or dot as percent and two hexadecimal
@@ -62,6 +63,7 @@ func Path(dir, origin string) string {
 
 // identity says what a directory is.
 type identity struct {
+	format int
 	origin string
 	id     string // of this database among all others, in hexadecimal
 }
@@ -69,7 +71,7 @@ type identity struct {
 // text is the contents of the identity file, and kept by the engine too, so that one directory's
 // engine is not taken for another's.
 func (i identity) text() string {
-	return fmt.Sprintf("%s\nformat %d\nzone %s\nid %s\n", magic, formatVersion, i.origin, i.id)
+	return fmt.Sprintf("%s\nformat %d\nzone %s\nid %s\n", magic, i.format, i.origin, i.id)
 }
 
 func parseIdentity(text string) (i identity, err error) {
@@ -82,9 +84,10 @@ func parseIdentity(text string) (i identity, err error) {
 	if !ok || err != nil {
 		return i, ErrForeign
 	}
-	if version != formatVersion {
-		return i, fmt.Errorf("%w %d, this release knows %d", ErrFormat, version, formatVersion)
+	if version != 1 && version != formatVersion {
+		return i, fmt.Errorf("%w %d, this release knows 1 and %d", ErrFormat, version, formatVersion)
 	}
+	i.format = version
 	for _, line := range lines[2:] {
 		key, value, _ := strings.Cut(line, " ")
 		switch key {
@@ -98,6 +101,22 @@ func parseIdentity(text string) (i identity, err error) {
 		return i, ErrForeign
 	}
 	return i, nil
+}
+
+// data returns the name of the engine's directory.
+func (i identity) data() string {
+	if i.format == 1 {
+		return format1DataDir
+	}
+	return dataDir
+}
+
+// decoder returns a decoder of the engine's records.
+func (i identity) decoder() *recordDecoder {
+	if i.format == 1 {
+		return newFormat1Decoder(i.origin)
+	}
+	return newDecoder()
 }
 
 // readIdentity returns the identity of a directory. found is false if there is no such directory or

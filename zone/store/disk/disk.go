@@ -80,7 +80,6 @@ type Disk struct {
 	dir      string
 	options  Options
 	identity identity
-	names    names
 	lock     io.Closer
 	// acknowledged holds state.commits of the last Commit that returned nil.
 	acknowledged *acknowledged
@@ -120,7 +119,7 @@ var _ store.Store = (*Disk)(nil)
 // The directory must be on a file system of this machine: locks and syncs of network file systems
 // are not trusted.
 func Open(dir string, options Options) (*Disk, error) {
-	d := &Disk{options: options.withDefaults(), names: names{origin: options.Origin}}
+	d := &Disk{options: options.withDefaults()}
 	if options.Origin == "" {
 		return nil, errors.New("store: no origin")
 	}
@@ -158,7 +157,7 @@ func (d *Disk) open() error {
 		return fmt.Errorf("store: %w", err)
 	}
 	if !found {
-		identity.origin, identity.id = d.options.Origin, newID()
+		identity.format, identity.origin, identity.id = formatVersion, d.options.Origin, newID()
 		err := d.acknowledged.write(0)
 		if err == nil {
 			err = d.acknowledged.file.Sync()
@@ -177,6 +176,15 @@ func (d *Disk) open() error {
 	commits, unknown := d.acknowledged.read()
 	if unknown != nil && !errors.Is(unknown, errNotAcknowledged) {
 		return fmt.Errorf("store: %w", unknown)
+	}
+	if identity.format == 1 {
+		if err := d.convert(commits, unknown); err != nil {
+			return err
+		}
+	}
+	// A conversion that ended before it had removed the old contents left them.
+	if err := d.options.fs.RemoveAll(filepath.Join(d.dir, format1DataDir)); err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
 	if err := d.examine(commits, unknown); err != nil {
 		return err
@@ -256,7 +264,7 @@ func (d *Disk) recognize(e *engine, acknowledged uint64, unknown error) error {
 	}
 	_, err = e.get([]byte{keyIdentity}, func(value []byte) error {
 		if string(value) != d.identity.text() {
-			return fmt.Errorf("its directory %s belongs to the database of a zone that says %q", dataDir, value)
+			return fmt.Errorf("its directory %s belongs to the database of a zone that says %q", d.identity.data(), value)
 		}
 		return nil
 	})
@@ -287,7 +295,7 @@ func unusable(dir string, err error) error {
 	return damaged(dir, err)
 }
 
-func (d *Disk) data() string { return filepath.Join(d.dir, dataDir) }
+func (d *Disk) data() string { return filepath.Join(d.dir, d.identity.data()) }
 
 // Load implements store.Store. Reading everything, it finds damage that Open has not seen.
 func (d *Disk) Load(ctx context.Context, v store.Visitor) (serial uint32, found bool, err error) {
@@ -299,15 +307,14 @@ func (d *Disk) Load(ctx context.Context, v store.Visitor) (serial uint32, found 
 	if !d.found {
 		return 0, false, nil
 	}
-	if err := visit(ctx, d.dir, d.engine, d.names, v); err != nil {
+	if err := visit(ctx, d.dir, d.engine, newDecoder(), v); err != nil {
 		return 0, true, err
 	}
 	return d.state.serial, true, nil
 }
 
 // visit passes the engine's contents to v.
-func visit(ctx context.Context, dir string, e *engine, n names, v store.Visitor) error {
-	decoder := recordDecoder{names: n}
+func visit(ctx context.Context, dir string, e *engine, decoder *recordDecoder, v store.Visitor) error {
 	var visitor error
 	count := 0
 	done := func(err error) error {

@@ -196,7 +196,7 @@ func initAtFault(t *testing.T, fs *faults, skip, count int) (hit bool) {
 	fs.arm(skip, count, errInjected)
 	records := func(yield func(store.Record) bool) {
 		for i := range n {
-			if !yield(store.Record{Name: origin, Type: 16, Class: 1, Data: make([]byte, 1000+i)}) {
+			if !yield(store.Record{Name: wire(origin), Type: 16, Class: 1, Data: make([]byte, 1000+i)}) {
 				return
 			}
 		}

@@ -81,7 +81,7 @@ func (d *Disk) fill(ctx context.Context, c store.Contents, s state) error {
 	var key, value []byte
 	var err error
 	for r := range c.Records {
-		if key, value, err = d.names.appendRecord(key[:0], value[:0], r); err != nil {
+		if key, value, err = appendRecord(key[:0], value[:0], r); err != nil {
 			return err
 		}
 		if err := w.set(key, value); err != nil {
@@ -90,7 +90,7 @@ func (d *Disk) fill(ctx context.Context, c store.Contents, s state) error {
 	}
 	if c.Owners != nil {
 		for o := range c.Owners {
-			if key, err = d.names.append(append(key[:0], keyOwner), o.Name); err != nil {
+			if key, err = appendName(append(key[:0], keyOwner), o.Name); err != nil {
 				return err
 			}
 			if err := w.set(key, appendOwner(value[:0], o)); err != nil {

@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -20,14 +20,12 @@ const (
 	keyRecord   = 'r' // then the name, type (2), class (2), rdata: record
 )
 
-// Names in keys are turned round, so that the names of a subtree are neighbours, as they are in the
-// zone's own order, which makes filling its tree fast. A name in the zone has its origin cut off,
-// then its labels from the right, each ended by a zero octet, then one more zero octet. Labels are
-// as in the presentation form, which has no zero octets. Any other name is kept as it is behind
-// nameVerbatim, which begins no label.
+// Names in keys are reversed, so that the names of a subtree are neighbours, as they are in the
+// zone's own order, which makes filling its tree fast: the labels from the root on, each followed by
+// a zero octet, then one more zero octet. Zero and one octets in a label are escaped by a one.
 const (
-	nameEnd      = 0x00
-	nameVerbatim = 0x01
+	nameEnd    = 0x00
+	nameEscape = 0x01
 )
 
 // Rdata in keys is verbatim if short. Long rdata is in the value, and its SHA-256 in the key.
@@ -40,102 +38,86 @@ const (
 var (
 	errBadKey   = errors.New("unknown key")
 	errBadValue = errors.New("unknown value")
-	errBadName  = errors.New("store: a name holds a zero octet or is too long")
+	errBadName  = errors.New("store: not a name in wire form")
 )
 
-// maxName bounds the presentation form of a name: 255 octets, each escaped.
-const maxName = 4 * 255
-
-// names encodes the names of one zone.
-type names struct {
-	origin string // absolute
-}
-
-func (n names) append(key []byte, name string) ([]byte, error) {
-	if strings.IndexByte(name, 0) >= 0 || len(name) > maxName {
-		return nil, errBadName
-	}
-	start := len(key)
-	if name == n.origin {
-		return append(key, nameEnd), nil
-	}
-	relative, ok := strings.CutSuffix(name, n.origin)
-	if ok && n.origin != "." {
-		relative, ok = strings.CutSuffix(relative, ".")
-	} else if ok {
-		// The root's own dot ends the last label.
-		ok = relative != ""
-	}
-	for ok {
-		// A dot behind a backslash ends no label. One behind an escaped backslash would, but taking
-		// both as one label is no harm.
-		dot := strings.LastIndexByte(relative, '.')
-		for dot > 0 && relative[dot-1] == '\\' {
-			dot = strings.LastIndexByte(relative[:dot], '.')
+// appendName appends a name in wire form as it is in keys.
+func appendName(key []byte, name string) ([]byte, error) {
+	var starts [dnswire.MaxName / 2]uint8
+	labels, at := 0, 0
+	for {
+		if at >= len(name) || len(name) > dnswire.MaxName || name[at] > dnswire.MaxLabel {
+			return nil, errBadName
 		}
-		label := relative[dot+1:]
-		if label == "" || label[0] == nameVerbatim {
+		if name[at] == 0 {
 			break
 		}
-		key = append(append(key, label...), nameEnd)
-		if dot < 0 {
-			return append(key, nameEnd), nil
-		}
-		relative = relative[:dot]
+		starts[labels] = uint8(at)
+		labels++
+		at += 1 + int(name[at])
 	}
-	key = append(append(key[:start], nameVerbatim), name...)
+	if at != len(name)-1 {
+		return nil, errBadName
+	}
+	for labels--; labels >= 0; labels-- {
+		start := int(starts[labels])
+		for _, b := range []byte(name[start+1 : start+1+int(name[start])]) {
+			if b <= nameEscape {
+				key = append(key, nameEscape)
+				b++
+			}
+			key = append(key, b)
+		}
+		key = append(key, nameEnd)
+	}
 	return append(key, nameEnd), nil
 }
 
-// cut splits off the name that key begins with.
-func (n names) cut(key []byte) (name, rest []byte, ok bool) {
-	if len(key) == 0 {
-		return nil, nil, false
-	}
-	if key[0] == nameVerbatim {
-		for i, b := range key {
-			if b == nameEnd {
-				return key[:i+1], key[i+1:], true
-			}
-		}
-		return nil, nil, false
-	}
+// cutName splits off the name that key begins with, as it is in keys.
+func cutName(key []byte) (name, rest []byte, ok bool) {
 	for i := 0; i < len(key); i++ {
-		if key[i] != nameEnd {
-			continue
-		}
-		if i == 0 || key[i-1] == nameEnd {
+		if key[i] == nameEnd && (i == 0 || key[i-1] == nameEnd) {
 			return key[:i+1], key[i+1:], true
 		}
 	}
 	return nil, nil, false
 }
 
-// text is the inverse of append for what cut has cut off. buffer is for use again.
-func (n names) text(name []byte, buffer []byte) (text string, _ []byte) {
-	if name[0] == nameVerbatim {
-		return string(name[1 : len(name)-1]), buffer
-	}
-	buffer = buffer[:0]
-	labels := name[:len(name)-1]
-	for len(labels) > 0 {
-		end := len(labels) - 1
-		start := end
-		for start > 0 && labels[start-1] != nameEnd {
-			start--
+// decodeName is the inverse of appendName for what cutName has cut off.
+func decodeName(encoded []byte) (string, error) {
+	// The labels are written from the end of the buffer on.
+	var buf [dnswire.MaxName]byte
+	at := len(buf) - 1
+	for rest := encoded[:len(encoded)-1]; len(rest) > 0; {
+		var label [dnswire.MaxLabel]byte
+		n, i := 0, 0
+		for ; rest[i] != nameEnd; i++ {
+			b := rest[i]
+			if b == nameEscape {
+				if i++; rest[i] == nameEnd {
+					return "", errBadKey
+				}
+				b = rest[i] - 1
+			}
+			if n == len(label) {
+				return "", errBadKey
+			}
+			label[n] = b
+			n++
 		}
-		buffer = append(append(buffer, labels[start:end]...), '.')
-		labels = labels[:start]
+		if at -= 1 + n; at < 0 {
+			return "", errBadKey
+		}
+		buf[at] = byte(n)
+		copy(buf[at+1:], label[:n])
+		rest = rest[i+1:]
 	}
-	if n.origin != "." || len(buffer) == 0 {
-		buffer = append(buffer, n.origin...)
-	}
-	return string(buffer), buffer
+	return string(buf[at:]), nil
 }
 
 // appendRecord appends the key and the value of a record.
-func (n names) appendRecord(key, value []byte, r store.Record) (_, _ []byte, err error) {
-	if key, err = n.append(append(key, keyRecord), r.Name); err != nil {
+func appendRecord(key, value []byte, r store.Record) (_, _ []byte, err error) {
+	if key, err = appendName(append(key, keyRecord), r.Name); err != nil {
 		return nil, nil, err
 	}
 	key = binary.BigEndian.AppendUint16(key, r.Type)
@@ -148,26 +130,32 @@ func (n names) appendRecord(key, value []byte, r store.Record) (_, _ []byte, err
 	return append(append(key, dataDigest), digest[:]...), append(value, r.Data...), nil
 }
 
-// A recordDecoder decodes records one after the other. A name that comes several times is made
+// A recordDecoder decodes records one after the other. A name that comes several times is decoded
 // once.
 type recordDecoder struct {
-	names  names
-	last   []byte // encoded
-	name   string
-	buffer []byte
-	data   []byte
+	// cut and decode are cutName and decodeName, or those of format 1.
+	cut    func(key []byte) (name, rest []byte, ok bool)
+	decode func(name []byte) (string, error)
+
+	last []byte // encoded
+	name string
+	data []byte
 }
 
+func newDecoder() *recordDecoder { return &recordDecoder{cut: cutName, decode: decodeName} }
+
 // record decodes what appendRecord made. Its Data is valid until the next call and may be modified,
-// which what an engine hands out must not be.
+// which the octets that an engine returns must not be.
 func (d *recordDecoder) record(key, value []byte) (r store.Record, err error) {
-	name, rest, ok := d.names.cut(key[1:])
+	name, rest, ok := d.cut(key[1:])
 	if !ok || len(rest) < 5 || len(value) < 4 {
 		return r, fmt.Errorf("%w %q", errBadKey, key)
 	}
 	if string(name) != string(d.last) {
+		if d.name, err = d.decode(name); err != nil {
+			return r, fmt.Errorf("%w %q", err, key)
+		}
 		d.last = append(d.last[:0], name...)
-		d.name, d.buffer = d.names.text(name, d.buffer)
 	}
 	r = store.Record{
 		Name:  d.name,
@@ -181,7 +169,7 @@ func (d *recordDecoder) record(key, value []byte) (r store.Record, err error) {
 	case kind == dataDigest:
 		d.data = append(d.data[:0], value[4:]...)
 		if digest := sha256.Sum256(d.data); string(digest[:]) != string(rest[5:]) {
-			return r, fmt.Errorf("%w of %s type %d", errBadValue, r.Name, r.Type)
+			return r, fmt.Errorf("%w of key %q", errBadValue, key)
 		}
 	default:
 		return r, fmt.Errorf("%w %q", errBadKey, key)
@@ -202,11 +190,13 @@ func appendOwner(value []byte, o store.Owner) []byte {
 }
 
 func (d *recordDecoder) owner(key, value []byte) (o store.Owner, err error) {
-	name, rest, ok := d.names.cut(key[1:])
+	name, rest, ok := d.cut(key[1:])
 	if !ok || len(rest) > 0 || len(value) < 8 {
 		return o, fmt.Errorf("%w %q", errBadKey, key)
 	}
-	o.Name, d.buffer = d.names.text(name, d.buffer)
+	if o.Name, err = d.decode(name); err != nil {
+		return o, fmt.Errorf("%w %q", err, key)
+	}
 	o.Principal = string(value[8:])
 	if deleted := int64(binary.BigEndian.Uint64(value)); deleted != 0 {
 		o.Deleted = time.Unix(deleted, 0).UTC()
@@ -249,14 +239,14 @@ const changeHeader = 20
 // appendChange appends the value of a change. The header is followed by the records, removed ones
 // first: length of the name (2), length of the rdata (2), type (2), class (2), TTL (4), name,
 // rdata.
-func appendChange(value []byte, c store.Change, now time.Time) ([]byte, error) {
+func appendChange(value []byte, c store.Change, committed int64) ([]byte, error) {
 	value = binary.BigEndian.AppendUint32(value, c.From)
 	value = binary.BigEndian.AppendUint32(value, c.To)
-	value = binary.BigEndian.AppendUint64(value, uint64(now.Unix()))
+	value = binary.BigEndian.AppendUint64(value, uint64(committed))
 	value = binary.BigEndian.AppendUint32(value, uint32(len(c.Removed)))
 	for _, list := range [][]store.Record{c.Removed, c.Added} {
 		for _, r := range list {
-			if len(r.Name) > maxName || len(r.Data) > 65535 {
+			if len(r.Name) > dnswire.MaxName || len(r.Data) > 65535 {
 				return nil, fmt.Errorf("store: a record at %.64q has a name of %d and rdata of %d octets", r.Name, len(r.Name), len(r.Data))
 			}
 			value = binary.BigEndian.AppendUint16(value, uint16(len(r.Name)))
@@ -321,7 +311,8 @@ func changeNumber(key []byte) (uint64, error) {
 	return binary.BigEndian.Uint64(key[1:]), nil
 }
 
-// changeHours returns when a change was committed, in hours of Unix time.
-func changeHours(value []byte) uint32 {
-	return uint32(binary.BigEndian.Uint64(value[8:]) / 3600)
-}
+// changeTime returns when a change was committed, in seconds of Unix time.
+func changeTime(value []byte) int64 { return int64(binary.BigEndian.Uint64(value[8:])) }
+
+// changeHours returns the same in hours.
+func changeHours(value []byte) uint32 { return uint32(changeTime(value) / 3600) }

@@ -165,7 +165,7 @@ func TestKillDuringInit(t *testing.T) {
 		defer func() { _ = recover() }()
 		_ = s.Init(context.Background(), store.Contents{Serial: 1, Records: func(yield func(store.Record) bool) {
 			for i := range 5000 {
-				yield(store.Record{Name: fmt.Sprint(i, ".", origin), Type: 1, Class: 1, Data: []byte{192, 0, 2, 1}})
+				yield(store.Record{Name: wire(fmt.Sprint(i, ".", origin)), Type: 1, Class: 1, Data: []byte{192, 0, 2, 1}})
 			}
 			panic(stop)
 		}})

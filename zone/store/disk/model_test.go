@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -148,9 +149,18 @@ func sameChange(a, b store.Change) bool {
 		slices.EqualFunc(a.Removed, b.Removed, same) && slices.EqualFunc(a.Added, b.Added, same)
 }
 
+// wire returns the wire form of a name.
+func wire(text string) string {
+	name, err := dnswire.ParseName(text, nil)
+	if err != nil {
+		panic(err)
+	}
+	return string(name)
+}
+
 func soa(serial uint32) store.Record {
 	data := []byte{0, 0, byte(serial >> 24), byte(serial >> 16), byte(serial >> 8), byte(serial)}
-	return store.Record{Name: origin, Type: 6, Class: 1, TTL: 3600, Data: append(data, make([]byte, 16)...)}
+	return store.Record{Name: wire(origin), Type: 6, Class: 1, TTL: 3600, Data: append(data, make([]byte, 16)...)}
 }
 
 // script makes up commits.
@@ -167,7 +177,7 @@ func newScript(seed uint64, size int) *script {
 
 func (s *script) record() store.Record {
 	return store.Record{
-		Name: fmt.Sprintf("h%d.%s", s.IntN(s.names), origin), Type: 16, Class: 1, TTL: s.Uint32N(3),
+		Name: wire(fmt.Sprintf("h%d.%s", s.IntN(s.names), origin)), Type: 16, Class: 1, TTL: s.Uint32N(3),
 		Data: bytes.Repeat([]byte{byte(s.IntN(4))}, 1+s.IntN(max(1, s.size/3))),
 	}
 }
@@ -204,7 +214,7 @@ func fillStore(t *testing.T, s store.Store, records int) *model {
 	m := newModel()
 	list := []store.Record{soa(1)}
 	for i := range records {
-		list = append(list, store.Record{Name: fmt.Sprintf("h%d.%s", i, origin), Type: 1, Class: 1, TTL: 60, Data: []byte{192, 0, 2, byte(i)}})
+		list = append(list, store.Record{Name: wire(fmt.Sprintf("h%d.%s", i, origin)), Type: 1, Class: 1, TTL: 60, Data: []byte{192, 0, 2, byte(i)}})
 	}
 	if err := s.Init(context.Background(), store.Contents{Serial: 1, Records: slices.Values(list)}); err != nil {
 		t.Fatal(err)

@@ -41,15 +41,16 @@ const snapshotTimeout = 10 * time.Second
 // that one manifest lists, copied while it does not change, are therefore a state of the engine, up
 // to the point that the logs had reached when they were copied.
 func OpenSnapshot(ctx context.Context, dir string) (*Snapshot, error) {
-	identity, found, err := readIdentity(dir)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, fmt.Errorf("store: %s: %w: there is no file %s", dir, ErrForeign, identityFile)
-	}
 	deadline := time.Now().Add(snapshotTimeout)
 	for {
+		// Another process may be converting the directory.
+		identity, found, err := readIdentity(dir)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, fmt.Errorf("store: %s: %w: there is no file %s", dir, ErrForeign, identityFile)
+		}
 		s, again, err := openSnapshot(dir, identity)
 		if err == nil {
 			return s, nil
@@ -77,7 +78,7 @@ func openSnapshot(dir string, i identity) (s *Snapshot, again bool, err error) {
 	if err != nil {
 		return s, false, fmt.Errorf("store: %w", err)
 	}
-	data := filepath.Join(dir, dataDir)
+	data := filepath.Join(dir, i.data())
 	before, err := manifest(data)
 	if err != nil {
 		return s, true, unusable(dir, err)
@@ -206,7 +207,7 @@ func (s *Snapshot) Load(ctx context.Context, v store.Visitor) (serial uint32, fo
 	if !s.found {
 		return 0, false, nil
 	}
-	if err := visit(ctx, s.dir, s.engine, names{origin: s.identity.origin}, v); err != nil {
+	if err := visit(ctx, s.dir, s.engine, s.identity.decoder(), v); err != nil {
 		return 0, true, err
 	}
 	return s.serial, true, nil

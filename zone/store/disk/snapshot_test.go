@@ -111,7 +111,7 @@ func TestSnapshotAtRest(t *testing.T) {
 		t.Error("found a zone in an empty database")
 	}
 	m := fillStore(t, s, 10)
-	mustCommit(t, s, m, store.Change{From: 1, To: 1, Owners: []store.Owner{{Name: origin, Principal: "p"}}})
+	mustCommit(t, s, m, store.Change{From: 1, To: 1, Owners: []store.Owner{{Name: wire(origin), Principal: "p"}}})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -71,14 +73,23 @@ func reopen(t *testing.T, s store.Store, opener Opener) store.Store {
 	return open(t, opener)
 }
 
+// wire returns the wire form of a name.
+func wire(text string) string {
+	name, err := dnswire.ParseName(text, nil)
+	if err != nil {
+		panic(err)
+	}
+	return string(name)
+}
+
 func soa(serial uint32) store.Record {
 	data := make([]byte, 22)
 	data[2], data[3], data[4], data[5] = byte(serial>>24), byte(serial>>16), byte(serial>>8), byte(serial)
-	return store.Record{Name: "example.test.", Type: 6, Class: 1, TTL: 3600, Data: data}
+	return store.Record{Name: wire("example.test."), Type: 6, Class: 1, TTL: 3600, Data: data}
 }
 
 func address(name string, last byte) store.Record {
-	return store.Record{Name: name, Type: 1, Class: 1, TTL: 300, Data: []byte{192, 0, 2, last}}
+	return store.Record{Name: wire(name), Type: 1, Class: 1, TTL: 300, Data: []byte{192, 0, 2, last}}
 }
 
 // change moves the serial by one and does what a zone's change does to the SOA.
@@ -194,8 +205,8 @@ func testInit(t *testing.T, opener Opener) {
 	s := open(t, opener)
 	records := []store.Record{address("a.example.test.", 1), address("a.example.test.", 2), address("b.example.test.", 1)}
 	owners := []store.Owner{
-		{Name: "a.example.test.", Principal: "host/a@REALM"},
-		{Name: "gone.example.test.", Principal: "host/gone@REALM", Deleted: time.Unix(1700000000, 0).UTC()},
+		{Name: wire("a.example.test."), Principal: "host/a@REALM"},
+		{Name: wire("gone.example.test."), Principal: "host/gone@REALM", Deleted: time.Unix(1700000000, 0).UTC()},
 	}
 	err := s.Init(context.Background(), store.Contents{
 		Serial: 7, Records: slices.Values(append(slices.Clone(records), soa(7))), Owners: slices.Values(owners),
@@ -272,7 +283,7 @@ func testCommitLarge(t *testing.T, opener Opener) {
 		for j := range 2 {
 			data := make([]byte, 30_000)
 			data[0], data[1] = byte(i), byte(j)
-			added = append(added, store.Record{Name: "large.example.test.", Type: 65280, Class: 1, TTL: 5, Data: data})
+			added = append(added, store.Record{Name: wire("large.example.test."), Type: 65280, Class: 1, TTL: 5, Data: data})
 		}
 		list = append(list, change(i+1, nil, added))
 		records = append(records, added...)
@@ -308,7 +319,7 @@ func testIdempotent(t *testing.T, opener Opener) {
 	a := address("a.example.test.", 1)
 	fill(t, s, 1, a)
 	c := change(1, []store.Record{address("nope.example.test.", 1)}, []store.Record{a})
-	c.Disowned = []string{"nope.example.test."}
+	c.Disowned = []string{wire("nope.example.test.")}
 	commit(t, s, c)
 	expect(t, s, 2, []store.Record{a}, nil)
 }
@@ -318,13 +329,15 @@ func testNames(t *testing.T, opener Opener) {
 	s := open(t, opener)
 	records := []store.Record{
 		address(`a\000.example.test.`, 1), address(`a\.b.example.test.`, 1), address("a.b.example.test.", 1),
+		address(`\000.example.test.`, 1), address(`\001.example.test.`, 1), address(`\002.example.test.`, 1), address(`\001\001.example.test.`, 1),
+		address("A.example.test.", 3), address("a.EXAMPLE.test.", 3), address(strings.Repeat(`\000.`, 120)+"example.test.", 1),
 		address("a.example.test.", 0), address("*.example.test.", 1), address("example.test.", 1),
-		{Name: "a.example.test.", Type: 0x0100, Class: 1, TTL: 5, Data: nil},
-		{Name: "a.example.test.", Type: 65280, Class: 1, TTL: 5, Data: []byte{}},
-		{Name: "a.example.test.", Type: 65280, Class: 1, TTL: 5, Data: []byte{0}},
-		{Name: "a.example.test.", Type: 65280, Class: 1, TTL: 5, Data: []byte{0, 0}},
-		{Name: "a.example.test.", Type: 16, Class: 1, TTL: 5, Data: append([]byte{255}, make([]byte, 255)...)},
-		{Name: "a.example.test.", Type: 16, Class: 1, TTL: 5, Data: make([]byte, 65535)},
+		{Name: wire("a.example.test."), Type: 0x0100, Class: 1, TTL: 5, Data: nil},
+		{Name: wire("a.example.test."), Type: 65280, Class: 1, TTL: 5, Data: []byte{}},
+		{Name: wire("a.example.test."), Type: 65280, Class: 1, TTL: 5, Data: []byte{0}},
+		{Name: wire("a.example.test."), Type: 65280, Class: 1, TTL: 5, Data: []byte{0, 0}},
+		{Name: wire("a.example.test."), Type: 16, Class: 1, TTL: 5, Data: append([]byte{255}, make([]byte, 255)...)},
+		{Name: wire("a.example.test."), Type: 16, Class: 1, TTL: 5, Data: make([]byte, 65535)},
 	}
 	fill(t, s, 1, records...)
 	expect(t, s, 1, records, nil)
@@ -340,8 +353,8 @@ func testNames(t *testing.T, opener Opener) {
 func testOwnership(t *testing.T, opener Opener) {
 	s := open(t, opener)
 	fill(t, s, 1)
-	a := store.Owner{Name: "a.example.test.", Principal: "host/a@REALM"}
-	b := store.Owner{Name: "b.example.test.", Principal: "host/b@REALM"}
+	a := store.Owner{Name: wire("a.example.test."), Principal: "host/a@REALM"}
+	b := store.Owner{Name: wire("b.example.test."), Principal: "host/b@REALM"}
 	commit(t, s, store.Change{From: 1, To: 1, Owners: []store.Owner{a, b}})
 	expect(t, s, 1, nil, []store.Owner{a, b})
 
@@ -354,7 +367,7 @@ func testOwnership(t *testing.T, opener Opener) {
 	expect(t, s, 2, []store.Record{address("b.example.test.", 1)}, []store.Owner{a, b})
 
 	a.Deleted = time.Time{}
-	commit(t, s, store.Change{From: 2, To: 2, Owners: []store.Owner{a}, Disowned: []string{"b.example.test."}})
+	commit(t, s, store.Change{From: 2, To: 2, Owners: []store.Owner{a}, Disowned: []string{wire("b.example.test.")}})
 	s = reopen(t, s, opener)
 	expect(t, s, 2, []store.Record{address("b.example.test.", 1)}, []store.Owner{a})
 	if list, err := changes(s, 1, 2); len(list) != 1 || err != nil {

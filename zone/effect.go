@@ -1,7 +1,6 @@
 package zone
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 
@@ -10,51 +9,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// met compares the prerequisites with the state (RFC 2136 section 3.2.5) and returns NOERROR or the
-// rcode of the first that fails.
-func (r *request) met(s *Snapshot) int {
-	for _, c := range r.prerequisites {
-		n, _ := s.node(c.key)
-		switch {
-		case c.rrtype == dns.TypeANY && c.exist && n.empty():
-			return dns.RcodeNameError
-		case c.rrtype == dns.TypeANY && !c.exist && !n.empty():
-			return dns.RcodeYXDomain
-		case c.rrtype != dns.TypeANY && c.exist && n.set(c.rrtype).empty():
-			return dns.RcodeNXRrset
-		case c.rrtype != dns.TypeANY && !c.exist && !n.set(c.rrtype).empty():
-			return dns.RcodeYXRrset
-		}
-	}
-	for i := range r.values {
-		n, _ := s.node(r.values[i].key)
-		if !r.values[i].equals(n.set(r.values[i].rrtype)) {
-			return dns.RcodeNXRrset
-		}
-	}
-	return dns.RcodeSuccess
-}
-
-// equals compares as sets: order and repetition do not matter.
-func (v *requiredSet) equals(set rrset) bool {
-	compare := func(a, b []byte) int { return compareRdata(v.rrtype, a, b) }
-	required := slices.Clone(v.data)
-	slices.SortFunc(required, compare)
-	required = slices.CompactFunc(required, func(a, b []byte) bool { return compare(a, b) == 0 })
-	if len(required) != set.count {
-		return false
-	}
-	i := 0
-	for data := range set.records {
-		if compare(required[i], data) != 0 {
-			return false
-		}
-		i++
-	}
-	return true
-}
-
-// An effect is what an update comes to, worked out before anything changes.
+// An effect is the net result of an update, worked out before anything changes.
 type effect struct {
 	nodes    []nodeEffect // of names that differ afterwards, in key order
 	owners   []ownerEffect
@@ -74,35 +29,14 @@ type ownerEffect struct {
 
 func (e *effect) empty() bool { return len(e.nodes) == 0 && len(e.owners) == 0 }
 
-// drafts are the names that an update section has touched so far.
-type drafts struct {
-	snapshot *Snapshot
-	byKey    map[string]*draft
-}
-
-func (d *drafts) at(key string) *draft {
-	if found, ok := d.byKey[key]; ok {
-		return found
-	}
-	n, _ := d.snapshot.node(key)
-	made := newDraft(n)
-	d.byKey[key] = made
-	return made
-}
-
-// evaluate works out the update section on s (RFC 2136 section 3.4.2), which it does not change.
-func (r *request) evaluate(s *Snapshot, limits *Limits) (*effect, error) {
-	d := &drafts{snapshot: s, byKey: make(map[string]*draft, 1)}
-	for i := range r.changes {
-		in := &r.changes[i]
-		d.at(in.key).do(in)
-	}
+// effect works out the whole update section, without changing the state.
+func (p *Proposal) effect(limits *Limits) (*effect, error) {
+	s := p.state
 	e := &effect{from: s.serial, to: s.serial}
-	for key, draft := range d.byKey {
-		before, _ := s.node(key)
-		after := draft.node()
-		if !sameRecords(before, after) {
-			e.nodes = append(e.nodes, nodeEffect{key: key, before: before, after: after})
+	for i := range p.names {
+		n := &p.names[i]
+		if n.evaluate(); len(n.changed) > 0 {
+			e.nodes = append(e.nodes, nodeEffect{key: n.key, before: n.before, after: n.after})
 		}
 	}
 	if len(e.nodes) == 0 {
@@ -111,68 +45,6 @@ func (r *request) evaluate(s *Snapshot, limits *Limits) (*effect, error) {
 	slices.SortFunc(e.nodes, func(a, b nodeEffect) int { return strings.Compare(a.key, b.key) })
 	e.advance(s)
 	return e, limits.check(s, e)
-}
-
-func sameRecords(a, b *node) bool {
-	if a.empty() || b.empty() {
-		return a.empty() && b.empty()
-	}
-	return bytes.Equal(a.packed, b.packed)
-}
-
-// do carries out one instruction on its name.
-func (d *draft) do(in *instruction) {
-	apex := in.key == ""
-	switch in.action {
-	case addRecord:
-		d.doAdd(in)
-	case deleteName:
-		d.sets = slices.DeleteFunc(d.sets, func(s draftSet) bool { return !apex || !atApex(s.rrtype) })
-	case deleteSet:
-		if !apex || !atApex(in.rrtype) {
-			d.removeSet(in.rrtype)
-		}
-	case deleteRecord:
-		if in.rrtype == dns.TypeSOA {
-			return
-		}
-		if set := d.set(in.rrtype); apex && in.rrtype == dns.TypeNS && set != nil && len(set.data) == 1 {
-			return
-		}
-		d.remove(in.rrtype, in.data)
-	}
-}
-
-// atApex reports whether the type is one that the apex is never without.
-func atApex(rrtype uint16) bool { return rrtype == dns.TypeSOA || rrtype == dns.TypeNS }
-
-// doAdd follows section 3.4.2.2.
-func (d *draft) doAdd(in *instruction) {
-	if d.conflictsWith(in.rrtype) || misplaced(in.rrtype, in.key) {
-		return
-	}
-	if in.rrtype == dns.TypeSOA {
-		// Only the apex has one.
-		soa := d.set(dns.TypeSOA)
-		if soa == nil || !serialAfter(soaSerial(in.data), soaSerial(soa.data[0])) {
-			return
-		}
-	}
-	d.add(in.rrtype, in.ttl, in.data)
-}
-
-// misplaced reports whether a record of that type means nothing at that name: what an NS or DNAME
-// at a wildcard would do is not defined (RFC 4592 sections 4.2 and 4.4), and the DS of the apex is
-// in the parent zone (RFC 4035 section 2.4). BIND passes over such additions too, and would not
-// load them.
-func misplaced(rrtype uint16, key string) bool {
-	switch rrtype {
-	case dns.TypeNS, dns.TypeDNAME:
-		return key == wildcardKey || strings.HasSuffix(key, "\x00"+wildcardKey)
-	case dns.TypeDS:
-		return key == ""
-	}
-	return false
 }
 
 // advance moves the serial on by one, unless the update itself has set it (section 3.6).
@@ -229,27 +101,21 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 	return nil
 }
 
-// claim adds to the effect what becomes of ownership: the claims that came with the decision,
-// tombstones for owned names that lost their records, and their end for those that got some again.
+// claim adds the changes of ownership to the effect: the claims of the decision, tombstones for owned
+// names that lost their records, and the removal of tombstones of names that have records again.
 // A tombstone from expired or before has no effect: if records are added to its name without a
 // claim, the name has no owner. Times are in seconds of Unix time.
 func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
-	principals := make(map[string]string, len(claims))
+	var principals map[string]string
 	for _, c := range claims {
-		if key, ok := s.origin.key(c.Name); ok && c.Principal != "" {
+		if key, ok := s.origin.keyOf(c.Name); ok && c.Principal != "" {
+			if principals == nil {
+				principals = make(map[string]string, len(claims))
+			}
 			principals[key] = c.Principal
 		}
 	}
-	touched := make(map[string]*nodeEffect, len(e.nodes))
-	for i := range e.nodes {
-		touched[e.nodes[i].key] = &e.nodes[i]
-	}
-	settle := func(key string) {
-		before, _ := s.node(key)
-		after := before
-		if ne := touched[key]; ne != nil {
-			after = ne.after
-		}
+	settle := func(key string, before, after *node) {
 		old, owned := s.owners.Get(key)
 		is := old
 		if principal, claimed := principals[key]; claimed {
@@ -264,7 +130,7 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 		case !after.empty():
 			is.deleted = 0
 		case !owned && before.empty():
-			return // it never came to be
+			return // it never had records
 		case !before.empty() || is.deleted == 0:
 			is.deleted = now
 		}
@@ -272,12 +138,14 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 			e.owners = append(e.owners, ownerEffect{key: key, own: &is})
 		}
 	}
-	for key := range touched {
-		settle(key)
+	for i := range e.nodes {
+		settle(e.nodes[i].key, e.nodes[i].before, e.nodes[i].after)
 	}
 	for key := range principals {
-		if touched[key] == nil {
-			settle(key)
+		compare := func(ne nodeEffect, key string) int { return strings.Compare(ne.key, key) }
+		if _, changes := slices.BinarySearchFunc(e.nodes, key, compare); !changes {
+			n, _ := s.node(key)
+			settle(key, n, n)
 		}
 	}
 	slices.SortFunc(e.owners, func(a, b ownerEffect) int { return strings.Compare(a.key, b.key) })
@@ -327,7 +195,11 @@ func (e *effect) apply(s *Snapshot) {
 func (e *effect) change(o *origin) store.Change {
 	c := store.Change{From: e.from, To: e.to}
 	for _, ne := range e.nodes {
-		name := o.nameOf(ne.key)
+		// A name keeps its spelling while it has records.
+		name := o.spelled(ne.key, ne.before)
+		if ne.before.empty() {
+			name = o.spelled(ne.key, ne.after)
+		}
 		record := func(list *[]store.Record, first bool) func(rrset, []byte) {
 			return func(set rrset, data []byte) {
 				r := store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Data: data}
@@ -341,7 +213,7 @@ func (e *effect) change(o *origin) store.Change {
 		difference(ne.before, ne.after, record(&c.Removed, ne.key == ""), record(&c.Added, ne.key == ""))
 	}
 	for _, oe := range e.owners {
-		name := o.nameOf(oe.key)
+		name := o.wireOf(oe.key)
 		if oe.own == nil {
 			c.Disowned = append(c.Disowned, name)
 			continue

@@ -13,11 +13,10 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// budget is how many comparisons of records an update gets: maxComparisons.
+// budget is about how many comparisons of records the updates of these tests take in a linear search.
 const budget = 10_000
 
-// spend is changes to a name without records that take one comparison more than the budget, of
-// which the last one is the last deletion, and leave it without records.
+// spend is many changes to a name without records that leave it without records.
 func spend(name, rrtype string) string {
 	var lines []string
 	add := func(i int) { lines = append(lines, fmt.Sprintf("add %s %s r%d", name, rrtype, i)) }
@@ -38,11 +37,10 @@ func spend(name, rrtype string) string {
 	return strings.Join(lines, "; ")
 }
 
-// TestNothingToChangeEndsWithTheBudget: what comes after the last comparison is not worked out, and
-// must not pass for no change on that account.
-func TestNothingToChangeEndsWithTheBudget(t *testing.T) {
+// TestNothingToChangeInLongUpdates: whatever precedes it, a change is found, and no change is none.
+func TestNothingToChangeInLongUpdates(t *testing.T) {
 	const origin = "example.test."
-	owners := []store.Owner{{Name: "gone.example.test.", Principal: "alice@EXAMPLE.TEST"}}
+	owners := []store.Owner{{Name: wire("gone.example.test."), Principal: "alice@EXAMPLE.TEST"}}
 	p := newPolicy(t, policy.Config{})
 	for what, text := range map[string]string{
 		"another name": spend("gone", "TXT") + "; add a A 192.0.2.66",
@@ -59,29 +57,28 @@ func TestNothingToChangeEndsWithTheBudget(t *testing.T) {
 		if r := apply(stranger, text); r.Rcode != dns.RcodeRefused || r.Changed {
 			t.Errorf("%s: %s, decision %+v", what, dns.RcodeToString[r.Rcode], r.Decision)
 		}
-		// Before the last comparison everything is known.
 		text, _, _ = strings.Cut(text, "; add gone TXT r0; delete gone TXT r0;")
 		if r := apply(stranger, text+"; delete a AAAA"); r.Rcode != dns.RcodeSuccess || r.Changed {
-			t.Errorf("within the budget: %s, decision %+v", dns.RcodeToString[r.Rcode], r.Decision)
+			t.Errorf("without a change: %s, decision %+v", dns.RcodeToString[r.Rcode], r.Decision)
 		}
 	}
 }
 
-// TestQuotaEndsWithTheBudget: records that are no more counted exceed any number.
-func TestQuotaEndsWithTheBudget(t *testing.T) {
+// TestQuotaInLongUpdates: the records of a type are counted to the end.
+func TestQuotaInLongUpdates(t *testing.T) {
 	p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{"grant key1. zonesub TXT(1) PTR"})})
 	key := policy.Identity{Kind: policy.Static, Name: "key1."}
 	if d := decide(t, p, key, spend("x", "PTR")+`; add x TXT "a"; add x TXT "b"`); d.Allow {
 		t.Errorf("%+v", d)
 	}
-	if d := decide(t, p, key, "add x PTR a; delete x PTR a; add x TXT a"); !d.Allow {
-		t.Errorf("within the budget: %+v", d)
+	if d := decide(t, p, key, spend("x", "PTR")+`; add x TXT "a"; delete x TXT "a"; add x TXT "b"`); !d.Allow {
+		t.Errorf("one record at a time: %+v", d)
 	}
 }
 
-// TestAbsenceEndsWithTheBudget: the deletion of a record that is not there asks no rule, as long as
-// it is known that it is not there.
-func TestAbsenceEndsWithTheBudget(t *testing.T) {
+// TestAbsenceInLargeSets: the deletion of a record that is not there asks no rule, that of one that is
+// there does.
+func TestAbsenceInLargeSets(t *testing.T) {
 	const origin, held = "example.test.", 100
 	seed := mustRecords(t, origin)
 	for i := range held {
@@ -89,13 +86,11 @@ func TestAbsenceEndsWithTheBudget(t *testing.T) {
 	}
 	z := openZone(t, origin, seed, zone.Config{})
 	p := newPolicy(t, policy.Config{Rules: parseRules(t, []string{"grant EXAMPLE.TEST krb5-subdomain-self-rhs example.test PTR"})})
-	id := policy.Identity{Kind: policy.Kerberos, Name: "host/a.example.test@EXAMPLE.TEST",
-		Components: []string{"host", "a.example.test"}, Realm: "EXAMPLE.TEST"}
-	for records, allow := range map[int]bool{budget / held: true, budget/held + 1: false} {
-		text := strings.TrimSuffix(strings.Repeat("delete large PTR none; ", records), "; ")
-		u := p.Update(id, message(t, origin, changes(t, text)))
-		if d := u.Authorize(z.Snapshot(), u); d.Allow != allow {
-			t.Errorf("%d records of %d that are not there: %+v", records, held, d)
+	for last, allow := range map[string]bool{"delete large PTR none": true, "delete large PTR h42": false, "delete large PTR H99": false} {
+		text := strings.Repeat("delete large PTR none; ", 500) + last
+		octets := message(t, origin, changes(t, text))
+		if d := p.Authorizer(machine("a.example.test"))(propose(t, z, octets)); d.Allow != allow {
+			t.Errorf("%s: %+v", last, d)
 		}
 	}
 }

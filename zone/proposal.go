@@ -1,0 +1,289 @@
+package zone
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+)
+
+// A Proposal is a well-formed update together with the state of the zone that it would apply to. It
+// tells [Update.Authorize] what the update section would do. This is worked out name by name, when
+// it is asked for, by the code that makes the change if the update is permitted (RFC 2136 section
+// 3.4.2).
+//
+// A Proposal is valid only during the call of Authorize, and is not for concurrent use. Nothing that
+// it returns may be modified.
+type Proposal struct {
+	origin        *origin
+	names         []ProposedName // of all sections
+	prerequisites []condition
+	required      []requiredRecord // sorted by name, type and value
+	instructions  []Instruction
+
+	state   *Snapshot
+	expired int64 // tombstones of this time or before have expired, in seconds of Unix time
+}
+
+// bind makes s the state that the update would apply to.
+func (p *Proposal) bind(s *Snapshot, expired int64) {
+	p.state, p.expired = s, expired
+	for i := range p.names {
+		p.names[i].proposal = p
+	}
+}
+
+// Origin returns the zone's name in wire form and lower case.
+func (p *Proposal) Origin() []byte { return p.origin.wire }
+
+// Instructions returns the update section in its order.
+func (p *Proposal) Instructions() []Instruction { return p.instructions }
+
+// Names returns how many different names the message has as owners, in both sections.
+func (p *Proposal) Names() int { return len(p.names) }
+
+// Name returns one of the names, by its index from 0.
+func (p *Proposal) Name(i int) *ProposedName { return &p.names[i] }
+
+// Count returns how many records the RRset had directly after an instruction that added one to it.
+// It is 0 for an instruction that added none: for a deletion, for a record that was there already or
+// replaced another, and for one that is ignored.
+func (p *Proposal) Count(instruction int) int {
+	in := &p.instructions[instruction]
+	p.names[in.Name].evaluate()
+	return int(in.count)
+}
+
+// A ProposedName is a name in a [Proposal].
+type ProposedName struct {
+	proposal    *Proposal
+	key         string
+	wire        []byte // in the spelling of the message
+	lower       []byte
+	first, last int32 // instructions, or -1
+
+	found     bool // before is set
+	evaluated bool // after and changed are set
+	before    *node
+	after     *node
+	changed   []uint16
+}
+
+// Wire returns the name in wire form and lower case.
+func (n *ProposedName) Wire() []byte { return n.lower }
+
+// Text returns the name in presentation form and lower case.
+func (n *ProposedName) Text() string { return dnswire.NameText(n.lower) }
+
+// IsApex reports whether the name is the zone's own.
+func (n *ProposedName) IsApex() bool { return n.key == "" }
+
+// node returns the name's node in the state before the update.
+func (n *ProposedName) node() *node {
+	if !n.found {
+		n.before, _ = n.proposal.state.node(n.key)
+		n.found = true
+	}
+	return n.before
+}
+
+// Exists reports whether the name has records before the update.
+func (n *ProposedName) Exists() bool { return !n.node().empty() }
+
+// Types returns the types of the RRsets that the name has before the update, in ascending order.
+func (n *ProposedName) Types() []uint16 {
+	var types []uint16
+	for set := range n.node().sets {
+		types = append(types, set.rrtype)
+	}
+	return types
+}
+
+// Records returns the rdata of an RRset before the update, in canonical order.
+func (n *ProposedName) Records(rrtype uint16) [][]byte {
+	set := n.node().set(rrtype)
+	if set.empty() {
+		return nil
+	}
+	records := make([][]byte, 0, set.count)
+	for data := range set.records {
+		records = append(records, data)
+	}
+	return records
+}
+
+// Owner returns the owner of the name before the update. A tombstone that has expired is not
+// returned.
+func (n *ProposedName) Owner() (Ownership, bool) {
+	own, ok := n.proposal.state.owners.Get(n.key)
+	if !ok || own.deleted != 0 && own.deleted <= n.proposal.expired {
+		return Ownership{}, false
+	}
+	return own.export(), true
+}
+
+// IsDelegated reports whether the name is at or below a delegation before the update.
+func (n *ProposedName) IsDelegated() bool { return n.proposal.state.delegated(n.key) }
+
+// Changed reports whether the update changes any RRset of the name. Another TTL is a change.
+func (n *ProposedName) Changed() bool {
+	n.evaluate()
+	return len(n.changed) > 0
+}
+
+// Changes reports whether the update changes the RRset of that type.
+func (n *ProposedName) Changes(rrtype uint16) bool {
+	n.evaluate()
+	return slices.Contains(n.changed, rrtype)
+}
+
+// evaluate works out what the update section makes of the name, once. Instructions for other names
+// have no influence on it.
+func (n *ProposedName) evaluate() {
+	if n.evaluated {
+		return
+	}
+	n.evaluated = true
+	before := n.node()
+	n.after = before
+	if n.first < 0 {
+		return
+	}
+	d := newDraft(before)
+	if before.empty() && len(n.wire) > 0 && &n.wire[0] != &n.lower[0] {
+		d.spelling = n.wire
+	}
+	instructions := n.proposal.instructions
+	for i := n.first; i >= 0; i = instructions[i].next {
+		d.do(&instructions[i], n.key)
+	}
+	after := d.node()
+	if n.changed = changedTypes(before, after); len(n.changed) > 0 {
+		n.after = after
+	}
+}
+
+// changedTypes returns the types of the RRsets in which two nodes differ.
+func changedTypes(a, b *node) []uint16 {
+	pa, pb := a.body(), b.body()
+	if bytes.Equal(pa, pb) {
+		return nil
+	}
+	var types []uint16
+	for len(pa) > 0 || len(pb) > 0 {
+		var sa, sb rrset
+		var ra, rb []byte
+		if len(pa) > 0 {
+			sa, ra = cutSet(pa)
+		}
+		if len(pb) > 0 {
+			sb, rb = cutSet(pb)
+		}
+		switch {
+		case len(pb) == 0 || len(pa) > 0 && sa.rrtype < sb.rrtype:
+			types = append(types, sa.rrtype)
+			pa = ra
+		case len(pa) == 0 || sb.rrtype < sa.rrtype:
+			types = append(types, sb.rrtype)
+			pb = rb
+		default:
+			if sa.ttl != sb.ttl || !bytes.Equal(sa.packed, sb.packed) {
+				types = append(types, sa.rrtype)
+			}
+			pa, pb = ra, rb
+		}
+	}
+	return types
+}
+
+// met compares the prerequisites with the state (RFC 2136 section 3.2.5) and returns NOERROR or the
+// rcode of the first that fails.
+func (p *Proposal) met() int {
+	for _, c := range p.prerequisites {
+		n := p.names[c.name].node()
+		switch {
+		case c.rrtype == dns.TypeANY && c.exist && n.empty():
+			return dns.RcodeNameError
+		case c.rrtype == dns.TypeANY && !c.exist && !n.empty():
+			return dns.RcodeYXDomain
+		case c.rrtype != dns.TypeANY && c.exist && n.set(c.rrtype).empty():
+			return dns.RcodeNXRrset
+		case c.rrtype != dns.TypeANY && !c.exist && !n.set(c.rrtype).empty():
+			return dns.RcodeYXRrset
+		}
+	}
+	for rest := p.required; len(rest) > 0; {
+		first := &rest[0]
+		count := 1
+		for count < len(rest) && rest[count].name == first.name && rest[count].rrtype == first.rrtype {
+			count++
+		}
+		if !equalSet(rest[:count], p.names[first.name].node().set(first.rrtype)) {
+			return dns.RcodeNXRrset
+		}
+		rest = rest[count:]
+	}
+	return dns.RcodeSuccess
+}
+
+// equalSet compares required records, sorted and without repetitions, with an RRset.
+func equalSet(required []requiredRecord, set rrset) bool {
+	if len(required) != set.count {
+		return false
+	}
+	i := 0
+	for data := range set.records {
+		if !dnswire.Equal(set.rrtype, required[i].data, data) {
+			return false
+		}
+		i++
+	}
+	return true
+}
+
+// do carries out one instruction.
+func (d *draft) do(in *Instruction, key string) {
+	apex := key == ""
+	switch in.Action {
+	case AddRecord:
+		d.doAdd(in, key)
+	case DeleteName:
+		d.sets = slices.DeleteFunc(d.sets, func(s draftSet) bool { return !apex || !atApex(s.rrtype) })
+	case DeleteRRset:
+		if !apex || !atApex(in.Type) {
+			d.removeSet(in.Type)
+		}
+	case DeleteRecord:
+		if in.Type == dns.TypeSOA {
+			return
+		}
+		if set := d.set(in.Type); apex && in.Type == dns.TypeNS && set != nil && len(set.data) == 1 {
+			return
+		}
+		d.remove(in.Type, in.Data)
+	}
+}
+
+// doAdd follows section 3.4.2.2.
+func (d *draft) doAdd(in *Instruction, key string) {
+	if d.conflictsWith(in.Type) || misplaced(in.Type, key) {
+		return
+	}
+	set := d.set(in.Type)
+	count := 0
+	if set != nil {
+		count = len(set.data)
+	}
+	if in.Type == dns.TypeSOA {
+		// Only the apex has one.
+		if set == nil || !serialAfter(soaSerial(in.Data), soaSerial(set.data[0])) {
+			return
+		}
+	}
+	d.add(in.Type, in.TTL, in.Data)
+	if after := len(d.set(in.Type).data); after > count {
+		in.count = int32(after)
+	}
+}
