@@ -60,7 +60,6 @@ func openText(t testing.TB, text string, edit func(*Config)) *Zone {
 //	P|U NAME TTL CLASS TYPE [RDATA]
 //
 // for records of the prerequisite and update sections; Z ZONE CLASS TYPE replaces the zone section.
-// 
 func message(t testing.TB, script string) *dns.Msg {
 	t.Helper()
 	m := new(dns.Msg)

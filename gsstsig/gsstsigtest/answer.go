@@ -72,7 +72,7 @@ func (s *server) respond(ctx context.Context, wire []byte, from netip.AddrPort, 
 	case request.Opcode == dns.OpcodeUpdate && fault.kind == refused:
 		response.SetRcode(request, dns.RcodeRefused)
 	case request.Opcode == dns.OpcodeUpdate:
-		done := s.zone.Apply(ctx, s.policy.Update(identity(transaction, from, stream), request))
+		done := s.zone.Apply(ctx, s.policy.Update(identity(transaction, from, stream), wire))
 		response.SetRcode(request, done.Rcode)
 	case request.Opcode != dns.OpcodeQuery:
 		response.SetRcode(request, dns.RcodeNotImplemented)

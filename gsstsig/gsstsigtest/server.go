@@ -91,9 +91,17 @@ func (s *server) prepare(config Config, keytab string) error {
 	s.zone, err = zone.Open(zone.Config{
 		Origin: config.Zone,
 		Store:  store.NewMemory(store.MemoryOptions{}),
-		Seed: func() ([]dns.RR, error) {
-			address, err := dns.NewRR(config.Host + " 300 A 127.0.0.1")
-			return append(zone.GeneratedApex(config.Zone, config.Host), address), err
+		Seed: func() ([]store.Record, error) {
+			records, err := zone.GeneratedApex(config.Zone, config.Host)
+			if err != nil {
+				return nil, err
+			}
+			rr, err := dns.NewRR(config.Host + " 300 A 127.0.0.1")
+			if err != nil {
+				return nil, err
+			}
+			address, err := zone.RecordOf(rr)
+			return append(records, address), err
 		},
 	})
 	return err

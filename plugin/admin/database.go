@@ -14,6 +14,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
@@ -145,7 +146,7 @@ func fill(directory, origin string, in io.Reader, file string) (snapshot *zone.S
 		return nil, err
 	}
 	isEmpty := false
-	z, err := zone.Open(zone.Config{Origin: origin, Store: database, Owners: owners, Seed: func() ([]dns.RR, error) {
+	z, err := zone.Open(zone.Config{Origin: origin, Store: database, Owners: owners, Seed: func() ([]store.Record, error) {
 		isEmpty = true
 		return records, nil
 	}})

@@ -69,8 +69,12 @@ func TestDumpAndLoad(t *testing.T) {
 		m := new(dns.Msg)
 		m.SetUpdate("example.test.")
 		m.Ns = []dns.RR{rr}
-		result := z.Apply(t.Context(), &zone.Update{Message: m, Authorize: func(*zone.Snapshot, *zone.Update) zone.Decision {
-			return zone.Decision{Allow: true, Own: []zone.Claim{{Name: rr.Header().Name, Principal: `host/a"b@EXAMPLE.TEST`}}}
+		message, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := z.Apply(t.Context(), &zone.Update{Message: message, Authorize: func(p *zone.Proposal) zone.Decision {
+			return zone.Decision{Allow: true, Own: []zone.Claim{{Name: string(p.Name(0).Wire()), Principal: `host/a"b@EXAMPLE.TEST`}}}
 		}})
 		if result.Rcode != dns.RcodeSuccess {
 			t.Fatal(result.Err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
@@ -29,7 +30,7 @@ func writeMaster(w io.Writer, s *zone.Snapshot) error {
 		out.WriteByte('\n')
 	}
 	for owner := range s.Owners() {
-		fmt.Fprintf(out, "%s%s %q", ownerMark, owner.Name, owner.Principal)
+		fmt.Fprintf(out, "%s%s %q", ownerMark, dnswire.NameText([]byte(owner.Name)), owner.Principal)
 		if !owner.Deleted.IsZero() {
 			fmt.Fprintf(out, " deleted %s", owner.Deleted.UTC().Format(time.RFC3339))
 		}
@@ -39,7 +40,7 @@ func writeMaster(w io.Writer, s *zone.Snapshot) error {
 }
 
 // readMaster reads a master file and the owners in its comments, if there are any.
-func readMaster(r io.Reader, origin, file string) ([]dns.RR, []store.Owner, error) {
+func readMaster(r io.Reader, origin, file string) ([]store.Record, []store.Owner, error) {
 	content, err := io.ReadAll(r)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +77,11 @@ func parseOwner(text string) (store.Owner, error) {
 	if err != nil {
 		return store.Owner{}, fmt.Errorf("principal %s: %w", quoted, err)
 	}
-	owner := store.Owner{Name: dns.CanonicalName(name), Principal: principal}
+	wire, err := dnswire.ParseName(dns.Fqdn(name), nil)
+	if err != nil {
+		return store.Owner{}, fmt.Errorf("name %q: %w", name, err)
+	}
+	owner := store.Owner{Name: string(dnswire.AppendLower(nil, wire)), Principal: principal}
 	rest = strings.TrimSpace(rest[len(quoted):])
 	if rest == "" {
 		return owner, nil

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -210,7 +209,7 @@ func find(servers []corefile.Server, name string) (*service.Service, string, err
 }
 
 // decide returns the decision on an update: by the permitted realms, as at the handshake, then by the zone's policy on a
-// copy of the zone, which is thrown away.
+// copy of the zone.
 func decide(s *service.Service, origin string, id policy.Identity, update []dns.RR) (zone.Decision, error) {
 	if id.Kind == policy.Kerberos && !slices.Contains(s.Realms, id.Realm) {
 		return zone.Decision{Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s. Fix: add the realm to the property realm",
@@ -228,9 +227,17 @@ func decide(s *service.Service, origin string, id policy.Identity, update []dns.
 	m := new(dns.Msg)
 	m.SetUpdate(origin)
 	m.Ns = update
-	result := z.Apply(context.Background(), rules.Update(id, m))
-	if result.Decision.Rule == "" && result.Decision.Reason == "" && result.Err != nil {
-		return zone.Decision{}, result.Err // a malformed update, which the policy does not see
+	message, err := m.Pack()
+	if err != nil {
+		return zone.Decision{}, err
 	}
-	return result.Decision, nil
+	proposal, err := z.Propose(message)
+	if err != nil {
+		return zone.Decision{}, err
+	}
+	u := rules.Update(id, message)
+	if u.Refusal != nil {
+		return *u.Refusal, nil
+	}
+	return u.Authorize(proposal), nil
 }

@@ -1,11 +1,9 @@
 package admin
 
 import (
-	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
@@ -50,14 +48,13 @@ type decisionJSON struct {
 // zoneJSON is a zone for dump.
 func zoneJSON(s *zone.Snapshot) dumpJSON {
 	dump := dumpJSON{Zone: s.Origin(), Serial: s.Serial(), Records: []recordJSON{}, Owners: []ownerJSON{}}
-	for rr := range s.Records() {
-		h := rr.Header()
+	for r := range s.WireRecords() {
 		dump.Records = append(dump.Records, recordJSON{
-			Name: h.Name, TTL: h.Ttl, Type: dns.Type(h.Rrtype).String(), Data: strings.TrimPrefix(rr.String(), h.String()),
+			Name: dnswire.NameText([]byte(r.Name)), TTL: r.TTL, Type: dnswire.TypeText(r.Type), Data: dnswire.TextOrGeneric(r.Type, r.Data),
 		})
 	}
 	for owner := range s.Owners() {
-		o := ownerJSON{Name: owner.Name, Principal: owner.Principal}
+		o := ownerJSON{Name: dnswire.NameText([]byte(owner.Name)), Principal: owner.Principal}
 		if !owner.Deleted.IsZero() {
 			deleted := owner.Deleted.UTC()
 			o.Deleted = &deleted

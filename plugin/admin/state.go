@@ -1,10 +1,8 @@
 package admin
 
 import (
+	"context"
 	"net"
-	"slices"
-
-	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -26,7 +24,9 @@ func copyOf(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, 
 	if err != nil {
 		return nil, err
 	}
-	config.Seed = func() ([]dns.RR, error) { return slices.Collect(snapshot.Records()), nil }
-	config.Owners = slices.Collect(snapshot.Owners())
+	contents := store.Contents{Serial: snapshot.Serial(), Records: snapshot.WireRecords(), Owners: snapshot.Owners()}
+	if err := config.Store.Init(context.Background(), contents); err != nil {
+		return nil, err
+	}
 	return zone.Open(config)
 }

@@ -17,8 +17,8 @@ import (
 
 // auditing is what audit needs: a zone, an identity, an update.
 func auditing(t testing.TB) (*Handler, *zone.Zone, policy.Identity, *dns.Msg) {
-	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Seed: func() ([]dns.RR, error) {
-		return zone.GeneratedApex("example.test.", "ns1.example.test."), nil
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Seed: func() ([]store.Record, error) {
+		return zone.GeneratedApex("example.test.", "ns1.example.test.")
 	}})
 	if err != nil {
 		t.Fatal(err)

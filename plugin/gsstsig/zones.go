@@ -8,8 +8,6 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/miekg/dns"
-
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -72,7 +70,7 @@ func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone,
 	isNew := false
 	z, err := zone.Open(zone.Config{
 		Origin: origin, Store: contents,
-		Seed: func() ([]dns.RR, error) {
+		Seed: func() ([]store.Record, error) {
 			isNew = true
 			return seed()
 		},

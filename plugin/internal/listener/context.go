@@ -10,6 +10,7 @@ import (
 
 type (
 	transactionKey struct{}
+	updateKey      struct{}
 	writerKey      struct{}
 )
 
@@ -21,6 +22,13 @@ type (
 func TransactionFrom(ctx context.Context) (transaction *gsstsig.Transaction, seen bool) {
 	transaction, seen = ctx.Value(transactionKey{}).(*gsstsig.Transaction)
 	return transaction, seen
+}
+
+// UpdateFrom returns the octets of the UPDATE request of ctx as they were received, nil for another request or one that
+// came by another listener. They must not be modified.
+func UpdateFrom(ctx context.Context) []byte {
+	octets, _ := ctx.Value(updateKey{}).([]byte)
+	return octets
 }
 
 // requestContext carries the values that CoreDNS and its plugins expect of a request's context, and the writer with the
@@ -40,6 +48,8 @@ func (c *requestContext) Value(key any) any {
 		return 0
 	case transactionKey:
 		return c.writer.transaction
+	case updateKey:
+		return c.writer.update
 	case writerKey:
 		return c.writer
 	}

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime/debug"
@@ -34,7 +35,11 @@ func (s *server) accept(w *responseWriter, wire []byte, as class) (ok bool) {
 	case ignored:
 		return false
 	}
-	return s.inspect(w, wire[:w.size])
+	ok = s.inspect(w, wire[:w.size])
+	if ok && w.opcode == dns.OpcodeUpdate {
+		w.update = bytes.Clone(wire[:w.size])
+	}
+	return ok
 }
 
 // handle answers the request that accept has made.

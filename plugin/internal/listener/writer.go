@@ -39,6 +39,7 @@ type responseWriter struct {
 	size        int                  // octets of the request
 	message     gsstsig.Message      // what classify found in the octets, until it is authenticated
 	request     *dns.Msg             // nil until it was unpacked
+	update      []byte               // the octets of an UPDATE request
 	transaction *gsstsig.Transaction // nil if the request was not signed, or did not verify
 	limit       int                  // octets of a reply
 

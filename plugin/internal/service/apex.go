@@ -9,18 +9,19 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // Seed returns what a zone of the block starts with, and how messages call it: its master file or the generated apex. The
 // addresses are those that the server answers on.
-func (s *Service) Seed(origin string, addresses []net.IP) (source string, seed func() ([]dns.RR, error)) {
+func (s *Service) Seed(origin string, addresses []net.IP) (source string, seed func() ([]store.Record, error)) {
 	file, ok := s.Seeds[origin]
 	if !ok {
-		return "the generated apex", func() ([]dns.RR, error) {
-			return generatedApex(origin, primaryFor(origin, s.Hosts), addresses), nil
+		return "the generated apex", func() ([]store.Record, error) {
+			return generatedApex(origin, primaryFor(origin, s.Hosts), addresses)
 		}
 	}
-	return file, func() ([]dns.RR, error) {
+	return file, func() ([]store.Record, error) {
 		f, err := os.Open(file)
 		if err != nil {
 			return nil, diagnose.WithFix(fmt.Errorf("master file: %w", err), "correct the property file, or leave it out to start with an empty zone")
@@ -66,21 +67,26 @@ func primaryFor(origin string, hosts []string) string {
 
 // generatedApex makes the records of a zone that has no master file. A primary server inside the zone gets its addresses
 // there, since no other zone can have them.
-func generatedApex(origin, mname string, addresses []net.IP) []dns.RR {
-	records := zone.GeneratedApex(origin, mname)
-	if !dns.IsSubDomain(origin, mname) {
-		return records
+func generatedApex(origin, mname string, addresses []net.IP) ([]store.Record, error) {
+	records, err := zone.GeneratedApex(origin, mname)
+	if err != nil || !dns.IsSubDomain(origin, mname) {
+		return records, err
 	}
-	ttl := records[0].Header().Ttl
 	for _, ip := range addresses {
-		header := dns.RR_Header{Name: mname, Class: dns.ClassINET, Ttl: ttl}
+		header := dns.RR_Header{Name: dns.CanonicalName(mname), Class: dns.ClassINET, Ttl: records[0].TTL}
+		var rr dns.RR
 		if v4 := ip.To4(); v4 != nil {
 			header.Rrtype = dns.TypeA
-			records = append(records, &dns.A{Hdr: header, A: v4})
+			rr = &dns.A{Hdr: header, A: v4}
 		} else {
 			header.Rrtype = dns.TypeAAAA
-			records = append(records, &dns.AAAA{Hdr: header, AAAA: ip})
+			rr = &dns.AAAA{Hdr: header, AAAA: ip}
 		}
+		record, err := zone.RecordOf(rr)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, record)
 	}
-	return records
+	return records, nil
 }

@@ -6,11 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/miekg/dns"
-
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
@@ -22,7 +21,7 @@ func openSeed(t *testing.T, origin, text string) *zone.Zone {
 	z, err := zone.Open(zone.Config{
 		Origin: origin,
 		Store:  store.NewMemory(store.MemoryOptions{}),
-		Seed:   func() ([]dns.RR, error) { return zone.ParseSeed(strings.NewReader(text), origin, "db") },
+		Seed:   func() ([]store.Record, error) { return zone.ParseSeed(strings.NewReader(text), origin, "db") },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -186,14 +185,18 @@ func TestStorageFindings(t *testing.T) {
 func TestGeneratedApex(t *testing.T) {
 	addresses := []net.IP{net.ParseIP("192.0.2.53"), net.ParseIP("2001:db8::53")}
 	var types []string
-	for _, rr := range generatedApex("example.test.", "ns1.example.test.", addresses) {
-		types = append(types, rr.Header().Name+" "+dns.TypeToString[rr.Header().Rrtype])
+	records, err := generatedApex("example.test.", "ns1.example.test.", addresses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records {
+		types = append(types, dnswire.NameText([]byte(r.Name))+" "+dnswire.TypeText(r.Type))
 	}
 	slices.Sort(types)
 	if got, want := strings.Join(types, ", "), "example.test. NS, example.test. SOA, ns1.example.test. A, ns1.example.test. AAAA"; got != want {
 		t.Errorf("inside the zone: %s, want %s", got, want)
 	}
-	if n := len(generatedApex("2.0.192.in-addr.arpa.", "ns1.example.test.", addresses)); n != 2 {
-		t.Errorf("outside the zone: %d records, want 2", n)
+	if records, err := generatedApex("2.0.192.in-addr.arpa.", "ns1.example.test.", addresses); err != nil || len(records) != 2 {
+		t.Errorf("outside the zone: %d records, want 2; %v", len(records), err)
 	}
 }

@@ -69,12 +69,11 @@ func Open(b *corefile.Block) (*Service, error) {
 // keytab they are the server's own names, which are protected.
 func (s *Service) Policy(origin string, primaries []string) (*policy.Policy, error) {
 	return policy.New(policy.Config{
-		Mode:              s.Mode(origin),
-		Rules:             s.Rules,
-		Realms:            s.Realms,
-		Protected:         slices.Concat(s.Hosts, primaries),
-		Proxies:           s.Proxies,
-		TombstoneLifetime: s.Tombstones,
+		Mode:      s.Mode(origin),
+		Rules:     s.Rules,
+		Realms:    s.Realms,
+		Protected: slices.Concat(s.Hosts, primaries),
+		Proxies:   s.Proxies,
 	})
 }
 
