@@ -42,18 +42,17 @@ func (b *builder) add(r *store.Record) error {
 	if err := b.selectName(r.Name); err != nil {
 		return err
 	}
-	name := b.text()
 	if r.Class != dns.ClassINET {
-		return fmt.Errorf("%s: class %s is not IN", name, dns.Class(r.Class))
+		return fmt.Errorf("%s: class %s is not IN", b.text(), dns.Class(r.Class))
 	}
 	if dnswire.IsMeta(rrtype) {
-		return fmt.Errorf("%s: type %s cannot be in a zone", name, dnswire.TypeText(rrtype))
+		return fmt.Errorf("%s: type %s cannot be in a zone", b.text(), dnswire.TypeText(rrtype))
 	}
 	if rrtype == dns.TypeSOA && b.key != "" {
-		return fmt.Errorf("%s: SOA record below the zone's name", name)
+		return fmt.Errorf("%s: SOA record below the zone's name", b.text())
 	}
 	if b.draft.conflictsWith(rrtype) {
-		return fmt.Errorf("%s: CNAME and other data", name)
+		return fmt.Errorf("%s: CNAME and other data", b.text())
 	}
 	if ttl >= 1<<31 {
 		ttl = 0
@@ -64,10 +63,10 @@ func (b *builder) add(r *store.Record) error {
 			return nil
 		}
 		if rrtype != dnswire.TypeWKS && replaces(rrtype, set.data[0], data) {
-			return fmt.Errorf("%s: more than one %s record", name, dnswire.TypeText(rrtype))
+			return fmt.Errorf("%s: more than one %s record", b.text(), dnswire.TypeText(rrtype))
 		}
 		if len(set.data) >= maxSet {
-			return fmt.Errorf("%s: more than %d %s records", name, maxSet, dnswire.TypeText(rrtype))
+			return fmt.Errorf("%s: more than %d %s records", b.text(), maxSet, dnswire.TypeText(rrtype))
 		}
 	}
 	b.draft.add(rrtype, ttl, data)

@@ -59,7 +59,7 @@ type query struct {
 	name     string // the name the chain has come to
 	qtype    uint16
 	wireBuf  [dnswire.MaxName]byte
-	wire     []byte // of name
+	wireLen  int // of name's wire form
 	keyBuf   [maxKey]byte
 	key      string
 	answer   Answer
@@ -67,15 +67,17 @@ type query struct {
 
 // locate prepares the name the chain has come to, and reports whether it is in the zone.
 func (q *query) locate() bool {
-	wire, ok := appendWire(q.wireBuf[:0], q.name)
-	if !ok {
+	var ok bool
+	if q.wireLen, ok = packWire(&q.wireBuf, q.name); !ok {
 		return false
 	}
-	q.wire = wire
-	key, ok := q.snapshot.origin.appendKey(q.keyBuf[:0], wire)
+	key, ok := q.snapshot.origin.appendKey(q.keyBuf[:0], q.wire())
 	q.key = string(key)
 	return ok
 }
+
+// wire returns the wire form of name.
+func (q *query) wire() []byte { return q.wireBuf[:q.wireLen] }
 
 // visited reports whether target is in the chain already.
 func (q *query) visited(target string) bool {
@@ -113,7 +115,7 @@ func (q *query) step() (target string) {
 
 // owner returns the name of the node that was asked for, in the spelling in which it was entered.
 func (q *query) owner(n *node) string {
-	if n.spelling() == nil && !hasUpper(q.wire) {
+	if n.spelling() == nil && !hasUpper(q.wire()) {
 		return q.name
 	}
 	return q.snapshot.ownerText(q.key, n)
@@ -205,13 +207,13 @@ func (q *query) redirect(cut string, n *node) (target string) {
 	q.answer.Answer = set.appendTo(q.answer.Answer, q.snapshot.ownerText(cut, n))
 	// The labels in front of the DNAME's owner, then its target.
 	to := set.first()
-	front := len(q.wire) - q.ancestorLen(cut)
+	front := q.wireLen - q.ancestorLen(cut)
 	if front+len(to) > dnswire.MaxName {
 		q.answer.Rcode = dns.RcodeYXDomain
 		return ""
 	}
 	wire := make([]byte, 0, dnswire.MaxName)
-	wire = append(wire, q.wire[:front]...)
+	wire = append(wire, q.wireBuf[:front]...)
 	wire = append(wire, to...)
 	target = dnswire.NameText(wire)
 	q.answer.Answer = append(q.answer.Answer, &dns.CNAME{
@@ -229,9 +231,9 @@ func (q *query) ancestorLen(cut string) int {
 	skip := strings.Count(q.key[len(cut):], "\x00")
 	at := 0
 	for range skip {
-		at += 1 + int(q.wire[at])
+		at += 1 + int(q.wireBuf[at])
 	}
-	return len(q.wire) - at
+	return q.wireLen - at
 }
 
 // negativeTTL is how long a denial may be cached (RFC 2308 section 5), given the SOA's own TTL and

@@ -22,22 +22,14 @@ const (
 	wildcardKey = "*\x00"
 )
 
-// appendWire appends the wire form of an absolute name in presentation form. It reports false for
-// what is not an absolute name.
-func appendWire(dst []byte, name string) ([]byte, bool) {
+// packWire writes the wire form of an absolute name in presentation form to buf, and returns its
+// length. It reports false for what is not an absolute name.
+func packWire(buf *[dnswire.MaxName]byte, name string) (n int, ok bool) {
 	if name == "" {
-		return dst, false
+		return 0, false
 	}
-	at := len(dst)
-	buf := dst[:cap(dst)]
-	if len(buf)-at < dnswire.MaxName {
-		buf = append(dst, make([]byte, dnswire.MaxName)...)
-	}
-	end, err := dns.PackDomainName(name, buf[:at+dnswire.MaxName], at, nil, false)
-	if err != nil || dnswire.NameLen(buf[at:end]) != end-at {
-		return dst, false
-	}
-	return buf[:end], true
+	n, err := dns.PackDomainName(name, buf[:], 0, nil, false)
+	return n, err == nil && dnswire.NameLen(buf[:n]) == n
 }
 
 // hasUpper reports whether a name in wire form has ASCII letters in upper case. A length octet is
@@ -121,13 +113,13 @@ func appendLabel(dst, label []byte) []byte {
 
 // key returns the key of a name in presentation form.
 func (o *origin) key(name string) (string, bool) {
-	var wireBuf [dnswire.MaxName]byte
-	wire, ok := appendWire(wireBuf[:0], name)
+	var wire [dnswire.MaxName]byte
+	n, ok := packWire(&wire, name)
 	if !ok {
 		return "", false
 	}
 	var buf [maxKey]byte
-	key, ok := o.appendKey(buf[:0], wire)
+	key, ok := o.appendKey(buf[:0], wire[:n])
 	return string(key), ok
 }
 

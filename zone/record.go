@@ -27,7 +27,7 @@ func RecordOf(rr dns.RR) (store.Record, error) {
 	}
 	h := rr.Header()
 	var buf [dnswire.MaxName]byte
-	name, ok := appendWire(buf[:0], h.Name)
+	n, ok := packWire(&buf, h.Name)
 	if !ok {
 		return store.Record{}, fmt.Errorf("%q is not an absolute domain name", h.Name)
 	}
@@ -37,7 +37,7 @@ func RecordOf(rr dns.RR) (store.Record, error) {
 	if err != nil {
 		return store.Record{}, fmt.Errorf("%s: %w", h.Name, err)
 	}
-	return store.Record{Name: string(name), Type: h.Rrtype, Class: h.Class, TTL: h.Ttl, Data: bytes.Clone(data)}, nil
+	return store.Record{Name: string(buf[:n]), Type: h.Rrtype, Class: h.Class, TTL: h.Ttl, Data: bytes.Clone(data)}, nil
 }
 
 var packBuffers = sync.Pool{New: func() any {

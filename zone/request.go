@@ -77,7 +77,7 @@ var (
 // linear in the octets that the limits permit. The Proposal has no state yet, and shares nothing
 // with the message.
 func parse(o *origin, message []byte, limits *Limits) (*Proposal, error) {
-	p := &parser{message: message, proposal: &Proposal{origin: o}}
+	p := &parser{proposal: &Proposal{origin: o}, arena: make([]byte, 0, min(2*len(message), 1<<16))}
 	walker, err := dnswire.NewWalker(message)
 	if err != nil {
 		return nil, malformed(dns.RcodeFormatError, "%w", err)
@@ -103,12 +103,17 @@ func parse(o *origin, message []byte, limits *Limits) (*Proposal, error) {
 	if err := p.section(updates, p.instruction, limits); err != nil {
 		return nil, err
 	}
+	for p.walker.Next(&p.record) {
+		// The additional section is not for the zone, but the message must end with it.
+	}
+	if err := p.walker.Err(); err != nil {
+		return nil, malformed(dns.RcodeFormatError, "%w", err)
+	}
 	p.sortRequired()
 	return p.proposal, nil
 }
 
 type parser struct {
-	message  []byte
 	walker   dnswire.Walker
 	record   dnswire.Record
 	proposal *Proposal

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // updateZone is what each scenario of RFC 2136 starts from.
@@ -303,6 +305,156 @@ func TestUpdateTruncatedRdata(t *testing.T) {
 		wire = append(wire, tc.rdata...)
 		if r := z.Apply(t.Context(), &Update{Message: wire}); r.Rcode != dns.RcodeFormatError {
 			t.Errorf("%s %q: %+v", dns.Type(tc.rrtype), tc.rdata, r)
+		}
+	}
+	verify(t, z.Snapshot())
+}
+
+// A message that ends early or late is FORMERR.
+func TestUpdateLength(t *testing.T) {
+	z := openText(t, testApex, nil)
+	octets := pack(t, message(t, "P ns1.example.test. 0 ANY A\nU a.example.test. 5 IN A 192.0.2.1"))
+	for end := range octets {
+		if r := z.Apply(t.Context(), &Update{Message: octets[:end]}); r.Rcode != dns.RcodeFormatError {
+			t.Errorf("%d octets of %d: %+v", end, len(octets), r)
+		}
+	}
+	if r := z.Apply(t.Context(), &Update{Message: append(octets, 0)}); r.Rcode != dns.RcodeFormatError {
+		t.Errorf("an octet too many: %+v", r)
+	}
+}
+
+// A name keeps the spelling in which it was entered while it has records, in the store, in transfers
+// and in answers, whatever the spelling of later updates and queries.
+func TestSpelling(t *testing.T) {
+	memory := store.NewMemory(store.MemoryOptions{})
+	z := openText(t, testApex+"Seed.Example.test. 60 IN A 192.0.2.1\n", func(c *Config) { c.Store = memory })
+	check := func(want ...string) {
+		t.Helper()
+		verify(t, z.Snapshot())
+		want = append(want, "example.test. 3600 IN NS ns1.example.test.", "ns1.example.test. 3600 IN A 192.0.2.1", "Seed.Example.test. 60 IN A 192.0.2.1")
+		slices.Sort(want)
+		if got := texts(z.Snapshot()); !slices.Equal(got, want) {
+			t.Fatalf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	steps := []struct {
+		script string
+		want   []string
+	}{
+		{"U Host.EXAMPLE.test. 60 IN A 192.0.2.1", []string{"Host.EXAMPLE.test. 60 IN A 192.0.2.1"}},
+		{"U HOST.example.test. 60 IN A 192.0.2.2", []string{"Host.EXAMPLE.test. 60 IN A 192.0.2.1", "Host.EXAMPLE.test. 60 IN A 192.0.2.2"}},
+		{"U HOST.example.test. 0 ANY A\nU HOST.example.test. 60 IN A 192.0.2.3", []string{"Host.EXAMPLE.test. 60 IN A 192.0.2.3"}},
+		{"U x.HOST.example.test. 60 IN A 192.0.2.4", []string{"Host.EXAMPLE.test. 60 IN A 192.0.2.3", "x.HOST.example.test. 60 IN A 192.0.2.4"}},
+		{"U host.example.test. 0 ANY ANY", []string{"x.HOST.example.test. 60 IN A 192.0.2.4"}},
+		{"U hosT.example.test. 60 IN A 192.0.2.5", []string{"hosT.example.test. 60 IN A 192.0.2.5", "x.HOST.example.test. 60 IN A 192.0.2.4"}},
+		{"U host.example.test. 0 NONE A 192.0.2.5", []string{"x.HOST.example.test. 60 IN A 192.0.2.4"}},
+		{"U host.example.test. 60 IN A 192.0.2.6", []string{"host.example.test. 60 IN A 192.0.2.6", "x.HOST.example.test. 60 IN A 192.0.2.4"}},
+	}
+	serial := z.Snapshot().Serial()
+	start := z.Snapshot()
+	for _, step := range steps {
+		if r := apply(t, z, step.script); r.Rcode != dns.RcodeSuccess || !r.Changed {
+			t.Fatalf("%s: %+v", step.script, r)
+		}
+		check(step.want...)
+	}
+	for _, name := range []string{"x.host.example.test.", "X.Host.Example.Test."} {
+		if a := z.Snapshot().Lookup(name, dns.TypeA); len(a.Answer) != 1 || a.Answer[0].Header().Name != "x.HOST.example.test." {
+			t.Errorf("%s: %+v", name, a)
+		}
+		sameAnswer(t, z.Snapshot(), name, dns.TypeA)
+		sameAnswer(t, z.Snapshot(), "nope."+name, dns.TypeA)
+	}
+	// Every record goes in the spelling in which it came.
+	replica := make(map[string]bool)
+	for rr := range start.Records() {
+		replica[text(rr)] = true
+	}
+	for c, err := range z.store.Changes(t.Context(), serial, z.Snapshot().Serial()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.Removed {
+			if !replica[text(rrOf(r))] {
+				t.Errorf("%v goes and was not there", rrOf(r))
+			}
+			delete(replica, text(rrOf(r)))
+		}
+		for _, r := range c.Added {
+			replica[text(rrOf(r))] = true
+		}
+	}
+	for rr := range z.Snapshot().Records() {
+		if !replica[text(rr)] {
+			t.Errorf("%v is not in the replica", rr)
+		}
+	}
+	if len(replica) != z.Snapshot().Len() {
+		t.Errorf("%d records in the replica, %d in the zone", len(replica), z.Snapshot().Len())
+	}
+	before := texts(z.Snapshot())
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reopened, err := memory.Reopen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(Config{Origin: "example.test.", Store: reopened})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if got := texts(again.Snapshot()); !slices.Equal(got, before) {
+		t.Errorf("reopened\n%s\nbefore\n%s", strings.Join(got, "\n"), strings.Join(before, "\n"))
+	}
+}
+
+// Rdata is stored as it came, decompressed, and what BIND takes is taken.
+func TestUpdateOctets(t *testing.T) {
+	z := openText(t, testApex, nil)
+	for _, tc := range []struct {
+		rrtype uint16
+		rdata  string
+		want   string // "" for rdata itself
+		rcode  int
+	}{
+		{dns.TypeCAA, "\x00\x05issuea\\b", "", dns.RcodeSuccess},
+		{dns.TypeCAA, "\x00\x05is uerx", "", dns.RcodeFormatError},
+		{dns.TypeISDN, "\x04addr", "", dns.RcodeSuccess},
+		{dns.TypeNXT, "\xc0\x0c\x40", "\x07example\x04test\x00\x40", dns.RcodeSuccess},
+		{dns.TypeMX, "\x00\x0a\x01M\xc0\x0c", "\x00\x0a\x01M\x07example\x04test\x00", dns.RcodeSuccess},
+		{dns.TypeAMTRELAY, "\x0a\x81\xcb\x00\x71\x0f", "", dns.RcodeSuccess},
+		{65535, "\x01\x02", "", dns.RcodeSuccess},
+		{dns.TypeDS, "\x00\x01\x0d", "", dns.RcodeFormatError},
+	} {
+		octets := pack(t, new(dns.Msg).SetUpdate("example.test."))
+		octets[9] = 1 // one record in the update section
+		octets = append(octets, 1, 'o', 0xc0, 12, byte(tc.rrtype>>8), byte(tc.rrtype), 0, 1, 0, 0, 0, 5, 0, byte(len(tc.rdata)))
+		octets = append(octets, tc.rdata...)
+		r := z.Apply(t.Context(), &Update{Message: octets})
+		if r.Rcode != tc.rcode {
+			t.Errorf("%s %x: %+v", dns.Type(tc.rrtype), tc.rdata, r)
+		}
+		if r.Rcode != dns.RcodeSuccess {
+			continue
+		}
+		if tc.want == "" {
+			tc.want = tc.rdata
+		}
+		n, _ := z.Snapshot().node("o\x00")
+		if got := n.set(tc.rrtype); got.count != 1 || string(got.first()) != tc.want {
+			t.Errorf("%s %x: stored %x", dns.Type(tc.rrtype), tc.rdata, got.packed)
+		}
+		// A transfer has the same octets.
+		for rr := range z.Snapshot().Records() {
+			if rr.Header().Rrtype != tc.rrtype || rr.Header().Name != "o.example.test." {
+				continue
+			}
+			if r, err := RecordOf(rr); err != nil || string(r.Data) != tc.want {
+				t.Errorf("%s %x: transferred %x, %v", dns.Type(tc.rrtype), tc.rdata, r.Data, err)
+			}
 		}
 	}
 	verify(t, z.Snapshot())

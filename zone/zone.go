@@ -64,7 +64,7 @@ var ErrClosed = errors.New("zone: closed")
 // An Update is one UPDATE message, and who decides on it.
 type Update struct {
 	// Message is the UPDATE message as it was received. It must not be modified until Apply returns.
-	// Its additional section is not looked at.
+	// Its additional section is checked for its form only.
 	Message []byte
 	// Authorize decides on the update. It is called at most once, while all other updates of the
 	// zone wait, so it must not block and must not call Apply. nil permits every update.
