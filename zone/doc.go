@@ -25,6 +25,13 @@
 // non-terminals are nodes of the tree, so that the closest encloser of a missing name is found from
 // the name before it alone.
 //
+// # Octets
+//
+// Names and rdata are octets in wire form. An update is parsed from the octets of its message; what
+// is valid is stored, compared and transferred as it came, decompressed. The structs of miekg/dns
+// are made for answers and transfers alone, and pack to the same octets. Names compare without case
+// and keep the spelling in which they were entered while they have records (RFC 1034 section 3.1).
+//
 // # Authority
 //
 // This package does not decide who may do what. It records for each name its owner, which package

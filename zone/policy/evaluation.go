@@ -216,9 +216,8 @@ func target(rrtype uint16, data []byte) []byte {
 // match finds the first rule that matches. It returns that rule and its decision, or nil and false.
 func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool) {
 	wire := e.proposal.Name(name).Wire()
-	for i := range e.policy.rules {
-		r := &e.policy.rules[i]
-		if !r.means(e.subject) || !r.reaches(e.subject, wire, target) {
+	for _, r := range e.subject.rules {
+		if !r.reaches(e.subject, wire, target) {
 			continue
 		}
 		if r.kind == ruleOwner {

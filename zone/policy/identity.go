@@ -110,6 +110,7 @@ type subject struct {
 	sixto4  string // name of the client's 6to4 prefix below ip6.arpa
 
 	domains []string // of the permitted client realms, as far as the policy knows them
+	rules   []*rule  // those whose identity fits
 }
 
 func newSubject(id Identity, domains []string) *subject {

@@ -144,6 +144,11 @@ func (p *Policy) Authorizer(id Identity) func(*zone.Proposal) zone.Decision {
 	if slices.ContainsFunc(p.proxies, func(proxy pattern) bool { return proxy.matches(s, false) }) {
 		s.owner = proxyOwner
 	}
+	for i := range p.rules {
+		if r := &p.rules[i]; r.means(s) {
+			s.rules = append(s.rules, r)
+		}
+	}
 	return func(proposal *zone.Proposal) zone.Decision { return p.authorize(s, proposal) }
 }
 
