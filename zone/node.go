@@ -25,22 +25,26 @@ const setHeader = 12
 
 // spelling returns the name as it was entered, nil if that is its lower-case form.
 func (n *node) spelling() []byte {
-	if n == nil || len(n.packed) < setHeader || binary.BigEndian.Uint16(n.packed) != 0 {
+	if n == nil || !spelled(n.packed) {
 		return nil
 	}
 	set, _ := cutSet(n.packed)
 	return set.packed
 }
 
+// spelled reports whether a node's octets begin with the spelling of its name.
+func spelled(packed []byte) bool { return len(packed) >= setHeader && packed[0]|packed[1] == 0 }
+
 // body returns the RRsets in their packed form.
 func (n *node) body() []byte {
 	if n == nil {
 		return nil
 	}
-	if spelling := n.spelling(); spelling != nil {
-		return n.packed[setHeader+len(spelling):]
+	if !spelled(n.packed) {
+		return n.packed
 	}
-	return n.packed
+	_, rest := cutSet(n.packed)
+	return rest
 }
 
 // An rrset is a view into a node.

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +63,20 @@ func TestKeyEscapesKeepOrder(t *testing.T) {
 	for i := 1; i < len(keys); i++ {
 		if keys[i-1] >= keys[i] {
 			t.Errorf("%q not before %q", keys[i-1], keys[i])
+		}
+	}
+}
+
+func TestHasUpper(t *testing.T) {
+	for length := 1; length < 20; length++ {
+		for at := range length {
+			for b := range 256 {
+				wire := bytes.Repeat([]byte{'a'}, length)
+				wire[at] = byte(b)
+				if got, want := hasUpper(wire), 'A' <= b && b <= 'Z'; got != want {
+					t.Fatalf("%q: %t", wire, got)
+				}
+			}
 		}
 	}
 }
