@@ -65,6 +65,9 @@ func (e *effect) advance(s *Snapshot) {
 // check holds an effect against the limits. What an update does not make larger may be as large as
 // it is.
 func (l *Limits) check(s *Snapshot, e *effect) error {
+	if e.nonTerminals(s) > l.NonTerminals {
+		return &LimitError{Limit: "NonTerminals", Max: l.NonTerminals}
+	}
 	records, octets := s.records, s.octets
 	for _, ne := range e.nodes {
 		records += ne.after.count() - ne.before.count()
@@ -99,6 +102,29 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 		return &LimitError{Limit: "ZoneOctets", Max: l.ZoneOctets}
 	}
 	return nil
+}
+
+// nonTerminals returns how many empty non-terminals the update creates. All names above a new one
+// that exist are above the name before it too, in the tree or among the new ones.
+func (e *effect) nonTerminals(s *Snapshot) int {
+	count, last := 0, ""
+	for _, ne := range e.nodes {
+		if ne.before != nil || ne.after == nil {
+			continue
+		}
+		parent := parentKey(ne.key)
+		if parent == "" {
+			continue
+		}
+		known := commonAncestor(parent, last)
+		last = ne.key
+		s.names.Descend(parent, func(before string, _ *node) bool {
+			known = max(known, commonAncestor(parent, before))
+			return false
+		})
+		count += strings.Count(parent[known:], string(rune(endOfLabel)))
+	}
+	return count
 }
 
 // claim adds the changes of ownership to the effect: the claims of the decision, tombstones for owned
@@ -181,10 +207,18 @@ func (e *effect) expire(s *Snapshot, expired int64, most int) {
 	})
 }
 
-// apply carries the effect out.
+// apply carries the effect out. Names go after others have come, so that no empty non-terminal is
+// removed and made again.
 func (e *effect) apply(s *Snapshot) {
 	for _, ne := range e.nodes {
-		s.replace(ne.key, ne.before, ne.after)
+		if ne.after != nil {
+			s.replace(ne.key, ne.before, ne.after)
+		}
+	}
+	for _, ne := range e.nodes {
+		if ne.after == nil {
+			s.replace(ne.key, ne.before, nil)
+		}
 	}
 	for _, o := range e.owners {
 		s.setOwner(o.key, o.own)

@@ -22,6 +22,7 @@ type Proposal struct {
 	prerequisites []condition
 	required      []requiredRecord // sorted by name, type and value
 	instructions  []Instruction
+	octets        int // of names and rdata
 
 	state   *Snapshot
 	expired int64 // tombstones of this time or before have expired, in seconds of Unix time

@@ -110,7 +110,15 @@ func parse(o *origin, message []byte, limits *Limits) (*Proposal, error) {
 		return nil, malformed(dns.RcodeFormatError, "%w", err)
 	}
 	p.sortRequired()
+	p.proposal.octets = len(p.arena)
 	return p.proposal, nil
+}
+
+// size is about how many octets the proposal and its message take in memory.
+func (p *Proposal) size(message int) int {
+	const ofName, ofInstruction, ofPrerequisite = 256, 64, 40
+	return message + p.octets + ofName*len(p.names) + ofInstruction*len(p.instructions) +
+		ofPrerequisite*(len(p.prerequisites)+len(p.required))
 }
 
 type parser struct {

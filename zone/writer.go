@@ -20,8 +20,11 @@ var errNotPermitted = errors.New("zone: not permitted")
 type pending struct {
 	update   *Update
 	proposal *Proposal
+	size     int // Proposal.size
 	state    atomic.Uint32
 	done     chan Result // holds one
+
+	ahead, behind *pending // in its line of the queue
 }
 
 const (
@@ -36,11 +39,12 @@ const (
 // The form of the message is checked first (FORMERR, NOTAUTH, NOTZONE), up to the limits of an
 // update. Then Refusal applies or Authorize is called (REFUSED). Then the prerequisites are
 // compared (NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET). An update that exceeds a limit is REFUSED, and
-// so is one that finds the queue full. If the store cannot commit, the rcode is SERVFAIL and the
-// zone is unchanged. If ctx ends before the writer has taken the update, it is not applied and the
+// so is one for which the queue has no room, or from which the queue has taken the room again: see
+// [Update.Source]. If the store cannot commit, the rcode is SERVFAIL and the zone is unchanged. If ctx ends before the writer has taken the update, it is not applied and the
 // rcode is SERVFAIL; later ctx has no effect.
 func (z *Zone) Apply(ctx context.Context, u *Update) Result {
-	proposal, err := parse(z.origin, u.Message, &z.settings.Load().limits)
+	limits := &z.settings.Load().limits
+	proposal, err := parse(z.origin, u.Message, limits)
 	if err != nil {
 		return z.failure(err)
 	}
@@ -55,11 +59,12 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 		return z.failure(ErrClosed)
 	default:
 	}
-	p := &pending{update: u, proposal: proposal, done: make(chan Result, 1)}
-	select {
-	case z.queue <- p:
-	default:
-		return z.failure(&LimitError{Limit: "Queue", Max: cap(z.queue)})
+	p := &pending{update: u, proposal: proposal, size: proposal.size(len(u.Message)), done: make(chan Result, 1)}
+	refused, limit := z.queue.put(p, limits)
+	for _, r := range refused {
+		if r.state.CompareAndSwap(waiting, taken) {
+			r.done <- z.failure(limit)
+		}
 	}
 	z.tryWrite()
 	select {
@@ -121,7 +126,7 @@ func (z *Zone) tryWrite() {
 // so that Apply does not delay its own result for the updates of others.
 func (z *Zone) endWriting() {
 	z.writing.Unlock()
-	if len(z.queue) == 0 {
+	if z.queue.len() == 0 {
 		return
 	}
 	select {
@@ -155,16 +160,7 @@ func (z *Zone) writeBatch() bool {
 		return false
 	default:
 	}
-	batch := z.batch[:0]
-	for len(batch) < cap(batch) {
-		select {
-		case p := <-z.queue:
-			batch = append(batch, p)
-			continue
-		default:
-		}
-		break
-	}
+	batch := z.queue.take(z.batch[:0])
 	if len(batch) == 0 {
 		return false
 	}

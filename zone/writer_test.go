@@ -468,9 +468,9 @@ func held(t *testing.T, z *Zone, f *storetest.Faulty) (release func() Result) {
 // queued waits until that many updates are in the queue.
 func queued(t *testing.T, z *Zone, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); len(z.queue) < n; {
+	for deadline := time.Now().Add(10 * time.Second); z.queue.len() < n; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d updates are queued", len(z.queue), n)
+			t.Fatalf("%d of %d updates are queued", z.queue.len(), n)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -617,7 +617,7 @@ func TestKnownRefusalDoesNotWait(t *testing.T) {
 			}
 		}
 	}
-	if n := len(z.queue); n != 0 {
+	if n := z.queue.len(); n != 0 {
 		t.Errorf("%d updates are queued", n)
 	}
 	release()

@@ -52,8 +52,13 @@ type Limits struct {
 	// Tombstones is how many names without records may keep an owner. When there are more, the
 	// oldest are deleted early. Default 1,000,000.
 	Tombstones int
+	// NonTerminals is how many empty non-terminals (RFC 4592 section 2.2.2) an update may create: an
+	// IPv6 address in a new network makes up to 32. Default 1,024.
+	NonTerminals int
 	// Queue is how many updates may wait for the zone's writer. Default 1,024.
 	Queue int
+	// QueueOctets is how many octets of memory they may take. Default 64 MiB.
+	QueueOctets int
 	// Batch is how many updates share one Commit at most. Default 256.
 	Batch int
 }
@@ -66,6 +71,11 @@ type Update struct {
 	// Message is the UPDATE message as it was received. It must not be modified until Apply returns.
 	// Its additional section is checked for its form only.
 	Message []byte
+	// Source is who is to have a fair share of the queue together: a principal, a key or a network of
+	// senders. It is compared only. The writer takes one update of each source in turn. If the queue
+	// has no room for an update, the newest of the source that fills the most of it is refused, which
+	// may be this one.
+	Source string
 	// Authorize decides on the update. It is called at most once, while all other updates of the
 	// zone wait, so it must not block and must not call Apply. nil permits every update.
 	Authorize func(*Proposal) Decision
@@ -130,7 +140,7 @@ type Zone struct {
 	// current is the published state. It is stored to with writing held.
 	current atomic.Pointer[Snapshot]
 
-	queue chan *pending
+	queue queue
 	wake  chan struct{} // holds one value if updates were queued while a writer was active
 
 	// writing is held by the zone's single writer: an Apply that found no other active, or
@@ -172,9 +182,7 @@ func Open(config Config) (*Zone, error) {
 	if z.now == nil {
 		z.now = time.Now
 	}
-	limits := &z.settings.Load().limits
-	z.queue = make(chan *pending, limits.Queue)
-	z.batch = make([]*pending, 0, limits.Batch)
+	z.batch = make([]*pending, 0, z.settings.Load().limits.Batch)
 	s, err := load(o, config.Store)
 	if err == nil && s == nil {
 		s, err = initialize(o, config.Store, config.Seed, config.Owners)
@@ -199,7 +207,9 @@ func (l Limits) withDefaults() Limits {
 		{&l.ZoneRecords, 5_000_000},
 		{&l.ZoneOctets, 1 << 30},
 		{&l.Tombstones, 1_000_000},
+		{&l.NonTerminals, 1_024},
 		{&l.Queue, 1_024},
+		{&l.QueueOctets, 64 << 20},
 		{&l.Batch, 256},
 	} {
 		if *d.field <= 0 {
@@ -212,14 +222,14 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Configure changes the limits and the lifetime of tombstones for later updates, with the defaults
-// of Config. Queue and Batch cannot be changed after Open.
+// of Config. Batch cannot be changed after Open.
 func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration) {
 	if tombstoneLifetime <= 0 {
 		tombstoneLifetime = 7 * 24 * time.Hour
 	}
 	limits = limits.withDefaults()
 	if before := z.settings.Load(); before != nil {
-		limits.Queue, limits.Batch = before.limits.Queue, before.limits.Batch
+		limits.Batch = before.limits.Batch
 	}
 	z.settings.Store(&settings{limits: limits, lifetime: tombstoneLifetime})
 }

@@ -128,7 +128,8 @@ func auditNotAuthoritative(remote net.Addr, transaction *gsstsig.Transaction, r 
 // limitNames are the limits of a zone by the words of the Corefile.
 var limitNames = map[string]string{
 	"UpdateRecords": "update-records", "UpdateOctets": "update-octets", "RecordsPerSet": "rrset-records", "TypesPerName": "name-types",
-	"ZoneRecords": "zone-records", "ZoneOctets": "zone-octets", "Queue": "queue",
+	"ZoneRecords": "zone-records", "ZoneOctets": "zone-octets", "NonTerminals": "update-non-terminals",
+	"Queue": "queue", "QueueOctets": "queue-octets",
 }
 
 // updateError is the text of an update's error. It names an exceeded limit by the word of the Corefile.

@@ -1,0 +1,176 @@
+package zone
+
+import "sync"
+
+// A queue holds the updates that wait for the zone's writer, in a line for each source. It is fair
+// between sources in what it has room for and in what it hands out, however many updates one of them
+// sends and however large these are. It is safe for concurrent use.
+type queue struct {
+	mu     sync.Mutex
+	lines  map[string]*line // by Update.Source; none is empty
+	next   *line            // whose turn it is, in a ring of all lines; nil if there are none
+	batch  uint64           // how often take was called
+	count  int
+	octets int
+	spare  *line // one for later, since most lines are short-lived
+}
+
+// A line is the updates of one source that wait.
+type line struct {
+	source     string
+	prev, next *line // in the ring
+
+	oldest, newest *pending
+	count, octets  int
+
+	batch uint64 // the batch that taken is for
+	taken int    // octets that the batch has taken from the line
+}
+
+// batchOctets bounds the updates that are done in one batch, in octets as Proposal.size counts them:
+// an update that comes during a batch waits for its end. The last one may exceed it.
+const batchOctets = 512 << 10
+
+// len returns how many updates wait.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count
+}
+
+// put adds an update. If there is no room, the newest updates of the source that fills the most of
+// the queue give way. They are returned with the limit; p itself is, if that is its own source.
+func (q *queue) put(p *pending, limits *Limits) (refused []*pending, limit *LimitError) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.full(p, limits) {
+		limit = &LimitError{Limit: "Queue", Max: limits.Queue}
+		if q.count < limits.Queue {
+			limit = &LimitError{Limit: "QueueOctets", Max: limits.QueueOctets}
+		}
+		heaviest := q.heavierThan(p, limits)
+		if heaviest == nil {
+			return append(refused, p), limit
+		}
+		refused = append(refused, q.remove(heaviest, heaviest.newest))
+	}
+	l := q.lines[p.update.Source]
+	if l == nil {
+		l = q.open(p.update.Source)
+	}
+	if p.ahead = l.newest; p.ahead != nil {
+		p.ahead.behind = p
+	} else {
+		l.oldest = p
+	}
+	l.newest = p
+	l.count++
+	l.octets += p.size
+	q.count++
+	q.octets += p.size
+	return refused, limit
+}
+
+// full reports whether there is no room for p. A single update is taken however large it is.
+func (q *queue) full(p *pending, limits *Limits) bool {
+	return q.count >= limits.Queue || q.count > 0 && q.octets+p.size > limits.QueueOctets
+}
+
+// heavierThan returns the line that fills the most of the queue, nil if p's own would with p.
+func (q *queue) heavierThan(p *pending, limits *Limits) *line {
+	filled := func(count, octets int) float64 {
+		return max(float64(count)/float64(limits.Queue), float64(octets)/float64(limits.QueueOctets))
+	}
+	most := filled(1, p.size)
+	if own := q.lines[p.update.Source]; own != nil {
+		most = filled(own.count+1, own.octets+p.size)
+	}
+	var heaviest *line
+	for _, l := range q.lines {
+		if f := filled(l.count, l.octets); f > most && l.source != p.update.Source {
+			heaviest, most = l, f
+		}
+	}
+	return heaviest
+}
+
+// take appends waiting updates to an empty batch, one of each source in turn, until the batch has
+// reached its capacity or batchOctets. A source that has more than its share of octets in the batch
+// gets no more into it.
+func (q *queue) take(batch []*pending) []*pending {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.batch++
+	share, octets := batchOctets/max(1, len(q.lines)), 0
+	for passed := 0; passed < len(q.lines) && len(batch) < cap(batch) && octets < batchOctets; {
+		l := q.next
+		q.next = l.next
+		if l.batch != q.batch {
+			l.batch, l.taken = q.batch, 0
+		}
+		if l.taken > share {
+			passed++
+			continue
+		}
+		passed = 0
+		p := q.remove(l, l.oldest)
+		l.taken += p.size
+		octets += p.size
+		batch = append(batch, p)
+	}
+	return batch
+}
+
+// open makes a line for a source. Its turn comes after those of all others.
+func (q *queue) open(source string) *line {
+	l := q.spare
+	if q.spare = nil; l == nil {
+		l = new(line)
+	}
+	*l = line{source: source}
+	if q.lines == nil {
+		q.lines = make(map[string]*line)
+	}
+	q.lines[source] = l
+	if q.next == nil {
+		l.prev, l.next, q.next = l, l, l
+		return l
+	}
+	l.prev, l.next = q.next.prev, q.next
+	l.prev.next, l.next.prev = l, l
+	return l
+}
+
+// remove takes the oldest or the newest update of a line out, and the line if it was the only one.
+func (q *queue) remove(l *line, p *pending) *pending {
+	if p == l.oldest {
+		l.oldest = p.behind
+	}
+	if p == l.newest {
+		l.newest = p.ahead
+	}
+	if p.ahead != nil {
+		p.ahead.behind = nil
+	}
+	if p.behind != nil {
+		p.behind.ahead = nil
+	}
+	p.ahead, p.behind = nil, nil
+	l.count--
+	l.octets -= p.size
+	q.count--
+	q.octets -= p.size
+	if l.count > 0 {
+		return p
+	}
+	delete(q.lines, l.source)
+	if q.next == l {
+		q.next = l.next
+	}
+	if q.next == l {
+		q.next = nil
+	}
+	l.prev.next, l.next.prev = l.next, l.prev
+	q.spare = l
+	return p
+}
