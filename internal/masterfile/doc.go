@@ -47,6 +47,9 @@
 //     record without. BIND refuses both.
 //   - A directive may end the file without a newline. BIND takes that for a
 //     second word.
+//   - MD and MF are taken where the type is written TYPE3 or TYPE4: a zone can
+//     have them by a dynamic update, and its backup must be read. BIND refuses
+//     them in every form.
 //   - CLASS0 is an error. BIND takes it for IN.
 //   - A UTF-8 byte order mark is an error that says so.
 package masterfile

@@ -81,7 +81,7 @@ func (r *Reader) preamble(line int, words []word) (preamble, []word, error) {
 		if p.rrtype, ok = dnswire.ParseType(w.text); !ok {
 			return p, nil, r.errorf(line, "%s", notAType(w.text, p.explicit, class))
 		}
-		if p.rrtype == dnswire.TypeMD || p.rrtype == dnswire.TypeMF {
+		if isObsolete(p.rrtype) && !isTypeNumber(w.text) {
 			return p, nil, r.errorf(line, "type %s is obsolete (RFC 973). Fix: use MX", dnswire.TypeText(p.rrtype))
 		}
 		if dnswire.IsMeta(p.rrtype) {
@@ -90,6 +90,15 @@ func (r *Reader) preamble(line int, words []word) (preamble, []word, error) {
 		return p, words[i+1:], nil
 	}
 	return p, nil, r.errorf(line, "line ends before the type of the record")
+}
+
+// isObsolete tells the types that have been wrong in a master file since 1986
+// (RFC 973). A zone can have them by a dynamic update.
+func isObsolete(rrtype uint16) bool { return rrtype == dnswire.TypeMD || rrtype == dnswire.TypeMF }
+
+// isTypeNumber tells TYPEn (RFC 3597 section 5) from a mnemonic.
+func isTypeNumber(text string) bool {
+	return len(text) > len("TYPE") && strings.EqualFold(text[:len("TYPE")], "TYPE")
 }
 
 // notAType says what a word would have to be, and is not.

@@ -27,7 +27,7 @@ func NewWriter(w io.Writer) *Writer {
 
 // Record writes a record. Name and Data are expected to be valid. Rdata that has
 // no text form, or one that would not be read back to the same octets, is
-// written in that of RFC 3597.
+// written in that of RFC 3597, and so are MD and MF.
 func (w *Writer) Record(record Record) error {
 	if record.Class != dnswire.ClassIN {
 		return fmt.Errorf("masterfile: record of class %d cannot be written, only IN", record.Class)
@@ -43,6 +43,11 @@ func (w *Writer) Record(record Record) error {
 	line = append(line, ' ')
 	line = strconv.AppendUint(line, uint64(record.TTL), 10)
 	line = append(line, " IN "...)
+	if isObsolete(record.Type) {
+		line = fmt.Appendf(line, "TYPE%d ", record.Type)
+		line = dnswire.AppendGeneric(line, record.Data)
+		return w.write(line)
+	}
 	line = append(line, dnswire.TypeText(record.Type)...)
 	line = append(line, ' ')
 	line = dnswire.AppendTextOrGeneric(line, record.Type, record.Data)
