@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -17,10 +16,11 @@ import (
 const maxSet = 65535
 
 var (
-	errNoSOA  = errors.New("no SOA record at the zone's name")
-	errNoNS   = errors.New("no NS record at the zone's name")
-	errNoSeed = errors.New("the store is empty and there is no seed")
-	errEmpty  = errors.New("the store is empty")
+	errNoSOA   = errors.New("no SOA record at the zone's name")
+	errNoNS    = errors.New("no NS record at the zone's name")
+	errOutside = errors.New("record is not in the zone")
+	errNoSeed  = errors.New("the store is empty and there is no seed")
+	errEmpty   = errors.New("the store is empty")
 )
 
 // builder fills a Snapshot record by record. Records of one name need not come together, but it is
@@ -80,7 +80,7 @@ func (b *builder) selectName(name string) error {
 	}
 	key, ok := b.snapshot.origin.keyOf(name)
 	if !ok {
-		return fmt.Errorf("%s is not a name in the zone %s", textOf(name), b.snapshot.origin.name)
+		return fmt.Errorf("%s: %w %s", textOf(name), errOutside, b.snapshot.origin.name)
 	}
 	if b.draft == nil || b.key != key {
 		b.flush()
@@ -129,21 +129,18 @@ func (b *builder) finish() (*Snapshot, error) {
 	return b.snapshot, nil
 }
 
-// build makes a Snapshot of records. If one of them is at fault, bad is its index, otherwise -1.
-func build(o *origin, records iter.Seq[store.Record]) (s *Snapshot, bad int, err error) {
+// build makes a Snapshot of records.
+func build(o *origin, records []store.Record) (*Snapshot, error) {
 	b := newBuilder(o)
-	i := 0
-	for r := range records {
+	for _, r := range records {
 		if err := dnswire.Validate(r.Type, r.Data); err != nil {
-			return nil, i, fmt.Errorf("%s: %w", textOf(r.Name), err)
+			return nil, fmt.Errorf("%s: %w", textOf(r.Name), err)
 		}
 		if err := b.add(&r); err != nil {
-			return nil, i, err
+			return nil, err
 		}
-		i++
 	}
-	s, err = b.finish()
-	return s, -1, err
+	return b.finish()
 }
 
 // A Source is what a zone can be read from: a store.Store, or one at rest.
@@ -230,7 +227,7 @@ func initialize(o *origin, into store.Store, seed func() ([]store.Record, error)
 	if err != nil {
 		return nil, err
 	}
-	s, _, err := build(o, slices.Values(records))
+	s, err := build(o, records)
 	if err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}

@@ -3,8 +3,9 @@ package zone
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -69,14 +70,20 @@ func FuzzParseSeed(f *testing.F) {
 	f.Add([]byte(testApex))
 	f.Add([]byte(updateZone))
 	f.Add([]byte(lookupZone))
+	f.Add([]byte(testApex + "$INCLUDE a\nx TXT a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// One line of it can stand for 65,536 records.
 		if bytes.Contains(bytes.ToUpper(data), []byte("$GENERATE")) {
 			return
 		}
-		rrs, err := ParseSeed(bytes.NewReader(data), "example.test.", "db")
+		rrs, err := ParseSeed(bytes.NewReader(data), SeedConfig{
+			Origin: "example.test.", File: "db", Signed: len(data)%2 == 0, Warn: func(SeedWarning) {},
+			Open:     func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data[:len(data)/2])), nil },
+			Annotate: func([]string) error { return nil },
+		})
 		if err != nil {
-			if !strings.HasPrefix(err.Error(), "db:") {
+			var seed *SeedError
+			if !errors.As(err, &seed) || seed.Reason == "" {
 				t.Fatalf("error without file: %v", err)
 			}
 			return

@@ -292,7 +292,7 @@ func TestApexDNAME(t *testing.T) {
 
 func TestRootZone(t *testing.T) {
 	z, err := Open(Config{Origin: ".", Store: memory(), Seed: func() ([]store.Record, error) {
-		return ParseSeed(strings.NewReader(". 60 SOA a. b. 1 2 3 4 5\n. 60 NS a.test.\na.test. 60 A 192.0.2.1\n"), ".", "root")
+		return ParseSeed(strings.NewReader(". 60 SOA a. b. 1 2 3 4 5\n. 60 NS a.test.\na.test. 60 A 192.0.2.1\n"), SeedConfig{Origin: ".", File: "root"})
 	}})
 	if err != nil {
 		t.Fatal(err)

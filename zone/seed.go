@@ -1,117 +1,235 @@
 package zone
 
 import (
-	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/internal/masterfile"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
+// Bounds of what ParseSeed reports of one file.
+const (
+	maxSeedErrors   = 10
+	maxSeedWarnings = 10
+)
+
+// SeedConfig says what [ParseSeed] reads.
+type SeedConfig struct {
+	// Origin is the zone's name. Required.
+	Origin string
+	// File is the file's name in messages. $INCLUDE looks for relative names in its directory.
+	File string
+	// Open opens the file of an $INCLUDE. The name is absolute, or relative like File. nil makes
+	// $INCLUDE an error.
+	Open func(name string) (io.ReadCloser, error)
+	// Warn receives warnings, a bounded number of them. It may be nil.
+	Warn func(SeedWarning)
+	// Annotate receives the words of each comment that begins with ";gsstsig:", without quotes and
+	// escapes. Its error is one of that line. nil ignores these comments.
+	Annotate func(words []string) error
+	// Signed keeps the records that DNSSEC signing adds, as the restore of a backup must. Without
+	// it they are left out.
+	Signed bool
+}
+
 // ParseSeed reads a zone from a master file (RFC 1035 section 5) and checks that it is one: exactly
-// one SOA and at least one NS at the origin, nothing outside the zone, no CNAME beside other data,
-// class IN throughout. Duplicates are dropped, and all records of an RRset get the TTL of the
-// first. A record without TTL gets that of $TTL, else the last one stated, else an hour. $INCLUDE
-// is not allowed. file is only for messages; every error is a *SeedError. The records come in
-// canonical order after the SOA.
-func ParseSeed(r io.Reader, origin, file string) ([]store.Record, error) {
-	o, err := newOrigin(origin)
+// one SOA and at least one NS at the origin, no CNAME beside other data, class IN throughout. A
+// record outside the zone is an error: other servers ignore such records, but here most are a
+// mistyped name or a missing dot. Duplicates are dropped. All records of an RRset get the TTL of
+// the first (RFC 2181 section 5.2), with a warning where they differ. A record without TTL gets
+// that of $TTL, else that of the record before it, else the MINIMUM of the SOA (RFC 2308 section
+// 4), with a warning in the latter two cases.
+//
+// What a signer such as dnssec-signzone adds is left out with one warning: RRSIG, NSEC, NSEC3 and
+// NSEC3PARAM, and at the origin DNSKEY, CDS and CDNSKEY. The first update would make it wrong.
+//
+// The error is a [*SeedError], or [SeedErrors] if there are several. The records come in canonical
+// order after the SOA; names are in the spelling of the file.
+func ParseSeed(r io.Reader, config SeedConfig) ([]store.Record, error) {
+	o, err := newOrigin(config.Origin)
 	if err != nil {
-		return nil, &SeedError{File: file, Reason: fmt.Sprintf("origin %q: %v", origin, err)}
+		return nil, &SeedError{File: config.File, Reason: fmt.Sprintf("origin %q: %v", config.Origin, err), Err: err}
 	}
-	p := &seedParser{lines: &lineReader{r: bufio.NewReader(r)}}
-	p.parser = dns.NewZoneParser(p.lines, o.name, "")
-	p.parser.SetDefaultTTL(apexTTL)
-	s, bad, err := build(o, p.records)
-	if p.err != nil {
-		bad, err = 0, p.err
+	p := &seedParser{config: &config, builder: newBuilder(o)}
+	p.read(r)
+	if len(p.errors) > 0 {
+		return nil, p.err()
 	}
-	if parseErr := p.parser.Err(); parseErr != nil {
-		return nil, syntaxError(file, p.lines.line, parseErr)
-	}
+	s, err := p.builder.finish()
 	if err != nil {
-		e := &SeedError{File: file, Reason: err.Error()}
-		if bad >= 0 {
-			e.Line = p.lines.line
-		}
-		return nil, e
+		return nil, &SeedError{File: config.File, Reason: err.Error(), Err: err}
 	}
+	p.endWarnings()
 	return slices.AppendSeq(make([]store.Record, 0, s.Len()), s.WireRecords()), nil
 }
 
-// seedParser yields records one at a time, so that while one is being looked at, the reader stands
-// at the end of its line.
+// seedParser is the state of one ParseSeed.
 type seedParser struct {
-	parser *dns.ZoneParser
-	lines  *lineReader
-	err    error // of a record that has no wire form
+	config   *SeedConfig
+	builder  *builder
+	errors   SeedErrors
+	warnings int // all, also those that were not passed on
+	signed   int // records that were left out
 }
 
-func (p *seedParser) records(yield func(store.Record) bool) {
-	for rr, ok := p.parser.Next(); ok; rr, ok = p.parser.Next() {
-		var r store.Record
-		if r, p.err = RecordOf(rr); p.err != nil || !yield(r) {
+// read reads the records of a file into the builder.
+func (p *seedParser) read(content io.Reader) {
+	config := masterfile.Config{
+		Origin: p.builder.snapshot.origin.wire, File: p.config.File, Open: p.config.Open, MaxProblems: maxSeedErrors,
+		Warn: func(w masterfile.Warning) {
+			text, fix, _ := strings.Cut(w.Text, fixMark)
+			p.warn(SeedWarning{File: w.File, Line: w.Line, Text: text, Fix: fix})
+		},
+	}
+	if p.config.Annotate != nil {
+		config.Annotate = func(a masterfile.Annotation) error { return p.config.Annotate(a.Words) }
+	}
+	r := masterfile.NewReader(content, config)
+	var name string // of the last record
+	for len(p.errors) < maxSeedErrors {
+		m, err := r.Next()
+		if err == io.EOF {
 			return
 		}
-	}
-}
-
-// lineReader counts the lines that the parser has taken. The parser reads an io.ByteReader without
-// a buffer of its own.
-type lineReader struct {
-	r    *bufio.Reader
-	line int
-	last byte
-}
-
-func (l *lineReader) ReadByte() (byte, error) {
-	b, err := l.r.ReadByte()
-	if err == nil {
-		if l.line == 0 || l.last == '\n' {
-			l.line++
-		}
-		l.last = b
-	}
-	return b, err
-}
-
-func (l *lineReader) Read(p []byte) (int, error) {
-	for i := range p {
-		b, err := l.ReadByte()
 		if err != nil {
-			return i, err
+			p.failed(err)
+			return
 		}
-		p[i] = b
+		if !p.config.Signed && isSigning(m.Type, m.Name, p.builder.snapshot.origin) {
+			p.signed++
+			continue
+		}
+		if string(m.Name) != name {
+			name = string(m.Name)
+		}
+		p.add(&m, name)
 	}
-	return len(p), nil
+	// Errors of closing say nothing about what was read.
+	_ = r.Close()
 }
 
-var errorPosition = regexp.MustCompile(` at line: (\d+):\d+$`)
-
-// syntaxError takes apart the message of miekg's parser, which has the line at its end.
-func syntaxError(file string, line int, err error) *SeedError {
-	reason := err.Error()
-	var parse *dns.ParseError
-	if errors.As(err, &parse) {
-		if m := errorPosition.FindStringSubmatchIndex(reason); m != nil {
-			line, _ = strconv.Atoi(reason[m[2]:m[3]])
-			reason = reason[:m[0]]
+// add adds a record to the zone.
+func (p *seedParser) add(m *masterfile.Record, name string) {
+	record := store.Record{Name: name, Type: m.Type, Class: m.Class, TTL: m.TTL, Data: m.Data}
+	if err := p.builder.add(&record); err != nil {
+		e := &SeedError{File: m.File, Line: m.Line, Reason: err.Error(), Err: err}
+		if errors.Is(err, errOutside) {
+			e.Fix = "correct the name, which may lack a dot at its end or have one too many, or delete the record"
 		}
-		reason = strings.TrimPrefix(reason, "dns: ")
-		if strings.HasPrefix(reason, "$INCLUDE") {
-			reason += "; make one file of them first, as named-compilezone does"
+		p.errors = append(p.errors, e)
+		return
+	}
+	if ttl := p.builder.draft.set(m.Type).ttl; ttl != m.TTL {
+		p.warn(SeedWarning{File: m.File, Line: m.Line,
+			Text: fmt.Sprintf("%s %s has TTL %d, but the record before it has %d, which all records of one name and type get (RFC 2181 section 5.2)",
+				textOf(name), dnswire.TypeText(m.Type), m.TTL, ttl),
+			Fix: "give them one TTL",
+		})
+	}
+}
+
+// failed takes in the error that ended the reading.
+func (p *seedParser) failed(err error) {
+	var several masterfile.Problems
+	var one *masterfile.Error
+	switch {
+	case errors.As(err, &several):
+		for _, e := range several {
+			p.errors = append(p.errors, syntaxError(e))
+		}
+	case errors.As(err, &one):
+		p.errors = append(p.errors, syntaxError(one))
+	default:
+		p.errors = append(p.errors, &SeedError{File: p.config.File, Reason: err.Error(), Err: err})
+	}
+}
+
+// fixMark introduces advice in the messages of the reader.
+const fixMark = ". Fix: "
+
+func syntaxError(e *masterfile.Error) *SeedError {
+	reason, fix, _ := strings.Cut(e.Reason, fixMark)
+	return &SeedError{File: e.File, Line: e.Line, Reason: reason, Fix: fix, Err: e.Err}
+}
+
+// err returns the errors by their place. Those of the syntax came after all others.
+func (p *seedParser) err() error {
+	slices.SortStableFunc(p.errors, func(a, b *SeedError) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	if len(p.errors) == 1 {
+		return p.errors[0]
+	}
+	return p.errors[:min(len(p.errors), maxSeedErrors)]
+}
+
+func (p *seedParser) warn(w SeedWarning) {
+	if p.warnings++; p.warnings <= maxSeedWarnings && p.config.Warn != nil {
+		p.config.Warn(w)
+	}
+}
+
+// endWarnings passes the warnings on that are about the file as a whole.
+func (p *seedParser) endWarnings() {
+	if p.config.Warn == nil {
+		return
+	}
+	if more := p.warnings - maxSeedWarnings; more > 0 {
+		p.config.Warn(SeedWarning{File: p.config.File, Text: fmt.Sprintf("%d more warnings are left out", more)})
+	}
+	if p.signed > 0 {
+		p.config.Warn(SeedWarning{File: p.config.File,
+			Text: fmt.Sprintf("%d records of a signed zone (RRSIG, NSEC, NSEC3, NSEC3PARAM; DNSKEY, CDS and CDNSKEY at the zone's name) are left out, "+
+				"because an update would make them wrong: the zone is not signed", p.signed),
+			Fix: "sign it as it is served, by CoreDNS's plugin dnssec",
+		})
+	}
+}
+
+// isSigning reports whether a signer adds records of that type at that name.
+func isSigning(rrtype uint16, name []byte, o *origin) bool {
+	switch rrtype {
+	case dnswire.TypeRRSIG, dnswire.TypeNSEC, dnswire.TypeNSEC3, dnswire.TypeNSEC3PARAM:
+		return true
+	case dnswire.TypeDNSKEY, dnswire.TypeCDS, dnswire.TypeCDNSKEY:
+		return dnswire.EqualNames(name, o.wire)
+	}
+	return false
+}
+
+// RaiseSerial makes the serial of a seed greater than its own and than those served before, in the
+// arithmetic of RFC 1982: a secondary that has the zone with one of these then fetches it. records
+// are as ParseSeed returns them. It is an error if there is no such serial.
+func RaiseSerial(records []store.Record, served ...uint32) error {
+	if len(records) == 0 || records[0].Type != dnswire.TypeSOA || dnswire.Validate(dnswire.TypeSOA, records[0].Data) != nil {
+		return errNoSOA
+	}
+	soa := &records[0]
+	own := soaSerial(soa.Data)
+	next := own
+	for _, s := range served {
+		if serialAfter(s, next) {
+			next = s
 		}
 	}
-	return &SeedError{File: file, Line: line, Reason: reason}
+	next = nextSerial(next)
+	for _, s := range append([]uint32{own}, served...) {
+		if !serialAfter(next, s) {
+			return fmt.Errorf("zone: serials %d and %d are too far apart: none is greater than both (RFC 1982 section 3.2)", own, s)
+		}
+	}
+	soa.Data = slices.Clone(soa.Data)
+	binary.BigEndian.PutUint32(soa.Data[len(soa.Data)-soaFixed:], next)
+	return nil
 }
 
 // The SOA of a generated apex: secondaries look every 15 minutes, and a name that did not exist may

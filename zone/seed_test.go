@@ -2,6 +2,8 @@ package zone
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -24,7 +26,7 @@ alias	CNAME NS1
 $ORIGIN sub.example.test.
 x	TXT "a" "b"
 	TYPE65280 \# 1 ff
-`), "Example.Test", "db")
+`), SeedConfig{Origin: "Example.Test", File: "db"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,24 +61,25 @@ func TestParseSeedErrors(t *testing.T) {
 		{"NS elsewhere", "@ 60 SOA ns1 hostmaster 1 2 3 4 5\nx 60 NS ns1\n", 0, "no NS"},
 		{"two SOA", apex + "@ 60 SOA ns1 hostmaster 2 2 3 4 5\n", 3, "more than one SOA"},
 		{"SOA below", apex + "\nx 60 SOA ns1 hostmaster 1 2 3 4 5\n", 4, "SOA record below"},
-		{"outside", apex + "example.net. 60 A 192.0.2.1\n", 3, "not a name in the zone"},
+		{"outside", apex + "example.net. 60 A 192.0.2.1\n", 3, "not in the zone example.test."},
 		{"CNAME and other", apex + "x 60 A 192.0.2.1\n; comment\nX 60 CNAME y\n", 5, "CNAME and other data"},
 		{"other and CNAME", apex + "x 60 CNAME y\nz 60 A 192.0.2.1\nx 60 A 192.0.2.1\nz2 60 A 192.0.2.1\n", 5, "CNAME and other data"},
 		{"CNAME at the apex", apex + "@ 60 CNAME y\n", 3, "CNAME and other data"},
 		{"two CNAME", apex + "x 60 CNAME y\nx 60 CNAME z\n", 4, "more than one CNAME"},
 		{"two DNAME", apex + "x 60 DNAME y\nx 60 DNAME z\n", 4, "more than one DNAME"},
-		{"class CH", apex + "x 60 CH A 192.0.2.1\n", 3, "class CH"},
-		{"class CH, TXT", apex + "x 60 CH TXT a\n", 3, "class CH"},
+		{"class CH", apex + "x 60 CH A 192.0.2.1\n", 3, `class "CH"`},
+		{"class CH, TXT", apex + "x 60 CH TXT a\n", 3, `class "CH"`},
 		{"meta-type", apex + "x 60 TYPE249 \\# 1 00\n", 3, "TKEY"},
-		{"bad rdata", apex + "x 60 A 192.0.2.256\n", 3, "bad A"},
+		{"bad rdata", apex + "x 60 A 192.0.2.256\n", 3, "A: "},
 		{"bad rdata in generic form", apex + "x 60 TYPE1 \\# 3 c00002\n", 3, ""},
-		{"include", apex + "$INCLUDE other\n", 3, "named-compilezone"},
-		{"unbalanced", apex + "x 60 TXT ( a\n", 0, ""},
-		{"over lines", apex + "x 60 CH TXT ( a\n b )\n", 4, "class CH"},
-		{"last line without end", apex + "example.net. 60 A 192.0.2.1", 3, "not a name in the zone"},
+		{"include", apex + "$INCLUDE other\n", 3, "$INCLUDE"},
+		{"unbalanced", apex + "x 60 TXT ( a\n", 3, "parenthes"},
+		{"over lines", apex + "x 60 CH TXT ( a\n b )\n", 3, `class "CH"`},
+		{"no TTL", "x A 192.0.2.1\n" + apex, 1, "no TTL"},
+		{"last line without end", apex + "example.net. 60 A 192.0.2.1", 3, "not in the zone example.test."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rrs, err := ParseSeed(strings.NewReader(tc.text), "example.test.", "db.example")
+			rrs, err := ParseSeed(strings.NewReader(tc.text), SeedConfig{Origin: "example.test.", File: "db.example"})
 			var seed *SeedError
 			if !errors.As(err, &seed) || rrs != nil {
 				t.Fatalf("%v, %v", rrs, err)
@@ -92,21 +95,179 @@ func TestParseSeedErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ParseSeed(strings.NewReader(""), "a..b.", "db"); err == nil {
+	if _, err := ParseSeed(strings.NewReader(""), SeedConfig{Origin: "a..b.", File: "db"}); err == nil {
 		t.Error("took a bad origin")
 	}
 }
 
-func TestParseSeedWithoutTTL(t *testing.T) {
-	rrs, err := ParseSeed(strings.NewReader("@ IN SOA ns1 hostmaster 1 2 3 4 5\n@ IN NS ns1\nns1 A 192.0.2.1\nx 60 A 192.0.2.1\ny A 192.0.2.1\n"), "example.test.", "db")
+// TestParseSeedTTL: RFC 2308 section 4, and a warning wherever the file does not say it itself.
+func TestParseSeedTTL(t *testing.T) {
+	const soa = "@ IN SOA ns1 hostmaster 1 2 3 4 77\n@ IN NS ns1\n"
+	for name, tc := range map[string]struct {
+		text  string
+		want  []uint32 // in canonical order
+		warns []string
+	}{
+		"$TTL":                  {"$TTL 5\n" + soa + "$TTL 6\na A 192.0.2.1\nb 7 A 192.0.2.1\nc A 192.0.2.1\n", []uint32{5, 5, 6, 7, 6}, nil},
+		"none":                  {soa + "a A 192.0.2.1\nx 60 A 192.0.2.1\ny A 192.0.2.1\n", []uint32{77, 77, 77, 60, 77}, []string{"db:1: ", "$TTL"}},
+		"that of one before":    {"@ 9 SOA ns1 hostmaster 1 2 3 4 77\n@ NS ns1\n", []uint32{9, 9}, []string{"db:2: ", "RFC 1035"}},
+		"two in one RRset":      {"$TTL 5\n" + soa + "a A 192.0.2.1\nA 6 A 192.0.2.2\n", []uint32{5, 5, 5, 5}, []string{"db:5: A.example.test. A has TTL 6", "RFC 2181"}},
+		"one of two RRsets":     {"$TTL 5\n" + soa + "a A 192.0.2.1\na 6 TXT a\n", []uint32{5, 5, 5, 6}, nil},
+		"more than 31 bits":     {"$TTL 5\n" + soa + "a 2147483648 A 192.0.2.1\n", []uint32{5, 5, 0}, []string{"db:4: ", "RFC 2181"}},
+		"more than can be read": {"$TTL 5\n" + soa + strings.Repeat("a 6 A 192.0.2.1\n", 1) + strings.Repeat("a 7 A 192.0.2.2\n", 15), []uint32{5, 5, 6, 6}, []string{"5 more warnings"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var said strings.Builder
+			records, err := ParseSeed(strings.NewReader(tc.text), SeedConfig{Origin: "example.test.", File: "db", Warn: func(w SeedWarning) { said.WriteString(w.String() + "\n") }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []uint32
+			for _, r := range records {
+				got = append(got, r.TTL)
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("TTLs %d, want %d", got, tc.want)
+			}
+			for _, words := range tc.warns {
+				if !strings.Contains(said.String(), words) {
+					t.Errorf("%q is not in the warnings:\n%s", words, said.String())
+				}
+			}
+			if lines := strings.Count(said.String(), "\n"); len(tc.warns) == 0 && lines > 0 || lines > maxSeedWarnings+1 {
+				t.Errorf("%d warnings:\n%s", lines, said.String())
+			}
+		})
+	}
+}
+
+// TestParseSeedSpelling: owners stay as they are written (RFC 1034 section 3.1).
+func TestParseSeedSpelling(t *testing.T) {
+	records, err := ParseSeed(strings.NewReader("$TTL 5\n@ SOA ns1 hostmaster 1 2 3 4 5\n@ NS NS1\nHost-A A 192.0.2.1\nhost-a TXT a\n"),
+		SeedConfig{Origin: "example.test.", File: "db"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []uint32{3600, 3600, 3600, 60, 60}
-	for i, rr := range rrs {
-		if rr.TTL != want[i] {
-			t.Errorf("%v", rr)
+	for _, r := range records[2:] {
+		if got := textOf(r.Name); got != "Host-A.example.test." {
+			t.Error(got)
 		}
+	}
+}
+
+// TestParseSeedSigned: what a signer added is left out, with one warning that counts it. Keys elsewhere are data.
+func TestParseSeedSigned(t *testing.T) {
+	const zone = `$TTL 60
+@ SOA ns1 hostmaster 1 2 3 4 5
+@ RRSIG SOA 13 2 60 20300101000000 20200101000000 1 example.test. AAAA
+@ NS ns1
+@ DNSKEY 257 3 13 AAAA
+@ CDS 1 13 2 ` + "00000000000000000000000000000000000000000000000000000000000000000000" + `
+@ CDNSKEY 257 3 13 AAAA
+@ NSEC3PARAM 1 0 0 -
+@ NSEC ns1 NS SOA
+ns1 A 192.0.2.1
+ns1 RRSIG A 13 3 60 20300101000000 20200101000000 1 example.test. AAAA
+EAIS2Q7UQ5M00DT5LVAU6K9BV9LQ6N1V NSEC3 1 0 0 - EAIS2Q7UQ5M00DT5LVAU6K9BV9LQ6N1V A
+keys DNSKEY 257 3 13 AAAA
+`
+	text := strings.Replace(zone, strings.Repeat("0", 68), strings.Repeat("0", 64), 1)
+	var warnings []SeedWarning
+	config := SeedConfig{Origin: "example.test.", File: "db", Warn: func(w SeedWarning) { warnings = append(warnings, w) }}
+	records, err := ParseSeed(strings.NewReader(text), config)
+	if err != nil || len(records) != 4 {
+		t.Errorf("%d records, %v", len(records), err)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "8 records") || !strings.Contains(warnings[0].Fix, "dnssec") {
+		t.Errorf("%q", warnings)
+	}
+	config.Signed = true
+	if records, err = ParseSeed(strings.NewReader(text), config); err != nil || len(records) != 12 || len(warnings) != 1 {
+		t.Errorf("%d records, %v, %q", len(records), err, warnings)
+	}
+}
+
+// TestParseSeedInclude: names are relative to the including file, errors name the included one, and the depth is bounded.
+func TestParseSeedInclude(t *testing.T) {
+	files := map[string]string{
+		"zones/db":        "$TTL 60\n@ SOA ns1 hostmaster 1 2 3 4 5\n@ NS ns1\n$INCLUDE sub/hosts\n",
+		"zones/sub/hosts": "ns1 A 192.0.2.1\n$INCLUDE more\n",
+		"zones/sub/more":  "x A 192.0.2.2\n",
+	}
+	open := func(name string) (io.ReadCloser, error) {
+		content, ok := files[name]
+		if !ok {
+			return nil, fmt.Errorf("no file %s", name)
+		}
+		return io.NopCloser(strings.NewReader(content)), nil
+	}
+	parse := func() ([]store.Record, error) {
+		return ParseSeed(strings.NewReader(files["zones/db"]), SeedConfig{Origin: "example.test.", File: "zones/db", Open: open})
+	}
+	if records, err := parse(); err != nil || len(records) != 4 {
+		t.Errorf("%d records, %v", len(records), err)
+	}
+	for content, want := range map[string]string{
+		"x A 192.0.2.2\n\ny A 192.0.2\n": "zones/sub/more:3: A",
+		"x A 192.0.2.2\nx CNAME y\n":     "zones/sub/more:2: x.example.test.: CNAME and other data",
+		"$INCLUDE more\n":                "includes itself",
+		"$INCLUDE nowhere\n":             "zones/sub/more:1: ",
+	} {
+		files["zones/sub/more"] = content
+		var seed *SeedError
+		if _, err := parse(); !errors.As(err, &seed) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", content, err, want)
+		}
+	}
+}
+
+// TestParseSeedSeveral: the errors of a file come together and in order, but not all of many.
+func TestParseSeedSeveral(t *testing.T) {
+	const apex = "@ 60 IN SOA ns1 hostmaster 1 2 3 4 5\n@ 60 NS ns1\n"
+	_, err := ParseSeed(strings.NewReader(apex+"x 60 A 192\ny 60 A 192.0.2.1\ny 60 CNAME z\nz 60 AAAA 1\nexample.net. 60 TXT a\n"), SeedConfig{Origin: "example.test.", File: "db"})
+	var all SeedErrors
+	if !errors.As(err, &all) || len(all) != 4 || all[0].Line != 3 || all[1].Line != 5 || all[2].Line != 6 || all[3].Line != 7 || all[3].Fix == "" {
+		t.Errorf("%v", err)
+	}
+	_, err = ParseSeed(strings.NewReader(apex+strings.Repeat("x 60 A 192\ny.net. 60 A 192.0.2.1\n", 50)), SeedConfig{Origin: "example.test.", File: "db"})
+	if !errors.As(err, &all) || len(all) != maxSeedErrors {
+		t.Errorf("%v", err)
+	}
+	// A zone without its SOA is not worth a word if the line of the SOA is wrong.
+	_, err = ParseSeed(strings.NewReader("@ 60 IN SOA ns1 hostmaster 1 2 3 4\n@ 60 NS ns1\n"), SeedConfig{Origin: "example.test.", File: "db"})
+	var one *SeedError
+	if !errors.As(err, &one) || one.Line != 1 || strings.Contains(err.Error(), "no SOA") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRaiseSerial(t *testing.T) {
+	for _, tc := range []struct {
+		own    uint32
+		served []uint32
+		want   uint32 // 0: none
+	}{
+		{41, nil, 42},
+		{41, []uint32{41}, 42},
+		{41, []uint32{50, 30}, 51},
+		{1<<32 - 1, nil, 1},
+		{1<<32 - 5, []uint32{3}, 4},
+		{3, []uint32{1<<32 - 5}, 4},
+		{1, []uint32{1<<31 + 1}, 0},
+		{1, []uint32{1 << 31}, 0},
+		{1, []uint32{1<<31 - 1}, 1 << 31},
+	} {
+		records, err := ParseSeed(strings.NewReader(fmt.Sprintf("@ 60 IN SOA ns1 hostmaster %d 2 3 4 5\n@ 60 NS ns1\n", tc.own)), SeedConfig{Origin: "example.test.", File: "db"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = RaiseSerial(records, tc.served...)
+		if got := soaSerial(records[0].Data); (err == nil) != (tc.want != 0) || err == nil && got != tc.want {
+			t.Errorf("%d after %d: %d, %v; want %d", tc.own, tc.served, got, err, tc.want)
+		}
+	}
+	if err := RaiseSerial(nil, 1); err == nil {
+		t.Error("no records have a serial")
 	}
 }
 
@@ -115,7 +276,7 @@ type failingReader struct{ err error }
 func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
 
 func TestParseSeedReadError(t *testing.T) {
-	if _, err := ParseSeed(failingReader{errors.New("input/output error")}, "example.test.", "db"); err == nil || !strings.Contains(err.Error(), "input/output error") {
+	if _, err := ParseSeed(failingReader{errors.New("input/output error")}, SeedConfig{Origin: "example.test.", File: "db"}); err == nil || !strings.Contains(err.Error(), "input/output error") {
 		t.Error(err)
 	}
 }

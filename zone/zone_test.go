@@ -37,7 +37,7 @@ func openText(t testing.TB, text string, edit func(*Config)) *Zone {
 		Origin: "example.test.",
 		Store:  store.NewMemory(store.MemoryOptions{}),
 		Seed: func() ([]store.Record, error) {
-			return ParseSeed(strings.NewReader(text), "example.test.", "seed")
+			return ParseSeed(strings.NewReader(text), SeedConfig{Origin: "example.test.", File: "seed", Signed: true})
 		},
 	}
 	if edit != nil {

@@ -41,6 +41,19 @@ func (c *checker) doesNotStart(subject string, err error) {
 	c.add(f)
 }
 
+// zoneDoesNotStart adds the findings that a zone keeps the server from starting, one for each error of its master file.
+func (c *checker) zoneDoesNotStart(origin string, err error) {
+	findings := service.SeedFindings(origin, err)
+	if findings == nil {
+		c.doesNotStart("zone "+origin, err)
+		return
+	}
+	for _, f := range findings {
+		f.Problem = "the server does not start: " + f.Problem
+		c.add(f)
+	}
+}
+
 // check examines what has to fit together for a client's update to be accepted: Corefile, keytabs, zones, KDC, clocks, ports.
 func check(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
@@ -140,9 +153,9 @@ func (c *checker) keytabs(s *service.Service) {
 // what else the NS records name.
 func (c *checker) zones(s *service.Service, addresses []net.IP) (primaries, others []string) {
 	for _, origin := range s.Origins {
-		z, err := copyOf(s, origin, addresses)
+		z, err := copyOf(s, origin, addresses, func(f diagnose.Finding) { c.add(f) })
 		if err != nil {
-			c.doesNotStart("zone "+origin, err)
+			c.zoneDoesNotStart(origin, err)
 			continue
 		}
 		snapshot := z.Snapshot()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 
 	"github.com/miekg/dns"
 
@@ -75,7 +76,9 @@ func dump(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	if output.json {
 		return ExitOK, printJSON(s.Out, zoneJSON(snapshot))
 	}
-	return ExitOK, writeMaster(s.Out, snapshot)
+	p := newProgress(s.Err, "records written", snapshot.Len(), recordStep)
+	defer p.end()
+	return ExitOK, writeMaster(s.Out, snapshot, p)
 }
 
 // readDatabase reads a zone from its database, which a server may have open.
@@ -91,9 +94,12 @@ func readDatabase(directory, origin string) (snapshot *zone.Snapshot, err error)
 	return zone.Read(origin, source)
 }
 
-// load fills an empty database from a master file.
+// load fills an empty database from a master file or a dump.
 func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	database := addDatabaseFlags(flags)
+	previous := flags.String("previous", "", "`directory` of the zone's former database, which was moved away: the serial becomes greater than its")
+	var served serials
+	flags.Var(&served, "served", "`serial` that a secondary server has: that of the zone becomes greater; may be given several times")
 	output := addOutputFlag(flags)
 	args, err := parse(flags, args)
 	if err != nil {
@@ -107,24 +113,34 @@ func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	in := s.In
-	if file != "-" {
+	if *previous != "" {
+		serial, err := serialOf(*previous, origin)
+		if err != nil {
+			return 0, diagnose.WithFix(fmt.Errorf("former database: %w", err), "if it cannot be read, ask a secondary server for its serial and give that by -served")
+		}
+		served = append(served, serial)
+	}
+	in, size := s.In, 0
+	if file == "-" {
+		file = "standard input"
+	} else {
 		f, err := os.Open(file)
 		if err != nil {
 			return 0, err
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = int(info.Size())
+		}
 		in = f
 	}
-	loaded, err := fill(directory, origin, in, file)
+	source := seedSource{origin: origin, file: file, served: served,
+		in:   observedReader{in, newProgress(s.Err, "octets read", size, octetStep)},
+		warn: func(f diagnose.Finding) { fmt.Fprintf(s.Err, "warning: %s\n", f) },
+	}
+	loaded, err := fill(directory, source, s.Err, block)
 	if err != nil {
 		return 0, err
-	}
-	if block != nil {
-		// From now on the start of the server is to warn of later changes of the master file only.
-		if err := service.RecordMasterFile(block, origin); err != nil {
-			fmt.Fprintf(s.Err, "the next start will warn that the master file has changed: %v\n", err)
-		}
 	}
 	if output.json {
 		return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory})
@@ -133,20 +149,85 @@ func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	return ExitOK, nil
 }
 
-func fill(directory, origin string, in io.Reader, file string) (snapshot *zone.Snapshot, err error) {
-	records, owners, err := readMaster(in, origin, file)
+// serials is a flag that may be given several times.
+type serials []uint32
+
+// String implements flag.Value.
+func (s *serials) String() string { return fmt.Sprint([]uint32(*s)) }
+
+// Set implements flag.Value.
+func (s *serials) Set(v string) error {
+	serial, err := strconv.ParseUint(v, 10, 32)
+	if err != nil {
+		return errors.New("must be a number of 32 bits")
+	}
+	*s = append(*s, uint32(serial))
+	return nil
+}
+
+// serialOf returns the serial of the zone in a database.
+func serialOf(directory, origin string) (uint32, error) {
+	snapshot, err := readDatabase(directory, origin)
+	if err != nil {
+		return 0, err
+	}
+	return snapshot.Serial(), nil
+}
+
+// seedSource is what load reads.
+type seedSource struct {
+	origin, file string
+	in           observedReader
+	served       []uint32 // serials that the zone had before
+	warn         func(diagnose.Finding)
+}
+
+// read returns the zone with a serial that secondaries take for newer than what they have: the file may have been edited.
+func (s *seedSource) read() ([]store.Record, []store.Owner, error) {
+	defer s.in.progress.end()
+	records, owners, err := readMaster(s.in, s.origin, s.file, s.warn)
+	if err != nil {
+		return nil, nil, err
+	}
+	return records, owners, zone.RaiseSerial(records, s.served...)
+}
+
+// fill fills a database, and notes what its block's master file was. All files that it makes get the owner of the directory
+// that was there before.
+func fill(directory string, source seedSource, messages io.Writer, block *corefile.Block) (snapshot *zone.Snapshot, err error) {
+	records, owners, err := source.read()
 	if err != nil {
 		return nil, err
 	}
+	made := []string{directory}
+	if block != nil {
+		made = append(made, service.RecordOf(block, source.origin))
+	}
+	inherit, err := inheritOwner(directory)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, inherit(made)) }()
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return nil, err
 	}
+	snapshot, err = fillDatabase(directory, source.origin, records, owners, newProgress(messages, "records stored", len(records), recordStep))
+	if err == nil && block != nil {
+		// From now on the start of the server is to warn of later changes of the master file only.
+		if err := service.RecordMasterFile(block, source.origin); err != nil {
+			source.warn(diagnose.Finding{Subject: "zone " + source.origin, Problem: fmt.Sprintf("the next start will warn that the master file has changed: %v", err)})
+		}
+	}
+	return snapshot, err
+}
+
+func fillDatabase(directory, origin string, records []store.Record, owners []store.Owner, progress *progress) (snapshot *zone.Snapshot, err error) {
 	database, err := disk.Open(directory, disk.Options{Origin: origin})
 	if err != nil {
 		return nil, err
 	}
 	isEmpty := false
-	z, err := zone.Open(zone.Config{Origin: origin, Store: database, Owners: owners, Seed: func() ([]store.Record, error) {
+	z, err := zone.Open(zone.Config{Origin: origin, Store: observedStore{database, progress}, Owners: owners, Seed: func() ([]store.Record, error) {
 		isEmpty = true
 		return records, nil
 	}})
@@ -156,7 +237,7 @@ func fill(directory, origin string, in io.Reader, file string) (snapshot *zone.S
 	defer func() { err = errors.Join(err, z.Close()) }()
 	if !isEmpty {
 		return nil, diagnose.WithFix(fmt.Errorf("%s has the zone already, at serial %d, and load fills only an empty database", directory, z.Snapshot().Serial()),
-			"move the directory away first, and keep it until the new zone is as it should be")
+			"stop the server, move the directory away and name it by -previous, so that the serial goes on; keep it until the new zone is as it should be")
 	}
 	return z.Snapshot(), nil
 }

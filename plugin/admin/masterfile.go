@@ -2,96 +2,124 @@ package admin
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/internal/masterfile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// ownerMark begins the comment that has the owner of a name, which the syntax of master files has no place for:
+// A dump is a master file (RFC 1035 section 5). What master files have no place for is in the annotations of package masterfile:
 //
-//	;owner NAME "PRINCIPAL" [deleted TIME]
-const ownerMark = ";owner "
+//	;gsstsig: zone NAME serial SERIAL
+//	;gsstsig: owner NAME PRINCIPAL [deleted TIME]
+//
+// The first is the first line.
+const (
+	zoneAnnotation  = "zone"
+	ownerAnnotation = "owner"
+	dumpBegins      = ";gsstsig: " + zoneAnnotation + " "
+)
 
-// writeMaster writes a zone as a master file (RFC 1035 section 5), with owners in comments.
-func writeMaster(w io.Writer, s *zone.Snapshot) error {
-	out := bufio.NewWriterSize(w, 1<<16)
-	fmt.Fprintf(out, "; zone %s, serial %d, %d records\n", s.Origin(), s.Serial(), s.Len())
-	for rr := range s.Records() {
-		out.WriteString(rr.String())
-		out.WriteByte('\n')
+// writeMaster writes a zone as a dump.
+func writeMaster(w io.Writer, s *zone.Snapshot, progress *progress) error {
+	out := masterfile.NewWriter(w)
+	if err := out.Annotate(zoneAnnotation, s.Origin(), "serial", strconv.FormatUint(uint64(s.Serial()), 10)); err != nil {
+		return err
+	}
+	if err := out.Comment(fmt.Sprintf("%d records", s.Len())); err != nil {
+		return err
+	}
+	for r := range s.WireRecords() {
+		if err := out.Record(masterfile.Record{Name: []byte(r.Name), Type: r.Type, Class: r.Class, TTL: r.TTL, Data: r.Data}); err != nil {
+			return err
+		}
+		progress.add(1)
 	}
 	for owner := range s.Owners() {
-		fmt.Fprintf(out, "%s%s %q", ownerMark, dnswire.NameText([]byte(owner.Name)), owner.Principal)
+		words := []string{ownerAnnotation, dnswire.NameText([]byte(owner.Name)), owner.Principal}
 		if !owner.Deleted.IsZero() {
-			fmt.Fprintf(out, " deleted %s", owner.Deleted.UTC().Format(time.RFC3339))
+			words = append(words, "deleted", owner.Deleted.UTC().Format(time.RFC3339))
 		}
-		out.WriteByte('\n')
+		if err := out.Annotate(words...); err != nil {
+			return fmt.Errorf("owner of %s: %w", words[1], err)
+		}
 	}
-	return out.Flush() // returns the first error of all writes
+	return out.Flush()
 }
 
-// readMaster reads a master file and the owners in its comments, if there are any.
-func readMaster(r io.Reader, origin, file string) ([]store.Record, []store.Owner, error) {
-	content, err := io.ReadAll(r)
+// readMaster reads a master file, and the owners in its annotations if it is a dump. A dump keeps all records. Of another
+// file those that DNSSEC signing adds are left out.
+func readMaster(r io.Reader, origin, file string, warn func(diagnose.Finding)) ([]store.Record, []store.Owner, error) {
+	in := bufio.NewReader(r)
+	begins, _ := in.Peek(len(dumpBegins)) // an error of reading comes again
+	apex, err := dnswire.ParseName(dns.Fqdn(origin), nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("zone %q: %w", origin, err)
 	}
-	records, err := zone.ParseSeed(bytes.NewReader(content), origin, file)
-	if err != nil {
-		return nil, nil, err
-	}
-	var owners []store.Owner
-	number := 0
-	for line := range bytes.Lines(content) {
-		number++
-		text, ok := strings.CutPrefix(string(line), ownerMark)
-		if !ok {
-			continue
-		}
-		owner, err := parseOwner(strings.TrimSpace(text))
-		if err != nil {
-			return nil, nil, fmt.Errorf("%s:%d: %w", file, number, err)
-		}
-		owners = append(owners, owner)
-	}
-	return records, owners, nil
+	dump := dumpReader{apex: apex}
+	config := service.SeedConfig(origin, file, warn)
+	config.Annotate = dump.annotation
+	config.Signed = string(begins) == dumpBegins
+	records, err := zone.ParseSeed(in, config)
+	return records, dump.owners, err
 }
 
-// parseOwner reads what follows ownerMark.
-func parseOwner(text string) (store.Owner, error) {
-	name, rest, _ := strings.Cut(text, " ")
-	quoted, err := strconv.QuotedPrefix(rest)
+// dumpReader collects what the annotations of a dump say.
+type dumpReader struct {
+	apex   []byte // the zone's name in wire form
+	owners []store.Owner
+}
+
+func (d *dumpReader) annotation(words []string) error {
+	switch words[0] {
+	case zoneAnnotation:
+		if len(words) != 4 || words[2] != "serial" {
+			return fmt.Errorf("not of the form %s NAME serial SERIAL", zoneAnnotation)
+		}
+		if name, err := dnswire.ParseName(words[1], nil); err != nil || !dnswire.EqualNames(name, d.apex) {
+			return fmt.Errorf("this is a dump of another zone, %q", words[1])
+		}
+		return nil
+	case ownerAnnotation:
+		owner, err := parseOwner(words, d.apex)
+		if err == nil {
+			d.owners = append(d.owners, owner)
+		}
+		return err
+	}
+	return diagnose.WithFix(fmt.Errorf("%q is not known to this release", words[0]), "load the dump with the release that wrote it")
+}
+
+// parseOwner reads an annotation of an owner.
+func parseOwner(words []string, apex []byte) (store.Owner, error) {
+	if len(words) != 3 && (len(words) != 5 || words[3] != "deleted") {
+		return store.Owner{}, fmt.Errorf("not of the form %s NAME PRINCIPAL [deleted TIME]", ownerAnnotation)
+	}
+	name, err := dnswire.ParseName(words[1], nil)
 	if err != nil {
-		return store.Owner{}, fmt.Errorf("no quoted principal after %q", ownerMark+name)
+		return store.Owner{}, fmt.Errorf("name %q: %w", words[1], err)
 	}
-	principal, err := strconv.Unquote(quoted)
-	if err != nil {
-		return store.Owner{}, fmt.Errorf("principal %s: %w", quoted, err)
+	if !dnswire.IsSubdomain(name, apex) {
+		return store.Owner{}, fmt.Errorf("name %q is not in the zone %s", words[1], dnswire.NameText(apex))
 	}
-	wire, err := dnswire.ParseName(dns.Fqdn(name), nil)
-	if err != nil {
-		return store.Owner{}, fmt.Errorf("name %q: %w", name, err)
+	if words[2] == "" {
+		return store.Owner{}, fmt.Errorf("name %q has an empty principal", words[1])
 	}
-	owner := store.Owner{Name: string(dnswire.AppendLower(nil, wire)), Principal: principal}
-	rest = strings.TrimSpace(rest[len(quoted):])
-	if rest == "" {
-		return owner, nil
-	}
-	at, ok := strings.CutPrefix(rest, "deleted ")
-	if !ok {
-		return store.Owner{}, fmt.Errorf("unexpected %q after the principal", rest)
-	}
-	if owner.Deleted, err = time.Parse(time.RFC3339, at); err != nil {
-		return store.Owner{}, fmt.Errorf("time %q: %w", at, err)
+	owner := store.Owner{Name: string(dnswire.AppendLower(nil, name)), Principal: words[2]}
+	if len(words) == 5 {
+		if owner.Deleted, err = time.Parse(time.RFC3339, words[4]); err != nil {
+			return store.Owner{}, fmt.Errorf("time %q: %w", words[4], err)
+		}
+		owner.Deleted = owner.Deleted.UTC()
 	}
 	return owner, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -215,7 +216,7 @@ func decide(s *service.Service, origin string, id policy.Identity, update []dns.
 		return zone.Decision{Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s. Fix: add the realm to the property realm",
 			id.Realm, strings.Join(s.Realms, ", "))}, nil
 	}
-	z, err := copyOf(s, origin, nil)
+	z, err := copyOf(s, origin, nil, func(diagnose.Finding) {})
 	if err != nil {
 		return zone.Decision{}, err
 	}

@@ -4,19 +4,21 @@ import (
 	"context"
 	"net"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // copyOf opens a copy of a zone in memory: of its database or, if there is none yet, of its master file or generated apex.
-// Changes of the copy do not affect the server. The addresses are those that the server answers on.
-func copyOf(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
+// Changes of the copy do not affect the server. The addresses are those that the server answers on. What is doubtful in the
+// master file goes to warn.
+func copyOf(s *service.Service, origin string, addresses []net.IP, warn func(diagnose.Finding)) (*zone.Zone, error) {
 	config := zone.Config{
 		Origin: origin, Store: store.NewMemory(store.MemoryOptions{}),
 		Limits: s.Limits, TombstoneLifetime: s.Tombstones,
 	}
-	_, config.Seed = s.Seed(origin, addresses)
+	_, config.Seed = s.Seed(origin, addresses, warn)
 	if !s.HasDatabase(origin) {
 		return zone.Open(config)
 	}

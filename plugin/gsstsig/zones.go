@@ -46,7 +46,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 		return z, nil
 	}
 	// The next start needs the master file: an error in it is reported now, while the server runs.
-	source, seed := s.Seed(origin, addresses)
+	source, seed := s.Seed(origin, addresses, logFinding)
 	if _, err := seed(); err != nil {
 		return nil, fmt.Errorf("zone %s: %w", origin, err)
 	}
@@ -57,7 +57,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 
 // openNew opens a zone that is not served yet.
 func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
-	source, seed := s.Seed(origin, addresses)
+	source, seed := s.Seed(origin, addresses, logFinding)
 	var contents store.Store = store.NewMemory(store.MemoryOptions{})
 	place := ", in memory"
 	if s.Database != "" {

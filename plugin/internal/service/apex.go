@@ -1,7 +1,9 @@
 package service
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 
@@ -13,8 +15,8 @@ import (
 )
 
 // Seed returns what a zone of the block starts with, and how messages call it: its master file or the generated apex. The
-// addresses are those that the server answers on.
-func (s *Service) Seed(origin string, addresses []net.IP) (source string, seed func() ([]store.Record, error)) {
+// addresses are those that the server answers on. seed calls warn with what is doubtful in the master file.
+func (s *Service) Seed(origin string, addresses []net.IP, warn func(diagnose.Finding)) (source string, seed func() ([]store.Record, error)) {
 	file, ok := s.Seeds[origin]
 	if !ok {
 		return "the generated apex", func() ([]store.Record, error) {
@@ -27,8 +29,39 @@ func (s *Service) Seed(origin string, addresses []net.IP) (source string, seed f
 			return nil, diagnose.WithFix(fmt.Errorf("master file: %w", err), "correct the property file, or leave it out to start with an empty zone")
 		}
 		defer f.Close()
-		return zone.ParseSeed(f, origin, file)
+		return zone.ParseSeed(f, SeedConfig(origin, file, warn))
 	}
+}
+
+// SeedConfig is how a zone's master file is read: with the files that it includes. What is doubtful in it goes to warn.
+func SeedConfig(origin, file string, warn func(diagnose.Finding)) zone.SeedConfig {
+	return zone.SeedConfig{
+		Origin: origin, File: file, Open: openIncluded,
+		Warn: func(w zone.SeedWarning) {
+			problem := zone.SeedWarning{File: w.File, Line: w.Line, Text: w.Text}
+			warn(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin, Problem: problem.String(), Fix: w.Fix})
+		},
+	}
+}
+
+func openIncluded(name string) (io.ReadCloser, error) { return os.Open(name) }
+
+// SeedFindings returns the errors of a master file as findings, nil for an error that is none.
+func SeedFindings(origin string, err error) []diagnose.Finding {
+	var all zone.SeedErrors
+	if !errors.As(err, &all) {
+		var one *zone.SeedError
+		if !errors.As(err, &one) {
+			return nil
+		}
+		all = zone.SeedErrors{one}
+	}
+	findings := make([]diagnose.Finding, len(all))
+	for i, e := range all {
+		problem := zone.SeedError{File: e.File, Line: e.Line, Reason: e.Reason}
+		findings[i] = diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + origin, Problem: problem.Error(), Fix: e.Fix}
+	}
+	return findings
 }
 
 // ListenAddresses returns the addresses that a server block answers on: those of its bind directive or, on the wildcard

@@ -21,7 +21,9 @@ func openSeed(t *testing.T, origin, text string) *zone.Zone {
 	z, err := zone.Open(zone.Config{
 		Origin: origin,
 		Store:  store.NewMemory(store.MemoryOptions{}),
-		Seed:   func() ([]store.Record, error) { return zone.ParseSeed(strings.NewReader(text), origin, "db") },
+		Seed: func() ([]store.Record, error) {
+			return zone.ParseSeed(strings.NewReader(text), zone.SeedConfig{Origin: origin, File: "db"})
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,21 +1,27 @@
 package service
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/internal/masterfile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 )
 
-// A zone's master file is read when its database is made, and never again. A digest of the file beside the database shows
-// whether it was edited since.
+// A zone's master file is read when its database is made, and never again. Digests of the file and of those that it includes,
+// beside the database, show whether one was edited since.
 
 // MasterFileFindings returns a warning if a zone's master file has something that its database was not made from: an
 // administrator who edits the file must learn that the edit has no effect. There is none for a zone without a database or
@@ -26,27 +32,28 @@ func (s *Service) MasterFileFindings(origin string) ([]diagnose.Finding, error) 
 		return nil, nil
 	}
 	f := diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin}
-	content, err := os.ReadFile(file)
+	recorded, err := os.ReadFile(RecordOf(s.Block, origin))
+	if errors.Is(err, fs.ErrNotExist) {
+		// The zone came from the generated apex or from load, and the file property later.
+		f.Problem = fmt.Sprintf("the master file %s is not read: the database %s was not made from it", file, s.DatabaseOf(origin))
+		f.Fix = "remove the property file, or stop the server and load the file into an empty database: coredns gsstsig load"
+		return []diagnose.Finding{f}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	changed, err := changedFile(file, string(recorded))
 	if err != nil {
 		f.Problem = fmt.Sprintf("its master file cannot be read: %v. The zone is complete without it: the database has all records", err)
 		f.Fix = "remove the property file, or correct it"
 		return []diagnose.Finding{f}, nil
 	}
-	recorded, err := os.ReadFile(digestFile(s.Block, origin))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		// The zone came from the generated apex or from load, and the file property later.
-		f.Problem = fmt.Sprintf("the master file %s is not read: the database %s was not made from it", file, s.DatabaseOf(origin))
-		f.Fix = "remove the property file, or stop the server and load the file into an empty database: coredns gsstsig load"
-	case err != nil:
-		return nil, err
-	case strings.TrimSpace(string(recorded)) != digest(content):
-		f.Problem = fmt.Sprintf("the master file %s has changed since the database %s was made from it, and the changes are not in the zone",
-			file, s.DatabaseOf(origin))
-		f.Fix = "make the changes by dynamic updates, or stop the server and load the file into an empty database: coredns gsstsig load"
-	default:
+	if changed == "" {
 		return nil, nil
 	}
+	f.Problem = fmt.Sprintf("the master file %s has changed since the database %s was made from it, and the changes are not in the zone",
+		changed, s.DatabaseOf(origin))
+	f.Fix = "make the changes by dynamic updates, or stop the server and load the file into an empty database: coredns gsstsig load"
 	return []diagnose.Finding{f}, nil
 }
 
@@ -70,11 +77,64 @@ func RecordMasterFile(b *corefile.Block, origin string) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(digestFile(b, origin), digest(content)+"\n")
+	record := digest(content) + "\n"
+	for _, name := range includedFiles(content, origin, file) {
+		// One that cannot be read has changed as soon as it can.
+		content, _ := os.ReadFile(name)
+		record += fmt.Sprintf("%s %s\n", digest(content), strconv.Quote(name))
+	}
+	return replaceFile(RecordOf(b, origin), record)
 }
 
-// digestFile is the file with the digest of the master file that a database was made from.
-func digestFile(b *corefile.Block, origin string) string { return b.DatabaseOf(origin) + ".seed" }
+// RecordOf is the file that RecordMasterFile writes. It has the digest of the master file in its first line, and in the others
+// the digest and the quoted name of each file that is included.
+func RecordOf(b *corefile.Block, origin string) string { return b.DatabaseOf(origin) + ".seed" }
+
+// includedFiles returns the files that a master file includes, as far as it can be read.
+func includedFiles(content []byte, origin, file string) []string {
+	var names []string
+	name, err := dnswire.ParseName(origin, nil)
+	if err != nil || !bytes.Contains(bytes.ToUpper(content), []byte("$INCLUDE")) {
+		return nil
+	}
+	r := masterfile.NewReader(bytes.NewReader(content), masterfile.Config{Origin: name, File: file, Open: func(name string) (io.ReadCloser, error) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+		return os.Open(name)
+	}})
+	for err == nil {
+		_, err = r.Next()
+	}
+	return names
+}
+
+// changedFile returns the first of a master file and the files that it includes that is not as it was recorded.
+func changedFile(file, record string) (string, error) {
+	lines := strings.Split(strings.TrimSpace(record), "\n")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if digest(content) != lines[0] {
+		return file, nil
+	}
+	for _, line := range lines[1:] {
+		sum, quoted, _ := strings.Cut(line, " ")
+		name, err := strconv.Unquote(quoted)
+		if err != nil {
+			return file, nil
+		}
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		if digest(content) != sum {
+			return name, nil
+		}
+	}
+	return "", nil
+}
 
 func digest(content []byte) string {
 	sum := sha256.Sum256(content)
