@@ -142,6 +142,34 @@ func TestMasterFileIsReadOnce(t *testing.T) {
 	want(t, "a seed that comes later", len(logged.lines("is not read", later)), 1)
 }
 
+// TestMasterFileIncludes: a master file may include others, relative to itself. A change of one of these is reported too, and
+// what is doubtful in the files is in the log.
+func TestMasterFileIncludes(t *testing.T) {
+	s := start(t, smallCorefile) // for the directory
+	s.stop()
+	seed := write(t, "db.example.test", strings.Replace(exampleZone, "$TTL 300\n", "", 1)+"$INCLUDE hosts\nfixed 5 A 192.0.2.97\nfixed NSEC . A\n")
+	hosts := filepath.Join(filepath.Dir(seed), "hosts")
+	if err := os.WriteFile(hosts, []byte("Included A 192.0.2.96\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	corefile := strings.Replace(durableCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\n\t\tfile "+seed+" example.test", 1)
+	s.restart(corefile)
+	want(t, "included", strings.HasSuffix(s.lookup("included.example.test.", dns.TypeA), " IN A 192.0.2.96"), true)
+	want(t, "unsigned", s.lookup("fixed.example.test.", dns.TypeNSEC), "")
+	for _, words := range []string{"there is no TTL", "has TTL 5, but", "1 records of a signed zone"} {
+		want(t, words, len(logged.lines("[WARNING]", "zone example.test.: "+seed, words, "Fix: ")), 1)
+	}
+	s.stop()
+	s.restart(corefile)
+	want(t, "no change", len(logged.lines("has changed since the database", filepath.Dir(seed))), 0)
+	s.stop()
+	if err := os.WriteFile(hosts, []byte("included A 192.0.2.95\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.restart(corefile)
+	want(t, "changed", len(logged.lines("has changed since the database", hosts)), 1)
+}
+
 // TestDamagedDatabase: a start ends with what to do; nothing falls back to the seed.
 func TestDamagedDatabase(t *testing.T) {
 	s := start(t, durableCorefile)

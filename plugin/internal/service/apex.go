@@ -35,11 +35,21 @@ func (s *Service) Seed(origin string, addresses []net.IP, warn func(diagnose.Fin
 
 // SeedConfig is how a zone's master file is read: with the files that it includes. What is doubtful in it goes to warn.
 func SeedConfig(origin, file string, warn func(diagnose.Finding)) zone.SeedConfig {
+	owners := false
 	return zone.SeedConfig{
 		Origin: origin, File: file, Open: openIncluded,
 		Warn: func(w zone.SeedWarning) {
 			problem := zone.SeedWarning{File: w.File, Line: w.Line, Text: w.Text}
 			warn(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin, Problem: problem.String(), Fix: w.Fix})
+		},
+		Annotate: func([]string) error {
+			if !owners {
+				owners = true
+				warn(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
+					Problem: file + " is a backup, and the owners of names in it are not read",
+					Fix:     "restore a backup by coredns gsstsig load"})
+			}
+			return nil
 		},
 	}
 }
