@@ -8,7 +8,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
-// An Answer is the zone's answer to a query. The caller may modify the records.
+// An Answer is the answer of one or several zones to a query. The caller may modify the records.
 type Answer struct {
 	Rcode int
 	// Authoritative is the AA bit. It applies to the name in the question: a chain that leaves the
@@ -18,9 +18,12 @@ type Answer struct {
 	// Authority holds the SOA of a negative answer, its TTL as RFC 2308 section 5 wants it, or the
 	// NS of a referral. It is empty otherwise.
 	Authority []dns.RR
-	// Additional holds the zone's own addresses for the names in NS, MX and SRV records, or a
-	// referral's glue.
+	// Additional holds the zone's own addresses for the names in NS, MX, SRV, SVCB and similar
+	// records, or a referral's glue.
 	Additional []dns.RR
+	// Target is the name that the last record of Answer, a CNAME, points to, if it is in none of the
+	// zones that were searched. It is empty otherwise.
+	Target string
 }
 
 // maxChain bounds the names that one answer passes through by CNAME and DNAME. It is what BIND
@@ -32,14 +35,21 @@ const maxChain = 12
 // DNAME makes are as in the query. A name outside the zone, or that is not a name, is REFUSED. A
 // chain with a loop, or one that is too long, is SERVFAIL with the records up to that point.
 func (s *Snapshot) Lookup(name string, qtype uint16) Answer {
-	q := query{snapshot: s, name: name, qtype: qtype}
-	for range maxChain {
-		if !q.locate() {
-			if len(q.answer.Answer) == 0 {
-				return Answer{Rcode: dns.RcodeRefused}
-			}
-			return q.answer // the chain left the zone
-		}
+	return s.Follow(name, qtype, nil, func(string) *Snapshot { return s })
+}
+
+// Follow answers a query as Lookup does, and continues in other zones where a chain leads there (RFC
+// 1034 section 4.3.2, step 3a). nearest returns the zone in which to look up the name that a CNAME or
+// DNAME points to, nil if the chain ends there. chain has the names that a chain has passed before it
+// came to name: they count for its length, and coming back to one of them is a loop.
+func (s *Snapshot) Follow(name string, qtype uint16, chain []string, nearest func(name string) *Snapshot) Answer {
+	q := query{qtype: qtype, chain: chain}
+	if !q.enter(s, name) {
+		return Answer{Rcode: dns.RcodeRefused}
+	}
+	// A chain through other servers' zones may come back without a CNAME of these zones in between.
+	looped := q.visited(name)
+	for passed := len(chain) + 1; passed <= maxChain && !looped; passed++ {
 		target := q.step()
 		if target == "" {
 			return q.answer
@@ -47,17 +57,21 @@ func (s *Snapshot) Lookup(name string, qtype uint16) Answer {
 		if q.visited(target) {
 			break
 		}
-		q.name = target
+		if !q.enter(nearest(target), target) && passed < maxChain {
+			q.answer.Target = target
+			return q.answer
+		}
 	}
 	q.answer.Rcode = dns.RcodeServerFailure
 	return q.answer
 }
 
-// query is the state of one Lookup.
+// query is the state of one lookup.
 type query struct {
 	snapshot *Snapshot
 	name     string // the name the chain has come to
 	qtype    uint16
+	chain    []string // the names before the first one
 	wireBuf  [dnswire.MaxName]byte
 	wireLen  int // of name's wire form
 	keyBuf   [maxKey]byte
@@ -65,13 +79,17 @@ type query struct {
 	answer   Answer
 }
 
-// locate prepares the name the chain has come to, and reports whether it is in the zone.
-func (q *query) locate() bool {
-	var ok bool
-	if q.wireLen, ok = packWire(&q.wireBuf, q.name); !ok {
+// enter prepares the lookup of a name in a zone, and reports whether it is in the zone.
+func (q *query) enter(s *Snapshot, name string) bool {
+	if s == nil {
 		return false
 	}
-	key, ok := q.snapshot.origin.appendKey(q.keyBuf[:0], q.wire())
+	q.snapshot, q.name = s, name
+	var ok bool
+	if q.wireLen, ok = packWire(&q.wireBuf, name); !ok {
+		return false
+	}
+	key, ok := s.origin.appendKey(q.keyBuf[:0], q.wire())
 	q.key = string(key)
 	return ok
 }
@@ -81,6 +99,11 @@ func (q *query) wire() []byte { return q.wireBuf[:q.wireLen] }
 
 // visited reports whether target is in the chain already.
 func (q *query) visited(target string) bool {
+	for _, name := range q.chain {
+		if strings.EqualFold(name, target) {
+			return true
+		}
+	}
 	for _, rr := range q.answer.Answer {
 		if rr.Header().Rrtype == dns.TypeCNAME && strings.EqualFold(rr.Header().Name, target) {
 			return true
@@ -183,7 +206,7 @@ func (q *query) answerFrom(n *node, owner string) (target string) {
 	}
 	if set := n.set(q.qtype); !set.empty() {
 		q.answer.Answer = set.appendTo(q.answer.Answer, owner)
-		q.addresses(set, false)
+		q.addresses(owner, set, false)
 		return ""
 	}
 	if set := n.set(dns.TypeCNAME); !set.empty() && !besideCNAME(q.qtype) {
@@ -198,7 +221,7 @@ func (q *query) answerFrom(n *node, owner string) (target string) {
 func (q *query) refer(cut string, n *node) {
 	set := n.set(dns.TypeNS)
 	q.answer.Authority = set.appendTo(q.answer.Authority, q.snapshot.ownerText(cut, n))
-	q.addresses(set, true)
+	q.addresses("", set, true)
 }
 
 // redirect answers for a name below a DNAME (RFC 6672 section 3.1).
@@ -253,62 +276,109 @@ func (q *query) negative() {
 	q.answer.Authority = append(q.answer.Authority, soa)
 }
 
-// addresses adds the addresses that the zone has for the names in set. A referral gets glue alone,
-// which is what lies below a zone cut (RFC 9471 section 2): the client can query for the rest. An
-// answer gets none of these, because the zone is not authoritative for them.
-func (q *query) addresses(set rrset, glue bool) {
-	at := 0
-	switch set.rrtype {
-	case dns.TypeNS:
-	case dns.TypeMX:
-		at = 2
-	case dns.TypeSRV:
-		at = 6
-	default:
+// maxAdditional is the most records that an answer brings addresses for. Without it, somebody who may
+// add records could make a query for a large set cost as much as one for each of its names
+// (CVE-2024-11187). BIND has the same bound.
+const maxAdditional = 13
+
+// addresses adds the addresses that the zone has for the names in set, a set of owner.
+func (q *query) addresses(owner string, set rrset, glue bool) {
+	if !glue && (set.count > maxAdditional || !dnswire.HasAdditional(set.rrtype)) {
 		return
 	}
-	s := q.snapshot
-	var buf [maxKey]byte
 	for data := range set.records {
-		target := data[at:]
-		k, ok := s.origin.appendKey(buf[:0], target)
-		if !ok {
-			continue
+		for name := range dnswire.Names(set.rrtype, data) {
+			if name.Additional {
+				q.addressesOf(data[name.Start:name.End], glue)
+			}
 		}
-		key := string(k)
-		n, exact := s.node(key)
-		ok = exact
-		if !ok && !glue {
-			// A wildcard applies as it would to a query for the target.
-			n, ok = s.node(s.closestEncloser(key) + wildcardKey)
+		if set.rrtype == dns.TypeSVCB || set.rrtype == dns.TypeHTTPS {
+			q.addService(owner, set.rrtype, data)
 		}
-		if !ok {
-			continue
-		}
-		v4, v6 := n.set(dns.TypeA), n.set(dns.TypeAAAA)
-		if v4.empty() && v6.empty() {
-			continue
-		}
-		if _, _, below := s.above(key, dns.TypeA); below != glue {
-			continue
-		}
-		owner := dnswire.NameText(target)
-		if exact {
-			owner = s.ownerText(key, n)
-		}
-		if contains(q.answer.Additional, owner) {
-			continue
-		}
-		q.answer.Additional = v4.appendTo(q.answer.Additional, owner)
-		q.answer.Additional = v6.appendTo(q.answer.Additional, owner)
 	}
 }
 
-// contains reports whether rrs has a record with that owner: SRV records often name one host
+// addService adds what RFC 9460 section 4.1 asks for besides the addresses of the target: those of the
+// owner where "." stands for it, and the records that the target of an alias has.
+func (q *query) addService(owner string, rrtype uint16, data []byte) {
+	const priority = 2 // octets
+	target := data[priority:]
+	target = target[:dnswire.NameLen(target)]
+	alias := data[0] == 0 && data[1] == 0
+	switch {
+	case len(target) == 1 && !alias:
+		var wire [dnswire.MaxName]byte
+		if n, ok := packWire(&wire, owner); ok {
+			q.addressesOf(wire[:n], false)
+		}
+	case len(target) > 1 && alias:
+		n, name, ok := q.additional(target, false)
+		if !ok {
+			return
+		}
+		set := n.set(rrtype)
+		if set.empty() || set.count > maxAdditional || contains(q.answer.Answer, name, rrtype) || contains(q.answer.Additional, name, rrtype) {
+			return
+		}
+		q.answer.Additional = set.appendTo(q.answer.Additional, name)
+		for data := range set.records {
+			for host := range dnswire.Names(rrtype, data) {
+				q.addressesOf(data[host.Start:host.End], false)
+			}
+		}
+	}
+}
+
+// addressesOf adds the addresses of one name.
+func (q *query) addressesOf(target []byte, glue bool) {
+	n, owner, ok := q.additional(target, glue)
+	if !ok {
+		return
+	}
+	for _, rrtype := range [...]uint16{dns.TypeA, dns.TypeAAAA} {
+		// A referral's names are different ones, as they are the whole rdata.
+		if glue || !contains(q.answer.Additional, owner, rrtype) {
+			q.answer.Additional = n.set(rrtype).appendTo(q.answer.Additional, owner)
+		}
+	}
+}
+
+// additional finds the node that has, or stands for, a name whose records go into the additional
+// section, and the owner of these. A referral gets glue alone, which is what lies below a zone cut (RFC
+// 9471 section 2): the client can query for the rest. An answer gets none of these, because the zone is
+// not authoritative for them.
+func (q *query) additional(target []byte, glue bool) (n *node, owner string, ok bool) {
+	s := q.snapshot
+	var buf [maxKey]byte
+	k, in := s.origin.appendKey(buf[:0], target)
+	if !in {
+		return nil, "", false
+	}
+	key := string(k)
+	n, exact := s.node(key)
+	if !exact {
+		if glue {
+			return nil, "", false
+		}
+		// A wildcard applies as it would to a query for the target.
+		if n, ok = s.node(s.closestEncloser(key) + wildcardKey); !ok {
+			return nil, "", false
+		}
+	}
+	if _, _, below := s.above(key, dns.TypeA); below != glue {
+		return nil, "", false
+	}
+	if exact {
+		return n, s.ownerText(key, n), true
+	}
+	return n, dnswire.NameText(target), true
+}
+
+// contains reports whether rrs has a record of that owner and type: SRV records often name one host
 // several times.
-func contains(rrs []dns.RR, owner string) bool {
+func contains(rrs []dns.RR, owner string, rrtype uint16) bool {
 	for _, rr := range rrs {
-		if strings.EqualFold(rr.Header().Name, owner) {
+		if rr.Header().Rrtype == rrtype && strings.EqualFold(rr.Header().Name, owner) {
 			return true
 		}
 	}

@@ -69,7 +69,32 @@ mxout			MX	10 mail.example.net.
 mxwild			MX	10 any.went
 mxdn			MX	10 any.dn
 short		60	A	192.0.2.9
+; services
+svc			SVCB	1 mail alpn=h2
+svc			SVCB	2 mail.example.net.
+own			HTTPS	1 .
+own			A	192.0.2.10
+gone			HTTPS	0 .
+*.wsvc			HTTPS	1 .
+*.wsvc			AAAA	2001:db8::11
+asvc			SVCB	0 svc
+ahttps			HTTPS	0 svc
+svcsub			SVCB	1 www.sub
+asvcsub			SVCB	0 www.sub
+naptr			NAPTR	1 1 "a" "x" "" mail
+afsdb			AFSDB	1 mail
+many			MX	0 mail
+` + manyMX(maxAdditional) + `
 `
+
+// manyMX returns more records of the set "many".
+func manyMX(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "many MX 10 m%d\n", i)
+	}
+	return b.String()
+}
 
 const (
 	soaLine = "example.test. 300 IN SOA ns1.example.test. hostmaster.example.test. 10 900 600 86400 300"
@@ -201,6 +226,27 @@ var lookups = []struct {
 	{name: "mail.example.test.", qtype: dns.TypeMX, answer: "mail.example.test. 3600 IN MX 10 mail.example.test.", additional: "mail.example.test. 3600 IN A 192.0.2.8"},
 	{name: "mxsub.example.test.", qtype: dns.TypeMX, answer: "mxsub.example.test. 3600 IN MX 10 www.sub.example.test."},
 	{name: "mxout.example.test.", qtype: dns.TypeMX, answer: "mxout.example.test. 3600 IN MX 10 mail.example.net."},
+	{name: "naptr.example.test.", qtype: dns.TypeNAPTR, answer: `naptr.example.test. 3600 IN NAPTR 1 1 "a" "x" "" mail.example.test.`,
+		additional: "mail.example.test. 3600 IN A 192.0.2.8"},
+	{name: "afsdb.example.test.", qtype: dns.TypeAFSDB, answer: "afsdb.example.test. 3600 IN AFSDB 1 mail.example.test.",
+		additional: "mail.example.test. 3600 IN A 192.0.2.8"},
+	// RFC 9460 section 4.1.
+	{name: "svc.example.test.", qtype: dns.TypeSVCB, additional: "mail.example.test. 3600 IN A 192.0.2.8",
+		answer: "svc.example.test. 3600 IN SVCB 1 mail.example.test. alpn=\"h2\"\nsvc.example.test. 3600 IN SVCB 2 mail.example.net."},
+	{name: "own.example.test.", qtype: dns.TypeHTTPS, answer: "own.example.test. 3600 IN HTTPS 1 .", additional: "own.example.test. 3600 IN A 192.0.2.10"},
+	{name: "gone.example.test.", qtype: dns.TypeHTTPS, answer: "gone.example.test. 3600 IN HTTPS 0 ."},
+	{name: "x.wsvc.example.test.", qtype: dns.TypeHTTPS, answer: "x.wsvc.example.test. 3600 IN HTTPS 1 .",
+		additional: "x.wsvc.example.test. 3600 IN AAAA 2001:db8::11"},
+	{name: "asvc.example.test.", qtype: dns.TypeSVCB, answer: "asvc.example.test. 3600 IN SVCB 0 svc.example.test.",
+		additional: "svc.example.test. 3600 IN SVCB 1 mail.example.test. alpn=\"h2\"\nsvc.example.test. 3600 IN SVCB 2 mail.example.net.\n" +
+			"mail.example.test. 3600 IN A 192.0.2.8"},
+	{name: "ahttps.example.test.", qtype: dns.TypeHTTPS, answer: "ahttps.example.test. 3600 IN HTTPS 0 svc.example.test."},
+	{name: "svcsub.example.test.", qtype: dns.TypeSVCB, answer: "svcsub.example.test. 3600 IN SVCB 1 www.sub.example.test."},
+	{name: "asvcsub.example.test.", qtype: dns.TypeSVCB, answer: "asvcsub.example.test. 3600 IN SVCB 0 www.sub.example.test."},
+	// More than maxAdditional names.
+	{name: "many.example.test.", qtype: dns.TypeMX,
+		answer: "many.example.test. 3600 IN MX 0 mail.example.test.\n" + strings.TrimSuffix(strings.NewReplacer("many MX", "many.example.test. 3600 IN MX",
+			"\n", ".example.test.\n").Replace(manyMX(maxAdditional)), "\n")},
 }
 
 func TestLookup(t *testing.T) {

@@ -42,7 +42,7 @@ func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 
 	var buf [maxKey]byte
 	octets, in := s.origin.appendKey(buf[:0], name)
-	if !in || dnswire.IsMeta(qtype) || hasAdditional(qtype) {
+	if !in || dnswire.IsMeta(qtype) || dnswire.HasAdditional(qtype) {
 		return response, false
 	}
 	key := string(octets)
@@ -88,11 +88,6 @@ func ownerAt(offset int, name []byte, n *node, buf []byte) ownerName {
 
 // extra is how many octets more than a compression pointer the first record takes for the owner.
 func (o *ownerName) extra() int { return max(len(o.wire)-2, 0) }
-
-// hasAdditional reports whether answers of that type come with addresses.
-func hasAdditional(rrtype uint16) bool {
-	return rrtype == dns.TypeNS || rrtype == dns.TypeMX || rrtype == dns.TypeSRV
-}
 
 // answer appends the records of a set as the answer.
 func answer(response []byte, owner ownerName, set rrset, limit int) ([]byte, bool) {

@@ -144,6 +144,21 @@ func Names(rrtype uint16, rdata []byte) iter.Seq[EmbeddedName] {
 	}
 }
 
+// HasAdditional reports whether rdata of that type has names whose addresses
+// belong to the additional section of an answer.
+func HasAdditional(rrtype uint16) bool {
+	t := lookup(rrtype)
+	if t == nil {
+		return false
+	}
+	for i := range t.fields {
+		if f, ok := t.fields[i].fieldType.(nameField); ok && f.use()&additional != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // foldedNames says where the names are that rdata is compared without case of:
 // no type has more than two.
 type foldedNames struct {
