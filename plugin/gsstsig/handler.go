@@ -27,6 +27,9 @@ type Handler struct {
 	server   *gsstsig.Server           // the contexts and keytab of the block
 	accounts *accountRealms            // of the process
 
+	// otherZones are the zones of all blocks that are not the block's own. It is set when CoreDNS starts.
+	otherZones map[string]bool
+
 	// Set when CoreDNS starts, nil where the server block does not use the transfer plugin.
 	transfers *transfer.Transfer
 	notifier  *notifier
@@ -52,7 +55,7 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		if isTransfer(r.Question[0].Qtype) {
 			return h.answerTransfer(ctx, h.zones[origin], w, r)
 		}
-		return h.query(h.zones[origin], w, r)
+		return h.query(ctx, h.zones[origin], w, r)
 	case dns.OpcodeUpdate:
 		return h.update(ctx, h.zones[origin], w, r)
 	case dns.OpcodeNotify:

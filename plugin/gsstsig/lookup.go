@@ -1,15 +1,27 @@
 package gsstsig
 
 import (
+	"context"
+	"slices"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/upstream"
+	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
-// query answers a QUERY from the zone's current snapshot. It takes no lock and never waits for a writer.
-func (h *Handler) query(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	found := z.Snapshot().Lookup(r.Question[0].Name, r.Question[0].Qtype)
+// chainKey finds in a context the names that a chain of CNAME and DNAME records has passed before the query came here again, a
+// []string that is not changed.
+type chainKey struct{}
+
+// query answers a QUERY from the zone's current snapshot, and from those of the other zones that a chain leads to. It takes
+// no lock and never waits for a writer.
+func (h *Handler) query(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	chain, _ := ctx.Value(chainKey{}).([]string)
+	found := z.Snapshot().Follow(r.Question[0].Name, r.Question[0].Qtype, chain, h.nearest)
 	m := new(dns.Msg)
 	m.SetReply(r)
 	m.Rcode = found.Rcode
@@ -17,10 +29,69 @@ func (h *Handler) query(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, er
 	m.Answer = found.Answer
 	m.Ns = found.Authority
 	m.Extra = found.Additional
+	if found.Target != "" {
+		followElsewhere(ctx, w, r, m, found.Target, chain)
+	}
 	if err := w.WriteMsg(m); err != nil {
 		return dns.RcodeServerFailure, err
 	}
 	return dns.RcodeSuccess, nil
+}
+
+// nearest returns the current snapshot of the zone that has a name, if it is one of the block's, and nil if it is of another
+// block or of none.
+func (h *Handler) nearest(name string) *zone.Snapshot {
+	name = dns.CanonicalName(name)
+	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
+		if z, ok := h.zones[name[off:]]; ok {
+			return z.Snapshot()
+		}
+		if h.otherZones[name[off:]] {
+			return nil
+		}
+	}
+	if z, ok := h.zones["."]; ok {
+		return z.Snapshot()
+	}
+	return nil
+}
+
+// followElsewhere completes a response whose chain goes on outside the block's zones. It asks the server itself for the
+// target, as CoreDNS's file plugin does: another block may have it, or a plugin forward it. The rcode is that of the last name
+// (RFC 6604 section 3). If the server has nothing to say about the target, the response ends with the CNAME, and the client
+// has to look the target up.
+//
+// The names passed so far travel with the question, so that a chain which comes back here is bounded over all zones and
+// blocks, and a loop ends. dnsserver.LoopKey does the same for the plugins that go by it.
+func followElsewhere(ctx context.Context, w dns.ResponseWriter, r, m *dns.Msg, target string, chain []string) {
+	chain = slices.Clip(chain)
+	for _, rr := range m.Answer {
+		if rr.Header().Rrtype == dns.TypeCNAME {
+			chain = append(chain, rr.Header().Name)
+		}
+	}
+	asked, _ := ctx.Value(dnsserver.LoopKey{}).(int)
+	ctx = context.WithValue(ctx, dnsserver.LoopKey{}, asked+1)
+	ctx = context.WithValue(ctx, chainKey{}, chain)
+	reply, err := upstream.New().Lookup(ctx, request.Request{W: w, Req: r}, target, r.Question[0].Qtype)
+	if err != nil || reply == nil {
+		return
+	}
+	switch reply.Rcode {
+	case dns.RcodeSuccess, dns.RcodeNameError, dns.RcodeYXDomain, dns.RcodeServerFailure:
+	default:
+		return // REFUSED, most often: no block has the target
+	}
+	m.Rcode = reply.Rcode
+	m.Truncated = m.Truncated || reply.Truncated
+	m.Answer = append(m.Answer, reply.Answer...)
+	m.Ns = append(m.Ns, reply.Ns...)
+	for _, rr := range reply.Extra {
+		// These belong to the one reply, which gets its own.
+		if t := rr.Header().Rrtype; t != dns.TypeOPT && t != dns.TypeTSIG {
+			m.Extra = append(m.Extra, rr)
+		}
+	}
 }
 
 // answerer returns the function that answers simple queries of a zone without parsing them into a dns.Msg, nil for a zone

@@ -56,6 +56,12 @@ func (p *process) setup(c *caddy.Controller) error {
 	c.OnStartup(p.registerGauges)
 	c.OnStartup(b.takeEffect)
 	c.OnStartup(func() error {
+		handler.otherZones = make(map[string]bool)
+		for _, z := range listener.Zones(c) {
+			if handler.zones[z] == nil {
+				handler.otherZones[z] = true
+			}
+		}
 		if t, ok := dnsserver.GetConfig(c).Handler("transfer").(*transfer.Transfer); ok {
 			handler.useTransfer(t)
 		}

@@ -70,3 +70,17 @@ func (p *process) register(c *caddy.Controller, b Block) error {
 	p.watchLastDirective()
 	return in.add(c, b)
 }
+
+// Zones returns the zones of all server blocks of the Corefile that c is part of, as CoreDNS writes them, whatever addresses
+// and plugins they have. They are known when start functions run. There are none if the instance is not being started.
+func Zones(c *caddy.Controller) []string {
+	in := theProcess.instanceOf(c)
+	if in == nil {
+		return nil
+	}
+	zones := make([]string, len(in.sites))
+	for i, s := range in.sites {
+		zones[i] = s.config.Zone
+	}
+	return zones
+}
