@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/coredns/coredns/plugin/acl"
 	_ "github.com/coredns/coredns/plugin/file"
 	_ "github.com/coredns/coredns/plugin/forward"
 	"github.com/miekg/dns"
@@ -203,6 +204,26 @@ func TestFollow(t *testing.T) {
 				check("udp, signed", reply)
 			}
 		})
+	}
+}
+
+// TestFollowMindsACL: a CNAME does not get a client what the acl plugin would refuse it.
+func TestFollowMindsACL(t *testing.T) {
+	s := startFollow(t, "acl sub.example.test {\n  block net 127.0.0.0/8\n }")
+	for _, network := range []string{"udp", "tcp"} {
+		c := &dns.Client{Net: network, Timeout: 10 * time.Second}
+		for name, test := range map[string]struct{ rcode, records int }{
+			"a.sub.example.test.":       {dns.RcodeRefused, 0},
+			"al.example.test.":          {dns.RcodeSuccess, 1}, // the CNAME
+			"guid._msdcs.example.test.": {dns.RcodeSuccess, 2},
+		} {
+			reply, _, err := c.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), s.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want(t, name+" by "+network, dns.RcodeToString[reply.Rcode], dns.RcodeToString[test.rcode])
+			want(t, name+" by "+network+", records", len(reply.Answer), test.records)
+		}
 	}
 }
 

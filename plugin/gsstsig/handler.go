@@ -27,8 +27,9 @@ type Handler struct {
 	server   *gsstsig.Server           // the contexts and keytab of the block
 	accounts *accountRealms            // of the process
 
-	// otherZones are the zones of all blocks that are not the block's own. It is set when CoreDNS starts.
-	otherZones map[string]bool
+	// Set when CoreDNS starts.
+	otherZones map[string]bool // of all blocks, but for those of this one
+	screened   bool            // plugins in front must see each query
 
 	// Set when CoreDNS starts, nil where the server block does not use the transfer plugin.
 	transfers *transfer.Transfer

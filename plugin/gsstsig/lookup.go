@@ -17,11 +17,17 @@ import (
 // []string that is not changed.
 type chainKey struct{}
 
-// query answers a QUERY from the zone's current snapshot, and from those of the other zones that a chain leads to. It takes
-// no lock and never waits for a writer.
+// query answers a QUERY from the zone's current snapshot, and follows a chain into other zones. It takes no lock and never
+// waits for a writer.
 func (h *Handler) query(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	chain, _ := ctx.Value(chainKey{}).([]string)
-	found := z.Snapshot().Follow(r.Question[0].Name, r.Question[0].Qtype, chain, h.nearest)
+	found := z.Snapshot().Follow(r.Question[0].Name, r.Question[0].Qtype, chain, func(name string) *zone.Snapshot {
+		// The acl plugin, for one, may have another rule for that zone.
+		if next := h.nearest(name); next == z || !h.screened && next != nil {
+			return next.Snapshot()
+		}
+		return nil
+	})
 	m := new(dns.Msg)
 	m.SetReply(r)
 	m.Rcode = found.Rcode
@@ -38,25 +44,21 @@ func (h *Handler) query(ctx context.Context, z *zone.Zone, w dns.ResponseWriter,
 	return dns.RcodeSuccess, nil
 }
 
-// nearest returns the current snapshot of the zone that has a name, if it is one of the block's, and nil if it is of another
-// block or of none.
-func (h *Handler) nearest(name string) *zone.Snapshot {
+// nearest returns the zone that has a name, if it is one of the block's, and nil if it is of another block or of none.
+func (h *Handler) nearest(name string) *zone.Zone {
 	name = dns.CanonicalName(name)
 	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
 		if z, ok := h.zones[name[off:]]; ok {
-			return z.Snapshot()
+			return z
 		}
 		if h.otherZones[name[off:]] {
 			return nil
 		}
 	}
-	if z, ok := h.zones["."]; ok {
-		return z.Snapshot()
-	}
-	return nil
+	return h.zones["."]
 }
 
-// followElsewhere completes a response whose chain goes on outside the block's zones. It asks the server itself for the
+// followElsewhere completes a response whose chain goes on outside the zones that were searched. It asks the server itself for the
 // target, as CoreDNS's file plugin does: another block may have it, or a plugin forward it. The rcode is that of the last name
 // (RFC 6604 section 3). If the server has nothing to say about the target, the response ends with the CNAME, and the client
 // has to look the target up.

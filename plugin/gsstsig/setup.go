@@ -56,6 +56,7 @@ func (p *process) setup(c *caddy.Controller) error {
 	c.OnStartup(p.registerGauges)
 	c.OnStartup(b.takeEffect)
 	c.OnStartup(func() error {
+		handler.screened = listener.Screened(c, pluginName)
 		handler.otherZones = make(map[string]bool)
 		for _, z := range listener.Zones(c) {
 			if handler.zones[z] == nil {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
@@ -83,4 +84,10 @@ func Zones(c *caddy.Controller) []string {
 		zones[i] = s.config.Zone
 	}
 	return zones
+}
+
+// Screened reports whether plugins of c's server block must see each query before the plugin of that directive answers it: they
+// may refuse, change or log it. It is known when start functions run.
+func Screened(c *caddy.Controller, directive string) bool {
+	return screened(dnsserver.GetConfig(c), directive)
 }

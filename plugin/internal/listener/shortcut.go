@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/metrics/vars"
 	"github.com/coredns/coredns/plugin/pkg/rcode"
 	"github.com/coredns/coredns/request"
@@ -63,22 +64,28 @@ func (s *server) openShortcuts(in *instance, group []site) {
 // shortcut returns that of one of the block's zones, nil if there is none.
 func (b *Block) shortcut(config *dnsserver.Config) *shortcut {
 	made := &shortcut{plugin: b.Plugin, zone: config.Zone, answer: b.Answerer(config.Zone)}
-	own := slices.Index(dnsserver.Directives, b.Plugin)
-	handler := config.Handler(b.Plugin)
-	if made.answer == nil || own < 0 || handler == nil {
+	if made.answer == nil || screened(config, b.Plugin) {
 		return nil
+	}
+	made.meter = config.Handler("prometheus") != nil
+	return made
+}
+
+// screened reports whether queries of a site's zone must be seen by plugins in front of the one of
+// that directive.
+func screened(config *dnsserver.Config, directive string) bool {
+	own := slices.Index(dnsserver.Directives, directive)
+	handler := config.Handler(directive)
+	if own < 0 || handler == nil {
+		return true
 	}
 	by, ok := handler.(bypasser)
 	uncached := ok && slices.Contains(by.CacheBypassZones(), config.Zone)
-	for _, h := range config.Handlers() {
+	return slices.ContainsFunc(config.Handlers(), func(h plugin.Handler) bool {
 		name := h.Name()
 		at := slices.Index(dnsserver.Directives, name)
-		if at < 0 || at < own && !transparent[name] && !(name == "cache" && uncached) {
-			return nil
-		}
-		made.meter = made.meter || name == "prometheus"
-	}
-	return made
+		return at < 0 || at < own && !transparent[name] && !(name == "cache" && uncached)
+	})
 }
 
 // wireKey is a zone's name in wire form and lower case.
