@@ -101,6 +101,13 @@ func sameOwner(recorded, owner string) bool {
 	return samePrincipal(a, b)
 }
 
+// lacksSID reports whether an owner was recorded without SID, and its SID is known now.
+func lacksSID(recorded, owner string) bool {
+	_, before := SplitOwner(recorded)
+	_, now := SplitOwner(owner)
+	return before == "" && now != ""
+}
+
 func samePrincipal(a, b string) bool {
 	if a == b {
 		return a != ""
@@ -110,4 +117,39 @@ func samePrincipal(a, b string) bool {
 	}
 	at := realmAt(a) // and of b, if what follows is the same
 	return at >= 0 && a[at:] == b[at:] && equalFold(a[:at], b[:at])
+}
+
+// isRecreated reports whether the client is a machine, and the owner an earlier account of that machine:
+// of the same name and another SID. The account was deleted and made again, as when a machine is set
+// up anew.
+func (s *subject) isRecreated(owner string) bool {
+	name, sid := SplitOwner(owner)
+	if sid == "" || sid == nullSID || s.SID == "" || s.SID == sid || !s.vouched || !strings.HasSuffix(s.Account, "$") {
+		return false
+	}
+	components, realm := splitPrincipal(name)
+	if realm != s.Realm {
+		return false
+	}
+	switch {
+	case len(components) == 1:
+		return equalFold(components[0], s.Account)
+	case len(components) == 2 && components[0] == "host":
+		return isComputerAccount(s.Account, components[1])
+	}
+	return false
+}
+
+// isHostName reports whether a name, in wire form, can be the host name of the machine: in a ticket for
+// host/X that is X, and else the account's name in the domain of the realm, or a longer one there that
+// was cut to make the account's.
+func (s *subject) isHostName(name []byte) bool {
+	if s.host != "" {
+		return string(name) == s.host
+	}
+	if len(name) == 0 || int(name[0]) >= len(name) {
+		return false
+	}
+	label, domain := name[1:1+name[0]], name[1+name[0]:]
+	return s.domain != "" && string(domain) == s.domain && isComputerAccount(s.Account, string(label))
 }

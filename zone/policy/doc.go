@@ -28,6 +28,9 @@
 //   - When the last record of a name is deleted, the name keeps its owner for the tombstone
 //     lifetime. A client can delete its records and add them again later without losing the name to
 //     another client in between.
+//   - Owners are recorded with the SID of the account, if the ticket tells it, and compared by it. A
+//     machine whose account was made again takes over its host name, and names whose PTR records
+//     point to it, from the earlier account.
 //   - A machine may reclaim its own name, in the sense of krb5-self and ms-self, from a client that
 //     registered it first. Active Directory would refuse the machine. What a principal of another
 //     realm or the administrator has entered in the domain of a realm can be reclaimed only by

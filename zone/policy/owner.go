@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -13,6 +14,8 @@ import (
 //   - a change that has no effect, to every client;
 //   - a change of a protected name, to no client;
 //   - a name with an owner, to the owner and to the machine of that name;
+//   - a host name, or a name whose PTR records point to it, to the machine whose earlier account owns
+//     it;
 //   - a name without records, to every client, which becomes its owner;
 //   - a name that a proxy has created, to every client, which becomes its owner unless it is a
 //     proxy itself;
@@ -46,7 +49,7 @@ func (e *evaluation) open(name int) bool {
 	case n.mine, n.owner == proxyOwner:
 		return true
 	case n.owner != "":
-		return e.mayReclaim(name)
+		return e.mayReclaim(name) || e.maySucceed(name)
 	case !n.exists:
 		return true
 	}
@@ -59,6 +62,26 @@ func (e *evaluation) mayReclaim(name int) bool {
 		return false
 	}
 	return e.subject.mayReclaim(string(e.proposal.Name(name).Wire()), e.names[name].owner)
+}
+
+// maySucceed reports whether the client is a machine whose account was made again, and the name one
+// that the earlier account had as the machine's own: its host name, or a name with PTR records that
+// all point to it. In a tombstone nothing tells any more what it pointed to.
+func (e *evaluation) maySucceed(name int) bool {
+	if !e.subject.isRecreated(e.names[name].owner) {
+		return false
+	}
+	proposed := e.proposal.Name(name)
+	if e.subject.isHostName(proposed.Wire()) {
+		return true
+	}
+	types := proposed.Types()
+	if len(types) != 1 || types[0] != dns.TypePTR {
+		return false
+	}
+	return !slices.ContainsFunc(proposed.Records(dns.TypePTR), func(target []byte) bool {
+		return !e.subject.isHostName([]byte(lower(string(target))))
+	})
 }
 
 // protection returns why a change of that type at the name is protected from every client of the
@@ -111,11 +134,11 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 	n, proposed := e.learn(name), e.proposal.Name(name)
 	takes := false
 	switch {
-	case n.mine && !n.deleted:
+	case n.mine && !n.deleted && !lacksSID(n.owner, e.subject.owner):
 		return
 	case n.owner != "" && !n.mine:
 		takes = true
-		if !(n.deleted && n.added) && n.owner != proxyOwner && !e.mayReclaim(name) {
+		if !(n.deleted && n.added) && n.owner != proxyOwner && !e.mayReclaim(name) && !e.maySucceed(name) {
 			return
 		}
 	case !n.added && !n.byOwner:
@@ -135,11 +158,13 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 	switch {
 	case takes && n.owner == proxyOwner:
 		d.Notes = append(d.Notes, who+" became the owner of "+text()+", which a proxy had created")
+	case takes && e.maySucceed(name):
+		d.Notes = append(d.Notes, who+" took over "+text()+" from "+n.owner+", the machine's earlier account")
 	case takes && e.mayReclaim(name):
 		d.Notes = append(d.Notes, who+" reclaimed its own name "+text()+" from "+n.owner)
 	case takes:
 		d.Notes = append(d.Notes, who+" created "+text()+" again, which belonged to "+n.owner+" before it was deleted")
-	case n.exists && n.byOwner && e.policy.mode == Secure:
+	case n.owner == "" && n.exists && n.byOwner && e.policy.mode == Secure:
 		d.Notes = append(d.Notes, who+" took over its own name "+text()+", which the administrator had entered")
 	}
 }
