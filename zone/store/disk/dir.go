@@ -165,7 +165,7 @@ func writeIdentity(dir string, i identity) error {
 }
 
 func writeFile(path string, contents []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, fileMode)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|noFollow, fileMode)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var errNotAcknowledged = errors.New("its file " + acknowledgedFile + " cannot be read")
 
 func openAcknowledged(dir string) (*acknowledged, error) {
-	f, err := os.OpenFile(filepath.Join(dir, acknowledgedFile), os.O_RDWR|os.O_CREATE, fileMode)
+	f, err := os.OpenFile(filepath.Join(dir, acknowledgedFile), os.O_RDWR|os.O_CREATE|noFollow, fileMode)
 	if err != nil {
 		return nil, err
 	}

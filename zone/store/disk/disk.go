@@ -114,7 +114,10 @@ var _ store.Store = (*Disk)(nil)
 
 // Open opens the zone's database in dir, or makes an empty one if there is no such directory or
 // nothing in it. Nothing of a directory that cannot be opened is changed. Errors wrap ErrLocked,
-// ErrForeign, ErrFormat, ErrOtherZone or ErrDamaged where they apply, and say what to do.
+// ErrInsecure, ErrForeign, ErrFormat, ErrOtherZone or ErrDamaged where they apply, and say what to do.
+//
+// Nobody but the directory's owner may be able to write to it, to what is in it, and to the directory
+// that holds it.
 //
 // The directory must be on a file system of this machine: locks and syncs of network file systems
 // are not trusted.
@@ -137,6 +140,9 @@ func Open(dir string, options Options) (*Disk, error) {
 	}
 	if d.dir, err = filepath.EvalSymlinks(d.dir); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err = checkAccess(d.dir); err != nil {
+		return nil, err
 	}
 	if d.lock, err = lockDir(d.dir); err != nil {
 		return nil, err

@@ -16,6 +16,9 @@ var (
 	ErrFormat = errors.New("unknown format")
 	// ErrOtherZone is returned by Open for the database of another zone.
 	ErrOtherZone = errors.New("database of another zone")
+	// ErrInsecure is returned by Open for a directory that others than its owner can write to, or
+	// in which there is a symbolic link.
+	ErrInsecure = errors.New("not secure")
 	// ErrDamaged is returned by Open and Load for a database whose contents are not those that were
 	// written, and by Commit after the engine has detected that.
 	ErrDamaged = errors.New("database damaged")

@@ -1,0 +1,61 @@
+//go:build unix
+
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// noFollow makes the opening of a symbolic link fail.
+const noFollow = syscall.O_NOFOLLOW
+
+// writableByOthers are the permissions of group and others to write.
+const writableByOthers = 0o022
+
+// checkAccess refuses a directory that others than its owner can change, or have changed: with such
+// a directory, or with a symbolic link in it, they choose which file of the system is written, and
+// what the zone is. The directory that holds it may be one like /tmp, in which only owners rename.
+func checkAccess(dir string) error {
+	for _, path := range []string{filepath.Dir(dir), dir} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		if info.Mode()&writableByOthers != 0 && (path == dir || info.Mode()&fs.ModeSticky == 0) {
+			return insecure(dir, fmt.Sprintf("others can write to %s (mode %v)", path, info.Mode().Perm()), "chmod go-w "+path)
+		}
+	}
+	for _, sub := range []string{"", dataDir, format1DataDir} {
+		entries, err := os.ReadDir(filepath.Join(dir, sub))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		for _, e := range entries {
+			path := filepath.Join(dir, sub, e.Name())
+			info, err := e.Info()
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				// It was removed since. Nobody else can have done that.
+			case err != nil:
+				return fmt.Errorf("store: %w", err)
+			case !info.Mode().IsRegular() && !info.IsDir():
+				return insecure(dir, path+" is neither a file nor a directory", "find out who made it, and remove it")
+			case sub == "" && info.Mode()&writableByOthers != 0:
+				return insecure(dir, fmt.Sprintf("others can write to %s (mode %v)", path, info.Mode().Perm()), "chmod go-w "+path)
+			}
+		}
+	}
+	return nil
+}
+
+func insecure(dir, problem, fix string) error {
+	return fmt.Errorf("store: %s: %w: %s. Fix: %s", dir, ErrInsecure, problem, fix)
+}
