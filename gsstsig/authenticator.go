@@ -18,6 +18,7 @@ type Authenticator struct {
 	static   map[string]*staticKey
 	reserved nameSet // names of static keys
 	servers  []*Server
+	replays  *HMACReplays
 	now      func() time.Time
 }
 
@@ -28,12 +29,17 @@ type Authenticator struct {
 // would take its holder for that of the key. None is negotiated under such a
 // name, and one from before a reload is not used.
 func NewAuthenticator(static StaticKeys, servers ...*Server) *Authenticator {
-	a := &Authenticator{static: newStaticKeys(static), reserved: newNameSet(static), servers: servers, now: time.Now}
+	a := &Authenticator{static: newStaticKeys(static), reserved: newNameSet(static), servers: servers, replays: NewHMACReplays(0), now: time.Now}
 	if len(servers) > 0 {
 		a.now = servers[0].now
 	}
 	return a
 }
+
+// ShareReplays has the authenticator remember updates with static keys in replays,
+// which others may use, too, and not in a memory of its own. It is to be called
+// before the first message.
+func (a *Authenticator) ShareReplays(replays *HMACReplays) { a.replays = replays }
 
 // Negotiates reports whether there is a server, so that Negotiate can make
 // contexts.

@@ -27,8 +27,8 @@ const (
 	// BadKey: NOTAUTH, TSIG error BADKEY, unsigned. The key is unknown,
 	// expired, deleted, or one of another algorithm.
 	BadKey
-	// BadSig: NOTAUTH, TSIG error BADSIG, unsigned. The MAC is wrong, or it is
-	// a GSS token that was seen before.
+	// BadSig: NOTAUTH, TSIG error BADSIG, unsigned. The MAC is wrong, or the
+	// message was seen before: any in a context, an update with a static key.
 	BadSig
 	// BadTime: NOTAUTH, TSIG error BADTIME, signed, with the server's time.
 	BadTime
@@ -91,6 +91,8 @@ func (e *VerifyError) Unwrap() error { return e.Err }
 func (e *VerifyError) Fix() string {
 	gss := e.algorithm == wireGSS || e.algorithm == wireGSSMicrosoft
 	switch {
+	case errors.Is(e.Err, errHMACTime):
+		return "give each client an HMAC key of its own, or set their clocks by NTP"
 	case e.Kind == BadTime:
 		return "set the clocks of client and server, by NTP"
 	case e.Kind == BadKey && gss:
@@ -101,6 +103,8 @@ func (e *VerifyError) Fix() string {
 		return "have the client send the whole MAC: in BIND's configuration, an algorithm without a number of bits at its end"
 	case e.Kind == BadKey:
 		return "give the server the HMAC key of that name, or have the client sign with its Kerberos ticket"
+	case errors.Is(e.Err, errHMACReplay):
+		return "look for what sends the message twice; a client that gets no answer must sign its update again"
 	case errors.Is(e.Err, krb5.ErrReplay):
 		return "look for what sends the message twice; a client that signs several messages with one sequence number needs a context for each"
 	case e.Kind == BadSig && gss:

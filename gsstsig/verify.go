@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 )
 
@@ -63,7 +65,29 @@ func (a *Authenticator) verify(m *tsig.Message, r *tsig.Record) (*Transaction, *
 		failure.transaction = t
 		return nil, failure
 	}
+	if failure := a.checkReplay(t, m, r, now); failure != nil {
+		return nil, failure
+	}
 	return t, nil
+}
+
+// checkReplay refuses an update that was signed with a static key and seen before.
+// The MICs of contexts are counted, and were checked with the MAC.
+func (a *Authenticator) checkReplay(t *Transaction, m *tsig.Message, r *tsig.Record, now time.Time) *VerifyError {
+	header := m.Header()
+	if _, static := t.key.(*hmacKey); !static || header[2]>>3&0xF != dns.OpcodeUpdate {
+		return nil
+	}
+	switch err := a.replays.add(t.name, r.TimeSigned, uint64(r.Fudge), unixTime(now), r.MAC); err {
+	case nil:
+		return nil
+	case errHMACTime:
+		failure := refuse(BadTime, m, r, now, err)
+		failure.transaction = t
+		return failure
+	default:
+		return refuse(BadSig, m, r, now, err)
+	}
 }
 
 // checkMAC finds the key and checks the MAC. A key is looked for among those of

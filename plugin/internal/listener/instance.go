@@ -209,6 +209,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 	}
 	static := gsstsig.StaticKeys(stock.TsigSecret)
 	s.authenticator = gsstsig.NewAuthenticator(static, servers...)
+	s.authenticator.ShareReplays(in.process.replays)
 	return s, nil
 }
 

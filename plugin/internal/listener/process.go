@@ -6,12 +6,15 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 )
 
 // process is what the instances of one process share.
 type process struct {
 	sockets     *socketTable
 	connections *connectionTable
+	replays     *gsstsig.HMACReplays
 
 	mu         sync.Mutex
 	watched    map[string]bool // directives with a parsing callback
@@ -19,7 +22,7 @@ type process struct {
 }
 
 func newProcess() *process {
-	return &process{sockets: newSocketTable(), connections: newConnectionTable(), watched: make(map[string]bool)}
+	return &process{sockets: newSocketTable(), connections: newConnectionTable(), replays: gsstsig.NewHMACReplays(0), watched: make(map[string]bool)}
 }
 
 // theProcess is the one that Register uses: caddy calls setup functions with nothing of the caller's.
