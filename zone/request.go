@@ -148,7 +148,7 @@ func (p *parser) zone(count int) error {
 	}
 	switch r.Class {
 	case dns.ClassINET:
-	case dns.ClassANY, dns.ClassNONE:
+	case dns.ClassANY, 0: // as for BIND
 		return malformed(dns.RcodeFormatError, "zone section of class %s", dns.Class(r.Class))
 	default:
 		return malformed(dns.RcodeNotAuth, "zone section of class %s", dns.Class(r.Class))

@@ -43,7 +43,7 @@ var updateScenarios = []struct {
 	{"3.1.2 name in the zone", "Z a.example.test. IN SOA", dns.RcodeNotAuth, ""},
 	{"3.1.2 class CH", "Z example.test. CH SOA", dns.RcodeNotAuth, ""},
 	{"3.1.2 class ANY", "Z example.test. ANY SOA", dns.RcodeFormatError, ""},
-	{"3.1.2 class NONE", "Z example.test. NONE SOA", dns.RcodeFormatError, ""},
+	{"3.1.2 class NONE", "Z example.test. NONE SOA", dns.RcodeNotAuth, ""},
 	{"3.1.2 zone in other case", "Z EXAMPLE.Test. IN SOA\nU new.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess,
 		"+new.example.test. 5 IN A 192.0.2.1"},
 

@@ -18,15 +18,19 @@ import (
 )
 
 // TestLessonUpdatesOfOtherClasses: there is no zone of another class than IN, so that an update of one is NOTAUTH (RFC 2136
-// section 3.1.2), whoever sends it (BIND CVE-2026-5946).
+// section 3.1.2), whoever sends it (BIND CVE-2026-5946). The classes 0 and ANY are those of no zone at all, and FORMERR as with BIND.
 func TestLessonUpdatesOfOtherClasses(t *testing.T) {
 	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nupdates nonsecure-and-secure", 1))
 	host := s.context("host/client1.example.test")
 	for _, class := range []uint16{0, 2, dns.ClassCHAOS, dns.ClassHESIOD, dns.ClassNONE, dns.ClassANY, 255 << 8, 65535} {
 		m := message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")
 		m.Question[0].Qclass = class
-		want(t, fmt.Sprintf("class %d, unsigned", class), s.exchange(m).Rcode, dns.RcodeNotAuth)
-		want(t, fmt.Sprintf("class %d, signed", class), s.signed(host, m), dns.RcodeNotAuth)
+		rcode := dns.RcodeNotAuth
+		if class == 0 || class == dns.ClassANY {
+			rcode = dns.RcodeFormatError
+		}
+		want(t, fmt.Sprintf("class %d, unsigned", class), s.exchange(m).Rcode, rcode)
+		want(t, fmt.Sprintf("class %d, signed", class), s.signed(host, m), rcode)
 	}
 	want(t, "records", s.lookup("client1.example.test.", dns.TypeA), "")
 }

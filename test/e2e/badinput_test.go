@@ -230,12 +230,11 @@ func TestBadUpdates(t *testing.T) {
 	}{
 		{"name outside the zone", with(func(m *dns.Msg) { m.Insert([]dns.RR{rr(t, "other.test. 300 A 192.0.2.61")}) }), dns.RcodeNotZone},
 		{"zone below the server's", with(func(m *dns.Msg) { m.Question[0].Name = "below.example.test." }), dns.RcodeNotAuth},
-		// No server block is responsible: the answer is CoreDNS's own.
-		{"zone served elsewhere", with(func(m *dns.Msg) { m.Question[0].Name = "other.test." }), dns.RcodeRefused},
+		{"zone served elsewhere", with(func(m *dns.Msg) { m.Question[0].Name = "other.test." }), dns.RcodeNotAuth},
 		{"zone section asks for another type", with(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeA }), dns.RcodeFormatError},
 		{"zone of class ANY", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassANY }), dns.RcodeFormatError},
-		{"zone of class NONE", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassNONE }), dns.RcodeFormatError},
-		{"zone of class CH", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), dns.RcodeFormatError},
+		{"zone of class NONE", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassNONE }), dns.RcodeNotAuth},
+		{"zone of class CH", with(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }), dns.RcodeNotAuth},
 		{"class of the update", with(func(m *dns.Msg) { m.Ns[0].Header().Class = dns.ClassCHAOS }), dns.RcodeFormatError},
 		{"TTL in a deletion", with(func(m *dns.Msg) {
 			m.RemoveRRset([]dns.RR{rr(t, record)})

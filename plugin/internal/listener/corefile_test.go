@@ -183,8 +183,12 @@ func (p *probe) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 	return 0, w.WriteMsg(m)
 }
 
-// setupStatus sets up a plugin that answers with what TsigStatus says of a record that is there, and does not register.
+// setupStatus sets up a plugin that answers with what TsigStatus says of a record that is there, and does not register. With
+// an argument it takes updates, too.
 func setupStatus(c *caddy.Controller) error {
+	if c.Next() && c.NextArg() {
+		dnsserver.GetConfig(c).AllowOpcode(dns.OpcodeUpdate)
+	}
 	dnsserver.GetConfig(c).AddPlugin(func(plugin.Handler) plugin.Handler { return statusPlugin{} })
 	return nil
 }

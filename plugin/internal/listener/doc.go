@@ -48,7 +48,11 @@
 // whose TSIG record does not verify (TsigStatus says so), whose header counts records that are not there, or that has two
 // OPT records, all of which the blocks that use gsstsig refuse as their RFCs demand. It gets the TKEY queries for its names
 // that are none of GSS-TSIG, and sends UDP replies of the size that the client takes. There is one exception: an UPDATE of
-// another class than IN is NOTAUTH everywhere.
+// another class than IN is NOTAUTH everywhere, of class 0 or ANY FORMERR, as with BIND.
+//
+// What it gets of an UPDATE is what CoreDNS's server would have unpacked, and a message that this cannot unpack is FORMERR. A
+// block that uses gsstsig gets a message with such records, too (unpackUpdate), and the octets beside it (UpdateFrom), which
+// alone decide what is stored.
 //
 // A reload that adds gsstsig to an address, or takes the last of it away, changes from CoreDNS's own server to this one
 // or back. No UDP socket is handed over then, so that datagrams of that moment may be lost.

@@ -113,9 +113,15 @@ func (s *server) inspect(w *responseWriter, wire []byte) bool {
 	}
 
 	request := new(dns.Msg)
-	if request.Unpack(wire) != nil {
-		s.rejectForm(w)
-		return false
+	if err := request.Unpack(wire); err != nil {
+		if w.opcode == dns.OpcodeUpdate {
+			request, err = unpackUpdate(wire)
+			w.notUnpacked = true
+		}
+		if err != nil {
+			s.rejectForm(w)
+			return false
+		}
 	}
 	w.request = request
 	w.limit = replyLimit(request, w.stream)
@@ -129,9 +135,12 @@ func (s *server) inspect(w *responseWriter, wire []byte) bool {
 	case w.badForm && !s.otherBlocks:
 		s.rejectForm(w)
 	case w.opcode == dns.OpcodeUpdate && request.Question[0].Qclass != dns.ClassINET:
-		// There is no zone of another class (RFC 2136 section 3.1.2).
-		if !s.refused(w) {
-			w.reject(dns.RcodeNotAuth)
+		switch {
+		case s.refused(w):
+		case request.Question[0].Qclass == dns.ClassANY || request.Question[0].Qclass == 0:
+			s.rejectForm(w) // no zone is of these, as for BIND
+		default:
+			w.reject(dns.RcodeNotAuth) // there is no zone of another class (RFC 2136 section 3.1.2)
 		}
 	default:
 		return true

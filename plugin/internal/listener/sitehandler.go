@@ -74,6 +74,9 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 			x.server.negotiate(x) // which replies with the error
 			return true
 		}
+	case x.notUnpacked:
+		x.server.rejectForm(x)
+		return true
 	case h.tsig && x.failure != nil && x.failure.TSIG():
 		if x.failure.SignsReply() {
 			x.server.refuse(x)

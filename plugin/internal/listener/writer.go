@@ -48,6 +48,9 @@ type responseWriter struct {
 	badForm    bool
 	tsigStatus error // of a TSIG record that did not verify
 
+	// The request is an UPDATE that CoreDNS's own server could not unpack. Blocks that do not use gsstsig refuse it.
+	notUnpacked bool
+
 	compress  bool // a reply that a plugin leaves uncompressed
 	routed    bool // a siteHandler has seen the request
 	charged   bool // its source was charged for the error that it is sent
