@@ -30,7 +30,7 @@ type ownerEffect struct {
 func (e *effect) empty() bool { return len(e.nodes) == 0 && len(e.owners) == 0 }
 
 // effect works out the whole update section, without changing the state.
-func (p *Proposal) effect(limits *Limits) (*effect, error) {
+func (p *Proposal) effect() *effect {
 	s := p.state
 	e := &effect{from: s.serial, to: s.serial}
 	for i := range p.names {
@@ -40,11 +40,11 @@ func (p *Proposal) effect(limits *Limits) (*effect, error) {
 		}
 	}
 	if len(e.nodes) == 0 {
-		return e, nil
+		return e
 	}
 	slices.SortFunc(e.nodes, func(a, b nodeEffect) int { return strings.Compare(a.key, b.key) })
 	e.advance(s)
-	return e, limits.check(s, e)
+	return e
 }
 
 // advance moves the serial on by one, unless the update itself has set it (section 3.6).
@@ -62,13 +62,21 @@ func (e *effect) advance(s *Snapshot) {
 	e.nodes[0].after = e.nodes[0].after.withSerial(e.to)
 }
 
-// check holds an effect against the limits. What an update does not make larger may be as large as
-// it is.
+// check holds an effect with its claims against the limits. What an update does not make larger may
+// be as large as it is. Tombstones are not in the way of anything: they are removed early.
 func (l *Limits) check(s *Snapshot, e *effect) error {
 	if e.nonTerminals(s) > l.NonTerminals {
 		return &LimitError{Limit: "NonTerminals", Max: l.NonTerminals}
 	}
 	records, octets := s.records, s.octets
+	for _, oe := range e.owners {
+		if old, ok := s.owners.Get(oe.key); ok && old.deleted == 0 {
+			octets -= old.octets(oe.key)
+		}
+		if oe.own != nil && oe.own.deleted == 0 {
+			octets += oe.own.octets(oe.key)
+		}
+	}
 	for _, ne := range e.nodes {
 		records += ne.after.count() - ne.before.count()
 		octets += ne.after.octets() - ne.before.octets()
@@ -101,7 +109,7 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 	if octets > l.ZoneOctets && octets > s.octets {
 		return &LimitError{Limit: "ZoneOctets", Max: l.ZoneOctets}
 	}
-	return nil
+	return l.checkOwners(s, e)
 }
 
 // nonTerminals returns how many empty non-terminals the update creates. All names above a new one
@@ -175,36 +183,6 @@ func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
 		}
 	}
 	slices.SortFunc(e.owners, func(a, b ownerEffect) int { return strings.Compare(a.key, b.key) })
-}
-
-// expireSteps bounds the tombstones that one update clears away, beyond those that it adds.
-const expireSteps = 8
-
-// expire adds to the effect the end of some tombstones from expired or before, in seconds of Unix
-// time, and of the oldest while there are more than most.
-func (e *effect) expire(s *Snapshot, expired int64, most int) {
-	excess := s.tombstones.Len() - most
-	steps := expireSteps
-	set := make(map[string]struct{}, len(e.owners))
-	for _, o := range e.owners {
-		set[o.key] = struct{}{}
-		if o.own != nil && o.own.deleted != 0 {
-			excess++
-			steps++
-		}
-	}
-	s.tombstones.Scan(func(t string, _ struct{}) bool {
-		key, deleted := splitTombstoneKey(t)
-		if steps == 0 || (deleted > expired && excess <= 0) {
-			return false
-		}
-		steps--
-		excess--
-		if _, ok := set[key]; !ok {
-			e.owners = append(e.owners, ownerEffect{key: key})
-		}
-		return true
-	})
 }
 
 // apply carries the effect out. Names go after others have come, so that no empty non-terminal is

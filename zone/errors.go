@@ -11,7 +11,7 @@ type LimitError struct {
 	Limit string
 	// Max is its value.
 	Max int
-	// Name is the name concerned, if one is.
+	// Name is the name concerned or, for a share of an owner, the owner; "" if there is none.
 	Name string
 }
 

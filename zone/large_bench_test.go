@@ -2,11 +2,16 @@ package zone
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // BenchmarkLargeUpdate compares what updates cost an octet: one of a short name, and updates of as many
@@ -52,6 +57,53 @@ func BenchmarkLargeUpdate(b *testing.B) {
 						b.Fatal(r)
 					}
 				}
+			}
+		})
+	}
+}
+
+// BenchmarkOwners is what a zone of many owned names takes, and how long it takes to load: one owner
+// for each name, and one for all.
+func BenchmarkOwners(b *testing.B) {
+	const size = 1e5
+	for _, owners := range []int{size, 1} {
+		b.Run(fmt.Sprint(owners), func(b *testing.B) {
+			o, err := newOrigin("example.test.")
+			if err != nil {
+				b.Fatal(err)
+			}
+			heap := func() uint64 {
+				runtime.GC()
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			apex := sized(b, 0).Snapshot()
+			for b.Loop() {
+				before := heap()
+				build := newBuilder(o)
+				for r := range apex.WireRecords() {
+					r.Data = slices.Clone(r.Data)
+					err = errors.Join(err, build.add(&r))
+				}
+				b.StartTimer()
+				for i := range int(size) {
+					name := wire(b, hostName(i))
+					err = errors.Join(err, build.add(&store.Record{Name: name, Type: dns.TypeA, Class: dns.ClassINET, TTL: 300, Data: []byte{10, byte(i >> 16), byte(i >> 8), byte(i)}}))
+				}
+				build.flush()
+				for i := range int(size) {
+					principal := fmt.Sprintf("host/host%07d.example.test@EXAMPLE.TEST", i%owners)
+					err = errors.Join(err, build.own(store.Owner{Name: wire(b, hostName(i)), Principal: principal}))
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				b.ReportMetric(float64(heap()-before)/size, "B/name")
+				runtime.KeepAlive(build)
+				b.StartTimer()
 			}
 		})
 	}

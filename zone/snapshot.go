@@ -29,9 +29,17 @@ type Snapshot struct {
 	owners *btree.Map[string, ownership]
 	// tombstones order the owners without records by age: tombstoneKey.
 	tombstones *btree.Map[string, struct{}]
-	records    int
-	octets     int
-	serial     uint32
+	// ownerTombstones order those of each owner by age: ownerTombstoneKey.
+	ownerTombstones *btree.Map[string, struct{}]
+	// tombstoneRanks order the owners of more than one tombstone by how many they have: rankKey.
+	tombstoneRanks *btree.Map[string, struct{}]
+	// usage is what each owner has, by principal.
+	usage           *btree.Map[string, usage]
+	tombstoneOwners int // that have a tombstone
+	tombstoneOctets int
+	records         int
+	octets          int // without tombstones
+	serial          uint32
 }
 
 // ownership is a compact Ownership. deleted is in seconds of Unix time, 0 for a name with records.
@@ -48,6 +56,10 @@ func newSnapshot(o *origin) *Snapshot {
 		zonecuts:   new(btree.Map[string, struct{}]),
 		owners:     new(btree.Map[string, ownership]),
 		tombstones: new(btree.Map[string, struct{}]),
+
+		ownerTombstones: new(btree.Map[string, struct{}]),
+		tombstoneRanks:  new(btree.Map[string, struct{}]),
+		usage:           new(btree.Map[string, usage]),
 	}
 	s.names.Set("", emptyNode)
 	return s
@@ -256,14 +268,25 @@ func (s *Snapshot) fork() *Snapshot {
 	f.zonecuts = s.zonecuts.Copy()
 	f.owners = s.owners.Copy()
 	f.tombstones = s.tombstones.Copy()
+	f.ownerTombstones = s.ownerTombstones.Copy()
+	f.tombstoneRanks = s.tombstoneRanks.Copy()
+	f.usage = s.usage.Copy()
 	return &f
 }
 
 // replace replaces old, the node in the tree, by n, which is nil if the name has no records any
 // more.
 func (s *Snapshot) replace(key string, old, n *node) {
-	s.records += n.count() - old.count()
-	s.octets += n.octets() - old.octets()
+	records, octets := n.count()-old.count(), n.octets()-old.octets()
+	s.records += records
+	s.octets += octets
+	if (records != 0 || octets != 0) && s.owners.Len() > 0 {
+		if own, ok := s.owners.Get(key); ok && own.deleted == 0 {
+			d := usageOf(key, n, false)
+			d.add(usageOf(key, old, false).negative())
+			s.charge(own.principal, d)
+		}
+	}
 	if key == "" {
 		if s.top = n; n == nil {
 			s.top = emptyNode
@@ -343,16 +366,37 @@ func (s *Snapshot) hasDescendants(key string) bool {
 
 // setOwner sets or, with nil, removes the ownership of a name.
 func (s *Snapshot) setOwner(key string, own *ownership) {
-	if old, ok := s.owners.Get(key); ok && old.deleted != 0 {
-		s.tombstones.Delete(tombstoneKey(key, old.deleted))
+	n, _ := s.node(key)
+	old, owned := s.owners.Get(key)
+	var d usage
+	if owned {
+		d = usageOf(key, n, old.deleted != 0).negative()
+		if old.deleted == 0 {
+			s.octets -= old.octets(key)
+		} else {
+			s.tombstones.Delete(tombstoneKey(key, old.deleted))
+			s.ownerTombstones.Delete(ownerTombstoneKey(old.principal, key, old.deleted))
+			s.tombstoneOctets -= old.octets(key)
+		}
 	}
 	if own == nil {
+		s.charge(old.principal, d)
 		s.owners.Delete(key)
 		return
 	}
+	if owned && old.principal != own.principal {
+		s.charge(old.principal, d)
+		d = usage{}
+	}
+	d.add(usageOf(key, n, own.deleted != 0))
+	s.charge(own.principal, d)
 	s.owners.Set(key, *own)
-	if own.deleted != 0 {
+	if own.deleted == 0 {
+		s.octets += own.octets(key)
+	} else {
 		s.tombstones.Set(tombstoneKey(key, own.deleted), struct{}{})
+		s.ownerTombstones.Set(ownerTombstoneKey(own.principal, key, own.deleted), struct{}{})
+		s.tombstoneOctets += own.octets(key)
 	}
 }
 

@@ -248,13 +248,13 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 		r.Rcode = rcode
 		return r, nil
 	}
-	e, err := p.proposal.effect(&set.limits)
-	if err != nil {
-		return failed(s, d, err), nil
-	}
+	e := p.proposal.effect()
 	e.claim(s, d.Own, now.Unix(), expired)
 	if !e.empty() {
-		e.expire(s, expired, set.limits.Tombstones)
+		if err := set.limits.check(s, e); err != nil {
+			return failed(s, d, err), nil
+		}
+		e.expire(s, expired, &set.limits)
 	}
 	return Result{
 		Rcode:    dns.RcodeSuccess,

@@ -47,11 +47,23 @@ type Limits struct {
 	TypesPerName int
 	// ZoneRecords is how many records the zone may hold. Default 5,000,000.
 	ZoneRecords int
-	// ZoneOctets is how many octets of names and rdata the zone may hold. Default 1 GiB.
+	// ZoneOctets is how many octets of names, rdata and owners the zone may hold. Tombstones may take
+	// a quarter of that in addition. Default 1 GiB.
 	ZoneOctets int
-	// Tombstones is how many names without records may keep an owner. When there are more, the
-	// oldest are deleted early. Default 1,000,000.
+	// Tombstones is how many names without records may keep an owner. When there are more, or they
+	// take too many octets, some are deleted early: the oldest of those owners that have the most,
+	// down to the average of all, or else the oldest. Default 1,000,000.
 	Tombstones int
+	// OwnerNames is how many names with records an owner may have. Default 100,000.
+	OwnerNames int
+	// OwnerRecords is how many records these may have together. Default half of ZoneRecords.
+	OwnerRecords int
+	// OwnerOctets is how many octets these names and their rdata may have. Default half of
+	// ZoneOctets.
+	OwnerOctets int
+	// OwnerTombstones is how many tombstones an owner may have. When there are more, its oldest are
+	// deleted early. Default a tenth of Tombstones, at least 1,000.
+	OwnerTombstones int
 	// NonTerminals is how many empty non-terminals (RFC 4592 section 2.2.2) an update may create: an
 	// IPv6 address in a new network makes up to 32. Default 1,024.
 	NonTerminals int
@@ -207,6 +219,7 @@ func (l Limits) withDefaults() Limits {
 		{&l.ZoneRecords, 5_000_000},
 		{&l.ZoneOctets, 1 << 30},
 		{&l.Tombstones, 1_000_000},
+		{&l.OwnerNames, 100_000},
 		{&l.NonTerminals, 1_024},
 		{&l.Queue, 1_024},
 		{&l.QueueOctets, 64 << 20},
@@ -214,6 +227,18 @@ func (l Limits) withDefaults() Limits {
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
+		}
+	}
+	for _, share := range []struct {
+		field *int
+		value int
+	}{
+		{&l.OwnerRecords, max(1, l.ZoneRecords/2)},
+		{&l.OwnerOctets, max(1, l.ZoneOctets/2)},
+		{&l.OwnerTombstones, max(l.Tombstones/10, 1_000)},
+	} {
+		if *share.field <= 0 {
+			*share.field = share.value
 		}
 	}
 	// A set's size is counted in 16 bits.

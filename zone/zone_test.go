@@ -242,8 +242,16 @@ func verify(t testing.TB, s *Snapshot) {
 		}
 		return true
 	})
+	owned := make(map[string]usage)
+	tombstoneOctets, tombstoneOwners := 0, 0
 	s.owners.Scan(func(key string, own ownership) bool {
 		n, _ := s.node(key)
+		u := owned[own.principal]
+		u.add(usageOf(key, n, own.deleted != 0))
+		owned[own.principal] = u
+		if own.deleted == 0 {
+			octets += own.octets(key)
+		}
 		if n.empty() != (own.deleted != 0) {
 			t.Fatalf("%q: owner %+v, records %v", key, own, !n.empty())
 		}
@@ -252,9 +260,33 @@ func verify(t testing.TB, s *Snapshot) {
 			if _, ok := s.tombstones.Get(tombstoneKey(key, own.deleted)); !ok {
 				t.Fatalf("%q: tombstone not noted", key)
 			}
+			if _, ok := s.ownerTombstones.Get(ownerTombstoneKey(own.principal, key, own.deleted)); !ok {
+				t.Fatalf("%q: tombstone not noted for %s", key, own.principal)
+			}
+			tombstoneOctets += own.octets(key)
 		}
 		return true
 	})
+	ranks := 0
+	for principal, u := range owned {
+		if u.tombstones > 0 {
+			tombstoneOwners++
+		}
+		if u.tombstones > 1 {
+			ranks++
+			if _, ok := s.tombstoneRanks.Get(rankKey(principal, u.tombstones)); !ok {
+				t.Fatalf("%s has no rank", principal)
+			}
+		}
+		if got, _ := s.usage.Get(principal); got != u {
+			t.Fatalf("%s has %+v, counted %+v", principal, u, got)
+		}
+	}
+	if len(owned) != s.usage.Len() || ranks != s.tombstoneRanks.Len() || tombstoneOwners != s.tombstoneOwners || tombstoneOctets != s.tombstoneOctets ||
+		tombstones != s.ownerTombstones.Len() {
+		t.Fatalf("%d owners, %d with tombstones of %d octets; counted %d, %d, %d; %d tombstones of owners",
+			len(owned), tombstoneOwners, tombstoneOctets, s.usage.Len(), s.tombstoneOwners, s.tombstoneOctets, s.ownerTombstones.Len())
+	}
 	if records != s.records || octets != s.octets || tombstones != s.tombstones.Len() {
 		t.Fatalf("%d records, %d octets, %d tombstones; counted %d, %d, %d",
 			records, octets, tombstones, s.records, s.octets, s.tombstones.Len())

@@ -129,6 +129,7 @@ func auditNotAuthoritative(remote net.Addr, transaction *gsstsig.Transaction, r 
 var limitNames = map[string]string{
 	"UpdateRecords": "update-records", "UpdateOctets": "update-octets", "RecordsPerSet": "rrset-records", "TypesPerName": "name-types",
 	"ZoneRecords": "zone-records", "ZoneOctets": "zone-octets", "NonTerminals": "update-non-terminals",
+	"OwnerNames": "owner-names", "OwnerRecords": "owner-records", "OwnerOctets": "owner-octets",
 	"Queue": "queue", "QueueOctets": "queue-octets",
 }
 

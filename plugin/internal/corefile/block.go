@@ -76,6 +76,10 @@ var limits = map[string]func(*Block) *int{
 	"zone-records":         func(b *Block) *int { return &b.Limits.ZoneRecords },
 	"zone-octets":          func(b *Block) *int { return &b.Limits.ZoneOctets },
 	"tombstones":           func(b *Block) *int { return &b.Limits.Tombstones },
+	"owner-names":          func(b *Block) *int { return &b.Limits.OwnerNames },
+	"owner-records":        func(b *Block) *int { return &b.Limits.OwnerRecords },
+	"owner-octets":         func(b *Block) *int { return &b.Limits.OwnerOctets },
+	"owner-tombstones":     func(b *Block) *int { return &b.Limits.OwnerTombstones },
 	"queue":                func(b *Block) *int { return &b.Limits.Queue },
 	"queue-octets":         func(b *Block) *int { return &b.Limits.QueueOctets },
 	// Contexts.

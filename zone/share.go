@@ -1,0 +1,306 @@
+package zone
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A usage is what one owner has of a zone.
+type usage struct {
+	names      int32 // with records
+	tombstones int32
+	records    int // of its names
+	octets     int // of its names and their records
+}
+
+func (u *usage) add(d usage) {
+	u.names += d.names
+	u.tombstones += d.tombstones
+	u.records += d.records
+	u.octets += d.octets
+}
+
+// usageOf is what a name adds to the usage of its owner.
+func usageOf(key string, n *node, deleted bool) usage {
+	switch {
+	case deleted:
+		return usage{tombstones: 1}
+	case n.empty():
+		return usage{names: 1}
+	}
+	return usage{names: 1, records: n.count(), octets: len(key) + n.octets()}
+}
+
+func (u usage) negative() usage {
+	return usage{-u.names, -u.tombstones, -u.records, -u.octets}
+}
+
+// charge adds to what an owner has.
+func (s *Snapshot) charge(principal string, d usage) {
+	if d == (usage{}) {
+		return
+	}
+	u, _ := s.usage.Get(principal)
+	before := u.tombstones
+	u.add(d)
+	if before != u.tombstones {
+		s.rank(principal, before, u.tombstones)
+	}
+	if u == (usage{}) {
+		s.usage.Delete(principal)
+		return
+	}
+	s.usage.Set(principal, u)
+}
+
+// rank notes that an owner has another number of tombstones.
+func (s *Snapshot) rank(principal string, before, after int32) {
+	if before > 1 {
+		s.tombstoneRanks.Delete(rankKey(principal, before))
+	}
+	if after > 1 {
+		s.tombstoneRanks.Set(rankKey(principal, after), struct{}{})
+	}
+	if before == 0 {
+		s.tombstoneOwners++
+	} else if after == 0 {
+		s.tombstoneOwners--
+	}
+}
+
+// rankKey sorts by the number of tombstones, then owner.
+func rankKey(principal string, tombstones int32) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(tombstones))) + principal
+}
+
+// octets is what the ownership of a name takes: the name and the owner, and for a tombstone its
+// tombstoneKey and ownerTombstoneKey too.
+func (o *ownership) octets(key string) int {
+	octets := len(key) + len(o.principal)
+	if o.deleted != 0 {
+		octets += octets + 8 + len(key) + 8 + 4
+	}
+	return octets
+}
+
+// ownerTombstoneKey sorts by owner, then time, then name.
+func ownerTombstoneKey(principal, key string, deleted int64) string {
+	return ownerPrefix(principal) + tombstoneKey(key, deleted)
+}
+
+// ownerPrefix is what the ownerTombstoneKeys of an owner begin with. No owner's begins with another's.
+func ownerPrefix(principal string) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(principal)))) + principal
+}
+
+// checkOwners holds what owners gain by the effect against their shares.
+func (l *Limits) checkOwners(s *Snapshot, e *effect) error {
+	gains := e.gains(s)
+	for _, principal := range slices.Sorted(maps.Keys(gains)) {
+		gain := gains[principal]
+		u, _ := s.usage.Get(principal)
+		u.add(gain)
+		switch {
+		case gain.names > 0 && int(u.names) > l.OwnerNames:
+			return &LimitError{Limit: "OwnerNames", Max: l.OwnerNames, Name: principal}
+		case gain.records > 0 && u.records > l.OwnerRecords:
+			return &LimitError{Limit: "OwnerRecords", Max: l.OwnerRecords, Name: principal}
+		case gain.octets > 0 && u.octets > l.OwnerOctets:
+			return &LimitError{Limit: "OwnerOctets", Max: l.OwnerOctets, Name: principal}
+		}
+	}
+	return nil
+}
+
+// gains returns what the effect adds to the usage of owners, or takes from it.
+func (e *effect) gains(s *Snapshot) map[string]usage {
+	if len(e.owners) == 0 && s.owners.Len() == 0 {
+		return nil
+	}
+	var gains map[string]usage
+	gain := func(principal string, d usage) {
+		if d == (usage{}) {
+			return
+		}
+		if gains == nil {
+			gains = make(map[string]usage)
+		}
+		g := gains[principal]
+		g.add(d)
+		gains[principal] = g
+	}
+	owners := e.owners // sorted by key, as the nodes are
+	settle := func(key string, before, after *node) {
+		for len(owners) > 0 && owners[0].key < key {
+			owners = owners[1:]
+		}
+		old, owned := s.owners.Get(key)
+		own := &old
+		if len(owners) > 0 && owners[0].key == key {
+			own = owners[0].own
+		} else if !owned {
+			return
+		}
+		if owned {
+			gain(old.principal, usageOf(key, before, old.deleted != 0).negative())
+		}
+		if own != nil {
+			gain(own.principal, usageOf(key, after, own.deleted != 0))
+		}
+	}
+	nodes := e.nodes
+	for i := range e.nodes {
+		// Most updates replace a record by another.
+		ne := &e.nodes[i]
+		if len(e.owners) > 0 || ne.before.count() != ne.after.count() || ne.before.octets() != ne.after.octets() {
+			settle(ne.key, ne.before, ne.after)
+		}
+	}
+	owners = e.owners
+	for _, oe := range e.owners {
+		for len(nodes) > 0 && nodes[0].key < oe.key {
+			nodes = nodes[1:]
+		}
+		if len(nodes) == 0 || nodes[0].key != oe.key {
+			n, _ := s.node(oe.key)
+			settle(oe.key, n, n)
+		}
+	}
+	return gains
+}
+
+// expireSteps bounds the tombstones that one update clears away, beyond those that it adds.
+const expireSteps = 8
+
+// tombstoneOctets is how many octets the tombstones may take.
+func (l *Limits) tombstoneOctets() int { return max(1, l.ZoneOctets/4) }
+
+// expire adds to the effect the end of some tombstones: of those from expired or before, in seconds of
+// Unix time, and of others while there are too many.
+func (e *effect) expire(s *Snapshot, expired int64, l *Limits) {
+	x := expiry{effect: e, state: s, limits: l, count: s.tombstones.Len(), octets: s.tombstoneOctets, steps: expireSteps}
+	for _, o := range e.owners {
+		x.note(o)
+	}
+	if x.count == 0 {
+		return
+	}
+	x.expireShares()
+	s.tombstones.Scan(func(t string, _ struct{}) bool {
+		key, deleted := splitTombstoneKey(t)
+		if x.steps <= 0 || deleted > expired && !x.over(x.ahead) {
+			return false
+		}
+		x.remove(key)
+		return true
+	})
+}
+
+// expiry is the state of expire.
+type expiry struct {
+	effect        *effect
+	state         *Snapshot
+	limits        *Limits
+	count, octets int // of the tombstones after the effect
+	steps         int // tombstones that may still be removed
+	// changed are the names whose ownership the effect changes.
+	changed map[string]struct{}
+	// added is how many tombstones the effect adds to those of an owner.
+	added map[string]int
+	// ahead is how many tombstones those who add some have beyond the average. No one else's are
+	// removed for these: they are removed with the next updates.
+	ahead int
+}
+
+// note counts a change of ownership that is in the effect already.
+func (x *expiry) note(o ownerEffect) {
+	if x.changed == nil {
+		x.changed, x.added = make(map[string]struct{}, len(x.effect.owners)), make(map[string]int)
+	}
+	x.changed[o.key] = struct{}{}
+	if old, ok := x.state.owners.Get(o.key); ok && old.deleted != 0 {
+		x.count--
+		x.octets -= old.octets(o.key)
+		x.added[old.principal]--
+	}
+	if o.own != nil && o.own.deleted != 0 {
+		octets := o.own.octets(o.key)
+		x.count++
+		x.octets += octets
+		x.added[o.own.principal]++
+		// As many as may be needed to make room for it.
+		x.steps += 1 + octets/64
+	}
+}
+
+// over reports whether there are too many tombstones, apart from some.
+func (x *expiry) over(apart int) bool {
+	return x.count > x.limits.Tombstones+apart || apart == 0 && x.octets > x.limits.tombstoneOctets()
+}
+
+// remove removes the tombstone of a name, unless the effect changes it already.
+func (x *expiry) remove(key string) {
+	if _, ok := x.changed[key]; ok {
+		return
+	}
+	if x.changed == nil {
+		x.changed, x.added = make(map[string]struct{}), make(map[string]int)
+	}
+	x.changed[key] = struct{}{}
+	own, _ := x.state.owners.Get(key)
+	x.added[own.principal]--
+	x.effect.owners = append(x.effect.owners, ownerEffect{key: key})
+	x.count--
+	x.octets -= own.octets(key)
+	x.steps--
+}
+
+// has returns how many tombstones an owner has after the effect.
+func (x *expiry) has(principal string) int {
+	u, _ := x.state.usage.Get(principal)
+	return int(u.tombstones) + x.added[principal]
+}
+
+// removeOf removes the oldest tombstones of an owner for as long as goesOn says.
+func (x *expiry) removeOf(principal string, goesOn func(has int) bool) {
+	prefix := ownerPrefix(principal)
+	x.state.ownerTombstones.Ascend(prefix, func(t string, _ struct{}) bool {
+		if x.steps <= 0 || !strings.HasPrefix(t, prefix) || !goesOn(x.has(principal)) {
+			return false
+		}
+		key, _ := splitTombstoneKey(t[len(prefix):])
+		x.remove(key)
+		return true
+	})
+}
+
+// expireShares removes the oldest tombstones of owners that have more than an owner may have. While
+// there are too many in all, it removes those of the owners that have the most, down to the average
+// before the effect.
+func (x *expiry) expireShares() {
+	owners := x.state.tombstoneOwners
+	for principal, added := range x.added {
+		if added > 0 && x.has(principal) == added {
+			owners++ // it had none
+		}
+	}
+	average := max(1, min(x.state.tombstones.Len(), x.limits.Tombstones)/max(1, owners))
+	for _, principal := range slices.Sorted(maps.Keys(x.added)) {
+		if x.added[principal] > 0 {
+			x.removeOf(principal, func(has int) bool { return has > x.limits.OwnerTombstones || has > average && x.over(0) })
+			x.ahead += max(0, x.has(principal)-average)
+		}
+	}
+	if !x.over(0) {
+		return
+	}
+	x.state.tombstoneRanks.Reverse(func(rank string, _ struct{}) bool {
+		if int(binary.BigEndian.Uint32([]byte(rank[:4]))) <= average {
+			return false
+		}
+		x.removeOf(rank[4:], func(has int) bool { return has > average && x.over(0) })
+		return x.steps > 0 && x.over(0)
+	})
+}
