@@ -97,8 +97,8 @@ func TestRdataAsBIND(t *testing.T) {
 	}
 }
 
-// refusedByBIND sends a message and reports whether BIND found its rdata malformed.
-func refusedByBIND(t *testing.T, conn net.Conn, msg []byte, rrtype uint16) bool {
+// exchangeOctets sends a message on a connection by TCP, as it is, and returns the reply.
+func exchangeOctets(t *testing.T, conn net.Conn, msg []byte) []byte {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(rdataTimeout)); err != nil {
 		t.Fatal(err)
@@ -106,6 +106,12 @@ func refusedByBIND(t *testing.T, conn net.Conn, msg []byte, rrtype uint16) bool 
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)); err != nil {
 		t.Fatal(err)
 	}
+	return receiveOctets(t, conn)
+}
+
+// receiveOctets reads the next message of a connection by TCP.
+func receiveOctets(t *testing.T, conn net.Conn) []byte {
+	t.Helper()
 	var size [2]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
 		t.Fatal(err)
@@ -114,6 +120,13 @@ func refusedByBIND(t *testing.T, conn net.Conn, msg []byte, rrtype uint16) bool 
 	if _, err := io.ReadFull(conn, reply); err != nil {
 		t.Fatal(err)
 	}
+	return reply
+}
+
+// refusedByBIND sends a message and reports whether BIND found its rdata malformed.
+func refusedByBIND(t *testing.T, conn net.Conn, msg []byte, rrtype uint16) bool {
+	t.Helper()
+	reply := exchangeOctets(t, conn, msg)
 	h, err := dnswire.ParseHeader(reply)
 	if err != nil {
 		t.Fatal(err)

@@ -176,7 +176,7 @@ func (s *Server) write(config Config) error {
 	}
 	b.WriteString("};\ncontrols { };\n")
 	for i, zone := range config.Zones {
-		file := filepath.Join(s.dir, fmt.Sprintf("zone%d", i))
+		file := s.ZoneFile(i)
 		if zone.Primary.IsValid() {
 			fmt.Fprintf(&b, "zone %q { type secondary; masterfile-format text; file %q; primaries { %s port %d; };",
 				zone.Name, file, zone.Primary.Addr(), zone.Primary.Port())
@@ -197,6 +197,9 @@ func (s *Server) write(config Config) error {
 
 // Log is what named has logged.
 func (s *Server) Log() string { return s.process.Output().String() }
+
+// ZoneFile is the file of the zone with that index in the configuration.
+func (s *Server) ZoneFile(zone int) string { return filepath.Join(s.dir, fmt.Sprintf("zone%d", zone)) }
 
 // Pause has named do nothing, until Continue.
 func (s *Server) Pause() error { return s.process.Signal(syscall.SIGSTOP) }
