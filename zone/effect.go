@@ -135,24 +135,37 @@ func (e *effect) nonTerminals(s *Snapshot) int {
 	return count
 }
 
-// claim adds the changes of ownership to the effect: the claims of the decision, tombstones for owned
+// claim adds the changes of ownership to the effect: those of the decision, tombstones for owned
 // names that lost their records, and the removal of tombstones of names that have records again.
 // A tombstone from expired or before has no effect: if records are added to its name without a
 // claim, the name has no owner. Times are in seconds of Unix time.
-func (e *effect) claim(s *Snapshot, claims []Claim, now, expired int64) {
-	var principals map[string]string
-	for _, c := range claims {
-		if key, ok := s.origin.keyOf(c.Name); ok && c.Principal != "" {
+func (e *effect) claim(s *Snapshot, d *Decision, now, expired int64) {
+	var principals map[string]string // "" for a name that is released
+	set := func(name, principal string) {
+		if key, ok := s.origin.keyOf(name); ok {
 			if principals == nil {
-				principals = make(map[string]string, len(claims))
+				principals = make(map[string]string, len(d.Own)+len(d.Released))
 			}
-			principals[key] = c.Principal
+			principals[key] = principal
 		}
+	}
+	for _, c := range d.Own {
+		if c.Principal != "" {
+			set(c.Name, c.Principal)
+		}
+	}
+	for _, name := range d.Released {
+		set(name, "")
 	}
 	settle := func(key string, before, after *node) {
 		old, owned := s.owners.Get(key)
 		is := old
-		if principal, claimed := principals[key]; claimed {
+		if principal, claimed := principals[key]; claimed && principal == "" {
+			if owned {
+				e.owners = append(e.owners, ownerEffect{key: key})
+			}
+			return
+		} else if claimed {
 			is.principal = principal
 		} else if !owned {
 			return

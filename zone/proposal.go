@@ -24,13 +24,14 @@ type Proposal struct {
 	instructions  []Instruction
 	octets        int // of names and rdata
 
-	state   *Snapshot
-	expired int64 // tombstones of this time or before have expired, in seconds of Unix time
+	state    *Snapshot
+	holdings map[string]Holding // what Holding has returned, by key
+	expired  int64              // tombstones of this time or before have expired, in seconds of Unix time
 }
 
 // bind makes s the state that the update would apply to.
 func (p *Proposal) bind(s *Snapshot, expired int64) {
-	p.state, p.expired = s, expired
+	p.state, p.expired, p.holdings = s, expired, nil
 	for i := range p.names {
 		p.names[i].proposal = p
 	}

@@ -25,6 +25,9 @@ type Snapshot struct {
 	// zonecuts are the keys of nodes other than the apex with an NS or DNAME. Most zones have few,
 	// so looking up all ancestors of a name here costs little.
 	zonecuts *btree.Map[string, struct{}]
+	// services counts, for names of the zone, the SRV records below service labels of the zone itself
+	// that lead to them: updateServices.
+	services *btree.Map[string, int]
 	// owners has an entry for every owned name, with records or without.
 	owners *btree.Map[string, ownership]
 	// tombstones order the owners without records by age: tombstoneKey.
@@ -54,6 +57,7 @@ func newSnapshot(o *origin) *Snapshot {
 		top:        emptyNode,
 		names:      new(btree.Map[string, *node]),
 		zonecuts:   new(btree.Map[string, struct{}]),
+		services:   new(btree.Map[string, int]),
 		owners:     new(btree.Map[string, ownership]),
 		tombstones: new(btree.Map[string, struct{}]),
 
@@ -266,6 +270,7 @@ func (s *Snapshot) fork() *Snapshot {
 	f := *s
 	f.names = s.names.Copy()
 	f.zonecuts = s.zonecuts.Copy()
+	f.services = s.services.Copy()
 	f.owners = s.owners.Copy()
 	f.tombstones = s.tombstones.Copy()
 	f.ownerTombstones = s.ownerTombstones.Copy()
@@ -312,6 +317,7 @@ func (s *Snapshot) replace(key string, old, n *node) {
 			s.pruneAncestors(key)
 		}
 	}
+	s.updateServices(key, old, n)
 	was, is := old.cuts(), n.cuts()
 	if is && !was {
 		s.zonecuts.Set(key, struct{}{})

@@ -249,7 +249,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 		return r, nil
 	}
 	e := p.proposal.effect()
-	e.claim(s, d.Own, now.Unix(), expired)
+	e.claim(s, &d, now.Unix(), expired)
 	if !e.empty() {
 		if err := set.limits.check(s, e); err != nil {
 			return failed(s, d, err), nil
@@ -278,7 +278,7 @@ func authorize(u *Update, p *Proposal) (d Decision, err error) {
 	if d = u.Authorize(p); d.Allow {
 		return d, nil
 	}
-	d.Own = nil
+	d.Own, d.Released = nil, nil
 	return d, notPermitted(d)
 }
 

@@ -281,6 +281,38 @@ func TestClaimWithoutPrincipal(t *testing.T) {
 	}
 }
 
+// A name that is released has no owner, whether it keeps its records, loses them or has none.
+func TestRelease(t *testing.T) {
+	z := openText(t, testApex, nil)
+	name := wire(t, "a.example.test.")
+	release := func(update string) {
+		t.Helper()
+		m := pack(t, message(t, update))
+		if r := z.Apply(context.Background(), &Update{Message: m, Authorize: func(*Proposal) Decision {
+			return Decision{Allow: true, Released: []string{name, wire(t, "never.example.test."), wire(t, "other.test.")}}
+		}}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if own, owned := z.Snapshot().Owner("a.example.test."); owned {
+			t.Errorf("%s: owned by %+v", update, own)
+		}
+	}
+	own := func(update string) {
+		t.Helper()
+		applyAs(t, z, update, Claim{name, "alice"})
+		if _, owned := z.Snapshot().Owner("a.example.test."); !owned {
+			t.Fatal("not owned")
+		}
+	}
+	own("U a.example.test. 5 IN A 192.0.2.1")
+	release("")
+	own("U a.example.test. 5 IN A 192.0.2.2")
+	release("U a.example.test. 0 ANY ANY")
+	own("U a.example.test. 5 IN A 192.0.2.2")
+	own("U a.example.test. 0 ANY ANY") // which leaves a tombstone
+	release("")
+}
+
 type countOwners struct{ n *int }
 
 func (countOwners) Record(store.Record) error { return nil }

@@ -106,6 +106,8 @@ type Decision struct {
 	// claim to a name that has no records afterwards leaves a tombstone if the name had records or
 	// an owner before, and is ignored otherwise. A claim to a name outside the zone is ignored.
 	Own []Claim
+	// Released are names, in wire form, whose owner is taken away in the same commit.
+	Released []string
 	// Notes are for the log too.
 	Notes []string
 }

@@ -244,6 +244,14 @@ func verify(t testing.TB, s *Snapshot) {
 	})
 	owned := make(map[string]usage)
 	tombstoneOctets, tombstoneOwners := 0, 0
+	again := newSnapshot(s.origin)
+	s.nodes(func(key string, n *node) bool {
+		again.updateServices(key, nil, n)
+		return true
+	})
+	if !slices.Equal(again.services.Keys(), s.services.Keys()) || !slices.Equal(again.services.Values(), s.services.Values()) {
+		t.Fatalf("services lead to %q, noted %q", again.services.Keys(), s.services.Keys())
+	}
 	s.owners.Scan(func(key string, own ownership) bool {
 		n, _ := s.node(key)
 		u := owned[own.principal]

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -221,7 +222,7 @@ func decide(s *service.Service, origin string, id policy.Identity, update []dns.
 		return zone.Decision{}, err
 	}
 	defer z.Close()
-	rules, err := s.Policy(origin, []string{z.Snapshot().SOA().Ns})
+	rules, err := s.Policy(origin, []string{z.Snapshot().SOA().Ns}, func(name []byte) string { return ownerOf(s, name) })
 	if err != nil {
 		return zone.Decision{}, err
 	}
@@ -241,4 +242,21 @@ func decide(s *service.Service, origin string, id policy.Identity, update []dns.
 		return *u.Refusal, nil
 	}
 	return u.Authorize(proposal), nil
+}
+
+// ownerOf returns the recorded owner of a name with records in the databases of the block's zones, or "".
+func ownerOf(s *service.Service, name []byte) string {
+	text := dnswire.NameText(name)
+	origin := s.ZoneOf(text)
+	if origin == "" || !s.HasDatabase(origin) {
+		return ""
+	}
+	snapshot, err := readDatabase(s.DatabaseOf(origin), origin)
+	if err != nil {
+		return ""
+	}
+	if owner, _ := snapshot.Owner(text); owner.Deleted.IsZero() {
+		return owner.Principal
+	}
+	return ""
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -63,11 +64,24 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		logFindings(s.ApexFindings(z.Snapshot()))
 	}
 	for _, origin := range conf.Origins {
-		if handler.policies[origin], err = s.Policy(origin, primaries); err != nil {
+		if handler.policies[origin], err = s.Policy(origin, primaries, handler.ownerOf); err != nil {
 			return nil, err
 		}
 	}
 	return handler, nil
+}
+
+// ownerOf returns the recorded owner of a name with records in one of the block's zones, or "".
+func (h *Handler) ownerOf(name []byte) string {
+	text := dnswire.NameText(name)
+	z, ok := h.zones[h.service.ZoneOf(text)]
+	if !ok {
+		return ""
+	}
+	if owner, _ := z.Snapshot().Owner(text); owner.Deleted.IsZero() {
+		return owner.Principal
+	}
+	return ""
 }
 
 // newServer makes the server side of GSS-TSIG for the block.

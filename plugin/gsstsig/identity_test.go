@@ -40,7 +40,8 @@ func (s *coredns) account(name, account string, rid int) *client.Context {
 // TestAccountOfTheTicket: the account in the PAC reaches the policy, and the log.
 func TestAccountOfTheTicket(t *testing.T) {
 	forgetAccounts(t)
-	s := start(t, smallCorefile)
+	corefile := strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nreclaim always", 1)
+	s := start(t, corefile)
 	add := func(n int) *dns.Msg {
 		return message(t, "example.test.", "-client1.example.test. A", fmt.Sprintf("+client1.example.test. 300 A 192.0.2.%d", n))
 	}
@@ -55,7 +56,7 @@ func TestAccountOfTheTicket(t *testing.T) {
 	}
 	// From now on the realm's machines are known to come with PACs.
 	want(t, "without PAC", s.signed(early, add(4)), dns.RcodeRefused)
-	if err := s.reload(smallCorefile); err != nil {
+	if err := s.reload(corefile); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "without PAC after a reload", s.signed(early, add(5)), dns.RcodeRefused)

@@ -71,6 +71,7 @@ type coredns struct {
 	realm     *krb5test.Realm
 	keytab    string
 	address   string
+	network   string // of clients' messages, "udp" if empty
 	directory string // for databases
 	instance  *caddy.Instance
 }
@@ -160,11 +161,20 @@ func (s *coredns) context(principal string) *client.Context {
 	return held
 }
 
+// contextOverTCP makes one whose messages go by TCP.
+func (s *coredns) contextOverTCP(principal string) *client.Context {
+	s.t.Helper()
+	s.network = "tcp"
+	defer func() { s.network = "" }()
+	return s.context(principal)
+}
+
 // negotiate makes a context with a ticket for the principal.
 func (s *coredns) negotiate(principal string, ticket messages.Ticket, key types.EncryptionKey) (*client.Context, error) {
 	s.t.Helper()
 	c, err := client.Dial(s.t.Context(), client.Config{
 		Server:           s.address,
+		Network:          s.network,
 		ServicePrincipal: "DNS/ns1.example.test@EXAMPLE.TEST",
 		Credentials: client.FromTicket(client.ServiceTicket{
 			Ticket: ticket, SessionKey: key, Client: s.realm.Principal(principal), Expires: time.Now().Add(time.Hour),

@@ -173,7 +173,7 @@ func TestModes(t *testing.T) {
 // TestMachineAccount has a client whose principal is a machine account, as in Active Directory.
 func TestMachineAccount(t *testing.T) {
 	t.Parallel()
-	address := startSecure(t)
+	address := startSecure(t, "reclaim always")
 	const account = "WORKSTATION1$"
 	if err := shared.realm.AddPrincipal(account); err != nil {
 		t.Fatal(err)

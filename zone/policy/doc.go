@@ -21,9 +21,9 @@
 // # The rule owner
 //
 // The rule type owner is an addition of this server, and the default if there are no rules. It does
-// what Active Directory does with an access control list for each name:
+// what Active Directory does with an access control list for each name, but for what is said here:
 //
-//   - Any principal may change a name that has no records, and becomes its owner. From then on only
+//   - Any principal may create a name that has no records, and becomes its owner. From then on only
 //     the owner may change it.
 //   - When the last record of a name is deleted, the name keeps its owner for the tombstone
 //     lifetime. A client can delete its records and add them again later without losing the name to
@@ -31,24 +31,27 @@
 //   - Owners are recorded with the SID of the account, if the ticket tells it, and compared by it. A
 //     machine whose account was made again takes over its host name, and names whose PTR records
 //     point to it, from the earlier account.
-//   - A machine may reclaim its own name, in the sense of krb5-self and ms-self, from a client that
-//     registered it first. Active Directory would refuse the machine. What a principal of another
-//     realm or the administrator has entered in the domain of a realm can be reclaimed only by
-//     machines of that realm.
+//   - Names that have records but no owner are the administrator's, and closed. In
+//     nonsecure-and-secure mode they are open to clients that sign as far as to unsigned updates.
+//   - Names below another name are created by the owner of that one. Service labels below a name are
+//     changed by its owner, whoever created them.
+//   - A machine may take its own name, in the sense of krb5-self and ms-self, from a client that
+//     registered it first and from the administrator, as far as [Reclaim] permits it. What a
+//     principal of another realm or the administrator has entered in the domain of a realm can be
+//     reclaimed only by machines of that realm.
+//   - The reverse name of an address goes to the client that sends from that address by TCP, if its PTR
+//     records lead to names of that client.
 //   - Names created by a proxy, such as a DHCP server in the group DnsUpdateProxy, may be changed
 //     by any client that signs, and belong to the first one that is not itself a proxy.
-//   - Names that have records but no owner were entered by the administrator. Only the machine of
-//     that name may change them. In nonsecure-and-secure mode any client may, because an unsigned
-//     update could change them as well.
 //   - An update that changes nothing is permitted for every client, because clients register the
 //     same records again and again. Another TTL is a change.
-//   - The apex, delegations and the glue below them, DNAME, wildcards, wpad, isatap and the
-//     server's own names cannot be changed by this rule. A rule of the administrator, such as grant
-//     admin@REALM zonesub ANY, can permit it.
+//   - The apex, service labels directly below it, name servers of the zone, delegations and the glue
+//     below them, DNAME, wildcards, wpad, isatap and the server's own names cannot be changed by this
+//     rule. Names that the zone's MX and SRV records lead to are changed by their owners only. A rule
+//     of the administrator, such as grant admin@REALM zonesub ANY, can permit it.
 //
-// Whatever rule grants it, a signed change of a name without an owner makes the signer its owner,
-// in every mode. A zone can therefore be switched to secure mode later without locking out its
-// clients.
+// Only what the rule owner grants makes the signer the owner of a name: a right does not grow by being
+// used. What other rules create is the administrator's.
 //
 // # Differences from BIND 9.18
 //
@@ -68,6 +71,6 @@
 //
 // # Differences from Active Directory
 //
-// An update that is not permitted gets REFUSED (Active Directory: SERVFAIL). A machine can reclaim
-// its own name. Some names are protected, see above. Owners are recorded in nonsecure mode too.
+// An update that is not permitted gets REFUSED (Active Directory: SERVFAIL). Names are protected,
+// reclaimed and moved as said above. Owners are recorded in nonsecure mode too.
 package policy

@@ -33,9 +33,14 @@ type nameState struct {
 	guarded bool // guard is set
 	guard   hint // why the rule owner does not permit any change of the name, or noHint
 
-	added   bool // a record is to be added
-	granted bool // a rule granted something here
-	byOwner bool // ... and it was the rule owner
+	granted  bool  // a rule granted something here
+	narrowly bool  // ... and it was another rule than owner, which does not cover every type
+	byOwner  bool  // ... and it was the rule owner, because of title
+	title    title // the strongest
+
+	judged bool          // movedHere has set moved
+	moved  bool          // the name has come to the client with its address
+	above  *zone.Holding // the name above it that stands in the way
 
 	pointers [2]pointerSet // the name's PTR and SRV records
 }
@@ -77,6 +82,10 @@ const (
 	hintAdministrator
 	hintOwned
 	hintTombstone
+	hintTarget
+	hintService
+	hintServiceOf
+	hintBelow
 	hintCount
 	hintSigner
 )
@@ -101,12 +110,36 @@ func (h hint) text(n *nameState) string {
 		return "the name belongs to " + n.owner
 	case hintTombstone:
 		return "the name belonged until recently to " + n.owner
+	case hintTarget:
+		return "SRV or MX records of the zone lead to the name"
+	case hintService:
+		return "the zone's own service labels are protected"
+	case hintServiceOf:
+		if n.above == nil {
+			return "service labels belong to the owner of the name that they are below, which has none"
+		}
+		return "service labels belong to the owner of the name that they are below: " + holderText(n.above)
+	case hintBelow:
+		return "names below another one belong to its owner: " + holderText(n.above)
 	case hintCount:
 		return "the rule allows no more records of the type there"
 	case hintSigner:
 		return "only the zone's signer makes such records"
 	}
 	return ""
+}
+
+// holderText says whose a name is.
+func holderText(held *zone.Holding) string {
+	name := dnswire.NameText(held.Name)
+	switch owner := held.Owner.Principal; {
+	case !held.Owned, owner == administratorOwner:
+		return name + " was entered by the administrator"
+	case owner == firstComeOwner:
+		return name + " has no owner yet"
+	default:
+		return name + " belongs to " + owner
+	}
 }
 
 func (e *evaluation) decide() zone.Decision {
@@ -145,7 +178,6 @@ func (e *evaluation) decideRecord(i int, in *zone.Instruction) (*rule, bool) {
 	case in.Action != zone.AddRecord:
 		return e.match(in.Name, in.Type, nil)
 	}
-	e.names[in.Name].added = true
 	r, ok := e.match(in.Name, in.Type, target(in.Type, in.Data))
 	if ok && r != nil {
 		if max, _ := r.limit(in.Type); max > 0 && e.proposal.Count(i) > max {
@@ -240,7 +272,7 @@ func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool)
 func (e *evaluation) grant(r *rule, name int) *rule {
 	n := &e.names[name]
 	n.granted = true
-	n.byOwner = n.byOwner || r.kind == ruleOwner
+	n.narrowly = n.narrowly || r.kind != ruleOwner && !r.coversAll()
 	if e.granted == nil {
 		e.granted = r
 	}
@@ -285,9 +317,6 @@ func (e *evaluation) permission() zone.Decision {
 		d.Rule = e.granted.label
 	} else {
 		d.Reason = "nothing to change"
-	}
-	if e.subject.Kind == Anonymous {
-		return d
 	}
 	for i := range e.names {
 		e.claim(i, &d)

@@ -66,8 +66,15 @@ func (id Identity) String() string {
 // realm, a key name in a dot.
 const keyOwner = "key:"
 
-// proxyOwner is recorded for a name that a proxy has created: any client that signs may change it.
-const proxyOwner = "proxy:"
+// firstComeOwner is recorded for a name that the first client which signs and changes it by the rule
+// owner becomes the owner of: what a proxy has created, and what the administrator has marked so.
+const firstComeOwner = FirstCome
+
+// FirstCome is the recorded owner of a name that is open to the first client that signs.
+const FirstCome = "first-come:"
+
+// administratorOwner is recorded for a name without records that stays the administrator's.
+const administratorOwner = "administrator:"
 
 // Owner is the form in which the identity is recorded as the owner of a name, and which SplitOwner
 // reads: the principal and, after a space, the SID of its account if that is known; or "key:" and the
@@ -148,6 +155,11 @@ func machineNames(components []string, realm string) (host, machine string) {
 		}
 	}
 	return host, machine
+}
+
+// isMachine reports whether the client is the machine of that name.
+func (s *subject) isMachine(name string) bool {
+	return s.vouched && name != "" && (s.host == name || s.machine == name)
 }
 
 // splitPrincipal splits the name of a recorded owner into components and realm. It does not remove

@@ -6,62 +6,207 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
-// owns reports whether the rule owner grants a change of that type at a name:
-//
-//   - a change that has no effect, to every client;
-//   - a change of a protected name, to no client;
-//   - a name with an owner, to the owner and to the machine of that name;
-//   - a host name, or a name whose PTR records point to it, to the machine whose earlier account owns
-//     it;
-//   - a name without records, to every client, which becomes its owner;
-//   - a name that a proxy has created, to every client, which becomes its owner unless it is a
-//     proxy itself;
-//   - a name with records but no owner, which the administrator has entered, to the machine of that
-//     name. In nonsecure-and-secure mode to every client, because a signed update must not be
-//     permitted less than an unsigned one.
+// A title is why the rule owner permits a client to change a name.
+type title uint8
+
+const (
+	noTitle         title = iota
+	titleOwner            // it is the owner
+	titleNew              // the name has no records, and nobody's tombstone
+	titleFirstCome        // the name is marked as first-come
+	titleSuccession       // it belonged to the machine's earlier account
+	titleReclaim          // it is the machine of that name: Config.Reclaim
+	titleAddress          // it is the reverse name of the client's address
+	titleService          // the name is a service label below a name of the client's
+	titleUnsigned         // an unsigned update could make the change
+)
+
+// owns reports whether the rule owner grants a change of that type at a name. A change that has no
+// effect is granted to every client, but is no title to anything.
 func (e *evaluation) owns(r *rule, name int, rrtype uint16) bool {
-	n := e.learn(name)
 	_, covered := r.limit(rrtype)
-	switch guard := e.protection(name, rrtype); {
+	guard := e.protection(name, rrtype)
+	switch {
 	case !covered:
 		e.hint = hintType
 	case guard != noHint:
 		e.hint = guard
-	case e.open(name):
-		return true
-	case n.owner == "":
-		e.hint = hintAdministrator
-	case n.deleted:
-		e.hint = hintTombstone
 	default:
-		e.hint = hintOwned
+		title, refused := e.title(r, name, rrtype)
+		if title != noTitle {
+			n := &e.names[name]
+			n.byOwner = true
+			if title > n.title {
+				n.title = title
+			}
+			return true
+		}
+		e.hint = refused
 	}
 	return !e.proposal.Name(name).Changes(rrtype)
 }
 
-// open reports whether the client may change the name if it is not protected.
-func (e *evaluation) open(name int) bool {
-	n := e.learn(name)
-	switch {
-	case n.mine, n.owner == proxyOwner:
-		return true
-	case n.owner != "":
-		return e.mayReclaim(name) || e.maySucceed(name)
-	case !n.exists:
-		return true
+// title returns the client's title to changes of that type at a name that is not protected, or why it
+// has none.
+func (e *evaluation) title(r *rule, name int, rrtype uint16) (title, hint) {
+	n, proposed := e.learn(name), e.proposal.Name(name)
+	// A rule for a name is the administrator's consent to names below it: only labels in front of the
+	// last start octets are looked at.
+	origin := e.proposal.Origin()
+	start := max(len(origin), len(r.name))
+	if origin[0] > 0 && origin[1] == '_' && !subdomain(r.name, string(origin)) {
+		return noTitle, hintService
 	}
-	return e.policy.mode == NonsecureAndSecure || e.mayReclaim(name)
+	base := serviceBase(proposed.Wire(), start)
+	if len(base) > 0 && len(serviceBase(r.name, len(origin))) == 0 {
+		if title, refused, decided := e.serviceTitle(name, rrtype, base); decided {
+			return title, refused
+		}
+	} else if n.mine {
+		return titleOwner, noHint
+	}
+	if proposed.IsServiceTarget() {
+		return noTitle, hintTarget
+	}
+	switch {
+	case n.owner == firstComeOwner:
+		return titleFirstCome, noHint
+	case n.owner == "" && !n.exists:
+		// The machine of a name needs nobody's consent for it.
+		if held := e.above(name, start); held != nil && !e.isMine(held) && !e.isOpen(held, rrtype) && !e.mayReclaim(name) {
+			n.above = held
+			return noTitle, hintBelow
+		}
+		return titleNew, noHint
+	case e.maySucceed(name):
+		return titleSuccession, noHint
+	case e.mayReclaim(name):
+		return titleReclaim, noHint
+	case rrtype == dns.TypePTR && e.movedHere(name):
+		return titleAddress, noHint
+	case n.owner == "" && e.openUnsigned(proposed.Wire(), rrtype):
+		return titleUnsigned, noHint
+	case n.owner == "" || n.owner == administratorOwner:
+		return noTitle, hintAdministrator
+	case n.deleted:
+		return noTitle, hintTombstone
+	}
+	return noTitle, hintOwned
 }
 
-// mayReclaim reports whether the client may take the name from its owner, or from the administrator.
-func (e *evaluation) mayReclaim(name int) bool {
-	if e.subject.host == "" && e.subject.machine == "" {
+// serviceTitle decides on a name that is a service label below a name, such as _ssh._tcp below a host,
+// which belongs to the owner of that name, whoever created it. What the administrator has entered there
+// stays the administrator's. It is not decided if anybody may change both names.
+func (e *evaluation) serviceTitle(name int, rrtype uint16, base []byte) (title, hint, bool) {
+	n := &e.names[name]
+	if bytes.Equal(base, e.proposal.Origin()) {
+		return noTitle, hintService, true
+	}
+	held, found := e.proposal.Holding(base)
+	switch {
+	case found && e.isMine(&held):
+		switch {
+		case n.mine:
+			return titleOwner, noHint, true
+		case n.owner != "" && n.owner != administratorOwner:
+			return titleService, noHint, true
+		}
+		// New, or the administrator's.
+		return noTitle, noHint, false
+	case n.mine && (!found || !held.Owned):
+		// Its name has no owner any more.
+		return titleOwner, noHint, true
+	case found && e.isOpen(&held, rrtype):
+		return noTitle, noHint, false
+	case found:
+		n.above = &held
+	}
+	return noTitle, hintServiceOf, true
+}
+
+// serviceBase returns the name that the service labels of a name are below: what follows the last
+// label that begins with an underscore. It is empty if there is none in front of the last start octets.
+func serviceBase[Name string | []byte](name Name, start int) (base Name) {
+	for i := 0; len(name)-i > start; {
+		next := i + 1 + int(name[i])
+		if name[i+1] == '_' {
+			base = name[next:]
+		}
+		i = next
+	}
+	return base
+}
+
+// above returns the closest name above one that has records or an owner, if it does not lie within
+// the last start octets. The names of addresses stand beside each other, whatever their labels.
+func (e *evaluation) above(name, start int) *zone.Holding {
+	wire := e.proposal.Name(name).Wire()
+	if isReverse(wire) {
+		return nil
+	}
+	if wire = wire[1+int(wire[0]):]; len(wire) <= start {
+		return nil
+	}
+	held, found := e.proposal.Holding(wire)
+	if !found || len(held.Name) <= start {
+		return nil
+	}
+	return &held
+}
+
+// isReverse reports whether a name is in the tree of addresses.
+func isReverse(name []byte) bool {
+	return bytes.HasSuffix(name, []byte("\x04arpa\x00")) &&
+		(subdomain(name, "\x07in-addr\x04arpa\x00") || subdomain(name, "\x03ip6\x04arpa\x00"))
+}
+
+// isMine reports whether the client owns a name, or is the machine of that name.
+func (e *evaluation) isMine(held *zone.Holding) bool {
+	owner := held.Owner.Principal
+	return sameOwner(owner, e.subject.owner) || e.mayReclaimFrom(held.Name, owner)
+}
+
+// isOpen reports whether every client may change a name that is there.
+func (e *evaluation) isOpen(held *zone.Holding, rrtype uint16) bool {
+	if held.Owned {
+		return held.Owner.Principal == firstComeOwner
+	}
+	return e.openUnsigned(held.Name, rrtype)
+}
+
+// openUnsigned reports whether an unsigned update could change a name that has no owner. A signed one
+// is then permitted no less.
+func (e *evaluation) openUnsigned(name []byte, rrtype uint16) bool {
+	if e.policy.mode != NonsecureAndSecure {
 		return false
 	}
-	return e.subject.mayReclaim(string(e.proposal.Name(name).Wire()), e.names[name].owner)
+	for i := range e.policy.rules {
+		r := &e.policy.rules[i]
+		if !r.means(&e.policy.unsigned) || !r.reaches(&e.policy.unsigned, name, nil) {
+			continue
+		}
+		if _, covered := r.limit(rrtype); covered {
+			return !r.deny
+		}
+	}
+	return false
+}
+
+// mayReclaim reports whether the client may take a name of the update from its owner, or from the
+// administrator.
+func (e *evaluation) mayReclaim(name int) bool {
+	return e.mayReclaimFrom(e.proposal.Name(name).Wire(), e.names[name].owner)
+}
+
+func (e *evaluation) mayReclaimFrom(name []byte, owner string) bool {
+	if owner == administratorOwner {
+		owner = ""
+	}
+	return e.policy.reclaim.includes(e.subject) && e.subject.mayReclaim(string(name), owner)
 }
 
 // maySucceed reports whether the client is a machine whose account was made again, and the name one
@@ -82,6 +227,55 @@ func (e *evaluation) maySucceed(name int) bool {
 	return !slices.ContainsFunc(proposed.Records(dns.TypePTR), func(target []byte) bool {
 		return !e.subject.isHostName([]byte(lower(string(target))))
 	})
+}
+
+// movedHere reports whether a name that another client owned is the reverse name of the client's
+// address, as TCP proves it, and all PTR records that the update adds there lead to the client's own
+// names.
+func (e *evaluation) movedHere(name int) bool {
+	n := &e.names[name]
+	if n.owner == "" || n.owner == administratorOwner || e.subject.reverse == "" || e.subject.Kind != Kerberos ||
+		string(e.proposal.Name(name).Wire()) != e.subject.reverse {
+		return false
+	}
+	if !n.judged {
+		n.judged = true
+		n.moved = e.pointsHome(name)
+	}
+	return n.moved
+}
+
+// pointsHome reports whether the update adds PTR records to the name, and all of them lead to names of
+// the client.
+func (e *evaluation) pointsHome(name int) bool {
+	added := false
+	for _, in := range e.proposal.Instructions() {
+		if in.Name != name || in.Action != zone.AddRecord || in.Type != dns.TypePTR {
+			continue
+		}
+		if !e.isHome(in.Data) {
+			return false
+		}
+		added = true
+	}
+	return added
+}
+
+// isHome reports whether a name is that of the client's machine, or belongs to it.
+func (e *evaluation) isHome(target []byte) bool {
+	lower := dnswire.AppendLower(nil, target)
+	if e.subject.isMachine(string(lower)) {
+		return true
+	}
+	owner := ""
+	if held, found := e.proposal.Holding(lower); found {
+		if bytes.Equal(held.Name, lower) {
+			owner = held.Owner.Principal
+		}
+	} else if e.policy.ownerOf != nil {
+		owner = e.policy.ownerOf(lower)
+	}
+	return sameOwner(owner, e.subject.owner)
 }
 
 // protection returns why a change of that type at the name is protected from every client of the
@@ -107,6 +301,8 @@ func (e *evaluation) guard(n *zone.ProposedName) hint {
 		return hintApex
 	case isWildcard(wire):
 		return hintWildcard
+	case n.IsNameServer():
+		return hintServer
 	}
 	if _, ok := e.policy.protected[string(wire)]; ok {
 		return hintServer
@@ -123,48 +319,83 @@ func (e *evaluation) guard(n *zone.ProposedName) hint {
 	return noHint
 }
 
-// claim adds to the decision what the update does to the ownership of a name. The signer of a
-// change of a name without an owner becomes its owner, whatever rule granted the change, and a
-// machine reclaims its own name. If another client changes a name by an administrator's rule, its
-// owner stays the same.
+// claim adds to the decision what the update does to the ownership of a name. Only what the rule owner
+// granted makes the signer the owner, so that a right does not grow by being used: the grant of one type
+// at a name is no right to the others.
 func (e *evaluation) claim(name int, d *zone.Decision) {
-	if !e.names[name].granted {
-		return
-	}
-	n, proposed := e.learn(name), e.proposal.Name(name)
-	takes := false
+	n, proposed := &e.names[name], e.proposal.Name(name)
 	switch {
-	case n.mine && !n.deleted && !lacksSID(n.owner, e.subject.owner):
-		return
-	case n.owner != "" && !n.mine:
-		takes = true
-		if !(n.deleted && n.added) && n.owner != proxyOwner && !e.mayReclaim(name) && !e.maySucceed(name) {
+	case !n.granted:
+	case n.byOwner && e.subject.Kind != Anonymous:
+		e.learn(name)
+		if n.title == titleOwner && !n.deleted && !lacksSID(n.owner, e.subject.owner) || !proposed.Changed() {
 			return
 		}
-	case !n.added && !n.byOwner:
-		// An administrator's deletion leaves nothing to own.
-		return
+		d.Own = append(d.Own, zone.Claim{Name: string(proposed.Wire()), Principal: e.subject.owner})
+		if note := e.note(name); note != "" {
+			d.Notes = append(d.Notes, note)
+		}
+	case n.byOwner || !e.policy.ownership:
+	default:
+		e.claimForOthers(name, d)
 	}
-	// A new name needs no further check: the zone drops a claim to a name that has no records
-	// afterwards.
-	if (n.exists || n.owner != "") && !proposed.Changed() {
-		return
-	}
-	if e.protection(name, dns.TypeNone) != noHint {
-		return
-	}
-	d.Own = append(d.Own, zone.Claim{Name: string(proposed.Wire()), Principal: e.subject.owner})
-	who, text := e.subject.String(), proposed.Text
+}
+
+// claimForOthers keeps apart, for the rule owner, what is free and what is the administrator's, where
+// other rules granted a change. Names with records but no owner are the administrator's, but in
+// nonsecure-and-secure mode they are everybody's, and names without records are free. So:
+//
+//   - A new name that a proxy creates is first-come.
+//   - In nonsecure-and-secure mode, a new name that another client creates with a signature is marked
+//     as the administrator's, so that no unsigned update can change it.
+//   - In secure mode, the last record of a name leaves a tombstone of the administrator's, if the client
+//     may delete it but may not change every type there. Otherwise it could make the name free, and
+//     then become its owner. A client that may change every type has the name at its disposal anyway.
+func (e *evaluation) claimForOthers(name int, d *zone.Decision) {
+	n, proposed := e.learn(name), e.proposal.Name(name)
+	remains, secure := proposed.HasRecordsAfter(), e.policy.mode == Secure
+	owner, wire := "", string(proposed.Wire())
 	switch {
-	case takes && n.owner == proxyOwner:
-		d.Notes = append(d.Notes, who+" became the owner of "+text()+", which a proxy had created")
-	case takes && e.maySucceed(name):
-		d.Notes = append(d.Notes, who+" took over "+text()+" from "+n.owner+", the machine's earlier account")
-	case takes && e.mayReclaim(name):
-		d.Notes = append(d.Notes, who+" reclaimed its own name "+text()+" from "+n.owner)
-	case takes:
-		d.Notes = append(d.Notes, who+" created "+text()+" again, which belonged to "+n.owner+" before it was deleted")
-	case n.owner == "" && n.exists && n.byOwner && e.policy.mode == Secure:
-		d.Notes = append(d.Notes, who+" took over its own name "+text()+", which the administrator had entered")
+	case n.owner == "" && !n.exists && !remains:
+		return
+	case n.owner == "" && !n.exists && e.subject.owner == firstComeOwner && e.isFree(name):
+		owner = firstComeOwner
+	case n.owner == "" && !n.exists && !secure && e.subject.Kind != Anonymous,
+		n.owner == "" && n.exists && !remains && secure && n.narrowly:
+		owner = administratorOwner
+	case n.owner == administratorOwner && secure && (remains || !n.narrowly):
+		d.Released = append(d.Released, wire)
+		return
+	default:
+		return
 	}
+	d.Own = append(d.Own, zone.Claim{Name: wire, Principal: owner})
+}
+
+// isFree reports whether the rule owner would let every client create the name.
+func (e *evaluation) isFree(name int) bool {
+	anywhere := rule{Rule: Rule{kind: ruleOwner, name: root}}
+	title, _ := e.title(&anywhere, name, dns.TypeNone)
+	return title == titleNew && e.protection(name, dns.TypeNone) == noHint
+}
+
+// note says for the log that a name changes hands.
+func (e *evaluation) note(name int) string {
+	n, who, text := &e.names[name], e.subject.String(), e.proposal.Name(name).Text()
+	switch n.title {
+	case titleFirstCome:
+		return who + " became the owner of " + text + ", which was open to the first client"
+	case titleSuccession:
+		return who + " took over " + text + " from " + n.owner + ", the machine's earlier account"
+	case titleReclaim:
+		if n.owner == "" || n.owner == administratorOwner {
+			return who + " took over its own name " + text + ", which the administrator had entered"
+		}
+		return who + " reclaimed its own name " + text + " from " + n.owner
+	case titleAddress:
+		return who + " took over " + text + ", the name of its address, from " + n.owner
+	case titleService:
+		return who + " took over " + text + ", which is below a name of its own, from " + n.owner
+	}
+	return ""
 }

@@ -28,6 +28,13 @@ type Config struct {
 	// as in rules, most often a principal or the sid: of Active Directory's DnsUpdateProxy. Any
 	// client that signs may change a name that a proxy has created, and becomes its owner.
 	Proxies []string
+	// Reclaim says which machines may take their own names back.
+	Reclaim Reclaim
+	// OwnerOf returns the recorded owner of a name in another zone of the server, in wire form and lower
+	// case, empty if there is none. A client may take over the PTR record of its address if it leads to
+	// a name that the client owns. It is called while an update is decided on, so it must not block. nil
+	// means that no other zone is known.
+	OwnerOf func(name []byte) string
 }
 
 // A Policy decides on updates. It does not change after New and is safe for concurrent use; a
@@ -39,6 +46,10 @@ type Policy struct {
 	domains   []string // of the client realms
 	protected map[string]struct{}
 	proxies   []pattern
+	reclaim   Reclaim
+	ownerOf   func(name []byte) string
+	ownership bool    // there is a rule owner
+	unsigned  subject // that of unsigned updates, without address
 }
 
 // A rule is a Rule in a policy, with its text made once.
@@ -53,6 +64,11 @@ func New(config Config) (*Policy, error) {
 	p := &Policy{
 		mode:      config.Mode,
 		protected: make(map[string]struct{}, len(config.Protected)),
+		reclaim:   config.Reclaim,
+		ownerOf:   config.OwnerOf,
+	}
+	if p.reclaim < ReclaimHosts || p.reclaim > ReclaimNever {
+		return nil, fmt.Errorf("reclaim: no such choice: %v", p.reclaim)
 	}
 	switch config.Mode {
 	case None, Secure, NonsecureAndSecure:
@@ -93,6 +109,7 @@ func New(config Config) (*Policy, error) {
 		r := Rule{kind: ruleOwner, name: root, who: pattern{kind: noSigner}, text: "default: grant anonymous owner ."}
 		p.rules = append(p.rules, rule{r, r.text})
 	}
+	p.ownership = slices.ContainsFunc(p.rules, func(r rule) bool { return r.kind == ruleOwner })
 	return p, nil
 }
 
@@ -142,7 +159,7 @@ func (p *Policy) refusal(kind Kind) *zone.Decision {
 func (p *Policy) Authorizer(id Identity) func(*zone.Proposal) zone.Decision {
 	s := newSubject(id, p.domains)
 	if slices.ContainsFunc(p.proxies, func(proxy pattern) bool { return proxy.matches(s, false) }) {
-		s.owner = proxyOwner
+		s.owner = firstComeOwner
 	}
 	for i := range p.rules {
 		if r := &p.rules[i]; r.means(s) {

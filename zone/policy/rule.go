@@ -86,6 +86,24 @@ func (r *Rule) limit(rrtype uint16) (max int, covered bool) {
 	return max, covered
 }
 
+// coversAll reports whether the rule grants changes of every type that a name of a client may have,
+// with any data: whoever has such a grant has the name at its disposal.
+func (r *Rule) coversAll() bool {
+	if r.kind == ruleKrb5SubdomainSelfRHS || r.kind == ruleMSSubdomainSelfRHS {
+		return false
+	}
+	if len(r.types) == 0 {
+		return true
+	}
+	for _, t := range r.types {
+		if t.max != 0 {
+			return false
+		}
+	}
+	_, covered := r.limit(dns.TypeNone)
+	return covered
+}
+
 // means reports whether the rule's identity field fits the sender, as far as that can be told
 // without the name that is to change.
 func (r *Rule) means(s *subject) bool {

@@ -22,12 +22,13 @@ import (
 // testdata/scenarios: a line "== TITLE" and then lines of
 //
 //	mode MODE              realms REALM...          protect NAME...
-//	proxies IDENTITY...
+//	proxies IDENTITY...     reclaim WORD
 //	grant ...              deny ...                 zone ORIGIN
 //	WHO [tcp|udp ADDRESS] : CHANGE [; CHANGE]... -> RCODE [same] [NOTE]
 //	wait DURATION
 //	reload                 a new policy of the lines since the last one
 //	owner NAME is PRINCIPAL | was PRINCIPAL | none
+//	elsewhere NAME OWNER   an owner in another zone of the server
 //	has NAME TYPE [RDATA]  lacks NAME [TYPE]
 //
 // WHO is as in the tables of policytest; a principal may have in brackets what its ticket's PAC tells,
@@ -45,6 +46,8 @@ type scenario struct {
 	zone   *zone.Zone
 	policy *policy.Policy
 	clock  time.Time
+
+	elsewhere map[string]string // owners by names in wire form
 }
 
 // TestScenarios plays them. Those of quotas.txt are about limits on records of a type, which no
@@ -93,6 +96,15 @@ func (s *scenario) line(line string) error {
 		s.config.Realms = words
 	case "proxies":
 		s.config.Proxies = words
+	case "elsewhere":
+		if s.config.OwnerOf == nil {
+			owners := map[string]string{}
+			s.elsewhere = owners
+			s.config.OwnerOf = func(name []byte) string { return owners[string(name)] }
+		}
+		s.elsewhere[wire(words[0])] = words[1]
+	case "reclaim":
+		s.config.Reclaim, err = policy.ParseReclaim(rest)
 	case "protect":
 		s.config.Protected = words
 	case "zone":

@@ -40,6 +40,7 @@ type Block struct {
 	Database        string              // directory of the zones' databases; empty: zones are in memory only
 	Rules           []policy.Rule       // of grant and deny, in their order
 	Proxies         []string            // identities that update on behalf of others
+	Reclaim         policy.Reclaim      // which machines may take their own names back
 	Transfers       policy.Identities   // whose signature is enough for a zone transfer
 	Limits          zone.Limits         // a limit of zero is the default
 	ContextLimits   gsstsig.TableConfig // likewise
@@ -108,6 +109,7 @@ var properties = map[string]func(b *Block, c *caddy.Controller, root string, arg
 	"deny":        (*Block).deny,
 	"limit":       (*Block).limit,
 	"proxies":     (*Block).proxies,
+	"reclaim":     (*Block).reclaim,
 	"transfers":   (*Block).transfers,
 	"require_pac": (*Block).requirePAC,
 	"tombstones":  (*Block).tombstones,
@@ -318,6 +320,17 @@ func (b *Block) proxies(c *caddy.Controller, _ string, args []string) error {
 	}
 	b.Proxies = append(b.Proxies, args...)
 	return nil
+}
+
+func (b *Block) reclaim(c *caddy.Controller, _ string, args []string) error {
+	if len(args) != 1 {
+		return c.Errf("reclaim needs one of hosts, always, never")
+	}
+	var err error
+	if b.Reclaim, err = policy.ParseReclaim(args[0]); err != nil {
+		return c.Err(err.Error())
+	}
+	return b.once(c, "reclaim")
 }
 
 func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {

@@ -66,15 +66,28 @@ func Open(b *corefile.Block) (*Service, error) {
 }
 
 // Policy makes the policy of one of the block's zones. The primaries are the MNAMEs of all of them: with the hosts of the
-// keytab they are the server's own names, which are protected.
-func (s *Service) Policy(origin string, primaries []string) (*policy.Policy, error) {
+// keytab they are the server's own names, which are protected. ownerOf is [policy.Config.OwnerOf].
+func (s *Service) Policy(origin string, primaries []string, ownerOf func(name []byte) string) (*policy.Policy, error) {
 	return policy.New(policy.Config{
 		Mode:      s.Mode(origin),
 		Rules:     s.Rules,
 		Realms:    s.Realms,
 		Protected: slices.Concat(s.Hosts, primaries),
 		Proxies:   s.Proxies,
+		Reclaim:   s.Reclaim,
+		OwnerOf:   ownerOf,
 	})
+}
+
+// ZoneOf returns the zone of the block that a name is in, which is the closest one, or "".
+func (s *Service) ZoneOf(name string) string {
+	closest := ""
+	for _, origin := range s.Origins {
+		if dns.IsSubDomain(origin, name) && len(origin) > len(closest) {
+			closest = origin
+		}
+	}
+	return closest
 }
 
 // resolvePrincipals finds the principals that the principal property names in the keytab, and fills in the realm where

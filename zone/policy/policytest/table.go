@@ -39,6 +39,10 @@ mixed.rev     300 IN TXT   "mixed"
 _ldap._tcp    300 IN SRV   0 0 389 a
 _kdc._tcp     300 IN SRV   0 0 88 b
 `,
+	"_msdcs.example.test.": `
+@    300 IN SOA ns1.example.test. hostmaster.example.test. 1 3600 600 86400 60
+@    300 IN NS  ns1.example.test.
+`,
 	"arpa.": `
 @                        300 IN SOA ns1.example.test. hostmaster.example.test. 1 3600 600 86400 60
 @                        300 IN NS  ns1.example.test.

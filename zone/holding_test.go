@@ -1,0 +1,169 @@
+package zone
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+)
+
+// holdingOf says what a proposal finds at or above a name: "NAME OWNER", "NAME" or "".
+func holdingOf(t testing.TB, p *Proposal, name string) string {
+	t.Helper()
+	held, found := p.Holding([]byte(wire(t, name)))
+	if again, foundAgain := p.Holding([]byte(wire(t, strings.ToUpper(name)))); found != foundAgain || string(again.Name) != string(held.Name) {
+		t.Errorf("%s: %+v, then %+v", name, held, again)
+	}
+	if !found {
+		return ""
+	}
+	if held.Owned != (held.Owner.Principal != "") {
+		t.Errorf("%s: %+v", name, held)
+	}
+	return strings.TrimSpace(dnswire.NameText(held.Name) + " " + held.Owner.Principal)
+}
+
+func propose(t testing.TB, z *Zone, script string) *Proposal {
+	t.Helper()
+	p, err := z.Propose(pack(t, message(t, script)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestHolding(t *testing.T) {
+	c := &clock{at: time.Unix(1_700_000_000, 0)}
+	z := openText(t, testApex, func(config *Config) { config.Now = c.now })
+	own := func(name, principal string) {
+		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{wire(t, name), principal})
+	}
+	own("a.example.test.", "alice")
+	own("x.y.a.example.test.", "bob")
+	apply(t, z, "U c.b.example.test. 5 IN A 192.0.2.1")
+	own("gone.example.test.", "carol")
+	apply(t, z, "U gone.example.test. 0 ANY ANY")
+	for _, updates := range []string{"U n.example.test. 5 IN A 192.0.2.1", "U n.example.test. 5 IN A 192.0.2.1\nU m.example.test. 5 IN A 192.0.2.1"} {
+		p := propose(t, z, updates)
+		for name, want := range map[string]string{
+			"example.test.":             "",
+			"b.example.test.":           "",
+			"new.example.test.":         "",
+			"other.test.":               "",
+			"a.example.test.":           "a.example.test. alice",
+			"y.a.example.test.":         "a.example.test. alice",
+			"z.a.example.test.":         "a.example.test. alice",
+			"1.2.3.x.y.a.example.test.": "x.y.a.example.test. bob",
+			"x.y.b.a.example.test.":     "a.example.test. alice",
+			"aa.example.test.":          "",
+			"d.c.b.example.test.":       "c.b.example.test.",
+			"d.b.example.test.":         "",
+			"x.gone.example.test.":      "gone.example.test. carol",
+		} {
+			if got := holdingOf(t, p, name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+	}
+	c.at = c.at.Add(8 * 24 * time.Hour)
+	if got := holdingOf(t, propose(t, z, ""), "x.gone.example.test."); got != "" {
+		t.Errorf("an expired tombstone holds %q", got)
+	}
+}
+
+// TestHoldingRandom compares Holding with a walk from label to label.
+func TestHoldingRandom(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 1))
+	c := &clock{at: time.Unix(1_700_000_000, 0)}
+	z := openText(t, testApex, func(config *Config) { config.Now = c.now })
+	name := func() string {
+		name := "example.test."
+		for range 1 + r.IntN(4) {
+			name = string('a'+rune(r.IntN(3))) + "." + name
+		}
+		return name
+	}
+	for range 1_000 {
+		n := name()
+		switch r.IntN(5) {
+		case 0:
+			apply(t, z, "U "+n+" 0 ANY ANY")
+		case 1:
+			c.at = c.at.Add(24 * time.Hour)
+		case 2:
+			apply(t, z, "U "+n+" 5 IN A 192.0.2.1")
+		default:
+			applyAs(t, z, "U "+n+" 5 IN A 192.0.2.1", Claim{wire(t, n), fmt.Sprint("p", r.IntN(9))})
+		}
+		p := propose(t, z, "")
+		n = name()
+		want := ""
+		for above := n; above != "example.test."; _, above, _ = strings.Cut(above, ".") {
+			own, owned := z.Snapshot().Owner(above)
+			if owned && !own.Deleted.IsZero() && own.Deleted.Unix() <= p.expired {
+				owned = false
+			}
+			if owned || z.Snapshot().Exists(above) {
+				if want = above; owned {
+					want += " " + own.Principal
+				}
+				break
+			}
+		}
+		if got := holdingOf(t, p, n); got != want {
+			t.Fatalf("%s: %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestServers(t *testing.T) {
+	z := openText(t, testApex, nil)
+	check := func(name string, server, target bool) {
+		t.Helper()
+		n := propose(t, z, "U "+name+" 5 IN A 192.0.2.1").Name(0)
+		if n.IsNameServer() != server || n.IsServiceTarget() != target {
+			t.Errorf("%s: name server %v, service %v", name, n.IsNameServer(), n.IsServiceTarget())
+		}
+	}
+	check("ns1.example.test.", true, false)
+	check("NS1.example.test.", true, false)
+	apply(t, z, `
+		U example.test. 5 IN MX 10 mail.example.test.
+		U example.test. 5 IN NS ns2.example.test.
+		U _LDAP._tcp.example.test. 5 IN SRV 0 0 389 DC1.example.test.
+		U _ldap._tcp.x._sites.example.test. 5 IN SRV 0 0 389 dc1.example.test.
+		U _ldap._tcp.example.test. 5 IN SRV 0 0 389 dc.other.test.
+		U _ssh._tcp.a.example.test. 5 IN SRV 0 0 22 b.example.test.
+		U x.example.test. 5 IN MX 10 a.example.test.`)
+	verify(t, z.Snapshot())
+	check("ns2.example.test.", true, false)
+	check("mail.example.test.", false, true)
+	check("dc1.example.test.", false, true)
+	check("a.example.test.", false, false)
+	check("b.example.test.", false, false)
+	apply(t, z, "U _ldap._tcp.example.test. 0 ANY ANY")
+	verify(t, z.Snapshot())
+	check("dc1.example.test.", false, true)
+	apply(t, z, "U _ldap._tcp.x._sites.example.test. 0 ANY SRV")
+	verify(t, z.Snapshot())
+	check("dc1.example.test.", false, false)
+}
+
+func TestHasRecordsAfter(t *testing.T) {
+	z := openText(t, testApex+"a.example.test. 5 IN A 192.0.2.1\n", nil)
+	for script, want := range map[string]bool{
+		"P a.example.test. 0 ANY ANY":                                         true,
+		"U a.example.test. 0 ANY A":                                           false,
+		"U a.example.test. 0 ANY A\nU a.example.test. 5 IN A 192.0.2.2":       true,
+		"U new.example.test. 0 ANY A":                                         false,
+		"U new.example.test. 5 IN A 192.0.2.2":                                true,
+		"U new.example.test. 5 IN A 192.0.2.2\nU new.example.test. 0 ANY ANY": false,
+	} {
+		if got := propose(t, z, script).Name(0).HasRecordsAfter(); got != want {
+			t.Errorf("%s: %v", script, got)
+		}
+	}
+}
