@@ -14,11 +14,7 @@ import (
 // Records are octets. The functions here convert them to and from the structs of miekg/dns, which
 // CoreDNS works with.
 
-const (
-	maxRdata = 65535 // RDLENGTH has 16 bits
-	// rootHeader is the length of a packed record before its rdata if the owner is the root.
-	rootHeader = 1 + recordHeaderSize
-)
+const maxRdata = 65535 // RDLENGTH has 16 bits
 
 // RecordOf returns rr with its owner and rdata in wire form.
 func RecordOf(rr dns.RR) (store.Record, error) {
