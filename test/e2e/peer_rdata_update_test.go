@@ -27,6 +27,7 @@ const updatedEach = 12
 func rdataUpdate(t *testing.T, name string, class uint16, r dnswiretest.Rdata) []byte {
 	t.Helper()
 	m := new(dns.Msg).SetUpdate(forwardZone + ".")
+	m.Id = 0x4242 // rdata may point to it
 	ttl := uint32(300)
 	if class == dns.ClassANY {
 		ttl = 0
@@ -43,8 +44,8 @@ func rdataUpdate(t *testing.T, name string, class uint16, r dnswiretest.Rdata) [
 }
 
 // updateDiffers says why BIND's rcode is another one than this server's, or nothing if it should not be.
-func updateDiffers(r dnswiretest.Rdata, ours, bind int) string {
-	err := dnswire.Validate(r.Type, r.Octets)
+func updateDiffers(msg []byte, r dnswiretest.Rdata, ours, bind int) string {
+	_, err := dnswire.ExpandRdata(nil, msg, len(msg)-len(r.Octets), len(msg), r.Type)
 	switch {
 	case ours == dns.RcodeFormatError && bind == dns.RcodeSuccess && err != nil:
 		return bindTakesMore(r, err)
@@ -164,7 +165,7 @@ func TestRdataUpdatesAsBIND(t *testing.T) {
 		if our == bind {
 			continue
 		}
-		if why := updateDiffers(r, our, bind); why != "" {
+		if why := updateDiffers(msg, r, our, bind); why != "" {
 			excused[why]++
 			continue
 		}
