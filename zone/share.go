@@ -42,6 +42,7 @@ func (s *Snapshot) charge(principal string, d usage) {
 	if d == (usage{}) {
 		return
 	}
+	s.copyOwners()
 	u, _ := s.usage.Get(principal)
 	before := u.tombstones
 	u.add(d)

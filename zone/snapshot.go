@@ -39,6 +39,8 @@ type Snapshot struct {
 	// usage is what each owner has, by principal.
 	usage           *btree.Map[string, usage]
 	tombstoneOwners int // that have a tombstone
+	// sharesOwners says that the trees of owners are still those of the snapshot before.
+	sharesOwners    bool
 	tombstoneOctets int
 	records         int
 	octets          int // without tombstones
@@ -271,11 +273,7 @@ func (s *Snapshot) fork() *Snapshot {
 	f.names = s.names.Copy()
 	f.zonecuts = s.zonecuts.Copy()
 	f.services = s.services.Copy()
-	f.owners = s.owners.Copy()
-	f.tombstones = s.tombstones.Copy()
-	f.ownerTombstones = s.ownerTombstones.Copy()
-	f.tombstoneRanks = s.tombstoneRanks.Copy()
-	f.usage = s.usage.Copy()
+	f.sharesOwners = true
 	return &f
 }
 
@@ -370,8 +368,22 @@ func (s *Snapshot) hasDescendants(key string) bool {
 	return found
 }
 
+// copyOwners makes the trees of owners the snapshot's own. Most updates change none of them.
+func (s *Snapshot) copyOwners() {
+	if !s.sharesOwners {
+		return
+	}
+	s.sharesOwners = false
+	s.owners = s.owners.Copy()
+	s.tombstones = s.tombstones.Copy()
+	s.ownerTombstones = s.ownerTombstones.Copy()
+	s.tombstoneRanks = s.tombstoneRanks.Copy()
+	s.usage = s.usage.Copy()
+}
+
 // setOwner sets or, with nil, removes the ownership of a name.
 func (s *Snapshot) setOwner(key string, own *ownership) {
+	s.copyOwners()
 	n, _ := s.node(key)
 	old, owned := s.owners.Get(key)
 	var d usage

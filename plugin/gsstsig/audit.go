@@ -20,11 +20,14 @@ import (
 
 var log = clog.NewWithPlugin(pluginName)
 
-// auditRecords is how many records of one update the log names; the rest are counted.
-const auditRecords = 8
+// auditRecords and auditNotes are how many records and notes of one update the log has; the rest are counted.
+const (
+	auditRecords = 8
+	auditNotes   = 8
+)
 
-// failures bounds the lines about refused updates and failed handshakes: any client can cause those, and a log that fills
-// the disk stops the database. Suppressed lines are counted in the next one.
+// failures bounds the lines about failed handshakes: any client can cause those, and a log that fills the disk stops the
+// database. Suppressed lines are counted in the next one.
 var failures = limitedLog{limiter: rate.NewLimiter(20, 200)}
 
 // badSignatures bounds the lines about signatures that do not verify. They need no ticket and no handshake, so they have a
@@ -54,12 +57,8 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	rcode := rcodeName(result.Rcode)
 	updates.WithLabelValues(z.Origin(), rcode).Inc()
 
-	var note string
-	if result.Rcode != dns.RcodeSuccess {
-		var ok bool
-		if note, ok = failures.allow(); !ok {
-			return
-		}
+	if !updateLines.allow(id, result.Changed, reportLeftOut) {
+		return
 	}
 	line := appendUpdate(make([]byte, 0, 512), z.Origin(), client, id, rcode)
 	line = append(line, " serial="...)
@@ -68,21 +67,24 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	line = strconv.AppendUint(line, uint64(result.After), 10)
 	line = appendQuoted(line, "records", describe(r.Ns))
 	if result.Decision.Rule != "" {
-		line = appendQuoted(line, "rule", result.Decision.Rule)
+		line = appendQuoted(line, "rule", cut(result.Decision.Rule, auditText))
 	}
 	if result.Decision.Reason != "" {
-		line = appendQuoted(line, "reason", result.Decision.Reason)
+		line = appendQuoted(line, "reason", cut(result.Decision.Reason, auditText))
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
-		line = appendQuoted(line, "error", updateError(result.Err))
+		line = appendQuoted(line, "error", cut(updateError(result.Err), auditText))
 	}
-	for _, n := range result.Decision.Notes {
-		line = appendQuoted(line, "note", n)
+	for i, n := range result.Decision.Notes {
+		if i == auditNotes {
+			line = appendQuoted(line, "note", fmt.Sprintf("%d more", len(result.Decision.Notes)-auditNotes))
+			break
+		}
+		line = appendQuoted(line, "note", cut(n, auditText))
 	}
 	if result.Rcode == dns.RcodeNotAuth {
 		line = appendQuoted(line, "fix", fixNotAuth)
 	}
-	line = append(line, note...)
 
 	switch result.Rcode {
 	case dns.RcodeServerFailure:
@@ -92,6 +94,12 @@ func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort,
 	}
 }
 
+// reportLeftOut logs how many lines about updates of an identity were left out.
+func reportLeftOut(identity string, lines int) {
+	line := appendQuoted([]byte("update"), "identity", identity)
+	log.Warning(string(strconv.AppendInt(append(line, " lines_left_out="...), int64(lines), 10)))
+}
+
 // appendUpdate adds the fields that all lines about updates begin with.
 func appendUpdate(line []byte, zone string, client netip.AddrPort, id policy.Identity, rcode string) []byte {
 	line = append(line, "update"...)
@@ -99,7 +107,7 @@ func appendUpdate(line []byte, zone string, client netip.AddrPort, id policy.Ide
 	line = append(line, " client="...)
 	line = client.AppendTo(line)
 	line = appendField(line, "transport", transportName(id.TCP))
-	line = appendQuoted(line, "identity", id.String())
+	line = appendQuoted(line, "identity", cut(id.String(), auditName))
 	return appendField(line, "rcode", rcode)
 }
 
@@ -110,19 +118,19 @@ const fixNotAuth = "add the zone to a server block with gsstsig, or have the cli
 func auditNotAuthoritative(remote net.Addr, transaction *gsstsig.Transaction, r *dns.Msg) {
 	rcode := rcodeName(dns.RcodeNotAuth)
 	updates.WithLabelValues("", rcode).Inc() // clients choose the name of the zone
-	note, ok := failures.allow()
-	if !ok {
+	id := identity(transaction, remote)
+	if !updateLines.allow(id, false, reportLeftOut) {
 		return
 	}
-	zone := r.Question[0].Name
+	zone := cut(r.Question[0].Name, auditName)
 	if strings.ContainsAny(zone, ` "\\`) {
 		zone = strconv.Quote(zone) // it might look like other fields
 	}
-	line := appendUpdate(make([]byte, 0, 512), zone, source(remote), identity(transaction, remote), rcode)
+	line := appendUpdate(make([]byte, 0, 512), zone, source(remote), id, rcode)
 	line = appendQuoted(line, "records", describe(r.Ns))
 	line = appendQuoted(line, "reason", "no server block of this address has the zone")
 	line = appendQuoted(line, "fix", fixNotAuth)
-	log.Info(string(append(line, note...)))
+	log.Info(string(line))
 }
 
 // limitNames are the limits of a zone by the words of the Corefile.
@@ -176,9 +184,9 @@ func auditHandshake(e gsstsig.Event) {
 
 // describeFailure is the line about a handshake that failed.
 func describeFailure(e gsstsig.Event) string {
-	line := fmt.Sprintf("handshake result=%s client=%s key=%q", e.Result, e.Client, e.KeyName)
+	line := fmt.Sprintf("handshake result=%s client=%s key=%q", e.Result, e.Client, cut(e.KeyName, auditName))
 	if e.Service != "" {
-		line += fmt.Sprintf(" service=%q", e.Service)
+		line += fmt.Sprintf(" service=%q", cut(e.Service, auditName))
 	}
 	if e.Enctype != 0 {
 		line += " enctype=" + e.Enctype.String()
@@ -189,7 +197,7 @@ func describeFailure(e gsstsig.Event) string {
 	if len(e.KeytabKVNOs) > 0 {
 		line += " keytab_kvno=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.KeytabKVNOs), " ", ","), "[]")
 	}
-	line += fmt.Sprintf(" reason=%q", e.Reason)
+	line += fmt.Sprintf(" reason=%q", cut(e.Reason, auditText))
 	if e.Fix != "" {
 		line += fmt.Sprintf(" fix=%q", e.Fix)
 	}
@@ -209,10 +217,10 @@ func auditSignature(client netip.AddrPort, failure *gsstsig.VerifyError) {
 func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) string {
 	line := fmt.Sprintf("signature result=%s client=%s", failure.Kind, client)
 	if failure.KeyName != "" {
-		line += fmt.Sprintf(" key=%q algorithm=%q", failure.KeyName, failure.Algorithm)
+		line += fmt.Sprintf(" key=%q algorithm=%q", cut(failure.KeyName, auditName), cut(failure.Algorithm, auditName))
 	}
 	if failure.Err != nil {
-		line += fmt.Sprintf(" reason=%q", failure.Err)
+		line += fmt.Sprintf(" reason=%q", cut(failure.Err.Error(), auditText))
 	}
 	if fix := failure.Fix(); fix != "" {
 		line += fmt.Sprintf(" fix=%q", fix)
@@ -220,7 +228,7 @@ func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) stri
 	return line
 }
 
-// describe lists an update's records by sign, name and type, without their data: + adds, - deletes.
+// describe lists an update's records by sign, name and type, without their data: + adds, - deletes. Long names are cut.
 func describe(updates []dns.RR) string {
 	var s strings.Builder
 	for i, rr := range updates {
@@ -236,7 +244,7 @@ func describe(updates []dns.RR) string {
 			sign = "-"
 		}
 		s.WriteString(sign)
-		s.WriteString(rr.Header().Name)
+		s.WriteString(cut(rr.Header().Name, auditName))
 		s.WriteByte(' ')
 		s.WriteString(dns.Type(rr.Header().Rrtype).String())
 	}
