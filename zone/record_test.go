@@ -52,6 +52,40 @@ func TestStructsPackExactly(t *testing.T) {
 	}
 }
 
+// BenchmarkRecords makes structs of records. What it costs to compare one with the record's octets
+// is spared for the types of packsExactly.
+func BenchmarkRecords(b *testing.B) {
+	target := "\x07host123\x07example\x04test\x00"
+	for _, r := range []struct {
+		rrtype uint16
+		data   string
+	}{
+		{dns.TypeA, "\xc0\x00\x02\x01"},
+		{dns.TypePTR, target},
+		{dns.TypeSRV, "\x00\x00\x00\x64\x01\x85" + target},
+		{dns.TypeTXT, "\x10v=spf1 mx a -all"},
+	} {
+		data := []byte(r.data)
+		b.Run(dns.Type(r.rrtype).String(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				newRR("a.example.test.", r.rrtype, 300, data)
+			}
+		})
+		if !packsExactly(r.rrtype) {
+			continue
+		}
+		b.Run(dns.Type(r.rrtype).String()+", compared", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if !packsTo(newRR("a.example.test.", r.rrtype, 300, data), data) {
+					b.Fatal("other octets")
+				}
+			}
+		})
+	}
+}
+
 func TestRecordOfWhatIsNone(t *testing.T) {
 	for _, rr := range []dns.RR{
 		nil,

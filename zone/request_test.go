@@ -97,6 +97,32 @@ func TestParsingEndsAtTheLimits(t *testing.T) {
 	}
 }
 
+// BenchmarkParse is an update of some names, each of which gets an address in the place of others.
+// Up to maxLinear names are compared with each other, more are looked up.
+func BenchmarkParse(b *testing.B) {
+	o, err := newOrigin("example.test.")
+	if err != nil {
+		b.Fatal(err)
+	}
+	limits := Limits{}.withDefaults()
+	for _, names := range []int{1, 4, maxLinear, maxLinear + 1, 64} {
+		var script strings.Builder
+		for i := range names {
+			fmt.Fprintf(&script, "U host%d.example.test. 0 ANY A\nU host%[1]d.example.test. 300 IN A 192.0.2.1\n", i)
+		}
+		octets := pack(b, message(b, script.String()))
+		b.Run(fmt.Sprint(names), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := parse(o, octets, &limits); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(names), "ns/name")
+		})
+	}
+}
+
 // BenchmarkParsePrerequisites is to take as long for a record, however many there are.
 func BenchmarkParsePrerequisites(b *testing.B) {
 	o, err := newOrigin("example.test.")
