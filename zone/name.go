@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 
@@ -86,31 +87,56 @@ func newOrigin(name string) (*origin, error) {
 // appendKey appends the key of the name in wire form to dst. It reports false if the name is
 // neither the origin nor below it. wire must be a whole name.
 func (o *origin) appendKey(dst, wire []byte) ([]byte, bool) {
-	var starts [maxLabels]uint8
-	labels := 0
-	for i := 0; wire[i] != 0; i += 1 + int(wire[i]) {
-		starts[labels] = uint8(i)
+	end := len(wire) - len(o.wire) // of the labels below the origin
+	if end < 0 || !bytes.Equal(wire[end:], o.wire) && !dnswire.EqualNames(wire[end:], o.wire) {
+		return dst, false
+	}
+	labels, last := 0, 0
+	for i := 0; i < end; i += 1 + int(wire[i]) {
 		labels++
+		last = i
 	}
-	below := labels - o.labels
-	if below < 0 {
-		return dst, false
+	if labels == 0 {
+		return dst, true
 	}
-	suffix := len(wire) - 1
-	if below < labels {
-		suffix = int(starts[below])
+	next := last + 1 + int(wire[last])
+	if next != end {
+		return dst, false // the octets of the origin begin within a label
 	}
-	if !dnswire.EqualNames(wire[suffix:], o.wire) {
-		return dst, false
-	}
-	for i := below - 1; i >= 0; i-- {
-		at := int(starts[i])
-		dst = appendLabel(dst, wire[at+1:at+1+int(wire[at])])
+	dst = appendLabel(dst, wire[last+1:next])
+	if labels > 1 {
+		dst = appendLabels(dst, wire[:last])
 	}
 	return dst, true
 }
 
+// appendLabels appends labels in wire form, the last one first.
+func appendLabels(dst, wire []byte) []byte {
+	var starts [maxLabels]uint8
+	labels := 0
+	for i := 0; i < len(wire); i += 1 + int(wire[i]) {
+		starts[labels] = uint8(i)
+		labels++
+	}
+	for i := labels - 1; i >= 0; i-- {
+		at := int(starts[i])
+		dst = appendLabel(dst, wire[at+1:at+1+int(wire[at])])
+	}
+	return dst
+}
+
 func appendLabel(dst, label []byte) []byte {
+	for i, b := range label {
+		if b <= 0x01 || 'A' <= b && b <= 'Z' {
+			return appendAltered(append(dst, label[:i]...), label[i:])
+		}
+	}
+	dst = append(dst, label...)
+	return append(dst, endOfLabel)
+}
+
+// appendAltered appends the end of a label that is in a key with other octets.
+func appendAltered(dst, label []byte) []byte {
 	for _, b := range label {
 		switch b {
 		case 0x00:

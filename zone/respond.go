@@ -52,8 +52,7 @@ func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 	owner := ownerName{offset: headerSize}
 	found, exists := s.node(key)
 	if exists {
-		var lower [dnswire.MaxName]byte
-		owner = ownerAt(headerSize, name, found, lower[:0])
+		owner = ownerAt(headerSize, name, found)
 	} else if found, exists = s.node(s.closestEncloser(key) + wildcardKey); !exists {
 		return s.deny(response, n, qtype, dns.RcodeNameError, limit)
 	}
@@ -71,17 +70,17 @@ func (s *Snapshot) Respond(response []byte, limit int) (whole []byte, ok bool) {
 type ownerName struct {
 	offset int
 	wire   []byte // nil if the name at offset is meant
+	fold   bool   // wire is to be written in lower case
 }
 
 // ownerAt returns the owner of records of a node, given the same name at an offset of the message.
-// buf is for the name in lower case.
-func ownerAt(offset int, name []byte, n *node, buf []byte) ownerName {
+func ownerAt(offset int, name []byte, n *node) ownerName {
 	spelling := n.spelling()
 	switch {
 	case spelling == nil && !hasUpper(name), spelling != nil && bytes.Equal(spelling, name):
 		return ownerName{offset: offset}
 	case spelling == nil:
-		return ownerName{wire: dnswire.AppendLower(buf, name)}
+		return ownerName{wire: name, fold: true}
 	}
 	return ownerName{wire: spelling}
 }
@@ -110,8 +109,11 @@ func (s *Snapshot) deny(response []byte, length int, qtype uint16, rcode, limit 
 	data := set.first()
 	// The zone's name is the end of the question's.
 	at := headerSize + length - len(s.origin.wire)
-	var lower [dnswire.MaxName]byte
-	owner := ownerAt(at, response[at:headerSize+length], apex, lower[:0])
+	owner := ownerName{offset: at}
+	// Nearly always it has the same octets, which costs less to find out (BenchmarkRespond).
+	if name := response[at : headerSize+length]; apex.spelling() != nil || !bytes.Equal(name, s.origin.wire) {
+		owner = ownerAt(at, name, apex)
+	}
 	if len(response)+2+recordHeaderSize+len(data)+owner.extra() > limit {
 		return response, false
 	}
@@ -125,7 +127,11 @@ func (s *Snapshot) deny(response []byte, length int, qtype uint16, rcode, limit 
 func (o *ownerName) appendRecord(message []byte, rrtype uint16, ttl uint32, data []byte) []byte {
 	if o.wire != nil {
 		at := len(message)
-		message = append(message, o.wire...)
+		if o.fold {
+			message = dnswire.AppendLower(message, o.wire)
+		} else {
+			message = append(message, o.wire...)
+		}
 		if at < maxPointer {
 			o.offset, o.wire = at, nil
 		}
