@@ -13,5 +13,10 @@
 // socket that nobody reads: on a machine that attacker, server and clients share, the processor time that the attacker
 // takes is not the server's fault. For the same reason the server goes before the others where that may be arranged.
 //
-// The test in this package, with the build tag e2e, sends every message once or twice and looks for correctness alone.
+// Then a client with a good ticket abuses it: by updates of long names, of deep ones, of many names that it adds and
+// deletes, by updates that change nothing and by answers that it does not read. What that costs the good clients is
+// measured against their rate beside as many octets of ordinary updates.
+//
+// The tests in this package, with the build tag e2e, send every message once or twice and look for correctness alone: what
+// the good clients do succeeds, what others own stays theirs, and memory and log are bounded.
 package main

@@ -26,6 +26,7 @@ func main() {
 	flag.DurationVar(&o.slice, "slice", 30*time.Second, "how long it lasts at a time, by turns with a third of that without it")
 	flag.IntVar(&o.rate, "rate", 0, "messages a second by UDP, and as many by TCP; 0 is as fast as it goes")
 	flag.Float64Var(&o.least, "least", 0.9, "share of their rate that the good clients must keep")
+	flag.Float64Var(&o.beside, "insider-least", 0.8, "share of their rate beside ordinary updates that they must keep beside an insider's")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -39,6 +40,7 @@ type options struct {
 	flood, slice time.Duration
 	rate         int
 	least        float64
+	beside       float64
 }
 
 // tolerance is how much larger than before the server may be after the flood.
@@ -178,6 +180,7 @@ func soak(ctx context.Context, o options) error {
 		errs = append(errs, fmt.Errorf("%d operations of good clients failed", failures))
 	}
 	errs = append(errs, grown(before, after), h.crashed())
+	errs = append(errs, h.soakInsider(ctx, o.slice, o.beside, say))
 	return errors.Join(errs...)
 }
 
