@@ -215,7 +215,8 @@ func TestDamageInTheBackground(t *testing.T) {
 	s.engine.options(&s.options, s.data()).EventListener.DataCorruption(pebble.DataCorruptionInfo{Path: "000005.sst", Details: errInjected})
 	for range 2 {
 		err := s.Commit(context.Background(), []store.Change{add(1, 1)})
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "000005.sst") || !strings.Contains(err.Error(), s.dir) {
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "000005.sst") || !strings.Contains(err.Error(), s.dir) ||
+			!strings.Contains(err.Error(), ". Fix: save the zone") {
 			t.Errorf("commit: %v", err)
 		}
 	}

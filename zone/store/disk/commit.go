@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -178,7 +179,8 @@ func (d *Disk) recover() error {
 		return nil
 	}
 	if corruption := d.engine.corruption(); corruption != nil {
-		d.unwritable = fmt.Errorf("%s: %w: %w; the zone in memory is whole: transfer it to a file while the server runs, then %s", d.dir, ErrDamaged, corruption, advice)
+		d.unwritable = diagnose.WithFix(fmt.Errorf("%s: %w: %w; the zone in memory is complete", d.dir, ErrDamaged, corruption),
+			"save the zone by a zone transfer while the server runs, then "+restore)
 		return d.unwritable
 	}
 	now := d.options.Now()

@@ -301,7 +301,7 @@ func TestRefusedIsLeftAlone(t *testing.T) {
 	fs := last.restore(t, dir)
 	for range 2 {
 		_, err := Open(dir, Options{Origin: origin, fs: fs, memTable: smallTables})
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "dump") {
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), ". Fix: restore it from a dump") {
 			t.Fatalf("not refused, or not explained: %v", err)
 		}
 		names, err := fs.List(filepath.Join(dir, dataDir))

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
 const (
@@ -127,9 +129,9 @@ func readIdentity(dir string) (i identity, found bool, err error) {
 		i, err = parseIdentity(string(text))
 		switch {
 		case errors.Is(err, ErrForeign):
-			err = fmt.Errorf("store: %s: %w: its file %s is not what was written there; %s", dir, ErrForeign, identityFile, advice)
+			err = diagnose.WithFix(fmt.Errorf("store: %s: %w: its file %s was changed by something else", dir, ErrForeign, identityFile), restore)
 		case err != nil:
-			err = fmt.Errorf("store: %s: %w; use the release that wrote it, or restore a dump that was made with it", dir, err)
+			err = diagnose.WithFix(fmt.Errorf("store: %s: %w", dir, err), "use the release that wrote it, or restore a dump that was made with it")
 		}
 		return i, true, err
 	}
@@ -146,7 +148,8 @@ func readIdentity(dir string) (i identity, found bool, err error) {
 	for _, e := range entries {
 		// These come before the identity.
 		if name := e.Name(); name != lockFile && name != acknowledgedFile && name != identityFile+".new" {
-			return i, false, fmt.Errorf("store: %s: %w: it holds %s, but no file %s; give another directory, or move this one away", dir, ErrForeign, name, identityFile)
+			return i, false, diagnose.WithFix(fmt.Errorf("store: %s: %w: it has %s, but no file %s", dir, ErrForeign, name, identityFile),
+				"name another directory, or move this one away")
 		}
 	}
 	return i, false, nil
@@ -195,7 +198,7 @@ func lockDir(dir string) (io.Closer, error) {
 	if err != nil {
 		holder, others := lockHolder(path, err)
 		if others {
-			return nil, fmt.Errorf("store: %s: %w by %s; a directory serves one process, and one zone in it, at a time", dir, ErrLocked, holder)
+			return nil, diagnose.WithFix(fmt.Errorf("store: %s: %w by %s", dir, ErrLocked, holder), "stop that process, or name another directory")
 		}
 		return nil, fmt.Errorf("store: %s: cannot lock: %w", dir, err)
 	}

@@ -90,7 +90,7 @@ func TestRefusedDirectories(t *testing.T) {
 			if err == nil {
 				s.Close()
 			}
-			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.words) || !strings.Contains(err.Error(), dir) {
+			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.words) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), ". Fix: ") {
 				t.Errorf("got %v", err)
 			}
 			if snapshotOf(t, dir) != before {
@@ -133,7 +133,7 @@ func TestLockedByThisProcess(t *testing.T) {
 	}
 	for _, path := range []string{dir, dir + "/../db", link} {
 		_, err := Open(path, Options{Origin: origin})
-		if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+		if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) || !strings.Contains(err.Error(), ". Fix: stop that process") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -176,7 +177,8 @@ func (d *Disk) open() error {
 		}
 	}
 	if identity.origin != d.options.Origin {
-		return fmt.Errorf("store: %s: %w: it holds %s, not %s; give each zone a directory of its own", d.dir, ErrOtherZone, identity.origin, d.options.Origin)
+		return diagnose.WithFix(fmt.Errorf("store: %s: %w: it has %s, not %s", d.dir, ErrOtherZone, identity.origin, d.options.Origin),
+			"give each zone its own directory")
 	}
 	d.identity = identity
 	commits, unknown := d.acknowledged.read()

@@ -3,6 +3,8 @@ package disk
 import (
 	"errors"
 	"fmt"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
 // Sentinel errors, to be compared with [errors.Is]. The errors that wrap them name the directory
@@ -24,10 +26,10 @@ var (
 	ErrDamaged = errors.New("database damaged")
 )
 
-// advice ends messages about a database that cannot be used as it is.
-const advice = "restore it from a dump, or move the directory away to start again from the seed"
+// restore is the fix for a database that cannot be used as it is.
+const restore = "restore it from a dump, or move the directory away to start again from the master file"
 
 // damaged reports that the contents of a directory are not those that were written.
 func damaged(dir string, err error) error {
-	return fmt.Errorf("store: %s: %w: %w; %s", dir, ErrDamaged, err, advice)
+	return diagnose.WithFix(fmt.Errorf("store: %s: %w: %w", dir, ErrDamaged, err), restore)
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
 // noFollow makes the opening of a symbolic link fail.
@@ -57,5 +59,5 @@ func checkAccess(dir string) error {
 }
 
 func insecure(dir, problem, fix string) error {
-	return fmt.Errorf("store: %s: %w: %s. Fix: %s", dir, ErrInsecure, problem, fix)
+	return diagnose.WithFix(fmt.Errorf("store: %s: %w: %s", dir, ErrInsecure, problem), "%s", fix)
 }
