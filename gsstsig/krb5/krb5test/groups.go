@@ -18,9 +18,9 @@ import (
 // Checksum types that sign PACs with keys of each encryption type.
 var checksumTypes = map[krb5.Enctype]int32{krb5.AES128SHA1: 15, krb5.AES256SHA1: 16, krb5.AES128SHA2: 19, krb5.RC4HMAC: -138}
 
-// GroupTicket is Ticket as Active Directory makes it, with a PAC that is signed
-// with the service's key and says logon.
-func (r *Realm) GroupTicket(client, service string, enctype krb5.Enctype, lifetime time.Duration, logon pactest.Logon) (messages.Ticket, types.EncryptionKey) {
+// ticketWithPAC is Ticket with a PAC that has the given logon information and is
+// signed with the service's key.
+func (r *Realm) ticketWithPAC(client, service string, enctype krb5.Enctype, lifetime time.Duration, logon pactest.Logon) (messages.Ticket, types.EncryptionKey) {
 	r.t.Helper()
 	ticket, session := r.Ticket(client, service, enctype, lifetime)
 	key, version, err := r.keys.GetEncryptionKey(ticket.SName, r.Name, Version, int32(enctype))
@@ -113,14 +113,21 @@ func encTicketPart(p messages.EncTicketPart, pac []byte) []byte {
 	return b.BytesOrPanic()
 }
 
-// AccountTicket is Ticket as Active Directory makes it for an account of a domain: with a PAC that names the account and
-// its SID, in which the RID is at least 1000. client is the name that the account logged on by.
-func (r *Realm) AccountTicket(client, service string, enctype krb5.Enctype, lifetime time.Duration, account krb5.Account) (messages.Ticket, types.EncryptionKey) {
+// AccountTicket is Ticket as Active Directory makes it for an account of a
+// domain: with a PAC that names the account, its SID, the domain's group 513
+// (Domain Users), and the groups of the domain with the given RIDs. The RID in
+// account.SID must be 1000 or greater. client is the name that the account
+// logged on with.
+func (r *Realm) AccountTicket(client, service string, enctype krb5.Enctype, lifetime time.Duration, account krb5.Account, groups ...uint32) (messages.Ticket, types.EncryptionKey) {
 	r.t.Helper()
 	at := strings.LastIndexByte(account.SID, '-')
 	rid, err := strconv.ParseUint(account.SID[at+1:], 10, 32)
 	if err != nil {
 		r.t.Fatalf("the SID of %s: %v", account.Name, err)
 	}
-	return r.GroupTicket(client, service, enctype, lifetime, pactest.Logon{Domain: account.SID[:at], User: uint32(rid), Primary: 513, Name: account.Name})
+	logon := pactest.Logon{Domain: account.SID[:at], User: uint32(rid), Primary: 513, Name: account.Name}
+	for _, rid := range groups {
+		logon.Groups = append(logon.Groups, pactest.Group{RID: rid, Attributes: 7})
+	}
+	return r.ticketWithPAC(client, service, enctype, lifetime, logon)
 }
