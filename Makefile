@@ -41,7 +41,7 @@ test:
 	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/realm ./gsstsig/gsstsigtest
 	@go run ./test/cmd/tested README.md .cache/tested
 
-# Writes the README's table "Tested with" anew, from what the last "make test" tried.
+# Writes the README's table "Tested with" from what the last "make test" tried.
 tested:
 	go run ./test/cmd/tested -write README.md .cache/tested
 
