@@ -350,7 +350,7 @@ func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
 	}{
 		{
 			"newer version", ticketSpec{key: testKey(18, "3"), version: 3}, ErrNoKey, codeBadKeyVersion, 3, "[1 2]",
-			[]string{"DNS/ns1.example.test@EXAMPLE.TEST", "aes256-cts-hmac-sha1-96", "version 3", "versions held are 1, 2", "the keytab lacks version 3 of DNS/ns1.example.test@EXAMPLE.TEST: export it again"},
+			[]string{"DNS/ns1.example.test@EXAMPLE.TEST", "aes256-cts-hmac-sha1-96", "version 3", "versions in the keytab: 1, 2", "the keytab lacks version 3 of DNS/ns1.example.test@EXAMPLE.TEST: export it again"},
 		},
 		{
 			"older version", ticketSpec{key: testKey(17, "0"), version: -1}, ErrIntegrity, codeModified, 0, "[1]",
@@ -362,7 +362,7 @@ func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
 		},
 		{
 			"encryption type not held", ticketSpec{key: testKey(20, "2"), version: 2}, ErrNoKey, codeNoKey, 2, "[]",
-			[]string{"aes256-cts-hmac-sha384-192", "keys held are aes128-cts-hmac-sha1-96, aes256-cts-hmac-sha1-96"},
+			[]string{"aes256-cts-hmac-sha384-192", "types in the keytab: aes128-cts-hmac-sha1-96, aes256-cts-hmac-sha1-96"},
 		},
 		{
 			"principal not held", ticketSpec{service: mustPrincipal("DNS/ns9.example.test@EXAMPLE.TEST")}, ErrNoKey, codeNoKey, 3, "[]",
@@ -385,7 +385,7 @@ func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
 			checkKRBError(t, reply, c.code)
 		})
 	}
-	// A ticket from before all keys held.
+	// A ticket that is older than all keys of the keytab.
 	a := newTestAcceptor(t, withKeytab(t, keytabSpec{testService, 5, testKey(18, "5")}))
 	e, _ := refuse(t, a, requestSpec{ticketSpec: ticketSpec{key: testKey(18, "4"), version: 4}}.token(), ErrNoKey, codeBadKeyVersion)
 	if !strings.Contains(e.Fix, "kinit") {

@@ -38,7 +38,7 @@ var (
 	ErrEnctype = errors.New("encryption type not supported")
 	// ErrNoIntegrity: the client did not ask for integrity, or asked for a kind
 	// of context that cannot be given.
-	ErrNoIntegrity = errors.New("the context asked for cannot be given")
+	ErrNoIntegrity = errors.New("the requested context flags are not supported")
 	// ErrNotEstablished: the context has no keys: the handshake is not finished,
 	// has failed, or the context was wiped.
 	ErrNotEstablished = errors.New("context not established")
@@ -74,7 +74,7 @@ type Error struct {
 	Fix         string   // what an administrator does about it; may be empty
 	Service     string   // the service principal asked for; empty if unknown
 	TicketKVNO  uint32   // key version ( the ticket names; 0 if none
-	KeytabKVNOs []uint32 // key versions held for service and encryption type, ascending
+	KeytabKVNOs []uint32 // key versions in the keytab for service and encryption type, ascending
 	Enctype     Enctype  // of the ticket; 0 if unknown
 	err         error    // the sentinel
 }

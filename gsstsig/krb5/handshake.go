@@ -144,7 +144,7 @@ func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 	if len(keys) == 0 {
 		return &Error{
 			Code:       codeNoKey,
-			Reason:     "no key for " + service + " is held",
+			Reason:     "the keytab has no key for " + service,
 			Fix:        "add the principal to the keytab",
 			TicketKVNO: enc.version,
 			err:        ErrNoKey,
@@ -158,7 +158,7 @@ func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 		}
 		slices.Sort(held)
 		e.Code, e.err = codeNoKey, ErrNoKey
-		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s; keys held are %s", service, name, strings.Join(slices.Compact(held), ", "))
+		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s; types in the keytab: %s", service, name, strings.Join(slices.Compact(held), ", "))
 		e.Fix = "the keytab lacks the " + name + " key of " + service + ": export it again"
 		return e
 	}
@@ -171,15 +171,15 @@ func (h *handshake) noKey(keys, tried []*serviceKey) *Error {
 	switch {
 	case enc.version == 0 || slices.Contains(e.KeytabKVNOs, enc.version):
 		e.Code, e.err = codeModified, ErrIntegrity
-		e.Reason = fmt.Sprintf("the ticket for %s (%s, key version %d) does not decrypt with the keys held (versions %s)", service, name, enc.version, held)
+		e.Reason = fmt.Sprintf("the ticket for %s (%s, key version %d) does not decrypt with the keys of the keytab (versions %s)", service, name, enc.version, held)
 		e.Fix = "the key of " + service + " was changed without its version, or comes from another KDC: export it again"
 	default:
 		e.Code, e.err = codeBadKeyVersion, ErrNoKey
-		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s, key version %d; versions held are %s", service, name, enc.version, held)
+		e.Reason = fmt.Sprintf("the ticket for %s is encrypted in %s, key version %d; versions in the keytab: %s", service, name, enc.version, held)
 		if enc.version > e.KeytabKVNOs[len(e.KeytabKVNOs)-1] {
 			e.Fix = fmt.Sprintf("the keytab lacks version %d of %s: export it again", enc.version, service)
 		} else {
-			e.Fix = "the client's ticket is older than the keys held: it should get a new one (kdestroy, kinit)"
+			e.Fix = "the client's ticket is older than the keys in the keytab: it should get a new one (kdestroy, kinit)"
 		}
 	}
 	return e
@@ -309,7 +309,7 @@ func (h *handshake) checkReplay() *Error {
 			Code: codeRepeat,
 			Reason: "the authenticator of " + h.ticket.client.shown() + " is from before this server's start, and the client does not ask for mutual " +
 				"authentication: it may have been used already",
-			Fix: "none if the client was just sending when the server restarted: it should try again; otherwise synchronise its clock (NTP), or have it ask for mutual authentication",
+			Fix: "try again if the server has just restarted; otherwise synchronise the client's clock (NTP), or have the client ask for mutual authentication",
 			err: ErrReplay,
 		}
 	}

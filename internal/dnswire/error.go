@@ -58,7 +58,7 @@ var (
 	ErrHeader = errors.New("message ends within its header")
 	// ErrTruncated is a message that ends before all the records that its header
 	// counts.
-	ErrTruncated = errors.New("message does not hold the records that its header counts")
+	ErrTruncated = errors.New("message has fewer records than its header counts")
 	// ErrTrailing is a message with octets after the last record that its header
 	// counts.
 	ErrTrailing = errors.New("octets after the last record")

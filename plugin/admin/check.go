@@ -105,7 +105,7 @@ func (c *checker) run(conf string, offline bool) {
 	}
 	for _, v := range unset {
 		c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: "Corefile",
-			Problem: fmt.Sprintf("%s refers to the environment variable %s, which is not set here and is replaced by nothing", v.Position(), v.Name),
+			Problem: fmt.Sprintf("%s refers to the environment variable %s, which is not set here, so that the server would use an empty string", v.Position(), v.Name),
 			Fix:     "set it for this command as for the server, or write its value into the Corefile"})
 	}
 	servers, err := corefile.ReadFile(conf)

@@ -42,7 +42,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 		if err := logMasterFileFindings(s, origin); err != nil {
 			return nil, err
 		}
-		log.Infof("zone %s: serves on after the reload, serial %d, updates %s", origin, z.Snapshot().Serial(), s.Mode(origin))
+		log.Infof("zone %s: kept across the reload, serial %d, updates %s", origin, z.Snapshot().Serial(), s.Mode(origin))
 		return z, nil
 	}
 	// The next start needs the master file: an error in it is reported now, while the server runs.
@@ -50,7 +50,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 	if _, err := seed(); err != nil {
 		return nil, fmt.Errorf("zone %s: %w", origin, err)
 	}
-	log.Infof("zone %s: serves on after the reload, serial %d, updates %s; %s was not read into it",
+	log.Infof("zone %s: kept across the reload, serial %d, updates %s; %s was not loaded",
 		origin, z.Snapshot().Serial(), s.Mode(origin), source)
 	return z, nil
 }
@@ -111,7 +111,7 @@ func openDatabase(s *service.Service, origin string) (*disk.Disk, error) {
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		err = diagnose.WithFix(err, "make room on the disk: the database cannot be opened without")
+		err = diagnose.WithFix(err, "free some space on the disk: the database cannot be opened without it")
 	case errors.Is(err, fs.ErrPermission):
 		err = diagnose.WithFix(err, "make the user that the server runs as (uid %d) the owner of %s and of everything in it", os.Getuid(), s.Database)
 	}

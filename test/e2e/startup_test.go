@@ -55,7 +55,7 @@ func TestStaleKeytab(t *testing.T) {
 	err := s.Log().Wait(ctx, 0, func(text string) bool {
 		for line := range strings.Lines(text) {
 			if strings.Contains(line, "handshake") && strings.Contains(line, "DNS/"+host) &&
-				strings.Contains(line, "key version 2") && strings.Contains(line, "versions held are 1") {
+				strings.Contains(line, "key version 2") && strings.Contains(line, "versions in the keytab: 1") {
 				return true
 			}
 		}

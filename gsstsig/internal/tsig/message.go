@@ -13,7 +13,7 @@ const HeaderSize = 12
 // What makes a message malformed before any key is looked at.
 var (
 	ErrHeader       = errors.New("the message ends within its header")
-	ErrRecords      = errors.New("the message does not hold the records that its header counts")
+	ErrRecords      = errors.New("the message has fewer records than its header counts")
 	ErrTrailing     = errors.New("there are octets after the last record")
 	ErrRecordPlace  = errors.New("the TSIG record is not the last of the additional section")
 	ErrRecordClass  = errors.New("the TSIG record has a class other than ANY or a TTL other than 0")

@@ -71,10 +71,10 @@ func openEndpoint(s *dnsserver.Server, table *connectionTable) (*endpoint, error
 	if udp, ok := packets.(*net.UDPConn); ok {
 		e.udp, e.batched = udp, ipv4.NewPacketConn(udp)
 		if got, err := setReceiveBuffer(udp, receiveBuffer); err != nil {
-			log.Warningf("%s: the receive buffer stays as it is: %v", s.Addr, err)
+			log.Warningf("%s: the size of the receive buffer cannot be changed: %v", s.Addr, err)
 		} else if got < receiveBuffer {
-			log.Infof("%s: the kernel keeps %d octets of UDP messages not read yet; net.core.rmem_max = %d would save more "+
-				"of a burst or under a flood", s.Addr, got, receiveBuffer)
+			log.Infof("%s: the receive buffer of the UDP socket has %d octets. Fewer messages are lost in a burst if the "+
+				"sysctl net.core.rmem_max is %d", s.Addr, got, receiveBuffer)
 		}
 		if local, ok := udp.LocalAddr().(*net.UDPAddr); ok && local.IP.IsUnspecified() {
 			// The address that a query was sent to has to be the one that the answer comes from.
