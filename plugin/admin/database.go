@@ -100,6 +100,7 @@ func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	previous := flags.String("previous", "", "`directory` of the zone's former database, which was moved away: the serial becomes greater than its")
 	var served serials
 	flags.Var(&served, "served", "`serial` that a secondary server has: that of the zone becomes greater; may be given several times")
+	ownership := addOwnershipFlags(flags)
 	output := addOutputFlag(flags)
 	args, err := parse(flags, args)
 	if err != nil {
@@ -134,7 +135,7 @@ func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 		}
 		in = f
 	}
-	source := seedSource{origin: origin, file: file, served: served,
+	source := seedSource{origin: origin, file: file, served: served, ownership: ownership,
 		in:   observedReader{in, newProgress(s.Err, "octets read", size, octetStep)},
 		warn: func(f diagnose.Finding) { fmt.Fprintf(s.Err, "warning: %s\n", f) },
 	}
@@ -179,6 +180,7 @@ type seedSource struct {
 	origin, file string
 	in           observedReader
 	served       []uint32 // serials that the zone had before
+	ownership    *ownership
 	warn         func(diagnose.Finding)
 }
 
@@ -187,6 +189,9 @@ func (s *seedSource) read() ([]store.Record, []store.Owner, error) {
 	defer s.in.progress.end()
 	records, owners, err := readMaster(s.in, s.origin, s.file, s.warn)
 	if err != nil {
+		return nil, nil, err
+	}
+	if owners, err = s.ownership.assign(s.origin, records, owners); err != nil {
 		return nil, nil, err
 	}
 	return records, owners, zone.RaiseSerial(records, s.served...)
