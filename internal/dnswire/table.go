@@ -255,8 +255,8 @@ var types = map[uint16]*typeInfo{
 		{name: "port", fieldType: uint16Field},
 		{name: "target", fieldType: plainName},
 	}},
-	TypeHHIT:   {name: "HHIT"},
-	TypeBRID:   {name: "BRID"},
+	TypeHHIT:   {name: "HHIT", fields: []field{{name: "HHIT", fieldType: base64Data{least: 1}}}}, // RFC 9886 section 5.1
+	TypeBRID:   {name: "BRID", fields: []field{{name: "BRID", fieldType: base64Data{least: 1}}}}, // RFC 9886 section 5.2
 	TypeSPF:    {name: "SPF", fields: texts},
 	TypeUINFO:  {name: "UINFO"},
 	TypeUID:    {name: "UID"},

@@ -108,6 +108,8 @@ var textCases = []struct {
 	{"SVCB", "1 . alpn=h2 no-default-alpn ohttp", "0001 00 0001 0003 026832 0002 0000 0008 0000", `1 . alpn="h2" no-default-alpn key8`},
 	{"SVCB", "0 a.", "0000 016100", ""},
 	{"DSYNC", "CDS NOTIFY 5300 a.", "003b 01 14b4 016100", "CDS 1 5300 a."},
+	{"HHIT", "AQ ID", "010203", "AQID"},
+	{"BRID", `\# 1 ff`, "ff", "/w=="},
 	{"SPF", "a", "0161", `"a"`},
 	{"NID", "10 14:4fff:ff20:ee64", "000a 00144fffff20ee64", "10 0014:4fff:ff20:ee64"},
 	{"L32", "10 10.1.2.0", "000a 0a010200", ""},
