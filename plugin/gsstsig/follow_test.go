@@ -283,3 +283,64 @@ func TestFollowTruncated(t *testing.T) {
 		}
 	}
 }
+
+// TestParentAnswersDS: the DS records of a zone are its parent's (RFC 4035 section 3.1.4.1), also if one block serves both.
+func TestParentAnswersDS(t *testing.T) {
+	const digest = "1 8 2 E2D3C916F6DEEAC73294E8268FB5885044A833FC5459588F4A9184CFC41A5766\n"
+	zones := []struct{ origin, records string }{
+		{"test", "example NS ns.example.com.\nexample DS " + digest},
+		{"example.test", "secure NS ns.example.com.\nsecure DS " + digest + "insecure NS ns.example.com.\nother NS ns.example.com.\nother DS " + digest +
+			"al CNAME secure\nalinsecure CNAME insecure\n"},
+		{"secure.example.test", ""},
+		{"insecure.example.test", ""},
+		{"undelegated.example.test", ""},
+		{"other.example.test", "al CNAME secure.example.test.\n"}, // in another block
+	}
+	directory := t.TempDir()
+	var origins, files []string
+	for _, z := range zones {
+		file := filepath.Join(directory, z.origin)
+		text := "$TTL 300\n$ORIGIN " + z.origin + ".\n@ SOA ns.example.com. hostmaster.example.com. 1 3600 600 86400 60\n@ NS ns.example.com.\n" + z.records
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		origins = append(origins, z.origin+":{PORT}")
+		files = append(files, "  file "+file+" "+z.origin+"\n")
+	}
+	last := len(zones) - 1
+	block := func(origins, files []string) string {
+		return fmt.Sprintf("%s {\n bind 127.0.0.1\n gsstsig {\n  keytab {KEYTAB}\n%s }\n}\n", strings.Join(origins, " "), strings.Join(files, ""))
+	}
+	s := start(t, block(origins[:last], files[:last])+block(origins[last:], files[last:]))
+	tests := map[string]struct{ answer, soa string }{
+		"test.":                     {"", "test."}, // the block does not serve the root
+		"example.test.":             {"example.test. DS", ""},
+		"secure.example.test.":      {"secure.example.test. DS", ""},
+		"SECURE.example.TEST.":      {"secure.example.test. DS", ""},
+		"insecure.example.test.":    {"", "example.test."},
+		"undelegated.example.test.": {"", "undelegated.example.test."},
+		"other.example.test.":       {"other.example.test. DS", ""}, // CoreDNS asks the topmost block
+		"al.example.test.":          {"al.example.test. CNAME, secure.example.test. DS", ""},
+		"alinsecure.example.test.":  {"alinsecure.example.test. CNAME", "example.test."},
+	}
+	for name, test := range tests {
+		for _, network := range []string{"udp", "tcp"} {
+			reply, _, err := (&dns.Client{Net: network, Timeout: 10 * time.Second}).Exchange(new(dns.Msg).SetQuestion(name, dns.TypeDS), s.address)
+			if err != nil {
+				t.Fatalf("%s by %s: %v", name, network, err)
+			}
+			var answer []string
+			soa := ""
+			for _, rr := range reply.Answer {
+				answer = append(answer, rr.Header().Name+" "+dns.TypeToString[rr.Header().Rrtype])
+			}
+			for _, rr := range reply.Ns {
+				soa = rr.Header().Name
+			}
+			want(t, name+" by "+network, dns.RcodeToString[reply.Rcode], "NOERROR")
+			want(t, name+" by "+network, strings.Join(answer, ", "), test.answer)
+			want(t, name+" by "+network+", SOA", soa, test.soa)
+			want(t, name+" by "+network+", AA", reply.Authoritative, true)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		if isTransfer(r.Question[0].Qtype) {
 			return h.answerTransfer(ctx, h.zones[origin], w, r)
 		}
-		return h.query(ctx, h.zones[origin], w, r)
+		return h.query(ctx, h.authority(h.zones[origin], r.Question[0].Name, r.Question[0].Qtype), w, r)
 	case dns.OpcodeUpdate:
 		return h.update(ctx, h.zones[origin], w, r)
 	case dns.OpcodeNotify:

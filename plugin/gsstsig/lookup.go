@@ -21,9 +21,10 @@ type chainKey struct{}
 // waits for a writer.
 func (h *Handler) query(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	chain, _ := ctx.Value(chainKey{}).([]string)
-	found := z.Snapshot().Follow(r.Question[0].Name, r.Question[0].Qtype, chain, func(name string) *zone.Snapshot {
+	qtype := r.Question[0].Qtype
+	found := z.Snapshot().Follow(r.Question[0].Name, qtype, chain, func(name string) *zone.Snapshot {
 		// The acl plugin, for one, may have another rule for that zone.
-		if next := h.nearest(name); next == z || !h.screened && next != nil {
+		if next := h.authority(h.nearest(name), name, qtype); next == z || !h.screened && next != nil {
 			return next.Snapshot()
 		}
 		return nil
@@ -56,6 +57,23 @@ func (h *Handler) nearest(name string) *zone.Zone {
 		}
 	}
 	return h.zones["."]
+}
+
+// authority returns the zone that answers a query for a name of the zone z, which may be nil. It is z, but for DS at z's apex:
+// the parent zone has that set (RFC 4035 section 3.1.4.1). If the block has no parent zone, or the parent does not have the
+// name, z says that there is no DS: the parent's NXDOMAIN would deny all names of z.
+func (h *Handler) authority(z *zone.Zone, name string, qtype uint16) *zone.Zone {
+	if qtype != dns.TypeDS || z == nil || dns.CanonicalName(name) != z.Origin() {
+		return z
+	}
+	off, end := dns.NextLabel(name, 0)
+	if end {
+		return z // of a child of the root, or the root itself
+	}
+	if parent := h.nearest(name[off:]); parent != nil && parent.Snapshot().Lookup(name, qtype).Rcode == dns.RcodeSuccess {
+		return parent
+	}
+	return z
 }
 
 // followElsewhere completes a response whose chain goes on outside the zones that were searched. It asks the server itself for the
