@@ -38,7 +38,7 @@
 //   - A machine may take its own name, in the sense of krb5-self and ms-self, from a client that
 //     registered it first and from the administrator, as far as [Reclaim] permits it. What a
 //     principal of another realm or the administrator has entered in the domain of a realm can be
-//     reclaimed only by machines of that realm.
+//     reclaimed only by machines of that realm, and elsewhere only if one realm alone is permitted.
 //   - The reverse name of an address goes to the client that sends from that address by TCP, if its PTR
 //     records lead to names of that client.
 //   - Names created by a proxy, such as a DHCP server in the group DnsUpdateProxy, may be changed

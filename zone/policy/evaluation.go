@@ -34,7 +34,7 @@ type nameState struct {
 	guard   hint // why the rule owner does not permit any change of the name, or noHint
 
 	granted  bool  // a rule granted something here
-	narrowly bool  // ... and it was another rule than owner, which does not cover every type
+	narrowly bool  // ... and not every type: the rule, which was not owner, or a deny in front of it has a list
 	byOwner  bool  // ... and it was the rule owner, because of title
 	title    title // the strongest
 
@@ -248,8 +248,10 @@ func target(rrtype uint16, data []byte) []byte {
 // match finds the first rule that matches. It returns that rule and its decision, or nil and false.
 func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool) {
 	wire := e.proposal.Name(name).Wire()
+	denied := false // other types, or other targets
 	for _, r := range e.subject.rules {
 		if !r.reaches(e.subject, wire, target) {
+			denied = denied || r.deny && r.reaches(e.subject, wire, nil)
 			continue
 		}
 		if r.kind == ruleOwner {
@@ -259,11 +261,14 @@ func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool)
 			continue
 		}
 		if _, covered := r.limit(rrtype); !covered {
+			denied = denied || r.deny
 			continue
 		}
 		if r.deny {
 			return r, false
 		}
+		n := &e.names[name]
+		n.narrowly = n.narrowly || denied || !r.coversAll()
 		return e.grant(r, name), true
 	}
 	return nil, false
@@ -272,7 +277,6 @@ func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool)
 func (e *evaluation) grant(r *rule, name int) *rule {
 	n := &e.names[name]
 	n.granted = true
-	n.narrowly = n.narrowly || r.kind != ruleOwner && !r.coversAll()
 	if e.granted == nil {
 		e.granted = r
 	}

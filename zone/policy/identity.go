@@ -116,8 +116,9 @@ type subject struct {
 	reverse string // name of the client's address below in-addr.arpa or ip6.arpa
 	sixto4  string // name of the client's 6to4 prefix below ip6.arpa
 
-	domains []string // of the permitted client realms, as far as the policy knows them
-	rules   []*rule  // those whose identity fits
+	domains  []string // of the permitted client realms, as far as the policy knows them
+	partners bool     // clients of several realms are permitted
+	rules    []*rule  // those whose identity fits
 }
 
 func newSubject(id Identity, domains []string) *subject {
@@ -206,7 +207,8 @@ func precedence(host, machine, domain, name string) int {
 // one machine (host/a.example.test and A$) can take the name from each other. From an owner of
 // another realm a machine may take only a name of which no other realm, of the permitted ones or
 // the owner's, has a longer suffix. Whoever can create principals in one realm must not reach into
-// the domain of another. In a domain that belongs to no realm the name alone counts.
+// the domain of another. A domain that belongs to no realm is that of the only permitted one; if there
+// are several, none of them reaches over what another realm or the administrator has there.
 func (s *subject) mayReclaim(name, owner string) bool {
 	mine := precedence(s.host, s.machine, s.domain, name)
 	if mine == 0 || !s.vouched {
@@ -223,6 +225,9 @@ func (s *subject) mayReclaim(name, owner string) bool {
 		return false
 	}
 	own := suffix(s.domain, name)
+	if own == 0 && s.partners {
+		return false
+	}
 	return suffix(domain, name) <= own &&
 		!slices.ContainsFunc(s.domains, func(other string) bool { return suffix(other, name) > own })
 }

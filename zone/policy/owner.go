@@ -181,19 +181,39 @@ func (e *evaluation) isOpen(held *zone.Holding, rrtype uint16) bool {
 // openUnsigned reports whether an unsigned update could change a name that has no owner. A signed one
 // is then permitted no less.
 func (e *evaluation) openUnsigned(name []byte, rrtype uint16) bool {
+	return e.unsignedRule(name, rrtype) != nil
+}
+
+// unsignedRule returns the rule that grants an unsigned update a change of that type at a name that has
+// no owner, or nil.
+func (e *evaluation) unsignedRule(name []byte, rrtype uint16) *rule {
 	if e.policy.mode != NonsecureAndSecure {
-		return false
+		return nil
 	}
 	for i := range e.policy.rules {
 		r := &e.policy.rules[i]
 		if !r.means(&e.policy.unsigned) || !r.reaches(&e.policy.unsigned, name, nil) {
 			continue
 		}
-		if _, covered := r.limit(rrtype); covered {
-			return !r.deny
+		if _, covered := r.limit(rrtype); !covered {
+			continue
 		}
+		if r.deny {
+			return nil
+		}
+		return r
 	}
-	return false
+	return nil
+}
+
+// isEverybodys reports whether an unsigned update could make a name that has records and no owner free.
+// One that may change some types only could not.
+func (e *evaluation) isEverybodys(name int) bool {
+	proposed := e.proposal.Name(name)
+	return e.policy.mode == NonsecureAndSecure && !slices.ContainsFunc(proposed.Types(), func(rrtype uint16) bool {
+		r := e.unsignedRule(proposed.Wire(), rrtype)
+		return r == nil || r.kind != ruleOwner && !r.coversAll()
+	})
 }
 
 // mayReclaim reports whether the client may take a name of the update from its owner, or from the
@@ -326,6 +346,10 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 	n, proposed := &e.names[name], e.proposal.Name(name)
 	switch {
 	case !n.granted:
+	case n.byOwner && n.title == titleUnsigned && !e.isEverybodys(name):
+		// What unsigned updates may do there is no right to the name.
+		n.narrowly = true
+		e.claimForOthers(name, d)
 	case n.byOwner && e.subject.Kind != Anonymous:
 		e.learn(name)
 		if n.title == titleOwner && !n.deleted && !lacksSID(n.owner, e.subject.owner) || !proposed.Changed() {
@@ -348,9 +372,10 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 //   - A new name that a proxy creates is first-come.
 //   - In nonsecure-and-secure mode, a new name that another client creates with a signature is marked
 //     as the administrator's, so that no unsigned update can change it.
-//   - In secure mode, the last record of a name leaves a tombstone of the administrator's, if the client
-//     may delete it but may not change every type there. Otherwise it could make the name free, and
-//     then become its owner. A client that may change every type has the name at its disposal anyway.
+//   - The last record of a name leaves a tombstone of the administrator's, if the client may delete it
+//     but may not change every type there. Otherwise it could make the name free, and then become its
+//     owner. A client that may change every type has the name at its disposal anyway, as every client
+//     has if unsigned updates may make the name free.
 func (e *evaluation) claimForOthers(name int, d *zone.Decision) {
 	n, proposed := e.learn(name), e.proposal.Name(name)
 	remains, secure := proposed.HasRecordsAfter(), e.policy.mode == Secure
@@ -361,9 +386,9 @@ func (e *evaluation) claimForOthers(name int, d *zone.Decision) {
 	case n.owner == "" && !n.exists && e.subject.owner == firstComeOwner && e.isFree(name):
 		owner = firstComeOwner
 	case n.owner == "" && !n.exists && !secure && e.subject.Kind != Anonymous,
-		n.owner == "" && n.exists && !remains && secure && n.narrowly:
+		n.owner == "" && n.exists && !remains && n.narrowly && !e.isEverybodys(name):
 		owner = administratorOwner
-	case n.owner == administratorOwner && secure && (remains || !n.narrowly):
+	case n.owner == administratorOwner && (secure || n.deleted && e.subject.Kind == Anonymous) && (remains || !n.narrowly):
 		d.Released = append(d.Released, wire)
 		return
 	default:

@@ -19,7 +19,8 @@ type Config struct {
 	Rules []Rule
 	// Realms are the client realms of the default rule, compared exactly; empty means every realm
 	// that the acceptor permits. Whatever the rules say, a principal of another realm cannot
-	// reclaim a name in the domain of one of these realms.
+	// reclaim a name in the domain of one of these realms. If there are several, names outside their
+	// domains are reclaimed only from principals of the same realm.
 	Realms []string
 	// Protected are names that the rule owner never permits to change, in addition to those that it
 	// always protects: the names of the server's own addresses.
@@ -44,6 +45,7 @@ type Policy struct {
 	mode      Mode
 	rules     []rule
 	domains   []string // of the client realms
+	partners  bool     // there are several client realms
 	protected map[string]struct{}
 	proxies   []pattern
 	reclaim   Reclaim
@@ -66,6 +68,7 @@ func New(config Config) (*Policy, error) {
 		protected: make(map[string]struct{}, len(config.Protected)),
 		reclaim:   config.Reclaim,
 		ownerOf:   config.OwnerOf,
+		partners:  len(config.Realms) > 1,
 	}
 	if p.reclaim < ReclaimHosts || p.reclaim > ReclaimNever {
 		return nil, fmt.Errorf("reclaim: no such choice: %v", p.reclaim)
@@ -158,6 +161,7 @@ func (p *Policy) refusal(kind Kind) *zone.Decision {
 // for as long as the identity is the sender's, and called from any goroutine.
 func (p *Policy) Authorizer(id Identity) func(*zone.Proposal) zone.Decision {
 	s := newSubject(id, p.domains)
+	s.partners = p.partners
 	if slices.ContainsFunc(p.proxies, func(proxy pattern) bool { return proxy.matches(s, false) }) {
 		s.owner = firstComeOwner
 	}
