@@ -25,9 +25,10 @@ type Authenticator struct {
 // NewAuthenticator returns an authenticator for static keys and the contexts of
 // servers, which are asked in this order. Both may be empty.
 //
-// A context never has the name of a static key: what goes by the name alone
-// would take its holder for that of the key. None is negotiated under such a
-// name, and one from before a reload is not used.
+// A context never has the name of a static key, because code that compares
+// names alone would take the context's client for the holder of the static key.
+// Negotiate refuses such a name, and a context with such a name from before a
+// reload is not used.
 func NewAuthenticator(static StaticKeys, servers ...*Server) *Authenticator {
 	a := &Authenticator{static: newStaticKeys(static), reserved: newNameSet(static), servers: servers, replays: NewHMACReplays(0), now: time.Now}
 	if len(servers) > 0 {
@@ -36,9 +37,9 @@ func NewAuthenticator(static StaticKeys, servers ...*Server) *Authenticator {
 	return a
 }
 
-// ShareReplays has the authenticator remember updates with static keys in replays,
-// which others may use, too, and not in a memory of its own. It is to be called
-// before the first message.
+// ShareReplays makes the authenticator record updates with static keys in
+// replays, which other authenticators may share. It must be called before the
+// first message.
 func (a *Authenticator) ShareReplays(replays *HMACReplays) { a.replays = replays }
 
 // Negotiates reports whether there is a server, so that Negotiate can make
@@ -85,9 +86,9 @@ func (m *Message) findKey(r *tsig.Record) {
 	m.keyHeld = m.authenticator.holdsKey(r)
 }
 
-// recovered is for defer. What it guards runs before any recover of the server
-// program around it, on octets from any sender: a fault must cost one message,
-// not the process.
+// recovered is to be deferred. The code that it protects reads octets from any
+// sender, before the server program's own recover is in place: a panic must cost
+// one message, not the process.
 func (m *Message) recovered() {
 	if r := recover(); r != nil {
 		m.octets, m.keyHeld, m.err = tsig.Message{Octets: m.octets.Octets}, false, fmt.Errorf("internal error: %s", faultText(r))
@@ -101,8 +102,8 @@ func (m *Message) Malformed() bool { return m.err != nil }
 // Signed reports whether the message has a TSIG record.
 func (m *Message) Signed() bool { return m.octets.Signed() }
 
-// KeyHeld reports whether the TSIG record names a key that is held, under its
-// algorithm. It says nothing about the MAC. For a message that is Signed without
+// KeyHeld reports whether the TSIG record names a key that the server has, for
+// its algorithm. It says nothing about the MAC. For a message that is Signed without
 // it, Authenticate returns an error of kind BadKey.
 func (m *Message) KeyHeld() bool { return m.keyHeld }
 

@@ -88,7 +88,7 @@ func through(n *Authenticator, p *peer) *Transaction {
 
 // A ticket is for one of the servers on an address, whenever it comes in the
 // course of the negotiation.
-func TestNegotiatorFindsTheServer(t *testing.T) {
+func TestNegotiateFindsTheServer(t *testing.T) {
 	ntlmFirst := []asn1.ObjectIdentifier{spnego.OIDNTLM, spnego.OIDKerberos}
 	for name, l := range map[string]login{
 		"raw":                                {raw: true},
@@ -156,7 +156,7 @@ func TestNegotiationStaysWhereKerberosBegan(t *testing.T) {
 }
 
 // Two clients have given their contexts, of two servers, the same name.
-func TestNegotiatorDeletesTheSignersContext(t *testing.T) {
+func TestNegotiateDeletesTheSignersContext(t *testing.T) {
 	for _, order := range []string{"first", "second"} {
 		r, first, second := twoServers(t)
 		n, v := NewAuthenticator(nil, first, second), NewAuthenticator(nil, first, second)
@@ -192,7 +192,7 @@ func TestNegotiatorDeletesTheSignersContext(t *testing.T) {
 }
 
 // Queries that have no token for a server go by the name, or to the first one.
-func TestNegotiatorGoesByTheName(t *testing.T) {
+func TestNegotiateGoesByTheName(t *testing.T) {
 	r, first, second := twoServers(t)
 	n := NewAuthenticator(nil, first, second)
 	p := r.newPeer("live.example.test.", login{service: otherService})

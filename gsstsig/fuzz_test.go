@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// FuzzVerify gives the verifier whole messages. Signed with a static key by
+// FuzzVerify verifies whole messages. Signed with a static key by
 // the seeds, they reach every check; what verifies must also have been parsed
 // by miekg's unpacker with the TSIG record last and alone.
 func FuzzVerify(f *testing.F) {

@@ -30,7 +30,7 @@ func (h *halfOpen) drop() {
 
 // keepHalfOpen files h and makes room for it; the first call sets its
 // deadline, which later rounds do not extend. An unfinished negotiation of the
-// same name gives way.
+// same name is removed.
 func (t *Table) keepHalfOpen(h *halfOpen) {
 	now := t.now()
 	t.halfOpenMu.Lock()

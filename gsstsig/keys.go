@@ -29,8 +29,8 @@ type Identity struct {
 // does not parse is no key: what it signs is BADKEY.
 type StaticKeys map[string]string
 
-// nameSet holds the names of static keys, on the wire, those without a usable
-// secret included: others may go by the name.
+// nameSet holds the names of static keys, in wire form. It includes those without
+// a usable secret, because other code may compare names only.
 type nameSet map[string]struct{}
 
 func newNameSet(keys StaticKeys) nameSet {

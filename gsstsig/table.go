@@ -176,8 +176,9 @@ func withDefaults(config TableConfig) TableConfig {
 	return config
 }
 
-// Limit gives the table other bounds, as after a reload of the configuration;
-// the clock stays. Where there is more than fits now, newcomers push it out.
+// Limit changes the bounds of the table, as after a reload of the configuration;
+// the clock stays. If there are more entries than the new bounds permit, new
+// entries replace them.
 func (t *Table) Limit(config TableConfig) {
 	config = withDefaults(config)
 	for i := range t.shards {

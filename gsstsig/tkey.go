@@ -75,7 +75,7 @@ func readTKEY(request *dns.Msg) (*tkeyQuery, error) {
 }
 
 // cutShort reports whether the record's data ended before their last field,
-// which miekg/dns lets pass. Such a record must not be answered by one that
+// which miekg/dns accepts. Such a record must not be answered by one that
 // copies its fields: an algorithm that could not be read would be missing.
 func cutShort(record *dns.TKEY) bool {
 	return record.Algorithm == "" || len(record.Key) != 2*int(record.KeySize) || len(record.OtherData) != 2*int(record.OtherLen)

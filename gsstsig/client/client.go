@@ -34,7 +34,8 @@ type Config struct {
 	// Server is the DNS server's host:port.
 	Server string
 	// Network is "udp" (also when empty) or "tcp". With "udp", a request
-	// longer than MaxUDP and one whose reply is cut short go by TCP.
+	// longer than MaxUDP is sent by TCP, and one whose reply is truncated is
+	// sent again by TCP.
 	Network string
 	// MaxUDP is the longest request in octets to send by UDP. Zero is 1232.
 	MaxUDP int

@@ -29,8 +29,8 @@ func (c *Context) KeyName() string { return c.name }
 // Algorithm returns the algorithm's name in canonical form.
 func (c *Context) Algorithm() string { return c.algorithm }
 
-// Lifetime returns from when until when the server says it keeps the key. The
-// client goes by no clock of its own: a request after the end is sent, and the
+// Lifetime returns the times between which the key is valid, as the server told
+// them. The client does not check them: a request after the end is sent, and the
 // server answers BADKEY.
 func (c *Context) Lifetime() (inception, expiration time.Time) { return c.inception, c.expires }
 
@@ -89,7 +89,7 @@ func (c *Context) Update(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	return reply, nil
 }
 
-// Delete asks the server to forget the key (TKEY mode 5, RFC 2930 section 4.2)
+// Delete asks the server to delete the key (TKEY mode 5, RFC 2930 section 4.2)
 // and closes the context when it has.
 func (c *Context) Delete(ctx context.Context) error {
 	if err := c.DeleteKey(ctx, c.name); err != nil {
@@ -99,7 +99,7 @@ func (c *Context) Delete(ctx context.Context) error {
 	return nil
 }
 
-// DeleteKey asks the server to forget a key by name, in a query signed with
+// DeleteKey asks the server to delete a key by name, in a query signed with
 // this one. Servers allow that for keys of the same principal.
 func (c *Context) DeleteKey(ctx context.Context, name string) error {
 	reply, err := c.Exchange(ctx, c.client.tkeyQuery(dns.Fqdn(name), modeDelete, nil))
@@ -112,5 +112,5 @@ func (c *Context) DeleteKey(ctx context.Context, name string) error {
 	return nil
 }
 
-// Close forgets the key on this side only; later use is an error.
+// Close deletes the key in the client only; later use is an error.
 func (c *Context) Close() { c.close.Do(c.kerberos.Wipe) }

@@ -11,8 +11,8 @@ import (
 	"unique"
 )
 
-// DefaultClockSkew is the difference of clocks that is let pass where none is
-// configured, the customary five minutes.
+// DefaultClockSkew is the permitted difference of clocks if none is configured,
+// the customary five minutes.
 const DefaultClockSkew = 5 * time.Minute
 
 // AcceptorConfig says which tickets an Acceptor accepts.
@@ -146,8 +146,8 @@ func NewAcceptor(c AcceptorConfig) (*Acceptor, error) {
 }
 
 // HasKeyFor reports whether token, an AP-REQ in GSS-API framing, is for a service
-// that this acceptor has a key of and may speak for. It decrypts nothing: the
-// answer says whose token it is, not whether it is good.
+// that this acceptor has a key of and accepts. It decrypts nothing: the answer
+// says which service the token is for, not whether it is valid.
 func (a *Acceptor) HasKeyFor(token []byte) bool {
 	t, ok := parseToken(token)
 	if !ok || t.id != tokenAPReq {
@@ -264,8 +264,8 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 	c.groups, c.account, c.hasPAC = h.groups, h.account, h.hasPAC
 	c.types = [2]Enctype{req.ticket.enc.enctype, h.session.encryption.id}
 	c.way = h.ticket.way()
-	// The ticket is wiped. What is longer than any list may be, as a KDC that is
-	// trusted lets pass, stays too long without its end.
+	// The ticket is wiped, so the list is copied. A list that is too long, which
+	// a KDC that is trusted may permit, is cut but stays too long.
 	c.way.realms = bytes.Clone(c.way.realms[:min(len(c.way.realms), maxTransitedOctets+1)])
 	return reply, nil
 }
@@ -304,9 +304,9 @@ func (c *AcceptorContext) GetMIC(message []byte) ([]byte, error) {
 }
 
 // VerifyMIC checks the client's MIC over message. MICs may come out of order,
-// within limits, but none twice: that is ErrReplay. Once the ticket and the
-// clock skew beyond its end are over there is ErrExpired, though GetMIC goes on:
-// replies to what came in time are still to be signed. Other errors are
+// within limits, but none twice: that is ErrReplay. From the end of
+// the ticket plus the clock skew on, it returns ErrExpired. GetMIC still works
+// then, to sign replies to requests that came in time. Other errors are
 // ErrMalformed, ErrIntegrity and ErrNotEstablished.
 func (c *AcceptorContext) VerifyMIC(message, mic []byte) error {
 	if c.session == nil {

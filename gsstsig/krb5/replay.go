@@ -32,10 +32,10 @@ const (
 //
 // An authenticator is remembered until its time is further back than the
 // largest clock skew of any acceptor that uses the cache, by the wall clock and
-// by one that is never set: a wall clock that jumps ahead makes the cache forget
-// nothing before its time. Those not younger than one that has been forgotten
-// are refused, so that neither a clock that is set back nor a larger skew in a
-// new configuration opens a gap.
+// by the monotonic clock: if the wall clock jumps ahead, the cache drops nothing
+// too early. An authenticator that is as old as a dropped one, or older, is
+// refused, so that a clock that is set back, or a larger skew in a new
+// configuration, does not make a replay possible.
 //
 // A cache that begins with the process cannot know what was accepted before; see
 // [AcceptorConfig].Replays.
@@ -138,7 +138,7 @@ func (c *ReplayCache) beganAfter(at time.Time) bool { return at.Before(c.began) 
 
 // replayKeyOf is the identity of an authenticator: who spoke to whom and when,
 // and its cipher text, so that two that were made in the same microsecond are
-// told apart. Names are prefixed by their length: none can pass for another.
+// told apart. Names are prefixed by their length, so that different names never give the same key.
 func replayKeyOf(client, service Principal, at time.Time, cipher []byte) replayKey {
 	h := sha256.New()
 	b := appendPrincipal(make([]byte, 0, 256), client)

@@ -5,26 +5,26 @@ import (
 	"strings"
 )
 
-// TransitPolicy says through which realms a ticket may have come. Every realm
-// on the way could have made the client up, so each must be one that is
-// trusted to speak for the client's.
+// TransitPolicy says through which realms a ticket may have come. The KDC of
+// every realm on the path could have invented the client, so each realm must be
+// trusted to vouch for clients of the client's realm.
 //
 // For a pair of client's and service's realm that the section [capaths] of a
 // krb5.conf names, the realms between them are those listed there. For all
 // other pairs they are those of the hierarchy (RFC 4120, section 1.2): the
 // realms above the client's and above the service's, up to the first that is
-// above both. As with MIT Kerberos the list is a set: neither must all be on
-// the way, nor in order. Tickets that came straight from the client's realm
-// are not concerned, but for one case: where the acceptor has a key for tickets of
-// the client's own realm, a ticket of another realm's KDC needs an entry in
-// [capaths].
+// above both. As with MIT Kerberos the list is a set: a path may leave
+// realms out and have them in any order. Tickets that came directly from the
+// client's realm are not checked, with one exception: if the acceptor has a key
+// for tickets of the client's own realm, a ticket of another realm's KDC needs an
+// entry in [capaths].
 //
 // The zero value knows only the hierarchy. A TransitPolicy must not be changed
 // while in use.
 type TransitPolicy struct {
-	// TrustKDC lets pass what the service's KDC has marked as checked
-	// (TRANSITED-POLICY-CHECKED; RFC 4120, section 2.7). The KDC's own list of
-	// paths then decides, and these only where it did not check.
+	// TrustKDC accepts every path that the service's KDC has marked as checked
+	// (TRANSITED-POLICY-CHECKED; RFC 4120, section 2.7). The paths here then
+	// decide only about tickets without that mark.
 	TrustKDC bool
 
 	paths map[realmPair][]string
@@ -75,7 +75,7 @@ func (h *handshake) checkTransit() *Error {
 
 // checkTransit also refuses a ticket of another realm's KDC for a client of a
 // realm whose own KDC could have made it, since there is a key for that.
-// Otherwise the other KDC could pass for any client of that realm. An entry in
+// Otherwise the other KDC could impersonate any client of that realm. An entry in
 // [capaths] permits it; the mark of that KDC, that it has checked the way, does
 // not.
 func (a *Acceptor) checkTransit(client Principal, service string, way transit) *Error {
@@ -84,8 +84,8 @@ func (a *Acceptor) checkTransit(client Principal, service string, way transit) *
 			Code: codePathRefused,
 			Reason: "the ticket of " + client.shown() + " was made by the KDC of " + shown(service) + ", and there is a key for tickets of " +
 				shown(client.Realm) + " itself",
-			Fix: "have the client ask for a ticket in its own realm; if " + shown(service) + " may speak for all clients of " + shown(client.Realm) +
-				", say so in [capaths] of krb5.conf: " + shown(client.Realm) + " = { " + shown(service) + " = . }",
+			Fix: "have the client ask for a ticket in its own realm; if " + shown(service) + " may issue tickets for all clients of " + shown(client.Realm) +
+				", list it in [capaths] of krb5.conf: " + shown(client.Realm) + " = { " + shown(service) + " = . }",
 			err: ErrNotAccepted,
 		}
 	}
@@ -119,11 +119,11 @@ func (p *TransitPolicy) check(of Principal, service string, way transit) *Error 
 		return nil
 	}
 	client := of.Realm
-	refuse := func(reason, advice string) *Error {
+	refuse := func(reason, fix string) *Error {
 		return &Error{
 			Code:   codePathRefused,
 			Reason: "the ticket of " + of.shown() + " came through other realms: " + reason,
-			Fix:    advice,
+			Fix:    fix,
 			err:    ErrNotAccepted,
 		}
 	}
@@ -141,7 +141,7 @@ func (p *TransitPolicy) check(of Principal, service string, way transit) *Error 
 		}
 		path := strings.Join(append(append([]string{client}, through...), service), " > ")
 		return refuse(shown(path)+", of which "+shown(hop)+" is not trusted",
-			"if it may speak for clients of "+shown(client)+", say so in [capaths] of krb5.conf: "+
+			"if it is to be trusted for clients of "+shown(client)+", list it in [capaths] of krb5.conf: "+
 				shown(client)+" = { "+shown(service)+" = "+shown(hop)+" }")
 	}
 	return nil

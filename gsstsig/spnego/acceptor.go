@@ -17,12 +17,12 @@ type Mechanism interface {
 	VerifyMIC(message, mic []byte) error
 }
 
-// Errors that a negotiation ends with, besides ErrMalformed and those of the
-// mechanism, which are wrapped.
+// Errors that end a negotiation. Others are ErrMalformed and, wrapped, those of
+// the mechanism.
 var (
 	// ErrNoMechanism: the initiator offers nothing that the acceptor speaks.
 	ErrNoMechanism = errors.New("spnego: the initiator does not offer Kerberos")
-	// ErrRejected: the other side sent negState reject.
+	// ErrRejected: the peer sent negState reject.
 	ErrRejected = errors.New("spnego: rejected by the peer")
 	// ErrMIC: the MIC over the mechanism list is missing or wrong.
 	ErrMIC = errors.New("spnego: mechListMIC missing or wrong")
