@@ -9,8 +9,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// A progress tells somebody at a terminal how far a command is. A small zone is done before there is anything to tell. A nil
-// progress tells nothing.
+// A progress shows on a terminal how far a command is. For a small zone it prints nothing. A nil progress prints nothing.
 type progress struct {
 	out   io.Writer
 	what  string

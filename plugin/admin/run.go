@@ -37,7 +37,7 @@ var commands = map[string]command{
 		"Print a zone from its database as a master file. The server may be running.", dump},
 	"load": {"[-conf FILE | -database DIR] [-previous DIR] [-served SERIAL]... [-unowned closed|first-come] [-owners krb5:REALM|ms:REALM] [-o text|json] ZONE FILE",
 		"Fill the empty database of a zone from a dump or a master file, or from standard input for -. The server must be stopped.", load},
-	"may": {"[-conf FILE] [-delete] [-client ADDRESS] [-group SID]... [-o text|json] PRINCIPAL NAME TYPE [RDATA...]",
+	"may": {"[-conf FILE] [-delete] [-client ADDRESS] [-account NAME] [-sid SID] [-group SID]... [-no-pac] [-o text|json] PRINCIPAL NAME TYPE [RDATA...]",
 		"Print whether a principal may add a record (or delete an RRset), and by which rule.", may},
 }
 

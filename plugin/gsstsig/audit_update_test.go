@@ -45,7 +45,7 @@ func TestAuditLine(t *testing.T) {
 		Decision: zone.Decision{Rule: "Corefile:7: grant", Notes: []string{"took \"it\" back"}}})
 	h.audit(z, policy.Identity{TCP: true}, client, m, zone.Result{Rcode: dns.RcodeServerFailure, Before: 2, After: 2,
 		Decision: zone.Decision{Allow: true, Reason: "owner"}, Err: errors.New("disk\nfull")})
-	// The reason of a refusal is in its error once more.
+	// The error of a refusal repeats its reason.
 	h.audit(z, policy.Identity{TCP: true}, client, m, zone.Result{Rcode: dns.RcodeRefused, Before: 2, After: 2,
 		Decision: zone.Decision{Reason: "no rule"}, Err: errors.New("zone: not permitted: no rule")})
 	for _, want := range []string{

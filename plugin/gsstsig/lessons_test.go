@@ -18,7 +18,7 @@ import (
 )
 
 // TestLessonUpdatesOfOtherClasses: there is no zone of another class than IN, so that an update of one is NOTAUTH (RFC 2136
-// section 3.1.2), whoever sends it (BIND CVE-2026-5946). The classes 0 and ANY are those of no zone at all, and FORMERR as with BIND.
+// section 3.1.2), signed or not (BIND CVE-2026-5946). No zone has the classes 0 and ANY, which are FORMERR, as with BIND.
 func TestLessonUpdatesOfOtherClasses(t *testing.T) {
 	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nupdates nonsecure-and-secure", 1))
 	host := s.context("host/client1.example.test")

@@ -82,7 +82,7 @@ func (h *Handler) authority(z *zone.Zone, name string, qtype uint16) *zone.Zone 
 // has to look the target up.
 //
 // The names passed so far travel with the question, so that a chain which comes back here is bounded over all zones and
-// blocks, and a loop ends. dnsserver.LoopKey does the same for the plugins that go by it.
+// blocks, and a loop ends. dnsserver.LoopKey does the same for the plugins that use it.
 func followElsewhere(ctx context.Context, w dns.ResponseWriter, r, m *dns.Msg, target string, chain []string) {
 	chain = slices.Clip(chain)
 	for _, rr := range m.Answer {

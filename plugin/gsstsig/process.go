@@ -119,7 +119,7 @@ func (p *process) acquireContexts(b *block, key string, keytabs *krb5.Keytabs) *
 }
 
 // acquireZone returns the zone that is served from that place for a block, or opens it. A reload cannot move a zone to
-// another place: its records would be lost for clients, and updates that arrive meanwhile for good.
+// another place: clients would lose its records, and updates that arrive meanwhile would be lost.
 func (p *process) acquireZone(b *block, key, origin, place string, open func() (*zone.Zone, error)) (z *zone.Zone, found bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,8 +19,8 @@ import (
 // transferBatch is how many records go to the transfer plugin at a time.
 const transferBatch = 128
 
-// maxTransferMessage is how many octets of records go into one message, which has room for a question and a signature
-// besides. A larger record has a message of its own.
+// maxTransferMessage is how many octets of records go into one message, which leaves room for a question and a
+// signature. A larger record has a message of its own.
 const maxTransferMessage = 1 << 14
 
 var _ transfer.Transferer = (*Handler)(nil)

@@ -33,7 +33,7 @@ type Block struct {
 	RequirePACOfAll bool                // of all client realms
 	TrustKDC        bool                // accept the KDC's word that it has checked the realms on a ticket's way
 	Enctypes        []krb5.Enctype      // permitted encryption types; empty: AES
-	AllowRC4        bool                // permit RC4 besides those
+	AllowRC4        bool                // permit RC4 in addition
 	ClockSkew       time.Duration       // permitted difference of a client's clock; zero: the default
 	Lifetime        time.Duration       // of contexts; zero: the default
 	Seeds           map[string]string   // master files by origin

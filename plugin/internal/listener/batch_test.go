@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// openBatched is an endpoint with nothing but a UDP socket, which nobody else reads.
+// openBatched is an endpoint with nothing but a UDP socket, which nothing else reads.
 func openBatched(t *testing.T, network, address string) *endpoint {
 	t.Helper()
 	packets, err := net.ListenPacket(network, address)
@@ -96,8 +96,8 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// A burst of all kinds is answered whole: each plain query by the shortcut, each that takes longer by somebody, and those
-// that are worth nothing keep back none of the others.
+// All queries of a mixed burst are answered: plain queries by the shortcut, others by a worker. Malformed messages among
+// them delay none.
 func TestBurst(t *testing.T) {
 	port := freePort(t)
 	startShort(t, probing(port, "a"))

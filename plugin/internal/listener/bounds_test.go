@@ -157,8 +157,8 @@ func (b *bounded) signed(key *krb5.InitiatorContext, name string) []byte {
 	return wire
 }
 
-// A source whose handshakes fail is heard no more, but who writes its address into UDP messages cannot shut it out. What a
-// stranger may have computed is bounded (BIND CVE-2024-1975).
+// Handshakes of a source that fails too often are refused, but an attacker that forges its address by UDP cannot lock it
+// out. The work that an unknown client can cause is bounded (BIND CVE-2024-1975).
 func TestFailingHandshakes(t *testing.T) {
 	b := startBounded(t, Limits{HandshakeFailures: 3})
 	const bad, good = "127.0.0.66", "127.0.0.1"
@@ -217,7 +217,7 @@ func TestUnfinishedHandshakesAreCharged(t *testing.T) {
 	g.recordHandshake(k, true, false)
 	g.recordHandshake(k, true, false)
 	if !g.handshakesLimited(k, true) || g.handshakesLimited(sourceOf("192.0.2.2"), true) {
-		t.Error("unfinished ones are not charged for, or to somebody else")
+		t.Error("unfinished negotiations are not charged to their source")
 	}
 	// All that write addresses into UDP messages are one.
 	for i := range allFailures * 2 {
@@ -245,7 +245,7 @@ func TestHandshakeQueue(t *testing.T) {
 	for range 3 {
 		waiting.Go(func() {
 			if !g.handshakes.acquire() {
-				t.Error("nobody waits")
+				t.Error("no query waits")
 				return
 			}
 			g.handshakes.release()
@@ -356,7 +356,7 @@ func TestSuspects(t *testing.T) {
 	if !g.errorsExhausted(sourceOf(bad), true) || g.errorsExhausted(sourceOf("127.0.0.1"), true) {
 		t.Fatal("refused updates are not charged for")
 	}
-	if !g.suspects.acquire() { // somebody's update is worked on
+	if !g.suspects.acquire() { // another update is worked on
 		t.Fatal("full")
 	}
 	g.suspects.waiting.Add(suspectsWaiting) // and others' wait
@@ -398,7 +398,7 @@ func TestEstablishedComeFirst(t *testing.T) {
 	expect(t, ask(t, "udp", local(b.port), signed(query("x.one.org.", dns.TypeTXT))), dns.RcodeSuccess, "one "+keyName, true)
 }
 
-// Nobody has more sent to an address of their choice than they send themselves, before they have shown a ticket.
+// A client without a ticket cannot make the server send more octets to a forged address than the client sends.
 func TestNoAmplification(t *testing.T) {
 	b := startBounded(t, Limits{})
 	long := ""
@@ -504,8 +504,8 @@ func TestConnectionsOfASource(t *testing.T) {
 	}
 }
 
-// A connection that is only held gives way before those that are older, and is not listed if it was closed to make room.
-func TestHeldConnectionsGiveWay(t *testing.T) {
+// A connection that waits for its end is closed before older ones, and is not listed if it was closed to make room.
+func TestConnectionsThatEndAreClosedFirst(t *testing.T) {
 	table := newConnectionTable()
 	old, held, late := new(connection), new(connection), new(connection)
 	table.add(old, 2, 9)
@@ -527,8 +527,8 @@ func TestHeldConnectionsGiveWay(t *testing.T) {
 	}
 }
 
-// Whoever is not listened to any more cannot have another connection at once: the one it has stays open for a while.
-func TestConnectionsAreHeld(t *testing.T) {
+// A source that exceeded its limit cannot open another connection at once: the one that it has stays open for a while.
+func TestConnectionsCloseLater(t *testing.T) {
 	const delay = 300 * time.Millisecond
 	b := startBounded(t, Limits{closeDelay: delay, SourceErrors: 1})
 	b.limiter().allowErrorReply(sourceOf("127.0.0.1"), true)
@@ -667,7 +667,7 @@ func TestLimitsOfSeveralBlocks(t *testing.T) {
 	}
 }
 
-// A panic before a message is let in costs that message alone.
+// A panic before a message is accepted costs that message alone.
 func TestClassifyPanics(t *testing.T) {
 	s := &server{Server: new(dnsserver.Server), observer: counts} // without a limiter
 	wire, err := signed(query("x.example.org.", dns.TypeTXT)).Pack()

@@ -109,7 +109,7 @@ func (t *connectionTable) setIdle(c *connection) {
 }
 
 // closeLater notes that c waits for nothing but its end, and calls end after the delay, or when c was closed to make room. It is
-// the first to give way. hold reports false if it has been closed for that already.
+// the first to be closed then. closeLater reports false if it has been closed for that already.
 func (t *connectionTable) closeLater(c *connection, delay time.Duration, end func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -40,7 +40,7 @@ func TestConnectionTable(t *testing.T) {
 	table.remove(&c[1])
 	table.setBusy(&c[0])
 	table.setBusy(&c[2])
-	add(&c[3], nil, false) // nobody is idle
+	add(&c[3], nil, false) // no connection is idle
 	table.remove(&c[0])
 	add(&c[4], nil, true)
 	if len(table.open) != 2 || table.idle.Len() != 1 {
@@ -164,7 +164,7 @@ func TestTrim(t *testing.T) {
 	}
 }
 
-// Requests that take their time hold up nobody, and those who worked on them are there for the next.
+// Slow requests delay no others, and the workers are free again afterwards.
 func TestSlowRequests(t *testing.T) {
 	port := freePort(t)
 	start(t, probing(port, "a"))
@@ -330,7 +330,7 @@ func TestPanicAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{Server: stock, observer: nobody{}, limiter: newLimiter(Limits{}), authenticator: gsstsig.NewAuthenticator(nil)}
+	s := &server{Server: stock, observer: noObserver{}, limiter: newLimiter(Limits{}), authenticator: gsstsig.NewAuthenticator(nil)}
 	back := &memory{}
 	s.serve(&responseWriter{path: back, server: s, size: len(wire), message: s.authenticator.Inspect(wire)}, wire, ordinary)
 	r := new(dns.Msg)

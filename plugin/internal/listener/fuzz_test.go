@@ -26,7 +26,7 @@ func (m *memory) send(wire []byte) error {
 	return nil
 }
 
-// patient are limits that nobody reaches.
+// patient are limits that no client reaches.
 var patient = Limits{HandshakeFailures: 1 << 40, SourceErrors: 1 << 40}
 
 // FuzzMessage sends octets through everything between the socket and the plugins, and back.
@@ -51,9 +51,9 @@ func FuzzMessage(f *testing.F) {
 		f.Fatal(err)
 	}
 	// The signatures of the corpus were made at this time.
-	negotiator, _ := kerberosServer(f, "ns1.example.org", func() time.Time { return time.Unix(1767225600, 0) })
-	s := &server{Server: stock, debug: true, observer: nobody{}, limiter: newLimiter(patient),
-		authenticator: gsstsig.NewAuthenticator(gsstsig.StaticKeys(stock.TsigSecret), negotiator)}
+	kerberos, _ := kerberosServer(f, "ns1.example.org", func() time.Time { return time.Unix(1767225600, 0) })
+	s := &server{Server: stock, debug: true, observer: noObserver{}, limiter: newLimiter(patient),
+		authenticator: gsstsig.NewAuthenticator(gsstsig.StaticKeys(stock.TsigSecret), kerberos)}
 
 	f.Fuzz(func(t *testing.T, wire []byte, stream bool) {
 		if len(wire) > maxMessage {

@@ -181,7 +181,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		Server:   stock,
 		instance: in,
 		ordinal:  ordinal,
-		observer: nobody{},
+		observer: noObserver{},
 		limiter:  in.limiter,
 		zones:    make(map[string]bool),
 		requests: newDrainGroup(),
@@ -203,7 +203,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		if b.Server != nil && !slices.Contains(servers, b.Server) {
 			servers = append(servers, b.Server)
 		}
-		if s.observer == (nobody{}) && b.Observer != nil {
+		if s.observer == (noObserver{}) && b.Observer != nil {
 			s.observer = b.Observer
 		}
 	}

@@ -22,9 +22,9 @@ type Limits struct {
 	// are worked on one at a time. Default 100.
 	SourceErrors int
 	// Connections is the number of TCP connections of all addresses. Beyond it the one that has been idle for longest
-	// gives way. Default 10000.
+	// is closed. Default 10000.
 	Connections int
-	// SourceConnections is how many of them one source may have. Beyond it its own longest idle one gives way. Default
+	// SourceConnections is how many of them one source may have. Beyond it its own longest idle one is closed. Default
 	// 256.
 	SourceConnections int
 

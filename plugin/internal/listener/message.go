@@ -175,8 +175,8 @@ func tsigStatus(failure *gsstsig.VerifyError) error {
 	return dns.ErrSig
 }
 
-// allowErrorReply reports whether an error may be replied, and charges the source for it, once for a message. Whoever has
-// signed the message is known, and not charged.
+// allowErrorReply reports whether an error may be sent as the reply, and charges the source for it, once for a message. The
+// sender of a message whose signature verified is not charged.
 func (s *server) allowErrorReply(w *responseWriter) bool {
 	if w.charged || w.transaction != nil {
 		return true

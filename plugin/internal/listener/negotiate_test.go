@@ -269,7 +269,7 @@ func TestNegotiationWithoutMutualAuthentication(t *testing.T) {
 	}
 }
 
-// A TKEY query that nobody claims goes to the first server, which says what is wrong with it.
+// A TKEY query that fits no server goes to the first server, which says what is wrong with it.
 func TestTKEYGarbage(t *testing.T) {
 	port := freePort(t)
 	server, _ := kerberosServer(t, "one.example.org", time.Now)

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// setReceiveBuffer asks the kernel to keep so many octets of messages that were not read yet, and returns how many it
-// keeps. Whoever may administer the network (CAP_NET_ADMIN) gets what they ask for, others net.core.rmem_max at most.
+// setReceiveBuffer sets the size of the socket's receive buffer, and returns the size that the kernel granted: any size for
+// a process with CAP_NET_ADMIN, at most net.core.rmem_max for others.
 func setReceiveBuffer(c *net.UDPConn, octets int) (got int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -27,9 +27,9 @@ type Block struct {
 	// Plugin is the name of the directive that registers, which is that of its handler.
 	Plugin string
 
-	// Answerer returns what answers plain queries of a zone of the block as its handler would, nil if nothing does. It is
-	// asked once for each zone, and the answer used where no plugin in front of the handler has to see queries. Nil is no
-	// shortcut for any zone.
+	// Answerer returns a function that answers plain queries for a zone of the block as its handler would, or nil if there
+	// is none. It is called once for each zone. The function is used if no plugin in front of the handler has to see
+	// queries. If Answerer is nil, no zone has this shortcut.
 	Answerer func(zone string) AnswerFunc
 }
 
@@ -47,12 +47,12 @@ type Observer interface {
 	NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg)
 }
 
-// nobody observes where no block has an observer.
-type nobody struct{}
+// noObserver is used if no block has an observer.
+type noObserver struct{}
 
-func (nobody) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError)   {}
-func (nobody) Dropped(Reason)                                            {}
-func (nobody) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {}
+func (noObserver) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError)   {}
+func (noObserver) Dropped(Reason)                                            {}
+func (noObserver) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {}
 
 // Register makes this package serve the plain DNS addresses of the server block that c sets up. It is called by the
 // setup function of a directive, once for a server block, after dnsserver.Config.AddPlugin.

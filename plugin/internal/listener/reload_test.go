@@ -179,7 +179,7 @@ func TestReloadWaitsForRequests(t *testing.T) {
 	answersAll(t, port, "b unsigned")
 }
 
-// occupy takes a port in a way that nobody can share.
+// occupy takes a port without SO_REUSEPORT, so that it cannot be shared.
 func occupy(t *testing.T, port string) {
 	t.Helper()
 	l, err := net.Listen("tcp", local(port))
@@ -211,7 +211,7 @@ func TestFailedStart(t *testing.T) {
 			if endpoints, claims := openSockets(); endpoints != 0 || claims != 0 {
 				t.Errorf("%d endpoints, %d claims", endpoints, claims)
 			}
-			// The next try does not wait for anything and shares the port with nobody.
+			// The next try does not wait for anything and shares the port with no other.
 			if _, err := tryStart(corefile); err == nil {
 				t.Fatal("it started")
 			}

@@ -73,7 +73,7 @@ func (s *server) Serve(net.Listener) error {
 func (s *server) ServePacket(net.PacketConn) error { return s.Serve(nil) }
 
 // Stop ends the server. Sockets that a newer server has claimed go on with that one, others are closed. It returns when
-// the requests being worked on are answered, at the latest after graceTime.
+// the requests being worked on are answered, or after graceTime.
 func (s *server) Stop() error {
 	s.stopping.Do(func() {
 		orphan := s.instance.process.sockets.stop(s)

@@ -64,8 +64,8 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 	switch {
 	case h.own != nil:
 		x.limitUDP()
-		// CoreDNS compresses a reply that would be too long, and no other. A zone transfer is compressed by nobody: the time
-		// that it takes for a large zone is worth more than the octets.
+		// CoreDNS compresses only a reply that would be too long. A zone transfer is not compressed: for a large zone, the
+		// time is worth more than the octets.
 		x.compress = x.opcode == dns.OpcodeQuery && !isTransfer(x.request)
 		if x.server.refused(x) {
 			return true

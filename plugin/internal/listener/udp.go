@@ -85,7 +85,7 @@ func (e *endpoint) nextPacket() (request packetRequest, ok bool) {
 		request = b.requests[0]
 		select {
 		case e.vacant <- struct{}{}:
-		default: // nobody waits
+		default: // no goroutine waits
 			go e.servePackets(packetRequest{})
 		}
 		for _, other := range b.requests[1:] {

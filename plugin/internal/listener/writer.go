@@ -27,7 +27,7 @@ type returnPath interface {
 }
 
 // responseWriter is what plugins answer one request with. A reply to a request that was verified in a transaction leaves
-// signed, whoever wrote it: a handler, another plugin, or CoreDNS's own error path.
+// signed, no matter what wrote it: a handler, another plugin, or CoreDNS's own error path.
 type responseWriter struct {
 	path        returnPath
 	server      *server
@@ -270,7 +270,7 @@ func (w *responseWriter) releaseLocked() {
 	}
 }
 
-// client is the address of whoever sent the request, invalid if it is not an IP address.
+// client is the address that sent the request, invalid if it is not an IP address.
 func (w *responseWriter) client() netip.AddrPort { return addressOf(w.RemoteAddr()) }
 
 // addressOf returns the IP address and port of addr, invalid if it has none.
