@@ -276,7 +276,7 @@ func (q *query) negative() {
 	q.answer.Authority = append(q.answer.Authority, soa)
 }
 
-// maxAdditional is the most records that an answer brings addresses for. Without it, somebody who may
+// maxAdditional is the most records that an answer brings addresses for. Without it, a client that may
 // add records could make a query for a large set cost as much as one for each of its names
 // (CVE-2024-11187). BIND has the same bound.
 const maxAdditional = 13
@@ -298,7 +298,7 @@ func (q *query) addresses(owner string, set rrset, glue bool) {
 	}
 }
 
-// addService adds what RFC 9460 section 4.1 asks for besides the addresses of the target: those of the
+// addService adds what RFC 9460 section 4.1 asks for in addition to the addresses of the target: those of the
 // owner where "." stands for it, and the records that the target of an alias has.
 func (q *query) addService(owner string, rrtype uint16, data []byte) {
 	const priority = 2 // octets

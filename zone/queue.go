@@ -38,8 +38,8 @@ func (q *queue) len() int {
 	return q.count
 }
 
-// put adds an update. If there is no room, the newest updates of the source that fills the most of
-// the queue give way. They are returned with the limit; p itself is, if that is its own source.
+// put adds an update. If there is no room, the newest updates of the source with the most in the
+// queue are removed. They are returned with the limit; p itself is, if that is its own source.
 func (q *queue) put(p *pending, limits *Limits) (refused []*pending, limit *LimitError) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -46,7 +46,7 @@ func TestQueueTakesTurns(t *testing.T) {
 	}
 }
 
-// A batch ends when it is large, and until then nobody has more than a share of it.
+// A batch ends when it is large, and until then no source has more than a share of it.
 func TestBatchIsBoundedByOctets(t *testing.T) {
 	limits := Limits{}.withDefaults()
 	var q queue
@@ -69,7 +69,7 @@ func TestBatchIsBoundedByOctets(t *testing.T) {
 	}
 }
 
-// When the queue is full, the newest update of who fills the most of it gives way, by number and by
+// When the queue is full, the newest update of the source with the most in it is removed, by number and by
 // octets.
 func TestFullQueueTakesFromTheHeaviest(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -159,7 +159,7 @@ func TestQueueModel(t *testing.T) {
 	}
 }
 
-// A neighbour's update comes into the next batch, whoever has filled the queue.
+// A neighbour's update comes into the next batch, no matter which source has filled the queue.
 func TestNeighbourWaitsForOneBatch(t *testing.T) {
 	z, f := faulty(t, func(c *Config) { c.Limits.Queue, c.Limits.Batch = 100, 10 })
 	release := held(t, z, f)

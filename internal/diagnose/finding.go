@@ -12,7 +12,7 @@ type Severity string
 
 const (
 	OK      Severity = "ok"      // as it should be
-	Warning Severity = "warning" // works, but not for everybody or not for good
+	Warning Severity = "warning" // works, but not for all clients or not permanently
 	Error   Severity = "error"   // does not work
 )
 

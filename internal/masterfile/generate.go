@@ -97,7 +97,7 @@ func parseRange(text string) (start, stop, step int64, ok bool) {
 }
 
 // unescapeQuotes takes the backslash from the quotes in a quoted string, for
-// its content is read once more. Other escapes stay.
+// its content is read again. Other escapes stay.
 func unescapeQuotes(text string) string {
 	var out strings.Builder
 	for i := 0; i < len(text); i++ {

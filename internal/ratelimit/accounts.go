@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ways is how many sources share a place in the table, of which the one that
-// is owed most gives way to a newcomer.
+// ways is how many sources share a place in the table, of which the one with
+// the most tokens is replaced by a new one.
 const ways = 8
 
 // DefaultSources is how many sources a table remembers unless told otherwise.
@@ -27,8 +27,8 @@ type Config struct {
 }
 
 // Accounts is a bounded table of buckets of tokens, one for each source. A
-// source that is not in the table has a full bucket; one whose bucket is the
-// fullest of its neighbours is forgotten first, which gives it the least. It
+// source that is not in the table has a full bucket; when a source needs
+// room, the fullest bucket of its set is dropped, because that changes the least. It
 // is safe for concurrent use.
 type Accounts struct {
 	rate  float64 // tokens a nanosecond
@@ -129,7 +129,7 @@ func (s *set) find(k Key) *bucket {
 	return nil
 }
 
-// place finds room for a newcomer.
+// place finds room for a new source.
 func (s *set) place(a *Accounts, now time.Duration) *bucket {
 	fullest, most := &s.buckets[0], -1.0
 	for i := range s.buckets {

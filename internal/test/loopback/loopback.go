@@ -24,7 +24,7 @@ var (
 var ErrNoPort = errors.New("no free port on 127.0.0.1")
 
 // Port returns a port that is free for UDP and TCP at the moment, and that this process has not been given before.
-// Another process may still take it first: whoever starts a server on it must be ready to try another.
+// Another process may still take it first, so that a caller that starts a server on it must be ready to try another.
 func Port() (uint16, error) {
 	mu.Lock()
 	defer mu.Unlock()

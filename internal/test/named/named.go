@@ -46,7 +46,7 @@ type Config struct {
 	Zones      []Zone
 	Keys       map[string]string // HMAC-SHA256 keys: name to secret in base64
 	Options    string            // more lines of the options statement
-	Port       uint16            // default a free one; whoever gives one got it from package loopback
+	Port       uint16            // default a free one; a given one must come from package loopback
 	IPv6       bool              // listens on ::1 too
 	Memory     bool              // keeps its files in memory where the system can: a sync costs nothing then
 	Debug      int               // level of debugging in the log
@@ -213,7 +213,7 @@ func (s *Server) Stop() {
 		if s.process != nil {
 			s.process.Stop(stopGrace)
 		}
-		// What is left of a temporary directory harms nobody.
+		// Files that are left in a temporary directory do no harm.
 		_ = os.RemoveAll(s.dir)
 	})
 }

@@ -86,8 +86,8 @@ func newNode(ctx context.Context, config Config) (*Node, error) {
 	return n, nil
 }
 
-// isolated makes sure, before anything is written, that files of the node are not the machine's: whoever enters a mount
-// namespace out of a chroot comes out at the machine's own root.
+// isolated makes sure, before anything is written, that files of the node are not the machine's: a process that
+// enters a mount namespace from a chroot has the machine's own root there.
 func (n *Node) isolated() error {
 	outside, err := os.Stat(n.Path("/etc"))
 	if err != nil {
@@ -121,7 +121,7 @@ func (n *Node) connect(ctx context.Context) error {
 func (n *Node) AddAddress(ctx context.Context, address netip.Prefix) error {
 	args := []string{"address", "add", address.String(), "dev", "eth0"}
 	if address.Addr().Is6() {
-		args = append(args, "nodad") // usable at once: nobody else can have it
+		args = append(args, "nodad") // usable at once: no other node can have it
 	}
 	_, err := n.Output(n.Command(ctx, "ip", args...))
 	return err

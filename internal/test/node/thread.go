@@ -41,7 +41,7 @@ func enter(pid int, namespaces ...namespace) (*thread, error) {
 	t := &thread{work: make(chan func()), over: make(chan struct{})}
 	entered := make(chan error)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine, nobody else gets to run in the namespaces.
+		// Never unlocked: the thread ends with the goroutine, so that no other goroutine runs in the namespaces.
 		runtime.LockOSThread()
 		err := setNamespaces(pid, namespaces)
 		entered <- err

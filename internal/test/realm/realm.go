@@ -156,7 +156,7 @@ func (r *Realm) Stop() {
 		if r.kdc != nil {
 			r.kdc.Stop(stopGrace)
 		}
-		// What is left of a temporary directory harms nobody.
+		// Files that are left in a temporary directory do no harm.
 		_ = os.RemoveAll(r.dir)
 	})
 }

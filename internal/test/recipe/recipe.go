@@ -1,11 +1,11 @@
-// Package recipe reads the recipes in docs, so that tests can do what stands there. A recipe is a Markdown file whose
-// fenced blocks say behind the language where they belong:
+// Package recipe reads the recipes in docs, so that tests can execute them. A recipe is a Markdown file whose
+// fenced blocks say after the language where they belong:
 //
 //	sh ns1                            commands that root runs on the machine ns1, in a shell that ends with the first error
 //	sh ns1 running                    a program that keeps running there
 //	corefile ns1:/etc/coredns/Corefile   a file of that machine
 //
-// A block without such a place is an error: what nobody has tried does not stand in a block.
+// A block without such a place is an error, because no test would execute it.
 package recipe
 
 import (

@@ -1,5 +1,5 @@
-// Package relay stands between DNS clients and a server: it hands messages on, by UDP and TCP, tells whoever wants to keep
-// them, and changes replies where a test says so.
+// Package relay stands between DNS clients and a server: it forwards messages by UDP and TCP, passes copies to an observer,
+// and changes replies where a test says so.
 package relay
 
 import (
@@ -117,7 +117,7 @@ func (r *Relay) Close() {
 	open := r.open
 	r.open = nil
 	r.mu.Unlock()
-	// What closing says of sockets that nobody uses any more, nobody needs to know.
+	// Errors of closing do not matter: the sockets are no longer used.
 	_ = r.listener.Close()
 	_ = r.packets.Close()
 	for conn := range open {

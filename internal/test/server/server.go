@@ -39,7 +39,7 @@ type Config struct {
 
 // Place is where a server runs that is not to use this machine's network.
 type Place struct {
-	Address netip.AddrPort // that it shall listen on
+	Address netip.AddrPort // that it listens on
 	Start   func(*exec.Cmd) (*process.Process, error)
 	Dial    func(network, address string) (net.Conn, error)
 }
@@ -240,7 +240,7 @@ func (s *Server) remove() {
 		if s.process != nil {
 			s.process.Stop(stopGrace)
 		}
-		// What is left of a temporary directory harms nobody.
+		// Files that are left in a temporary directory do no harm.
 		_ = os.RemoveAll(s.dir)
 	})
 }

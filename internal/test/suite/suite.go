@@ -37,7 +37,7 @@ func Run(m *testing.M, name string, prepare func(ctx context.Context, dir string
 	go func() {
 		select {
 		case <-ctx.Done():
-			_ = cleanUp() // nobody is there to hear of it
+			_ = cleanUp() // there is no test left to report an error to
 			os.Exit(130)
 		case <-finished:
 		}

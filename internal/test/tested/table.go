@@ -77,7 +77,7 @@ func cut(text string) (before, table, after string, err error) {
 	return before, table, after, nil
 }
 
-// Write returns the text with its table made anew from what was tried.
+// Write returns the text with its table replaced by that of what was tried.
 func Write(text string, entries []Entry) (string, error) {
 	before, _, after, err := cut(text)
 	if err != nil {

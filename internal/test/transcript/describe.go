@@ -41,7 +41,7 @@ func describe(wire []byte) string {
 	return b.String()
 }
 
-// describeRecord leaves out what nobody reads, the tokens and MACs.
+// describeRecord leaves out tokens and MACs, which are no use to a reader.
 func describeRecord(rr dns.RR) string {
 	switch rr := rr.(type) {
 	case *dns.TKEY:

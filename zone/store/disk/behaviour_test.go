@@ -110,7 +110,7 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 	}
 }
 
-// Close says so if a failed commit may be found done.
+// Close returns an error if a failed commit may be on the disk.
 func TestCloseWithFailedCommit(t *testing.T) {
 	s, fs := openMemory(t, Options{})
 	fillStore(t, s, 1)
@@ -208,7 +208,7 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// A table that has gone bad while the server runs ends commits for good, with words on what to do.
+// After a table was damaged while the server runs, every commit fails, with a fix in the error.
 func TestDamageInTheBackground(t *testing.T) {
 	s, _ := openMemory(t, Options{})
 	fillStore(t, s, 1)

@@ -117,7 +117,7 @@ var _ store.Store = (*Disk)(nil)
 // nothing in it. Nothing of a directory that cannot be opened is changed. Errors wrap ErrLocked,
 // ErrInsecure, ErrForeign, ErrFormat, ErrOtherZone or ErrDamaged where they apply, and say what to do.
 //
-// Nobody but the directory's owner may be able to write to it, to what is in it, and to the directory
+// Only the directory's owner may be able to write to it, to what is in it, and to the directory
 // that holds it.
 //
 // The directory must be on a file system of this machine: locks and syncs of network file systems

@@ -67,7 +67,7 @@ func commitForever(dir string) error {
 }
 
 // A process that is killed at any moment leaves what it was told is durable, and at most the commit
-// that was under way besides.
+// that was under way.
 func TestKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	s, err := Open(dir, killOptions)

@@ -45,7 +45,7 @@ func checkAccess(dir string) error {
 			info, err := e.Info()
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
-				// It was removed since. Nobody else can have done that.
+				// It was removed since. No other user can have done that.
 			case err != nil:
 				return fmt.Errorf("store: %w", err)
 			case !info.Mode().IsRegular() && !info.IsDir():

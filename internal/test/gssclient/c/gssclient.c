@@ -20,7 +20,7 @@
  * It then reads commands, one a line, and answers each with one line of key=value words:
  *   negotiate udp|tcp
  *   send udp|tcp [skew=SECONDS] [corrupt=1] [key=NAME] HEX     signs the DNS message HEX and sends it
- *   replay udp|tcp                                             sends the last signed message once more, octet by octet
+ *   replay udp|tcp                                             sends the last signed message again, octet for octet
  *   delete udp|tcp                                             TKEY mode 5, signed by the key
  * A line that begins with "fail" says what went wrong on this side.
  */
@@ -79,7 +79,7 @@ enum { ACCEPT_COMPLETED = 0, ACCEPT_INCOMPLETE = 1, REJECT = 2, REQUEST_MIC = 3 
 
 /* framing is the state of a SPNEGO negotiation that is framed here; the library knows only the Kerberos below it. */
 static struct {
-	gss_OID first;        /* NULL: the library frames, or nobody does */
+	gss_OID first;        /* NULL: the library frames the tokens, or they have no frame */
 	int with_token;       /* the first token carries one of the first mechanism */
 	int established;      /* the Kerberos below takes no more tokens */
 	int mic_needed, mic_sent, mic_verified;
