@@ -88,7 +88,7 @@ cleanup() {
 	[ -z "${made_policy:-}" ] || rm -f "$policy"
 }
 trap cleanup EXIT
-if [ ! -e "$policy" ]; then # Debian's way to say that packages shall not start their services
+if [ ! -e "$policy" ]; then # Debian's way to keep packages from starting their services
 	made_policy=yes
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod 755 "$policy"

@@ -13,7 +13,7 @@ import (
 )
 
 // TestAccounts does with real accounts of the domain what Active Directory's secure mode is known for: any account
-// creates names, owners keep them, administrators may all. Where this server deviates, the row says so.
+// creates names, owners keep them, administrators change everything. Where this server deviates, the row says so.
 func TestAccounts(t *testing.T) {
 	tested.Path(t, nsupdate, "-g as machine, user and administrator, finding zone and server by itself")
 	admins := rules
@@ -75,7 +75,7 @@ func TestAccounts(t *testing.T) {
 			}
 		}},
 		// AD's word is SERVFAIL.
-		{"nobody else changes what has an owner", func(t *testing.T) {
+		{"no other client changes a name that has an owner", func(t *testing.T) {
 			for _, other := range []login{machine1, machine3} {
 				other.update(t, "REFUSED", "update add anything.corp.test 300 A 10.77.0.204")
 				other.update(t, "REFUSED", "update delete anything.corp.test")

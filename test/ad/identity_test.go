@@ -77,7 +77,7 @@ func TestIdentity(t *testing.T) {
 		modify(t, "CN=renamed1,CN=Computers", "sAMAccountName", "RENAMED2$")
 		after := logInFor(t, on, "renamed", password, "RENAMED2$")
 		after.update(t, "NOERROR", "update delete service.corp.test", "update add service.corp.test 300 A 10.77.0.69")
-		// Whoever takes the name that is free now gets nothing of it.
+		// An account that takes the former name gets no rights by it.
 		createComputer(t, "renamed1b", password)
 		modify(t, "CN=renamed1b,CN=Computers", "sAMAccountName", "RENAMED1$")
 		logInFor(t, on, "usurper", password, "RENAMED1$").update(t, "REFUSED", "update delete service.corp.test")

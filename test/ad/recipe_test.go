@@ -132,5 +132,5 @@ func up(ctx context.Context, on *node.Node, program string, p *process.Process) 
 		}
 		return err
 	}
-	return fmt.Errorf("nobody knows what %s is for", program)
+	return fmt.Errorf("no check for the program %s", program)
 }

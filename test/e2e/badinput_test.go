@@ -67,7 +67,7 @@ func TestBadSignatures(t *testing.T) {
 	if err != nil || reply.Message.Rcode != dns.RcodeSuccess || reply.MIC != gssclient.MICOK {
 		t.Fatalf("the key is unusable after that: %+v, %v", reply, err)
 	}
-	// The same octets once more are an attacker's.
+	// The same octets again are a replay.
 	for _, network := range []string{"udp", "tcp"} {
 		from := s.Log().Len()
 		reply, err := client.Replay(network)
@@ -240,10 +240,10 @@ func TestBadUpdates(t *testing.T) {
 			m.RemoveRRset([]dns.RR{rr(t, record)})
 			m.Ns[1].Header().Ttl = 1
 		}), dns.RcodeFormatError},
-		{"name shall be used", with(func(m *dns.Msg) { m.NameUsed([]dns.RR{absent}) }), dns.RcodeNameError},
-		{"name shall not be used", with(func(m *dns.Msg) { m.NameNotUsed([]dns.RR{present}) }), dns.RcodeYXDomain},
-		{"set shall exist", with(func(m *dns.Msg) { m.RRsetUsed([]dns.RR{rr(t, "absent.example.test. 0 A 192.0.2.1")}) }), dns.RcodeNXRrset},
-		{"set shall not exist", with(func(m *dns.Msg) { m.RRsetNotUsed([]dns.RR{present}) }), dns.RcodeYXRrset},
+		{"name must be used", with(func(m *dns.Msg) { m.NameUsed([]dns.RR{absent}) }), dns.RcodeNameError},
+		{"name must not be used", with(func(m *dns.Msg) { m.NameNotUsed([]dns.RR{present}) }), dns.RcodeYXDomain},
+		{"set must exist", with(func(m *dns.Msg) { m.RRsetUsed([]dns.RR{rr(t, "absent.example.test. 0 A 192.0.2.1")}) }), dns.RcodeNXRrset},
+		{"set must not exist", with(func(m *dns.Msg) { m.RRsetNotUsed([]dns.RR{present}) }), dns.RcodeYXRrset},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, network := range []string{"udp", "tcp"} {

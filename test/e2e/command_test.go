@@ -72,13 +72,13 @@ func TestCheckAgainstKDC(t *testing.T) {
 	}{
 		"all is well": {shared.keytab, []string{"-server", running.Address.String()}, 0, []string{
 			"its KDC answers", "which the keytab has", "ok      port " + running.Address.String() + "/tcp: answers for example.test."}},
-		"a wrong port":              {shared.keytab, []string{"-server", "127.0.0.1:1"}, 0, []string{"warning port 127.0.0.1:1/udp", "no answer"}},
-		"an old keytab":             {old, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"but the keytab has only version", "TKEY is unacceptable", "Fix: export the key to the keytab again"}},
-		"an old keytab, as itself":  {old, []string{"-server", running.Address.String()}, 1, []string{"another key than the keytab", "TKEY is unacceptable"}},
-		"a principal nobody knows":  {gone, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"does not know it", "Server not found in Kerberos database"}},
-		"no KDC":                    {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent"}, 0, []string{"warning realm EXAMPLE.TEST", "/nonexistent"}},
-		"no KDC, for a program":     {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent", "-o", "json"}, 0, []string{`"severity": "warning"`}},
-		"somebody else on the port": {shared.keytab, []string{"-server", notOurs(t)}, 1, []string{"does not serve example.test."}},
+		"a wrong port":               {shared.keytab, []string{"-server", "127.0.0.1:1"}, 0, []string{"warning port 127.0.0.1:1/udp", "no answer"}},
+		"an old keytab":              {old, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"but the keytab has only version", "TKEY is unacceptable", "Fix: export the key to the keytab again"}},
+		"an old keytab, as itself":   {old, []string{"-server", running.Address.String()}, 1, []string{"another key than the keytab", "TKEY is unacceptable"}},
+		"an unknown principal":       {gone, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"does not know it", "Server not found in Kerberos database"}},
+		"no KDC":                     {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent"}, 0, []string{"warning realm EXAMPLE.TEST", "/nonexistent"}},
+		"no KDC, for a program":      {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent", "-o", "json"}, 0, []string{`"severity": "warning"`}},
+		"another server on the port": {shared.keytab, []string{"-server", notOurs(t)}, 1, []string{"does not serve example.test."}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

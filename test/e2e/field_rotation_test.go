@@ -63,7 +63,7 @@ type rotating struct {
 }
 
 // TestRotationUnderLoad changes the service's keys six times while eight clients update. Neither those with old tickets
-// nor those with new ones may see a failure, although nobody waits for the server to notice the new keys.
+// nor those with new ones may see a failure, although they do not wait for the server to notice the new keys.
 func TestRotationUnderLoad(t *testing.T) {
 	t.Parallel()
 	const clients, passes, roundsBetween = 8, 2, 3
@@ -194,7 +194,7 @@ func (c *rotating) work(t *testing.T, address netip.AddrPort, principal, host st
 	}
 }
 
-// TestSameVersionAnotherKey makes the service's principal anew, as when a trust or a machine's account is re-established:
+// TestSameVersionAnotherKey deletes the service's principal and creates it again, as when a trust or a machine's account is re-established:
 // the new key has the number of the old one.
 func TestSameVersionAnotherKey(t *testing.T) {
 	t.Parallel()
@@ -204,7 +204,7 @@ func TestSameVersionAnotherKey(t *testing.T) {
 	}{{"keytab replaced", false}, {"keytab extended", true}} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			host := fmt.Sprintf("anew-%v.example.test", test.append)
+			host := fmt.Sprintf("recreated-%v.example.test", test.append)
 			name := "DNS/" + host
 			keytab := ownService(t, host)
 			s := startCoreDNS(t, server.Config{Corefile: block(host, keytab), Probe: host})

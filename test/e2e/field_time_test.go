@@ -62,8 +62,8 @@ func TestClockOfTheClient(t *testing.T) {
 				"more than the 5m0s allowed", "NTP")
 			triesAgain(t, strict, who, host)
 
-			// What is let pass is Kerberos' authenticator. For signatures the client itself says how far they may be off: TSIG's
-			// fudge, of five minutes.
+			// clockskew is about Kerberos' authenticator. For signatures, the client sets the permitted difference: TSIG's fudge,
+			// of five minutes.
 			config.Server = lenient.Address
 			c := negotiated(t, who, config, "tcp")
 			signedByWrongClock(t, c, "clock.test", test.ahead)
@@ -75,7 +75,7 @@ func TestClockOfTheClient(t *testing.T) {
 var gensecClient string
 
 // triesAgain has Samba's client ask for a context by its wrong clock. Its library, Heimdal, learns the server's time from the
-// refusal and goes by that from then on.
+// refusal and uses that from then on.
 func triesAgain(t *testing.T, s *server.Server, who login, host string) {
 	t.Helper()
 	// Debian's own: modules of its packages are not seen by others.
@@ -157,7 +157,7 @@ func TestTicketsOutOfTime(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		clock time.Duration // of the KDC
-		skew  time.Duration // that the server lets pass
+		skew  time.Duration // that the server permits
 		says  []string      // "" is a context
 	}{
 		{"ended an hour ago", -2 * time.Hour, 0, []string{"the ticket of host/a.late.test@LATE.TEST ended at", "kinit"}},

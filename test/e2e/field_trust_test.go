@@ -45,7 +45,7 @@ func startRealms(t *testing.T, configs ...realm.Config) []*realm.Realm {
 //	from EVIL.TEST by HUB.TEST to WEST.CORP.TEST: what only the clients think is allowed,
 //	from PARTNER.TEST straight to CORP.TEST,
 //
-// and nobody comes the other way: every trust is one-way.
+// and not in the other direction: every trust is one-way.
 type trusted struct {
 	east, corp, west, hub, partner, evil *realm.Realm
 }
@@ -148,7 +148,7 @@ func TestTrusts(t *testing.T) {
 		mine := negotiated(t, logInTo(t, w.corp, "PC7$"), gssclient.Config{Server: s.Address, Service: serviceOf(w.corp)}, "tcp")
 		reply, err := mine.Exchange("tcp", add(t, "corp.test", "partner.corp.test. 300 A 192.0.2.8"), gssclient.Misbehaviour{})
 		if err != nil || reply.Message.Rcode != dns.RcodeRefused || reply.MIC != gssclient.MICOK {
-			t.Errorf("somebody else's name: %+v, %v", reply, err)
+			t.Errorf("another client's name: %+v, %v", reply, err)
 		}
 	})
 
@@ -218,7 +218,7 @@ func TestUnrelatedRealms(t *testing.T) {
 	ours, theirs := logIn(t, host1), logInTo(t, other, host1)
 	registered(t, s, ours, nil, "example.test", "ours")
 	registered(t, s, theirs, nil, "example.test", "theirs")
-	// The same name in another realm is somebody else.
+	// The same name in another realm is another client.
 	for name, who := range map[string]login{"theirs": ours, "ours": theirs} {
 		outcome := nsupdate(testContext(t), t, s.Address, "-g", who.env, "update add "+name+".example.test 300 A 192.0.2.99")
 		if outcome.Rcode != "REFUSED" || !outcome.Signed {

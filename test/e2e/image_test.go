@@ -141,7 +141,7 @@ func TestImage(t *testing.T) {
 	volumes := []string{etc + ":/etc/coredns:ro", database + ":/var/lib/coredns"}
 	// Without a volume the database is in the container: its directory is the user's.
 	images.run(ctx, t, image, config, listening, volumes[0]).Stop(10 * time.Second)
-	// A volume that is not the user's ends the start, with words on how to mend it.
+	// With a volume that belongs to another user, the start fails with a fix in the error.
 	images.run(ctx, t, image, config, fmt.Sprintf("make the user that the server runs as (uid %d) the owner", user), volumes...)
 	give(database)
 

@@ -374,7 +374,7 @@ func lookupDifference(q dns.Question, ours, bind *dns.Msg) string {
 	if q.Qtype == dns.TypeANY && len(bind.Answer)+len(bind.Ns) == 0 && len(ours.Answer) == 1 && ours.Answer[0].Header().Rrtype == dns.TypeDS {
 		return "BIND does not show a DS record where there is no delegation to those who ask for ANY"
 	}
-	// Nobody needs these: a client asks for what it misses.
+	// These are optional: a client asks for what it misses.
 	switch q.Qtype {
 	case dns.TypeAFSDB, dns.TypeKX, dns.TypeNAPTR, dns.TypeHTTPS:
 		without := *bind

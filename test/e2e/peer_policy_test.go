@@ -98,8 +98,8 @@ func newSenders(t *testing.T, policies []policytest.Policy) *senders {
 	return s
 }
 
-// judge is a server that decides on cases: by one port, under one policy.
-type judge struct {
+// policyServer is a server that has one policy on one port.
+type policyServer struct {
 	senders  *senders
 	port     uint16
 	contexts map[string]*client.Context // by principal
@@ -107,7 +107,7 @@ type judge struct {
 
 // allows sends a case's update with a prerequisite that nothing meets. Rules come before prerequisites, so that NXDOMAIN
 // is the answer to who may change the zone, and the zone stays as it is.
-func (j *judge) allows(ctx context.Context, origin string, c policytest.Case) (bool, error) {
+func (j *policyServer) allows(ctx context.Context, origin string, c policytest.Case) (bool, error) {
 	m := new(dns.Msg).SetUpdate(origin)
 	m.NameUsed([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: "never.there." + origin}}})
 	m.Ns = c.Update
@@ -163,7 +163,7 @@ func (j *judge) allows(ctx context.Context, origin string, c policytest.Case) (b
 }
 
 // context is the one that a principal has with the server.
-func (j *judge) context(ctx context.Context, principal string) (*client.Context, error) {
+func (j *policyServer) context(ctx context.Context, principal string) (*client.Context, error) {
 	if key := j.contexts[principal]; key != nil {
 		return key, nil
 	}
@@ -251,8 +251,8 @@ func TestPolicyAsBIND(t *testing.T) {
 				return
 			}
 			defer bind.Stop()
-			us := &judge{senders: s, port: ours.Port(ports[i]).Port(), contexts: make(map[string]*client.Context)}
-			peer := &judge{senders: s, port: bind.Address.Port(), contexts: make(map[string]*client.Context)}
+			us := &policyServer{senders: s, port: ours.Port(ports[i]).Port(), contexts: make(map[string]*client.Context)}
+			peer := &policyServer{senders: s, port: bind.Address.Port(), contexts: make(map[string]*client.Context)}
 			for _, c := range p.Cases {
 				allowed, err := us.allows(ctx, p.Origin, c)
 				if err != nil || allowed != c.Allow {

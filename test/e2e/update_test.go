@@ -132,7 +132,7 @@ func TestOwnership(t *testing.T) {
 	send(owner, add(t, forwardZone, client2+". 300 A 192.0.2.24"), dns.RcodeRefused)
 }
 
-// TestModes runs the table of modes: who may update, and that whoever signs gets a signed answer.
+// TestModes runs the table of modes: who may update, and that a signed request gets a signed answer.
 func TestModes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []struct {

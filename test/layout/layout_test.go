@@ -14,8 +14,8 @@ const (
 	tests   = module + "/internal/test" // what tests are made of
 )
 
-// public are the packages that others may import; the suite and programs below test are nobody's to import, though nothing
-// but their place says so.
+// public are the packages that other modules may import. The suites and programs below test are not meant to be imported,
+// though the compiler would permit it.
 var public = []string{
 	"gsstsig",
 	"gsstsig/client",

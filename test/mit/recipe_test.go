@@ -53,7 +53,7 @@ func up(ctx context.Context, on *node.Node, program string, p *process.Process) 
 		_, err := dyndns(ctx, p)
 		return err
 	}
-	return fmt.Errorf("nobody knows what %s is for", program)
+	return fmt.Errorf("no check for the program %s", program)
 }
 
 // records asks ns1 from itself, and returns the data of the records in the answer, sorted.

@@ -91,7 +91,7 @@ func (b *bench) updates(ctx context.Context, clients int, goal float64) error {
 	return nil
 }
 
-// manyUpdates is more clients than BIND's update quota of 100 lets in, so BIND gets a number that it can take.
+// manyUpdates is more clients than BIND's update quota of 100 permits, so BIND gets fewer.
 func (b *bench) manyUpdates(ctx context.Context) error {
 	const clients, bindClients, goal = 256, 64, 12_000
 	ours, err := b.ownHosts(ctx, clients, b.ours)

@@ -150,7 +150,7 @@ func (u *updaterClient) pick() int {
 	if u.step == 0 {
 		return u.next
 	}
-	// scatter is a prime that divides no zone's size, so this is a permutation, and nobody else's hosts.
+	// scatter is a prime that divides no zone's size, so this is a permutation of this client's hosts.
 	host := int(int64(u.next) * scatter % int64(u.zone.hosts))
 	u.next = (u.next + u.step) % (u.zone.hosts - u.zone.hosts%u.step)
 	return host

@@ -20,7 +20,7 @@ import (
 // errRAMDisk is why a directory is not taken.
 var errRAMDisk = errors.New("the directory is on a RAM disk, where a sync costs nothing; choose another with -dir")
 
-// describeMachine says what the figures depend on, without what is nobody's business: names and paths.
+// describeMachine says what the figures depend on, without private data such as names and paths.
 func describeMachine(ctx context.Context, dir string) (string, error) {
 	fileSystem, err := fileSystemOf(dir)
 	if err != nil {

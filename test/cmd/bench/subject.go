@@ -187,7 +187,7 @@ func newCoreDNS(dir, binary, keytab string, memory bool, profiled bool, zones ..
 	}}
 }
 
-// newFile is CoreDNS with its file plugin, which serves a zone that nobody updates.
+// newFile is CoreDNS with its file plugin, which serves a zone without updates.
 func newFile(dir, binary string, zone zoneSpec) *subject {
 	return &subject{name: "file", dir: dir, zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
 		return coreDNS(s, binary, fmt.Sprintf("%s {\n  bind 127.0.0.1\n  errors\n  file %s\n}\n", zone.origin, zone.file))

@@ -60,7 +60,7 @@ func TestJudge(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			wrong := judge(differences, test.known, regexp.MustCompile(test.selection))
+			wrong := unexpected(differences, test.known, regexp.MustCompile(test.selection))
 			if len(wrong) != len(test.want) {
 				t.Fatalf("wrong are %q, want %q", wrong, test.want)
 			}
@@ -71,7 +71,7 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
-	if wrong := judge(differences[:2], nil, all); wrong != nil {
+	if wrong := unexpected(differences[:2], nil, all); wrong != nil {
 		t.Errorf("wrong are %q, though nothing passes on CoreDNS's listener alone", wrong)
 	}
 }

@@ -73,7 +73,7 @@ func check(ctx context.Context, expression string, keep bool) (err error) {
 	}
 	say("this project's listener served %d of %d Corefiles", extended, seen)
 	show(stock.results, ours, differences, unsteady)
-	wrong := judge(differences, known, selection)
+	wrong := unexpected(differences, known, selection)
 	if extended == 0 {
 		wrong = append(wrong, "this project's listener served no test. Fix: select tests that start a server for plain DNS.")
 	}

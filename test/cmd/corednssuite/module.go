@@ -83,7 +83,7 @@ func mergeSums(to, from string) error {
 	return os.WriteFile(to, []byte(strings.Join(slices.Sorted(maps.Keys(lines)), "")), 0o600)
 }
 
-// writeKeytab writes a keytab with the key of a DNS server. Nobody has a ticket for it.
+// writeKeytab writes a keytab with the key of a DNS server. No client has a ticket for it.
 func writeKeytab(file string) error {
 	k := keytab.New()
 	if err := k.AddEntry("DNS/ns1.example.test", "EXAMPLE.TEST", "password", time.Now(), 1, 18); err != nil {

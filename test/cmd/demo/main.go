@@ -169,7 +169,7 @@ func (d *demo) show(ctx context.Context) error {
 	}
 
 	const squat = "192.0.2.66"
-	heading("somebody without a ticket tries to move it: nsupdate")
+	heading("a client without a ticket tries to move it: nsupdate")
 	if err := d.update(ctx, 0, "REFUSED", false, "update delete "+own+" A", "update add "+own+" 300 A "+squat); err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func heading(format string, args ...any) {
 	fmt.Printf("\n%d. %s\n", step, fmt.Sprintf(format, args...))
 }
 
-// update runs nsupdate as the given client, 0 for nobody, and compares what came of it.
+// update runs nsupdate as the given client, 0 for one without a ticket, and compares the result.
 func (d *demo) update(ctx context.Context, who int, rcode string, signed bool, commands ...string) error {
 	u := dnsutils.Update{Server: d.server.Address, Commands: commands}
 	if who > 0 {

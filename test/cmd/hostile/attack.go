@@ -41,12 +41,12 @@ type attack struct {
 	Rate    int // messages a second; 0 is as fast as it goes
 }
 
-// toll is what an attacker has done.
-type toll struct {
+// tally counts what an attacker has sent and received.
+type tally struct {
 	Sent, Answers, Octets, AnswerOctets, Connections uint64
 }
 
-func (t *toll) add(o toll) {
+func (t *tally) add(o tally) {
 	t.Sent += o.Sent
 	t.Answers += o.Answers
 	t.Octets += o.Octets
@@ -54,7 +54,7 @@ func (t *toll) add(o toll) {
 	t.Connections += o.Connections
 }
 
-// beAttacker is the main function of an attacking process. It writes its toll to standard output when standard input,
+// beAttacker is the main function of an attacking process. It writes its tally to standard output when standard input,
 // after the messages, is closed.
 func beAttacker(order string) error {
 	var a attack
@@ -83,8 +83,8 @@ func beAttacker(order string) error {
 }
 
 // run attacks until the context ends or, if once, until every message has been sent by one of the senders.
-func (a attack) run(ctx context.Context, messages [][]byte, once bool) toll {
-	var total toll
+func (a attack) run(ctx context.Context, messages [][]byte, once bool) tally {
+	var total tally
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	senders := len(a.Sources)
@@ -106,7 +106,7 @@ func (a attack) run(ctx context.Context, messages [][]byte, once bool) toll {
 				s.packets(ctx)
 			}
 			mu.Lock()
-			total.add(s.toll)
+			total.add(s.tally)
 			mu.Unlock()
 		})
 	}
@@ -124,7 +124,7 @@ type sender struct {
 	sent     int
 	gap      time.Duration // between messages
 	began    time.Time
-	toll     toll
+	tally    tally
 }
 
 var errOver = errors.New("the attack is over")
@@ -178,13 +178,13 @@ func (s *sender) packets(ctx context.Context) {
 			continue
 		}
 		if n, err := c.Write(m); err == nil {
-			s.toll.Sent++
-			s.toll.Octets += uint64(n)
+			s.tally.Sent++
+			s.tally.Octets += uint64(n)
 		}
 	}
 	c.Close()
 	group.Wait()
-	s.toll.Answers, s.toll.AnswerOctets = answers.Load(), octets.Load()
+	s.tally.Answers, s.tally.AnswerOctets = answers.Load(), octets.Load()
 }
 
 // streams sends on one connection until it is closed, then on the next. Answers are read in between, so that neither
@@ -199,7 +199,7 @@ func (s *sender) streams(ctx context.Context) {
 			}
 			continue
 		}
-		s.toll.Connections++
+		s.tally.Connections++
 		// A flood of connections in the wait state would end for want of ports.
 		c.(*net.TCPConn).SetLinger(0)
 		var group sync.WaitGroup
@@ -211,8 +211,8 @@ func (s *sender) streams(ctx context.Context) {
 					c.Close() // so does the server
 					return
 				}
-				s.toll.Answers++
-				s.toll.AnswerOctets += uint64(len(answer))
+				s.tally.Answers++
+				s.tally.AnswerOctets += uint64(len(answer))
 			}
 		})
 		for err = nil; err == nil; {
@@ -222,8 +222,8 @@ func (s *sender) streams(ctx context.Context) {
 			}
 			c.SetWriteDeadline(time.Now().Add(time.Second))
 			if _, err = c.Write(framed(m)); err == nil {
-				s.toll.Sent++
-				s.toll.Octets += uint64(len(m))
+				s.tally.Sent++
+				s.tally.Octets += uint64(len(m))
 			} else { // it goes by the next connection
 				s.next--
 				s.sent--
@@ -231,7 +231,7 @@ func (s *sender) streams(ctx context.Context) {
 		}
 		over := errors.Is(err, errOver)
 		if over {
-			// What is on its way shall arrive.
+			// Wait for what is on its way.
 			c.(*net.TCPConn).SetLinger(-1)
 			c.(*net.TCPConn).CloseWrite()
 			c.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -286,9 +286,9 @@ func launch(targets map[string]string, sources []string, messages [][]byte, rate
 	return a, nil
 }
 
-// end ends the attack and returns its toll.
-func (a *attackers) end() (toll, error) {
-	var total toll
+// end ends the attack and returns its tally.
+func (a *attackers) end() (tally, error) {
+	var total tally
 	var errs []error
 	for i, p := range a.processes {
 		a.inputs[i].Close()
@@ -297,14 +297,14 @@ func (a *attackers) end() (toll, error) {
 		case <-time.After(20 * time.Second):
 			p.Kill()
 		}
-		var one toll
+		var one tally
 		errs = append(errs, json.Unmarshal([]byte(p.Output().String()), &one))
 		total.add(one)
 	}
 	return total, errors.Join(errs...)
 }
 
-// sink is a target that costs nothing but what sending to it costs: a UDP socket that nobody reads, and TCP connections
+// sink is a target that costs nothing but what sending to it costs: a UDP socket that is never read, and TCP connections
 // whose octets are thrown away.
 type sink struct {
 	udp net.PacketConn

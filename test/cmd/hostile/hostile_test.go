@@ -28,9 +28,9 @@ func TestMain(m *testing.M) {
 // boundless are limits that no flood reaches, so that every message gets as far as it can.
 const boundless = "limit handshake-failures 1000000000\nlimit source-errors 1000000000"
 
-// TestHostileMessages sends every hostile message by UDP and TCP beside clients that do nothing wrong: those all succeed,
-// nothing crashes, and once more of it leaves nothing behind that was not there before. Without bounds, where every message
-// gets as far into the server as it can, the clients get through, and nothing crashes or stays behind either.
+// TestHostileMessages sends every hostile message by UDP and TCP while correct clients work. All operations of these clients
+// succeed, nothing crashes, and a second round leaves no more memory in use than the first. The same holds without limits,
+// where every message gets as far into the server as it can.
 func TestHostileMessages(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -75,14 +75,14 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 	var sizes [3]size
 	for round := range sizes {
 		var group sync.WaitGroup
-		var tolls [2]toll
+		var tallies [2]tally
 		var over atomic.Int32
-		done, err := h.work(ctx, task{attempts: untilAnswer, renew: true, while: func() bool { return int(over.Load()) < len(tolls) }, begin: func() error {
+		done, err := h.work(ctx, task{attempts: untilAnswer, renew: true, while: func() bool { return int(over.Load()) < len(tallies) }, begin: func() error {
 			for i, network := range []string{"udp", "tcp"} {
 				group.Go(func() {
 					// At a rate that leaves few of them in the kernel's queue, where they would test nothing.
 					a := attack{Network: network, Target: h.server.Address.String(), Sources: elsewhere, Rate: 6000}
-					tolls[i] = a.run(ctx, messages, true)
+					tallies[i] = a.run(ctx, messages, true)
 					over.Add(1)
 				})
 			}
@@ -97,7 +97,7 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 			t.Errorf("good clients made %d updates with %d contexts, %d operations failed: %v",
 				done.Updates, done.Handshakes, done.Failures, done.Errors)
 		}
-		for i, total := range tolls {
+		for i, total := range tallies {
 			if total.Sent < uint64(len(messages))*9/10 { // some are empty, or meet a connection that is being closed
 				t.Errorf("attacker %d has sent %d messages of %d", i, total.Sent, len(messages))
 			}
@@ -113,7 +113,7 @@ func testHostileMessages(ctx context.Context, t *testing.T, dir, binary, limits 
 		if sizes[round], err = h.settled(ctx, 4, leftNothing); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d messages, %+v, %+v, %v", len(messages), tolls, done, sizes[round])
+		t.Logf("%d messages, %+v, %+v, %v", len(messages), tallies, done, sizes[round])
 	}
 	if err := grown(comparable(sizes[1]), comparable(sizes[2])); err != nil {
 		stacks, failed := h.profile(ctx, "goroutine")

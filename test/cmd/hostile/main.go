@@ -77,27 +77,27 @@ func soak(ctx context.Context, o options) error {
 
 	// measured has the good clients work while something else goes on.
 	measured := func(what string, d time.Duration, targets map[string]string, sources []string) (float64, goodWork, error) {
-		var enemy *attackers
+		var flood *attackers
 		var before time.Duration
 		w, err := h.work(ctx, task{duration: d, renew: !slices.Equal(sources, shared), begin: func() (err error) {
 			if targets != nil {
-				enemy, err = launch(targets, sources, messages, o.rate)
+				flood, err = launch(targets, sources, messages, o.rate)
 			}
 			before = cpuOf(h.server.PID())
 			return err
 		}})
 		taken := cpuOf(h.server.PID()) - before
-		var t toll
-		if enemy != nil {
+		var t tally
+		if flood != nil {
 			var failed error
-			t, failed = enemy.end()
+			t, failed = flood.end()
 			err = errors.Join(err, failed)
 		}
 		rate := w.rate(d)
 		say("%s: %.0f updates/s, %d handshakes, %d repeated, %d failed, longest %v; the server took %.2f processors; load %s",
 			what, rate, w.Handshakes, w.Repeats, w.Failures, w.Longest.Round(time.Millisecond), taken.Seconds()/d.Seconds(), load())
-		if enemy != nil {
-			say("  the other side: %.0f messages/s (%.1f MB/s), %d connections, %.0f answers/s (%.2f MB/s)", float64(t.Sent)/d.Seconds(),
+		if flood != nil {
+			say("  attackers: %.0f messages/s (%.1f MB/s), %d connections, %.0f answers/s (%.2f MB/s)", float64(t.Sent)/d.Seconds(),
 				float64(t.Octets)/d.Seconds()/1e6, t.Connections, float64(t.Answers)/d.Seconds(), float64(t.AnswerOctets)/d.Seconds()/1e6)
 		}
 		for text, n := range w.Errors {
@@ -184,7 +184,7 @@ func soak(ctx context.Context, o options) error {
 	return errors.Join(errs...)
 }
 
-// remembered is how long the server remembers an authenticator: the clock skew that it lets pass, and a little more.
+// remembered is how long the server remembers an authenticator: the permitted clock skew, and a little more.
 const remembered = 5*time.Minute + 20*time.Second
 
 // settled measures the server when nothing goes on any more: connections and timers of the flood need a moment to end. It

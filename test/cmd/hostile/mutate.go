@@ -200,8 +200,8 @@ func repaired(broken []byte, s shape, changed span, delta int) []byte {
 	return fixed
 }
 
-// outOfNowhere makes messages that nobody has sent before: octets alone, and behind a header that makes them likely.
-func outOfNowhere(r *rand.Rand, n int) [][]byte {
+// randomMessages makes messages of random octets: whole ones, and ones with a plausible header.
+func randomMessages(r *rand.Rand, n int) [][]byte {
 	made := make([][]byte, n)
 	for i := range made {
 		m := randomOctets(r, r.IntN(1500))
@@ -231,7 +231,7 @@ func hostileMessages(recorded [][]byte) [][]byte {
 		made = append(made, mutations(r, m)...)
 		made = append(made, m) // a replay
 	}
-	made = append(made, outOfNowhere(r, 1000)...)
+	made = append(made, randomMessages(r, 1000)...)
 	r.Shuffle(len(made), func(i, j int) { made[i], made[j] = made[j], made[i] })
 	return made
 }

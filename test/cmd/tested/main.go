@@ -2,7 +2,7 @@
 //
 //	report [-write] README DIRECTORY
 //
-// The directory has the accounts that package tested wrote. With -write the README's table is made anew instead of
+// The directory has the accounts that package tested wrote. With -write the README's table is written instead of
 // compared.
 package main
 
@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	write := flag.Bool("write", false, "write the README's table anew")
+	write := flag.Bool("write", false, "write the README's table")
 	flag.Parse()
 	if flag.NArg() != 2 {
 		fmt.Fprintln(os.Stderr, "usage: report [-write] README DIRECTORY")
@@ -55,7 +55,7 @@ func report(readme, dir string, write bool) error {
 	}
 	if len(differences) > 0 {
 		return fmt.Errorf("the table \"Tested with\" of %s is not what the tests tried:\n  %s\n"+
-			"After a whole \"make test\", \"make tested\" writes it anew", readme, strings.Join(differences, "\n  "))
+			"After a whole \"make test\", \"make tested\" writes it", readme, strings.Join(differences, "\n  "))
 	}
 	return nil
 }
