@@ -63,6 +63,8 @@ func TestTSIGOutOfPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What is behind the last record counted is not part of the message, as for BIND: it is an unsigned one.
+	const uncounted = "not in the counts"
 	// One that an UPDATE may have there, if it stood in front.
 	behind := packed(t, rr(t, "behind.example.test. 300 A 192.0.2.1"))
 	for _, test := range []struct {
@@ -76,7 +78,7 @@ func TestTSIGOutOfPlace(t *testing.T) {
 			return counted(append(wire, 0, 0, byte(dns.TypeOPT), 4, 0, 0, 0, 0, 0, 0, 0), 10, 1)
 		}},
 		{"TSIG in the update section", func(wire, tsig []byte) []byte { return counted(counted(wire, 10, -1), 8, 1) }},
-		{"not in the counts", func(wire, tsig []byte) []byte { return counted(wire, 10, -1) }},
+		{uncounted, func(wire, tsig []byte) []byte { return counted(wire, 10, -1) }},
 		{"of class IN", func(wire, tsig []byte) []byte {
 			at := len(wire) - len(tsig) + nameLength(tsig)
 			binary.BigEndian.PutUint16(wire[at+2:], dns.ClassINET)
@@ -103,7 +105,11 @@ func TestTSIGOutOfPlace(t *testing.T) {
 				if err := reply.Unpack(sendWire(t, loopbackAddress, address, network, wire)); err != nil {
 					t.Fatal(err)
 				}
-				if reply.Rcode != dns.RcodeFormatError || reply.IsTsig() != nil || reply.Id != m.Id {
+				rcode := dns.RcodeFormatError
+				if test.name == uncounted {
+					rcode = dns.RcodeRefused
+				}
+				if reply.Rcode != rcode || reply.IsTsig() != nil || reply.Id != m.Id {
 					t.Errorf("over %s: %s", network, reply)
 				}
 			}

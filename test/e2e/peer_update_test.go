@@ -314,6 +314,7 @@ func TestUpdateAsBIND(t *testing.T) {
 			wrong := 0
 			for n := range total / peerZones {
 				m := u.message()
+				m.Id = uint16(n) // two with the same octets, signed in one second, would be a replay
 				since = append(since, m)
 				var bindReply *dns.Msg
 				var bindErr error
