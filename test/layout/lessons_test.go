@@ -1,10 +1,12 @@
 package layout
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,11 +67,38 @@ func TestLessonsAreTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var rows []string
 	for lesson, what := range lessons {
 		if tests[lesson] == nil {
 			t.Errorf("no test cites %s, %s", lesson, what)
 		}
 		slices.Sort(tests[lesson])
-		t.Logf("%-24s %s: %s", lesson, what, strings.Join(tests[lesson], ", "))
+		rows = append(rows, fmt.Sprintf("| %s | %s | `%s` |\n", lesson, what, strings.Join(tests[lesson], "`, `")))
+	}
+	slices.Sort(rows)
+	document(t, filepath.Join(root, "docs", "security.md"), rows)
+}
+
+// document compares the rows with those of the table of lessons in a file. With -update it writes them there.
+func document(t *testing.T, file string, rows []string) {
+	t.Helper()
+	const begin, end = "<!-- lessons: go test ./test/layout -run TestLessonsAreTested -update -->\n\n| fault | is | tested by |\n| --- | --- | --- |\n",
+		"\n<!-- end of lessons -->"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	table, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no table of lessons", file)
+	}
+	now := strings.Join(rows, "")
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+now+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if table != now {
+		t.Errorf("the table of lessons in %s differs:\n%s", file, difference(table, now))
 	}
 }
