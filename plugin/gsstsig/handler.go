@@ -51,6 +51,13 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 	if origin == "" {
 		return plugin.NextOrFailure(h.Name(), h.Next, ctx, w, r)
 	}
+	if class := r.Question[0].Qclass; class != dns.ClassINET && class != dns.ClassANY {
+		// CoreDNS refuses other classes itself, but not in blocks with chaos or forward, whose plugins may answer them.
+		if r.Opcode == dns.OpcodeQuery && !isTransfer(r.Question[0].Qtype) {
+			return dns.RcodeRefused, nil
+		}
+		return h.answer(w, r, dns.RcodeNotAuth)
+	}
 	switch r.Opcode {
 	case dns.OpcodeQuery:
 		if isTransfer(r.Question[0].Qtype) {

@@ -202,3 +202,41 @@ func TestTransferOverTLS(t *testing.T) {
 		s.stop()
 	}
 }
+
+// TestOtherClasses: all zones are of class IN, also where CoreDNS passes on other classes because of a plugin that answers
+// some of them.
+func TestOtherClasses(t *testing.T) {
+	s := start(t, strings.Replace(transferCorefile, "\ttransfer {", "\tforward forwarded.test 127.0.0.1:1\n\ttransfer {", 1))
+	ask := func(opcode int, qtype, class uint16) *dns.Msg {
+		m := new(dns.Msg).SetQuestion("example.test.", qtype)
+		m.Opcode, m.Question[0].Qclass = opcode, class
+		return m
+	}
+	for what, test := range map[string]struct {
+		m     *dns.Msg
+		rcode int
+	}{
+		"query, CH":  {ask(dns.OpcodeQuery, dns.TypeSOA, dns.ClassCHAOS), dns.RcodeRefused},
+		"query, HS":  {ask(dns.OpcodeQuery, dns.TypeSOA, dns.ClassHESIOD), dns.RcodeRefused},
+		"query, 0":   {ask(dns.OpcodeQuery, dns.TypeSOA, 0), dns.RcodeRefused},
+		"query, ANY": {ask(dns.OpcodeQuery, dns.TypeSOA, dns.ClassANY), dns.RcodeSuccess},
+		"query, IN":  {ask(dns.OpcodeQuery, dns.TypeSOA, dns.ClassINET), dns.RcodeSuccess},
+		"AXFR, CH":   {ask(dns.OpcodeQuery, dns.TypeAXFR, dns.ClassCHAOS), dns.RcodeNotAuth},
+		"NOTIFY, CH": {ask(dns.OpcodeNotify, dns.TypeSOA, dns.ClassCHAOS), dns.RcodeNotAuth},
+		"UPDATE, CH": {ask(dns.OpcodeUpdate, dns.TypeSOA, dns.ClassCHAOS), dns.RcodeNotAuth},
+	} {
+		for _, network := range []string{"udp", "tcp"} {
+			if network == "udp" && test.m.Question[0].Qtype == dns.TypeAXFR {
+				continue
+			}
+			reply, _, err := (&dns.Client{Net: network, Timeout: 10 * time.Second}).Exchange(test.m.Copy(), s.address)
+			if err != nil {
+				t.Fatalf("%s by %s: %v", what, network, err)
+			}
+			want(t, what+" by "+network, dns.RcodeToString[reply.Rcode], dns.RcodeToString[test.rcode])
+			if test.rcode != dns.RcodeSuccess {
+				want(t, what+" by "+network+", records", len(reply.Answer), 0)
+			}
+		}
+	}
+}
