@@ -82,7 +82,7 @@ func (base64Data) read(r *reader, rdata []byte) ([]byte, error) {
 }
 
 func appendBase64(rdata []byte, text string) ([]byte, error) {
-	rdata, err := base64.StdEncoding.AppendDecode(rdata, []byte(text))
+	rdata, err := base64.StdEncoding.Strict().AppendDecode(rdata, []byte(text))
 	if err != nil {
 		return rdata, reason("not base64")
 	}
@@ -246,7 +246,7 @@ func (atmAddress) read(r *reader, rdata []byte) ([]byte, error) {
 		return rdata, err
 	}
 	if digits, ok := strings.CutPrefix(text, "+"); ok {
-		return append(append(rdata, atmE164), digits...), nil
+		return append(append(rdata, atmE164), strings.ReplaceAll(digits, ".", "")...), nil
 	}
 	return appendDottedHex(append(rdata, atmAESA), text)
 }

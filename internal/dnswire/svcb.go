@@ -24,6 +24,7 @@ const (
 	keyECH           = 5
 	keyIPv6Hint      = 6
 	keyDoHPath       = 7
+	keyTLSGroups     = 9 // draft-ietf-tls-key-share-prediction
 )
 
 // keyWords are the names of keys that are read. Of those, the first seven are
@@ -33,6 +34,9 @@ var keyWords = []string{
 }
 
 const printedKeyWords = 7
+
+// genericKey and a number are a key's name that needs no registration.
+const genericKey = "key"
 
 // A serviceParameter is one parameter.
 type serviceParameter struct {
@@ -148,7 +152,7 @@ func keyText(key uint16) string {
 	if int(key) < printedKeyWords {
 		return keyWords[key]
 	}
-	return "key" + strconv.Itoa(int(key))
+	return genericKey + strconv.Itoa(int(key))
 }
 
 func (serviceParameters) print(dst, rdata []byte, at, end int) ([]byte, bool) {
@@ -239,7 +243,13 @@ func (serviceParameters) read(r *reader, rdata []byte) ([]byte, error) {
 		if !ok {
 			return rdata, reason("word that is not a key")
 		}
-		value, err := parseValue(key, text)
+		var value []byte
+		var err error
+		if strings.HasPrefix(word, genericKey) {
+			value, err = appendUnescaped(nil, text) // the octets, also of a key that has a name (RFC 9460 section 2.1)
+		} else {
+			value, err = parseValue(key, text)
+		}
 		if err != nil {
 			return rdata, reasonf("%s: %s", keyText(key), err)
 		}
@@ -261,7 +271,7 @@ func parseKey(word string) (uint16, bool) {
 	if i := slices.Index(keyWords, strings.ToLower(word)); i >= 0 {
 		return uint16(i), true
 	}
-	digits, ok := strings.CutPrefix(word, "key")
+	digits, ok := strings.CutPrefix(word, genericKey)
 	if !ok || len(digits) > 1 && digits[0] == '0' {
 		return 0, false
 	}
@@ -271,7 +281,7 @@ func parseKey(word string) (uint16, bool) {
 
 func parseValue(key uint16, text string) ([]byte, error) {
 	value, err := appendUnescaped(nil, text)
-	if err != nil || key > keyIPv6Hint {
+	if err != nil || key > keyIPv6Hint && key != keyTLSGroups {
 		return value, err
 	}
 	text = string(value)
@@ -294,6 +304,10 @@ func parseValue(key uint16, text string) ([]byte, error) {
 				return nil, reason("word that is not a key")
 			}
 			value = binary.BigEndian.AppendUint16(value, k)
+		case keyTLSGroups:
+			if value, err = appendNumber(value, item, 2); err != nil {
+				return nil, err
+			}
 		case keyIPv4Hint:
 			address, err := netip.ParseAddr(item)
 			if err != nil || !address.Is4() {
