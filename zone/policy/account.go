@@ -4,7 +4,7 @@ import "strings"
 
 // The name in a ticket is what the client asked for, and the account is what the KDC found by it.
 // In Active Directory they can differ: the user principal name of a user can be set to
-// host/client1.corp.test@CORP.TEST by whoever may write that attribute. Where the ticket's PAC names
+// host/client1.corp.test@CORP.TEST by anyone who may write that attribute. Where the ticket's PAC names
 // the account, the account decides:
 //
 //	ticket                                account            it is
@@ -22,8 +22,8 @@ import "strings"
 // its account, without the final "$".
 const maxComputerName = 15
 
-// nullSID is the SID of nobody (MS-DTYP section 2.4.2.4). It stands beside the owner where a ticket
-// told no account though those of its realm do.
+// nullSID is the null SID (MS-DTYP section 2.4.2.4). It is recorded beside the owner if the ticket
+// named no account although other tickets of its realm do.
 const nullSID = "S-1-0-0"
 
 // vouched reports whether the name in the ticket may be believed: it is that of the account, or no
@@ -84,11 +84,11 @@ func SplitOwner(owner string) (name, sid string) {
 	return owner, ""
 }
 
-// sameOwner reports whether a recorded owner is the given one. Where both have a SID, that decides: a
-// renamed account keeps its names, and another account gets none by taking a name that is free again.
-// An owner with a SID is none without: a client can ask for a ticket that tells no account. Without
-// SIDs, realms compare exactly, as Kerberos does; what is before them without case, as host names and
-// Active Directory's account names do.
+// sameOwner reports whether a recorded owner is the given one. Where both have a SID, that decides:
+// a renamed account keeps its names, and another account gets none by taking a name that is free
+// again. A client without a SID does not own what was recorded with one, because a client can ask
+// for a ticket that names no account. Without SIDs, realms compare exactly, as Kerberos does; what
+// is before them without case, as host names and Active Directory's account names do.
 func sameOwner(recorded, owner string) bool {
 	a, sidA := SplitOwner(recorded)
 	b, sidB := SplitOwner(owner)
@@ -119,9 +119,9 @@ func samePrincipal(a, b string) bool {
 	return at >= 0 && a[at:] == b[at:] && equalFold(a[:at], b[:at])
 }
 
-// isRecreated reports whether the client is a machine, and the owner an earlier account of that machine:
-// of the same name and another SID. The account was deleted and made again, as when a machine is set
-// up anew.
+// isRecreated reports whether the client is a machine, and the owner an earlier account of that
+// machine: of the same name and another SID. The account was deleted and made again, as when a
+// machine is installed again.
 func (s *subject) isRecreated(owner string) bool {
 	name, sid := SplitOwner(owner)
 	if sid == "" || sid == nullSID || s.SID == "" || s.SID == sid || !s.vouched || !strings.HasSuffix(s.Account, "$") {

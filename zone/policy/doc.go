@@ -21,7 +21,8 @@
 // # The rule owner
 //
 // The rule type owner is an addition of this server, and the default if there are no rules. It does
-// what Active Directory does with an access control list for each name, but for what is said here:
+// what Active Directory does with an access control list for each name, with the differences that are
+// named here:
 //
 //   - Any principal may create a name that has no records, and becomes its owner. From then on only
 //     the owner may change it.
@@ -32,9 +33,9 @@
 //     machine whose account was made again takes over its host name, and names whose PTR records
 //     point to it, from the earlier account.
 //   - Names that have records but no owner are the administrator's, and closed. In
-//     nonsecure-and-secure mode they are open to clients that sign as far as to unsigned updates.
+//     nonsecure-and-secure mode clients that sign may change them as far as unsigned updates may.
 //   - Names below another name are created by the owner of that one. Service labels below a name are
-//     changed by its owner, whoever created them.
+//     changed by its owner, even if another client created them.
 //   - A machine may take its own name, in the sense of krb5-self and ms-self, from a client that
 //     registered it first and from the administrator, as far as [Reclaim] permits it. What a
 //     principal of another realm or the administrator has entered in the domain of a realm can be

@@ -38,9 +38,9 @@ type nameState struct {
 	byOwner  bool  // ... and it was the rule owner, because of title
 	title    title // the strongest
 
-	judged bool          // movedHere has set moved
-	moved  bool          // the name has come to the client with its address
-	above  *zone.Holding // the name above it that stands in the way
+	movedKnown bool          // movedHere has set moved
+	moved      bool          // the name has come to the client with its address
+	above      *zone.Holding // the name above it that stands in the way
 
 	pointers [2]pointerSet // the name's PTR and SRV records
 }

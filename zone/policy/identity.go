@@ -206,7 +206,7 @@ func precedence(host, machine, domain, name string) int {
 // an empty owner is the administrator. Within one realm the machine always may: two principals of
 // one machine (host/a.example.test and A$) can take the name from each other. From an owner of
 // another realm a machine may take only a name of which no other realm, of the permitted ones or
-// the owner's, has a longer suffix. Whoever can create principals in one realm must not reach into
+// the owner's, has a longer suffix. A right to create principals in one realm must give no rights in
 // the domain of another. A domain that belongs to no realm is that of the only permitted one; if there
 // are several, none of them reaches over what another realm or the administrator has there.
 func (s *subject) mayReclaim(name, owner string) bool {

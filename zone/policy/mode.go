@@ -10,7 +10,7 @@ const (
 	// Secure takes signed updates, as far as the rules allow them. It is the zero value, so that a
 	// forgotten setting is the strict one.
 	Secure Mode = iota
-	// None takes no update from anybody.
+	// None takes no updates.
 	None
 	// NonsecureAndSecure takes signed updates as Secure does, and unsigned ones except to names
 	// that a principal owns.

@@ -16,7 +16,7 @@ type title uint8
 const (
 	noTitle         title = iota
 	titleOwner            // it is the owner
-	titleNew              // the name has no records, and nobody's tombstone
+	titleNew              // the name has no records and no tombstone
 	titleFirstCome        // the name is marked as first-come
 	titleSuccession       // it belonged to the machine's earlier account
 	titleReclaim          // it is the machine of that name: Config.Reclaim
@@ -76,7 +76,7 @@ func (e *evaluation) title(r *rule, name int, rrtype uint16) (title, hint) {
 	case n.owner == firstComeOwner:
 		return titleFirstCome, noHint
 	case n.owner == "" && !n.exists:
-		// The machine of a name needs nobody's consent for it.
+		// The machine of a name needs no consent for it.
 		if held := e.above(name, start); held != nil && !e.isMine(held) && !e.isOpen(held, rrtype) && !e.mayReclaim(name) {
 			n.above = held
 			return noTitle, hintBelow
@@ -98,9 +98,10 @@ func (e *evaluation) title(r *rule, name int, rrtype uint16) (title, hint) {
 	return noTitle, hintOwned
 }
 
-// serviceTitle decides on a name that is a service label below a name, such as _ssh._tcp below a host,
-// which belongs to the owner of that name, whoever created it. What the administrator has entered there
-// stays the administrator's. It is not decided if anybody may change both names.
+// serviceTitle decides on a name that is a service label below a name, such as _ssh._tcp below a
+// host, which belongs to the owner of that name, no matter which client created it. What the
+// administrator has entered there stays the administrator's. It does not decide if every client may
+// change both names.
 func (e *evaluation) serviceTitle(name int, rrtype uint16, base []byte) (title, hint, bool) {
 	n := &e.names[name]
 	if bytes.Equal(base, e.proposal.Origin()) {
@@ -258,8 +259,8 @@ func (e *evaluation) movedHere(name int) bool {
 		string(e.proposal.Name(name).Wire()) != e.subject.reverse {
 		return false
 	}
-	if !n.judged {
-		n.judged = true
+	if !n.movedKnown {
+		n.movedKnown = true
 		n.moved = e.pointsHome(name)
 	}
 	return n.moved
@@ -367,7 +368,7 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 
 // claimForOthers keeps apart, for the rule owner, what is free and what is the administrator's, where
 // other rules granted a change. Names with records but no owner are the administrator's, but in
-// nonsecure-and-secure mode they are everybody's, and names without records are free. So:
+// nonsecure-and-secure mode they are open to every client, and names without records are free. So:
 //
 //   - A new name that a proxy creates is first-come.
 //   - In nonsecure-and-secure mode, a new name that another client creates with a signature is marked

@@ -19,9 +19,11 @@ const (
 	fieldWildcard                     // a wildcard
 	fieldNone                         // nothing: the types follow at once
 	fieldPlaceholder                  // "." or "*", which mean nothing
-	fieldIdentity                     // a placeholder or the identity once more
+	fieldIdentity                     // a placeholder, or the identity again
 )
 
+// ruleTypes are the rule types by their words in a policy. What each means is in Rule.means and
+// Rule.reaches.
 var ruleTypes = map[string]struct {
 	kind  ruleType
 	field nameField

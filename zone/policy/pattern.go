@@ -136,8 +136,8 @@ func parsePrincipal(word string) ([]string, string, error) {
 }
 
 // matches reports whether the pattern includes the client of an update. In a deny rule the asterisk
-// includes clients that did not sign, a group includes those of whom nobody says what groups they are
-// in, and a name includes those whose ticket has it though their account has another one.
+// includes clients that did not sign, a group includes clients whose groups are not known, and a name
+// includes clients whose ticket has it although their account has another one.
 func (p *pattern) matches(s *subject, deny bool) bool {
 	switch p.kind {
 	case anySigner:

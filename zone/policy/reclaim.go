@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Reclaim says which machines may take the names that are their own back, from another client that
-// registered them first and from the administrator, under the rule owner.
+// Reclaim says which machines may take back their own names under the rule owner: from another client
+// that registered them first, and from the administrator.
 type Reclaim int
 
 const (
@@ -14,7 +14,7 @@ const (
 	// them: MIT Kerberos, FreeIPA, Heimdal. It is the zero value. In Active Directory every user may
 	// create accounts of machines, of any free name.
 	ReclaimHosts Reclaim = iota
-	// ReclaimAlways permits it to every machine. Whoever can create an account NAME$ gets the name
+	// ReclaimAlways permits it to every machine. Anyone who can create an account NAME$ gets the name
 	// NAME of the realm's domain.
 	ReclaimAlways
 	// ReclaimNever permits it to none.

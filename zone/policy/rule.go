@@ -87,7 +87,7 @@ func (r *Rule) limit(rrtype uint16) (max int, covered bool) {
 }
 
 // coversAll reports whether the rule grants changes of every type that a name of a client may have,
-// with any data: whoever has such a grant has the name at its disposal.
+// with any data. A client with such a grant can do everything with the name.
 func (r *Rule) coversAll() bool {
 	if r.kind == ruleKrb5SubdomainSelfRHS || r.kind == ruleMSSubdomainSelfRHS {
 		return false
