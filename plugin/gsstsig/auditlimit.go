@@ -76,7 +76,7 @@ func (l *lineLimit) allow(id policy.Identity, changed bool, report func(identity
 	return false
 }
 
-// report reports the identities in the order of their names, and counts anew.
+// report reports the identities in the order of their names, and sets the counts to zero.
 func (l *lineLimit) report(report func(identity string, lines int)) {
 	l.mu.Lock()
 	leftOut := l.leftOut

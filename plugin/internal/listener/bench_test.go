@@ -13,8 +13,8 @@ import (
 )
 
 // BenchmarkUDPQuery compares a query through this listener with one through CoreDNS's own server, both answered by
-// whoami, and with one that is answered from its octets. A client keeps a window of queries
-// on their way. On a busy machine, the CPU time, of client and server together, tells more than the time passed.
+// whoami, and with one that is answered from its octets. A client keeps a window of queries on their way. On a busy
+// machine, the CPU time, of client and server together, tells more than the time passed.
 func BenchmarkUDPQuery(b *testing.B) {
 	probeAnswerers.Store("short", answerShortly)
 	defer probeAnswerers.Delete("short")

@@ -6,7 +6,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// class is what classify takes a message for.
+// class is the result of classify.
 type class int
 
 const (

@@ -41,7 +41,7 @@ func newConnectionTable() *connectionTable {
 }
 
 // add enters a new connection, idle. If there are too many of its source, or altogether, it names one for the caller to
-// close, the source's or everybody's longest idle one. If none is idle it refuses the new one.
+// close: the one of the source, or of all sources, that has been idle longest. If none is idle it refuses the new one.
 func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *connection, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,8 +108,8 @@ func (t *connectionTable) setIdle(c *connection) {
 	}
 }
 
-// closeLater notes that c waits for nothing but its end, and calls end after the delay, or when c was closed to make room. It is
-// the first to be closed then. closeLater reports false if it has been closed for that already.
+// closeLater notes that c waits for nothing but its end, and calls end after the delay, or when c was closed to make
+// room. It is the first to be closed then. closeLater reports false if it has been closed for that already.
 func (t *connectionTable) closeLater(c *connection, delay time.Duration, end func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

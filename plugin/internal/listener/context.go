@@ -16,7 +16,7 @@ type (
 
 // TransactionFrom returns the transaction that the request of ctx was verified in. It is nil if the request was not
 // signed. seen tells whether this package received the request at all: a request that came by another listener of
-// CoreDNS was never verified by anyone, whatever its TsigStatus says.
+// CoreDNS was not verified, whatever its TsigStatus says.
 //
 // Signing is the listener's work. A handler asks the transaction for the identity alone.
 func TransactionFrom(ctx context.Context) (transaction *gsstsig.Transaction, seen bool) {

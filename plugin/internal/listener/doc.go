@@ -6,8 +6,8 @@
 // A TSIG record (RFC 8945) signs the exact octets of a message. CoreDNS's server does not hand those octets on: it
 // parses a request, throws the octets away, and looks the plugins up by the name in the question, which for a TKEY
 // query (RFC 2930) is the name of a key and belongs to no zone. It also reads at most 512 octets from UDP, where a
-// signed update easily has more. So the addresses of gsstsig blocks are served here, octets and all, and CoreDNS
-// proper begins one step later.
+// signed update easily has more. So this package serves the addresses of gsstsig blocks, keeps the octets of a request, and
+// calls CoreDNS for the rest.
 //
 // # The way of a request
 //

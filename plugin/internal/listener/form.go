@@ -52,7 +52,7 @@ func hasTSIG(m *dns.Msg) bool {
 	return false
 }
 
-// complete reports whether the message holds all the records that its header counts. Unpack does not mind if the octets
+// complete reports whether the message holds all the records that its header counts. Unpack accepts a message whose octets
 // end before.
 func complete(m *dns.Msg, wire []byte) bool {
 	for i, n := range []int{len(m.Question), len(m.Answer), len(m.Ns), len(m.Extra)} {
@@ -63,8 +63,8 @@ func complete(m *dns.Msg, wire []byte) bool {
 	return true
 }
 
-// acceptable reports whether the sections are as full as the opcode allows. An UPDATE is as large as it likes: what is in
-// it is looked at where its zone is known.
+// acceptable reports whether the opcode permits the numbers of records in the sections. An UPDATE may have any: they are
+// checked where its zone is known.
 func acceptable(m *dns.Msg) bool {
 	if len(m.Question) != 1 {
 		return false

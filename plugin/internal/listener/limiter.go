@@ -81,8 +81,8 @@ func (l *limiter) handshakesLimited(from ratelimit.Key, proven bool) bool {
 	return l.accounts(proven).failures.Empty(from) || !proven && l.failures.TokensAt(l.limits.now()) < 1
 }
 
-// recordHandshake charges a source for a handshake that has not made a context. One that has makes up for another that has not, so
-// that a negotiation of two rounds costs nothing in the end.
+// recordHandshake charges a source for a handshake that has not made a context. One that has made a context takes a
+// charge back, so that a negotiation of two rounds costs nothing in the end.
 func (l *limiter) recordHandshake(from ratelimit.Key, proven, established bool) {
 	failures := l.accounts(proven).failures
 	if established {

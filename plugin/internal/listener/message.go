@@ -238,7 +238,7 @@ func (s *server) refuse(w *responseWriter) {
 	_ = w.sendWire(reply)
 }
 
-// headerAlone cuts an answer down to its header and says so.
+// headerAlone truncates an answer to its header, and sets TC.
 func headerAlone(reply []byte) []byte {
 	const truncated = 0x02
 	reply = reply[:headerSize]

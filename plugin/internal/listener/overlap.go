@@ -21,7 +21,7 @@ func (b binding) String() string {
 }
 
 // rejectOverlaps returns an error if two sites serve the same zone on the same address, or one of them on the wildcard
-// address of the same port. CoreDNS checks this in MakeServers, which saw the moved sites in disguise. Sites of a view
+// address of the same port. CoreDNS checks this in MakeServers, from which the moved sites were hidden. Sites of a view
 // may share a zone with others: their filters decide.
 func rejectOverlaps(sites []site) error {
 	served := make(map[binding]bool)

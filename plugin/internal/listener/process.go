@@ -25,7 +25,7 @@ func newProcess() *process {
 	return &process{sockets: newSocketTable(), connections: newConnectionTable(), replays: gsstsig.NewHMACReplays(0), watched: make(map[string]bool)}
 }
 
-// theProcess is the one that Register uses: caddy calls setup functions with nothing of the caller's.
+// theProcess is the one that Register uses: caddy passes no argument of the caller to setup functions.
 var theProcess = newProcess()
 
 // lineage is what an instance and those that replace it by a restart have in common. Sockets are handed on within it alone:

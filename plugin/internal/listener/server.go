@@ -53,8 +53,8 @@ type server struct {
 
 var _ caddy.GracefulServer = (*server)(nil)
 
-// alive reports whether the server's instance is running or about to. Caddy takes an instance that fails to start off its
-// list, which is the only sign that it gives.
+// alive reports whether the server's instance is running or about to. Caddy removes an instance that fails to start from
+// its list, and gives no other sign.
 func (s *server) alive() bool {
 	return s.instance != nil && slices.Contains(caddy.Instances(), s.instance.caddy)
 }

@@ -19,9 +19,9 @@ import (
 // longer than limit octets. It is called by many goroutines at once.
 type AnswerFunc func(response []byte, limit int) (whole []byte, ok bool)
 
-// A shortcut answers a zone's plain queries from their octets, where no plugin in front of the one that answers has
-// anything to say of them. Otherwise, unpacking and packing messages and CoreDNS's way through its plugins are most of what
-// such a query costs (BenchmarkUDPQuery).
+// A shortcut answers a zone's plain queries from their octets, if no plugin in front of the one that answers has
+// to see them. Unpacking and packing messages, and CoreDNS's way through its plugins, are otherwise most of the cost of
+// such a query (BenchmarkUDPQuery).
 type shortcut struct {
 	answer AnswerFunc
 	plugin string // that answers

@@ -16,8 +16,8 @@ import (
 // signing to the server.
 //
 // It also tells the plugins what a signature is worth in their block. The tsig plugin asks nothing but TsigStatus, and hands
-// on the name of the key, which for a context the client has chosen. So a context is a key in the blocks whose server made
-// it or would have, and in all others none: there its holder has proven nothing.
+// on the name of the key, which for a context the client has chosen. So a context is a known key only in the blocks whose
+// server made it or would have accepted its ticket. In other blocks it proves nothing.
 type siteHandler struct {
 	next plugin.Handler
 	own  *registeredBlock // nil if the block does not use gsstsig

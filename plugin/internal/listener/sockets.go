@@ -11,7 +11,7 @@ import (
 const claimTime = time.Second
 
 // socketTable knows the sockets of the process. A server gets an endpoint in two steps, because between the two another
-// server may fail to start, and then the whole instance is discarded without a word to this package:
+// server may fail to start, and then the whole instance is discarded without notice to this package:
 //
 //	claim     opens the sockets, or finds them open and in use by the running configuration; changes nothing for clients
 //	activate  makes the server the one that answers

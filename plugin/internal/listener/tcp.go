@@ -36,7 +36,7 @@ func (e *endpoint) acceptConnections() {
 	}
 }
 
-// track enters the connection into the tables, at the cost of the one that has been idle for longest if there are too many.
+// track enters the connection into the tables. If there are too many, it closes the one that has been idle for longest.
 func (e *endpoint) track(c *connection) bool {
 	s := e.current.Load()
 	if s == nil {
@@ -159,7 +159,7 @@ func (e *endpoint) readMessage(c *connection, r *bufio.Reader, count int) ([]byt
 			return nil, err
 		}
 	}
-	// The length is the client's word: memory grows with what arrives.
+	// The client chose the length, so that memory is allocated as octets arrive.
 	wire := make([]byte, 0, min(length, 2048))
 	for len(wire) < length {
 		if len(wire) == cap(wire) {

@@ -20,8 +20,7 @@ const (
 	// maxInFlight bounds the UDP requests that are worked on at a time on one socket. Further ones are dropped.
 	maxInFlight = 10000
 
-	// maxUnproven is how many of them may be from those who do not even claim to hold a key. The rest of the room is for
-	// those who do.
+	// maxUnproven is how many of them may be messages that name no known key. The rest is for messages that do.
 	maxUnproven = maxInFlight / 2
 
 	// maxIdle is the number of goroutines per socket that wait until they are needed there. It is enough for the bursts
@@ -144,7 +143,7 @@ func (e *endpoint) waitForWork() (request packetRequest, ok bool) {
 	}
 }
 
-// trimPeriodically has those end who have not been needed, until the endpoint is closed.
+// trimPeriodically ends goroutines that were not needed, until the endpoint is closed.
 func (e *endpoint) trimPeriodically() {
 	tick := time.NewTicker(trimPeriod)
 	defer tick.Stop()
@@ -208,7 +207,7 @@ func (p *packetPath) localAddr() net.Addr { return p.endpoint.packets.LocalAddr(
 
 func (p *packetPath) remoteAddr() net.Addr { return p.remote }
 
-func (p *packetPath) close() error { return nil } // the socket is everyone's
+func (p *packetPath) close() error { return nil } // all requests share the socket
 
 // Write sends one message.
 func (p *packetPath) Write(wire []byte) (int, error) {

@@ -150,8 +150,8 @@ func (w *responseWriter) room() int {
 	return w.limit - w.transaction.Overhead()
 }
 
-// sendSigned sends a reply of the request's transaction. A TSIG record that is there already was put in by a plugin that
-// believes to talk to a server that signs by itself; the octets of that signature would be wrong here.
+// sendSigned sends a reply of the request's transaction. A TSIG record that is there already was added by a plugin for a
+// server that signs by itself; the octets of that signature would be wrong here.
 func (w *responseWriter) sendSigned(reply *dns.Msg) error {
 	extra := make([]dns.RR, 0, len(reply.Extra))
 	for _, rr := range reply.Extra {
