@@ -103,8 +103,8 @@ func (m *Message) Malformed() bool { return m.err != nil }
 func (m *Message) Signed() bool { return m.octets.Signed() }
 
 // KeyHeld reports whether the TSIG record names a key that the server has, for
-// its algorithm. It says nothing about the MAC. For a message that is Signed without
-// it, Authenticate returns an error of kind BadKey.
+// its algorithm. It says nothing about the MAC. For a message that is Signed
+// without it, Authenticate returns an error of kind BadKey.
 func (m *Message) KeyHeld() bool { return m.keyHeld }
 
 // QuestionType returns the type of the first question, 0 if there is none.

@@ -298,8 +298,8 @@ func (q *query) addresses(owner string, set rrset, glue bool) {
 	}
 }
 
-// addService adds what RFC 9460 section 4.1 asks for in addition to the addresses of the target: those of the
-// owner where "." stands for it, and the records that the target of an alias has.
+// addService adds what RFC 9460 section 4.1 asks for in addition to the addresses of the target:
+// those of the owner where "." stands for it, and the records that the target of an alias has.
 func (q *query) addService(owner string, rrtype uint16, data []byte) {
 	const priority = 2 // octets
 	target := data[priority:]

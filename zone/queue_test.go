@@ -69,8 +69,8 @@ func TestBatchIsBoundedByOctets(t *testing.T) {
 	}
 }
 
-// When the queue is full, the newest update of the source with the most in it is removed, by number and by
-// octets.
+// When the queue is full, the newest update of the source with the most in it is removed, by number
+// and by octets.
 func TestFullQueueTakesFromTheHeaviest(t *testing.T) {
 	for name, tc := range map[string]struct {
 		limits Limits

@@ -51,7 +51,8 @@
 //
 // A ticket names the version of the key that it is encrypted in, and lives for
 // hours. [Keytabs] follows its files, tries the version named before the
-// others, and keeps keys that were removed from a file until the tickets have expired.
+// others, and keeps keys that were removed from a file until the tickets have
+// expired.
 //
 // # RC4
 //

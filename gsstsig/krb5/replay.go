@@ -84,7 +84,7 @@ var clientSeed = maphash.MakeSeed()
 // about two million. A full cache refuses new authenticators: it never forgets
 // one that could be accepted again. One that is half full refuses those of
 // clients that have an eighth of it, so that no client with a ticket locks out
-// everybody else.
+// the others.
 func NewReplayCache(max int) *ReplayCache {
 	if max <= 0 {
 		max = defaultReplays
@@ -138,7 +138,8 @@ func (c *ReplayCache) beganAfter(at time.Time) bool { return at.Before(c.began) 
 
 // replayKeyOf is the identity of an authenticator: who spoke to whom and when,
 // and its cipher text, so that two that were made in the same microsecond are
-// told apart. Names are prefixed by their length, so that different names never give the same key.
+// told apart. Names are prefixed by their length, so that different names never
+// give the same key.
 func replayKeyOf(client, service Principal, at time.Time, cipher []byte) replayKey {
 	h := sha256.New()
 	b := appendPrincipal(make([]byte, 0, 256), client)

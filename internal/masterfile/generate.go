@@ -96,7 +96,7 @@ func parseRange(text string) (start, stop, step int64, ok bool) {
 	return start, stop, step, start <= stop && step > 0
 }
 
-// unescapeQuotes takes the backslash from the quotes in a quoted string, for
+// unescapeQuotes removes the backslash before quotes in a quoted string, because
 // its content is read again. Other escapes stay.
 func unescapeQuotes(text string) string {
 	var out strings.Builder

@@ -27,8 +27,8 @@ type Config struct {
 }
 
 // Accounts is a bounded table of buckets of tokens, one for each source. A
-// source that is not in the table has a full bucket; when a source needs
-// room, the fullest bucket of its set is dropped, because that changes the least. It
+// source that is not in the table has a full bucket; when a source needs room,
+// the fullest bucket of its set is dropped, because that changes the least. It
 // is safe for concurrent use.
 type Accounts struct {
 	rate  float64 // tokens a nanosecond

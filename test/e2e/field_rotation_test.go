@@ -194,8 +194,8 @@ func (c *rotating) work(t *testing.T, address netip.AddrPort, principal, host st
 	}
 }
 
-// TestSameVersionAnotherKey deletes the service's principal and creates it again, as when a trust or a machine's account is re-established:
-// the new key has the number of the old one.
+// TestSameVersionAnotherKey deletes the service's principal and creates it again, as when a trust or a machine's account
+// is re-established: the new key has the number of the old one.
 func TestSameVersionAnotherKey(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -62,8 +62,8 @@ func TestClockOfTheClient(t *testing.T) {
 				"more than the 5m0s allowed", "NTP")
 			triesAgain(t, strict, who, host)
 
-			// clockskew is about Kerberos' authenticator. For signatures, the client sets the permitted difference: TSIG's fudge,
-			// of five minutes.
+			// clockskew is about Kerberos' authenticator. For signatures, the client sets the permitted difference:
+			// TSIG's fudge, of five minutes.
 			config.Server = lenient.Address
 			c := negotiated(t, who, config, "tcp")
 			signedByWrongClock(t, c, "clock.test", test.ahead)

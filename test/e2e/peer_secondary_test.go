@@ -94,9 +94,9 @@ var (
 	gotIncremental = regexp.MustCompile(`got incremental response`)
 )
 
-// TestSecondaryBIND has BIND follow ten thousand changes. The transfer plugin is configured with its
-// address and port, sends NOTIFY there, and permits the transfers by the address alone. A reload of the server's configuration in between makes no difference,
-// and neither does a kill of the server, since the log of changes is in the database.
+// TestSecondaryBIND has BIND follow ten thousand changes. The transfer plugin is configured with its address and port,
+// sends NOTIFY there, and permits the transfers by the address alone. A reload of the server's configuration in between
+// makes no difference, and neither does a kill of the server, since the log of changes is in the database.
 func TestSecondaryBIND(t *testing.T) {
 	t.Parallel()
 	tested.Path(t, tested.Client{Name: "BIND", Package: "bind9"}, "secondary by NOTIFY, AXFR and IXFR, through a reload and two kills")

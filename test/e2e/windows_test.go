@@ -69,7 +69,8 @@ func TestWindows(t *testing.T) {
 		register(t, long, pcHost, "192.0.2.73", dns.RcodeRefused)
 		expect(t, address, pcHost, dns.TypeA, "192.0.2.71")
 		expect(t, address, longHost, dns.TypeAAAA, "2001:db8::62")
-		// A machine takes its own name back from another client. An account name that was cut to 15 characters is not that name.
+		// A machine takes its own name back from another client. An account name that was cut to 15 characters is not
+		// that name.
 		register(t, long, "pc3.example.test", "192.0.2.74", dns.RcodeSuccess)
 		register(t, keytabCredentials(t, "PC3$"), "pc3.example.test", "192.0.2.75", dns.RcodeSuccess)
 		expect(t, address, "pc3.example.test", dns.TypeA, "192.0.2.75")

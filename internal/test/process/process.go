@@ -187,7 +187,7 @@ func Require(programs ...string) error {
 	return nil
 }
 
-// LookPath finds a program, also in the directories for administrators that are not in everybody's PATH.
+// LookPath finds a program, also in the directories for administrators that are not in every user's PATH.
 func LookPath(program string) (string, error) {
 	path, err := exec.LookPath(program)
 	if err == nil {

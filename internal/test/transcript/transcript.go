@@ -17,7 +17,7 @@ type Transcript struct {
 	Client    string // with version, for the reader
 	Principal string // who signed, with realm
 	// Corefile is the server's configuration, in which {ADDRESS}, {PORT}, {KEYTAB} and {SEED} stand for where the server
-	// listens and for the paths of the next two. It lets everybody transfer the zones.
+	// listens and for the paths of the next two. It permits every client to transfer the zones.
 	Corefile  string
 	Keytab    []byte
 	Seed      string // master file of the first zone

@@ -10,7 +10,7 @@ import (
 )
 
 // meter tells who used the CPUs during a measurement: the server, this process with its children (the generator), and
-// everybody else.
+// all others.
 type meter struct {
 	server             *subject
 	began              time.Time

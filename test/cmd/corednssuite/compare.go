@@ -66,8 +66,8 @@ func repeated(first, second []difference) (steady, unsteady []difference) {
 	return steady, unsteady
 }
 
-// unexpected returns the differences that are not known: tests that pass on CoreDNS's listener alone without being known to, and known ones that no
-// longer do. Of the known ones it looks at those that selection selects.
+// unexpected returns the differences that are not known: tests that pass on CoreDNS's listener alone without being known
+// to, and known ones that no longer do. Of the known ones it looks at those that selection selects.
 func unexpected(differences []difference, known []exception, selection *regexp.Regexp) []string {
 	var wrong []string
 	excused := make(map[string]bool)
