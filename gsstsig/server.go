@@ -18,8 +18,8 @@ const DefaultLifetime = time.Hour
 // Config describes a Server. Acceptor and Contexts are required.
 type Config struct {
 	Acceptor *krb5.Acceptor
-	// Contexts is where contexts are kept. It may come from a Server before,
-	// and then so do its contexts.
+	// Contexts is where contexts are kept. It may be the table of an earlier
+	// Server: the new one then has its contexts.
 	Contexts *Table
 	// Lifetime bounds a context's life, which ends with the ticket at the
 	// latest; 0 is DefaultLifetime. What a client asks for does not matter.

@@ -28,21 +28,21 @@ const (
 // TableConfig bounds a Table.
 type TableConfig struct {
 	// MaxContexts is how many established contexts are kept; 0 is
-	// DefaultMaxContexts. One more makes the longest unused one go.
+	// DefaultMaxContexts. A further one replaces the least recently used.
 	MaxContexts int
 	// MaxPerPrincipal is how many of them one principal may have; 0 is a tenth
-	// of MaxContexts, and 16 at least. One more makes the principal's own
-	// longest unused one go, so that one client with a ticket cannot evict the
+	// of MaxContexts, and 16 at least. A further one replaces the principal's
+	// least recently used, so that one client with a ticket cannot evict the
 	// contexts of all others.
 	MaxPerPrincipal int
 	// MaxHalfOpen is how many unfinished negotiations are kept; 0 is
-	// DefaultMaxHalfOpen. One more makes the oldest go. They are counted apart
-	// from established contexts, so that unauthenticated clients evict only
-	// each other's.
+	// DefaultMaxHalfOpen. A further one replaces the oldest. They are counted
+	// apart from established contexts, so that unauthenticated clients evict
+	// only each other's.
 	MaxHalfOpen int
-	// MaxHalfOpenPerSource is how many of them one source may have (see package
-	// source); 0 is an eighth of MaxHalfOpen, and 16 at least. One more makes
-	// the source's own oldest go.
+	// MaxHalfOpenPerSource is how many of them one source may have, an IPv4
+	// address or an IPv6 network of 64 bits; 0 is an eighth of MaxHalfOpen, and
+	// 16 at least. A further one replaces the source's oldest.
 	MaxHalfOpenPerSource int
 	// HalfOpenLifetime is how long a client may take to finish; 0 is
 	// DefaultHalfOpenLifetime.
@@ -53,8 +53,8 @@ type TableConfig struct {
 
 // Table holds security contexts by key name. It outlives the Server that fills
 // it, so that a reload of the configuration costs no client its key. It is
-// safe for concurrent use and runs no goroutine: what is past its time is
-// dropped when it is met.
+// safe for concurrent use and runs no goroutine: an expired context is dropped
+// when it is found.
 type Table struct {
 	now    func() time.Time
 	seed   maphash.Seed

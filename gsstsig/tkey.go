@@ -91,13 +91,13 @@ func (q *tkeyQuery) token() ([]byte, bool) {
 	return token, err == nil
 }
 
-// WithoutEcho returns the response to a TKEY query without its token, if that
-// is nothing but the client's own, which Negotiate returns where the mechanism
-// has nothing to say; otherwise the response itself. The token is the largest
-// part of such a response and tells the client nothing. Where the whole does
-// not fit, it is better left out than the response cut: the context is there
-// already, and a client that came again for it would find the name taken and
-// its token used.
+// WithoutEcho returns the response to a TKEY query without its token if the
+// token is the client's own, which Negotiate returns if the mechanism has none
+// to send. Otherwise it returns the response itself. Such a token is the largest
+// part of the response and tells the client nothing. A response that does not
+// fit is better sent without it than truncated: the context exists already, and
+// a client that tried again would find the key name in use and its token
+// refused as a replay.
 func WithoutEcho(request, response *dns.Msg) *dns.Msg {
 	query, err := readTKEY(request)
 	if err != nil || len(response.Answer) != 1 {

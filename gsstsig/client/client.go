@@ -223,8 +223,8 @@ func keyNameSuffix(service krb5.Principal) string {
 // ones by UDP fail with ErrClosed.
 func (c *Client) Close() { c.transport.close() }
 
-// Exchange sends an unsigned message and returns the reply, which nothing
-// vouches for: for what a client tries before it makes a key.
+// Exchange sends an unsigned message and returns the reply, which is not
+// authenticated. It is for what a client asks before it has a key.
 func (c *Client) Exchange(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	wire, err := m.Pack()
 	if err != nil {

@@ -76,8 +76,8 @@ func exchange(ctx context.Context, carry func(context.Context, []byte, func([]by
 	return reply, nil
 }
 
-// Update is Exchange for those who want a change made: a reply with an RCODE
-// other than NOERROR is an *RcodeError.
+// Update is Exchange, except that a reply with an RCODE other than NOERROR is an
+// *RcodeError.
 func (c *Context) Update(ctx context.Context, m *dns.Msg) (*dns.Msg, error) {
 	reply, err := c.Exchange(ctx, m)
 	if err != nil {

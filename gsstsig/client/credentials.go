@@ -25,7 +25,7 @@ type ServiceTicket struct {
 }
 
 // Credentials obtain service tickets for one client principal and keep them
-// until they end, so that any number of contexts costs one visit to the KDC.
+// until they end, so that any number of contexts costs one request to the KDC.
 // They are safe for concurrent use; one goroutine at a time talks to the KDC
 // while the others wait for what it brings.
 type Credentials struct {

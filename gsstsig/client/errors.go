@@ -28,8 +28,8 @@ var (
 	// ErrTicketExpired: the credentials hold only tickets that have ended and
 	// nothing to get new ones with, as a credential cache does after a while.
 	ErrTicketExpired = errors.New("the ticket has expired")
-	// ErrNegotiation: the TKEY exchange came to no end that the protocol
-	// knows. Failures that the server reports are a *TKEYError.
+	// ErrNegotiation: the TKEY exchange did not end as the protocol
+	// says. Failures that the server reports are a *TKEYError.
 	ErrNegotiation = errors.New("the TKEY negotiation failed")
 )
 

@@ -73,7 +73,7 @@ type Error struct {
 	Reason      string   // what is wrong
 	Fix         string   // what an administrator does about it; may be empty
 	Service     string   // the service principal asked for; empty if unknown
-	TicketKVNO  uint32   // key version ( the ticket names; 0 if none
+	TicketKVNO  uint32   // key version that the ticket names; 0 if none
 	KeytabKVNOs []uint32 // key versions in the keytab for service and encryption type, ascending
 	Enctype     Enctype  // of the ticket; 0 if unknown
 	err         error    // the sentinel
