@@ -244,7 +244,7 @@ func (ipv4) read(r *reader, rdata []byte) ([]byte, error) {
 	}
 	address, err := netip.ParseAddr(text)
 	if err != nil || !address.Is4() {
-		return rdata, reason("not an IPv4 address")
+		return rdata, reasonf("%.64q is not an IPv4 address", text)
 	}
 	octets := address.As4()
 	return append(rdata, octets[:]...), nil
@@ -270,7 +270,7 @@ func (ipv6) read(r *reader, rdata []byte) ([]byte, error) {
 func appendIPv6(rdata []byte, text string) ([]byte, error) {
 	address, err := netip.ParseAddr(text)
 	if err != nil || !address.Is6() || address.Zone() != "" {
-		return rdata, reason("not an IPv6 address")
+		return rdata, reasonf("%.64q is not an IPv6 address", text)
 	}
 	octets := address.As16()
 	return append(rdata, octets[:]...), nil

@@ -311,7 +311,7 @@ func parseValue(key uint16, text string) ([]byte, error) {
 		case keyIPv4Hint:
 			address, err := netip.ParseAddr(item)
 			if err != nil || !address.Is4() {
-				return nil, reason("not an IPv4 address")
+				return nil, reasonf("%.64q is not an IPv4 address", item)
 			}
 			value = append(value, address.AsSlice()...)
 		case keyIPv6Hint:

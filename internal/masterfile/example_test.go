@@ -50,5 +50,5 @@ pc2 AAAA 2001:db8::g
 	// db.example.test:5: ["owner" "pc1" "host/pc1.example.test@EXAMPLE.TEST"]
 	// pc1.example.test. 60 IN A 192.0.2.1
 	// pc2.example.test. 60 IN A 192.0.2.2
-	// db.example.test:7: AAAA: address: not an IPv6 address
+	// db.example.test:7: AAAA: address: "2001:db8::g" is not an IPv6 address
 }
