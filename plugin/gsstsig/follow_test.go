@@ -344,3 +344,68 @@ func TestParentAnswersDS(t *testing.T) {
 		}
 	}
 }
+
+// TestAdditionalThatDoesNotFit: additional records that do not fit are left out, whole sets, and do not send the client to TCP
+// (RFC 2181 section 9). The glue of a referral does.
+func TestAdditionalThatDoesNotFit(t *testing.T) {
+	var records strings.Builder
+	for i := range 28 {
+		fmt.Fprintf(&records, "a A 192.0.2.%d\n", i)
+	}
+	for i := range 70 {
+		fmt.Fprintf(&records, "large A 192.0.2.%d\nns.child A 192.0.2.%[1]d\nns.child2 A 192.0.2.%[1]d\n", i)
+	}
+	seed := filepath.Join(t.TempDir(), "seed")
+	text := "$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.1\nsmall A 192.0.2.1\n" +
+		"fitting MX 1 a\nmail MX 1 small\nmail MX 2 large\nboth MX 1 large\nboth MX 2 ns.child2\nservice HTTPS 1 large\nchild NS ns.child\n" + records.String()
+	if err := os.WriteFile(seed, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, plugins := range map[string]string{"shortcut": "errors", "plugins": "log"} {
+		t.Run(what, func(t *testing.T) {
+			s := start(t, fmt.Sprintf("example.test:{PORT} {\n bind 127.0.0.1\n %s\n gsstsig {\n  keytab {KEYTAB}\n  file %s\n }\n}\n", plugins, seed))
+			for _, test := range []struct {
+				name                string
+				qtype               uint16
+				size                uint16 // 0: no OPT
+				truncated           bool
+				answers, additional int
+			}{
+				{"mail.example.test.", dns.TypeMX, 0, false, 2, 1},
+				{"mail.example.test.", dns.TypeMX, 512, false, 2, 1},
+				{"mail.example.test.", dns.TypeMX, 1232, false, 2, 71},
+				{"both.example.test.", dns.TypeMX, 1232, false, 2, 70},
+				{"both.example.test.", dns.TypeMX, 4096, false, 2, 70},  // by the limit of 1232
+				{"fitting.example.test.", dns.TypeMX, 0, false, 1, 28},  // 504 octets
+				{"fitting.example.test.", dns.TypeMX, 512, false, 1, 0}, // 11 more
+				{"service.example.test.", dns.TypeHTTPS, 0, false, 1, 0},
+				{"x.child.example.test.", dns.TypeA, 512, true, 0, -1},
+				{"large.example.test.", dns.TypeA, 512, true, -1, 0},
+			} {
+				m := new(dns.Msg).SetQuestion(test.name, test.qtype)
+				if test.size > 0 {
+					m.SetEdns0(test.size, false)
+				}
+				reply, _, err := (&dns.Client{Timeout: 10 * time.Second}).Exchange(m, s.address)
+				if err != nil {
+					t.Fatalf("%s: %v", test.name, err)
+				}
+				what := fmt.Sprintf("%s of %d octets", test.name, test.size)
+				additional := 0
+				for _, rr := range reply.Extra {
+					if rr.Header().Rrtype != dns.TypeOPT {
+						additional++
+					}
+				}
+				want(t, what+", TC", reply.Truncated, test.truncated)
+				want(t, what+", OPT", reply.IsEdns0() != nil, test.size > 0)
+				if test.answers >= 0 {
+					want(t, what+", answers", len(reply.Answer), test.answers)
+				}
+				if test.additional >= 0 {
+					want(t, what+", additional", additional, test.additional)
+				}
+			}
+		})
+	}
+}

@@ -39,6 +39,14 @@ func (h *Handler) query(ctx context.Context, z *zone.Zone, w dns.ResponseWriter,
 	if found.Target != "" {
 		followElsewhere(ctx, w, r, m, found.Target, chain)
 	}
+	// CoreDNS truncates a message that is too long, and sets TC. It adds OPT before.
+	state := request.Request{W: w, Req: r}
+	room := state.Size()
+	if opt := r.IsEdns0(); opt != nil {
+		room -= dns.Len(opt)
+	}
+	m.Compress = true
+	listener.DropAdditional(m, room)
 	if err := w.WriteMsg(m); err != nil {
 		return dns.RcodeServerFailure, err
 	}

@@ -105,6 +105,9 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 	}
 	reply.Compress = reply.Compress || w.compress
 	if w.limit > 0 && longer(&reply, w.limit) {
+		if w.compress {
+			DropAdditional(&reply, w.limit)
+		}
 		reply.Extra = slices.Clone(reply.Extra) // Truncate takes OPT out in place
 		reply.Truncate(w.limit)
 	}
@@ -123,6 +126,29 @@ func longer(m *dns.Msg, limit int) bool {
 	plain := *m
 	plain.Compress = false
 	return plain.Len() > limit && (!m.Compress || m.Len() > limit)
+}
+
+// DropAdditional takes additional records out of an answer until it has at most limit octets, whole RRsets from the last one
+// on: they are no reason to set TC (RFC 2181 section 9). The glue of a referral is one (RFC 9471 section 3.1).
+func DropAdditional(m *dns.Msg, limit int) {
+	if len(m.Answer) == 0 {
+		return
+	}
+	var sets, pseudo []dns.RR
+	for _, rr := range m.Extra {
+		if t := rr.Header().Rrtype; t == dns.TypeOPT || t == dns.TypeTSIG {
+			pseudo = append(pseudo, rr)
+		} else {
+			sets = append(sets, rr)
+		}
+	}
+	for len(sets) > 0 && longer(m, limit) {
+		last := sets[len(sets)-1].Header()
+		for len(sets) > 0 && sets[len(sets)-1].Header().Rrtype == last.Rrtype && sets[len(sets)-1].Header().Name == last.Name {
+			sets = sets[:len(sets)-1]
+		}
+		m.Extra = slices.Concat(sets, pseudo)
+	}
 }
 
 // unsignedTSIG returns the records with the TSIG record of an error reply of the tsig plugin as miekg/dns would send it: an
@@ -166,6 +192,9 @@ func (w *responseWriter) sendSigned(reply *dns.Msg) error {
 	reply.Compress = reply.Compress || w.compress
 	if !reply.Compress && reply.Len() > limit {
 		reply.Compress = true
+	}
+	if w.compress && reply.Len() > limit {
+		DropAdditional(reply, limit)
 	}
 	if reply.Len() > limit {
 		reply = truncated(reply)
