@@ -60,10 +60,11 @@ func besideCNAME(rrtype uint16) bool {
 }
 
 // replaces reports whether adding record b to its RRset displaces a, a different record of it (RFC
-// 2136 section 3.4.2.2, RFC 6672 section 5.2).
+// 2136 section 3.4.2.2, RFC 6672 section 5.2). A set of RESINFO has one record (RFC 9606 section 4), and
+// BIND takes no transfer with more.
 func replaces(rrtype uint16, a, b []byte) bool {
 	switch rrtype {
-	case dnswire.TypeSOA, dnswire.TypeCNAME, dnswire.TypeDNAME:
+	case dnswire.TypeSOA, dnswire.TypeCNAME, dnswire.TypeDNAME, dnswire.TypeRESINFO:
 		return true
 	case dnswire.TypeWKS:
 		const addressAndProtocol = 5

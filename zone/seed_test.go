@@ -67,6 +67,7 @@ func TestParseSeedErrors(t *testing.T) {
 		{"CNAME at the apex", apex + "@ 60 CNAME y\n", 3, "CNAME and other data"},
 		{"two CNAME", apex + "x 60 CNAME y\nx 60 CNAME z\n", 4, "more than one CNAME"},
 		{"two DNAME", apex + "x 60 DNAME y\nx 60 DNAME z\n", 4, "more than one DNAME"},
+		{"two RESINFO", apex + "x 60 RESINFO qnamemin\nx 60 RESINFO exterr=15\n", 4, "more than one RESINFO"},
 		{"class CH", apex + "x 60 CH A 192.0.2.1\n", 3, `class "CH"`},
 		{"class CH, TXT", apex + "x 60 CH TXT a\n", 3, `class "CH"`},
 		{"meta-type", apex + "x 60 TYPE249 \\# 1 00\n", 3, "TKEY"},

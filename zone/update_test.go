@@ -149,6 +149,9 @@ var updateScenarios = []struct {
 	{"RFC 6672 5.2 DNAME replaces DNAME", "U dname.example.test. 300 IN DNAME example.org.", dns.RcodeSuccess,
 		"-dname.example.test. 300 IN DNAME example.net.\n+dname.example.test. 300 IN DNAME example.org."},
 	{"RFC 6672 5.2 DNAME to CNAME", "U alias.example.test. 300 IN DNAME example.org.", dns.RcodeSuccess, ""},
+	{"RFC 9606 4 RESINFO replaces RESINFO", `U resinfo.example.test. 300 IN TYPE261 \# 2 0161
+U resinfo.example.test. 300 IN TYPE261 \# 2 0162`, dns.RcodeSuccess,
+		"+resinfo.example.test. 300 IN RESINFO \"b\""},
 	{"3.4.2.2 WKS of the same address and protocol", `U wks.example.test. 300 IN TYPE11 \# 6 c000020a0640`, dns.RcodeSuccess,
 		"-wks.example.test. 300 CLASS1 TYPE11 \\# 6 c000020a0680\n+wks.example.test. 300 CLASS1 TYPE11 \\# 6 c000020a0640"},
 	{"3.4.2.2 WKS of another protocol", `U wks.example.test. 300 IN TYPE11 \# 6 c000020a1180`, dns.RcodeSuccess,
