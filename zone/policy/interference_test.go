@@ -23,12 +23,15 @@ var (
 		"c", "_acme-challenge.c", "_ldap._tcp"}
 	historyTypes   = []string{"A", "TXT", "PTR"}
 	historyClients = []string{"acme@EXAMPLE.TEST", "bob@EXAMPLE.TEST", "carol@EXAMPLE.TEST", "A$@EXAMPLE.TEST", "host/b.example.test@EXAMPLE.TEST",
-		"host/www.example.test@EXAMPLE.TEST", "key1."}
+		"host/www.example.test@EXAMPLE.TEST", "key1.", unsigned}
 )
 
 const historySeed = "add www A 192.0.2.1; add www TXT x; add mail.srv PTR www; add 1.rev PTR www; add _ldap._tcp SRV 0 0 389 mail.srv"
 
-const administrator = "admin@EXAMPLE.TEST"
+const (
+	administrator = "admin@EXAMPLE.TEST"
+	unsigned      = "anonymous"
+)
 
 // A history is a zone that clients update one after the other under random rules.
 type history struct {
@@ -39,6 +42,8 @@ type history struct {
 	clock   time.Time
 	zone    *zone.Zone
 	policy  *policy.Policy
+	mode    policy.Mode
+	reclaim policy.Reclaim
 	serial  int // of data that no record has had
 }
 
@@ -52,11 +57,15 @@ func (h *history) pick(words ...string) string {
 	return word
 }
 
-// randomRule returns a grant of some types. Who may change every type is an administrator.
+// randomRule returns a grant of some types, or a deny. Who may change every type is an administrator.
 func (h *history) randomRule() string {
 	name := h.pick(historyNames...)
 	types := h.pick("A", "TXT", "PTR", "A TXT", "A PTR", "A(1)", "ANY(1)", "TXT(2) PTR")
+	// Rules about unsigned updates are of no use in the mode secure, and many are needed in the other.
 	who := h.pick(historyClients...)
+	if h.mode == policy.NonsecureAndSecure && h.pick("", "1") != "" {
+		who = unsigned
+	}
 	switch h.pick("name", "subdomain", "wildcard", "zonesub", "krb5-self", "ms-self", "krb5-selfsub", "rhs", "owner", "deny") {
 	case "name":
 		return fmt.Sprintf("grant %s name %s.example.test %s", who, name, types)
@@ -75,6 +84,10 @@ func (h *history) randomRule() string {
 	case "rhs":
 		return "grant EXAMPLE.TEST krb5-subdomain-self-rhs example.test PTR"
 	case "owner":
+		if who == unsigned {
+			// It makes names free, which are everybody's in that mode.
+			return "grant anonymous owner ."
+		}
 		return fmt.Sprintf("grant %s owner %s.example.test %s", who, name, h.pick("", "A", "TXT A"))
 	}
 	return fmt.Sprintf("deny %s name %s.example.test %s", who, name, types)
@@ -82,6 +95,10 @@ func (h *history) randomRule() string {
 
 func newHistory(t testing.TB, choices []byte) *history {
 	h := &history{t: t, choices: choices, clock: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	var err error
+	if h.mode, err = policy.ParseMode(h.pick("secure", "nonsecure-and-secure")); err != nil {
+		t.Fatal(err)
+	}
 	h.rules = []string{"grant " + administrator + " zonesub ANY"}
 	for range 1 + len(h.pick("", "1", "12", "123")) {
 		h.rules = append(h.rules, h.randomRule())
@@ -93,13 +110,17 @@ func newHistory(t testing.TB, choices []byte) *history {
 	}
 	seed := changes(t,
 		"add @ SOA ns1 hostmaster 1 3600 600 86400 60; add @ NS ns1; "+historySeed)
+	h.reclaim = reclaim
 	h.zone = openZone(t, "example.test.", seed, zone.Config{Now: func() time.Time { return h.clock }})
-	h.policy = newPolicy(t, policy.Config{Rules: parseRules(t, h.rules), Reclaim: reclaim})
-	h.steps = append(h.steps, "reclaim "+reclaim.String())
+	h.policy = newPolicy(t, policy.Config{Mode: h.mode, Rules: parseRules(t, h.rules), Reclaim: reclaim})
+	h.steps = append(h.steps, "reclaim "+reclaim.String()+", updates "+h.mode.String())
 	return h
 }
 
 func historyIdentity(who string) policy.Identity {
+	if who == unsigned {
+		return policy.Identity{}
+	}
 	if !strings.Contains(who, "@") {
 		return policy.Identity{Kind: policy.Static, Name: who}
 	}
@@ -126,14 +147,16 @@ func (h *history) isForeign(who, name string) bool {
 	return found && (!held.Owned || held.Owner.Principal != historyIdentity(who).Owner() && held.Owner.Principal != policy.FirstCome)
 }
 
-// ownsBase reports whether the client owns the name that service labels are below.
+// ownsBase reports whether the client owns the name that service labels are below, or may reclaim it.
 func (h *history) ownsBase(who, name string) bool {
 	labels := strings.Split(name, ".")
 	for i := len(labels) - 1; i >= 0; i-- {
 		if strings.HasPrefix(labels[i], "_") {
 			base := strings.Join(append(labels[i+1:], "example.test."), ".")
 			own, _ := h.zone.Snapshot().Owner(base)
-			return own.Principal == historyIdentity(who).Owner()
+			return own.Principal == historyIdentity(who).Owner() ||
+				h.reclaim != policy.ReclaimNever && who == "host/"+strings.TrimSuffix(base, ".")+"@EXAMPLE.TEST" ||
+				h.reclaim == policy.ReclaimAlways && who == strings.ToUpper(strings.TrimSuffix(base, ".example.test."))+"$@EXAMPLE.TEST"
 		}
 	}
 	return false
@@ -142,18 +165,22 @@ func (h *history) ownsBase(who, name string) bool {
 // A right is what a client may do: add a record of a type to a name.
 type right struct{ who, name, rrtype string }
 
-// foreignRights returns the rights of the clients to foreign names, and which names are foreign.
+// foreignRights returns the rights of the clients to foreign names, with those of unsigned updates to all
+// names, and which names are foreign.
 func (h *history) foreignRights() (rights, foreign map[right]bool) {
 	rights, foreign = map[right]bool{}, map[right]bool{}
 	for _, who := range historyClients {
 		authorize := h.policy.Authorizer(historyIdentity(who))
 		for _, name := range historyNames {
-			if !h.isForeign(who, name) {
+			isForeign := h.isForeign(who, name)
+			if !isForeign && who != unsigned {
 				continue
 			}
 			for _, rrtype := range historyTypes {
 				r := right{who, name, rrtype}
-				foreign[r] = true
+				if isForeign {
+					foreign[r] = true
+				}
 				// A second record would exceed a limit. Whether the first is there is not asked here.
 				d := authorize(propose(h.t, h.zone, message(h.t, "example.test.",
 					changes(h.t, fmt.Sprintf("delete %s %s; add %s %s", name, rrtype, name, h.fresh(rrtype))))))
@@ -195,7 +222,7 @@ func claims(own []zone.Claim) (text []string) {
 }
 
 // nonInterference plays a history, and checks after each step that no client has a right to a name that
-// it did not have before, where the name was foreign to it. What an administrator does, and the end of
+// it did not have before, unsigned at least, where the name was foreign to it. What an administrator does, and the end of
 // tombstones, may give rights; and whoever owns a name has the service labels below it.
 func nonInterference(t testing.TB, choices []byte) (granted int) {
 	h := newHistory(t, choices)
@@ -214,7 +241,7 @@ func nonInterference(t testing.TB, choices []byte) (granted int) {
 		after := h.rights(foreign)
 		if who != administrator {
 			for r := range foreign {
-				if after[r] && !before[r] && !h.ownsBase(r.who, r.name) {
+				if after[r] && !before[r] && !before[right{unsigned, r.name, r.rrtype}] && !h.ownsBase(r.who, r.name) {
 					t.Fatalf("%s may change %s %s now\nrules:\n\t%s\nhistory:\n\t%s", r.who, r.name, r.rrtype,
 						strings.Join(h.rules, "\n\t"), strings.Join(h.steps, "\n\t"))
 				}

@@ -77,7 +77,10 @@ func (e *evaluation) title(r *rule, name int, rrtype uint16) (title, hint) {
 		return titleFirstCome, noHint
 	case n.owner == "" && !n.exists:
 		// The machine of a name needs no consent for it.
-		if held := e.above(name, start); held != nil && !e.isMine(held) && !e.isOpen(held, rrtype) && !e.mayReclaim(name) {
+		if held := e.above(name, start); held != nil && !e.isMine(held) && !e.isOpen(held) && !e.mayReclaim(name) {
+			if e.openUnsignedBelow(held, proposed.Wire(), rrtype) {
+				return titleUnsigned, noHint
+			}
 			n.above = held
 			return noTitle, hintBelow
 		}
@@ -121,8 +124,10 @@ func (e *evaluation) serviceTitle(name int, rrtype uint16, base []byte) (title, 
 	case n.mine && (!found || !held.Owned):
 		// Its name has no owner any more.
 		return titleOwner, noHint, true
-	case found && e.isOpen(&held, rrtype):
+	case found && e.isOpen(&held):
 		return noTitle, noHint, false
+	case n.owner == "" && found && e.openUnsignedBelow(&held, e.proposal.Name(name).Wire(), rrtype):
+		return titleUnsigned, noHint, true
 	case found:
 		n.above = &held
 	}
@@ -171,18 +176,26 @@ func (e *evaluation) isMine(held *zone.Holding) bool {
 	return sameOwner(owner, e.subject.owner) || e.mayReclaimFrom(held.Name, owner)
 }
 
-// isOpen reports whether every client may change a name that is there.
-func (e *evaluation) isOpen(held *zone.Holding, rrtype uint16) bool {
+// isOpen reports whether every client may change all of a name that is there.
+func (e *evaluation) isOpen(held *zone.Holding) bool {
 	if held.Owned {
 		return held.Owner.Principal == firstComeOwner
 	}
-	return e.openUnsigned(held.Name, rrtype)
+	r := e.unsignedRule(held.Name, dns.TypeNone)
+	return r != nil && (r.kind == ruleOwner || r.coversAll())
 }
 
 // openUnsigned reports whether an unsigned update could change a name that has no owner. A signed one
 // is then permitted no less.
 func (e *evaluation) openUnsigned(name []byte, rrtype uint16) bool {
 	return e.unsignedRule(name, rrtype) != nil
+}
+
+// openUnsignedBelow reports whether an unsigned update could make the change though the name is below
+// another one. The rule owner asks for the consent of that one.
+func (e *evaluation) openUnsignedBelow(held *zone.Holding, name []byte, rrtype uint16) bool {
+	r := e.unsignedRule(name, rrtype)
+	return r != nil && (r.kind != ruleOwner || !held.Owned && e.openUnsigned(held.Name, rrtype))
 }
 
 // unsignedRule returns the rule that grants an unsigned update a change of that type at a name that has
@@ -347,7 +360,7 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 	n, proposed := &e.names[name], e.proposal.Name(name)
 	switch {
 	case !n.granted:
-	case n.byOwner && n.title == titleUnsigned && !e.isEverybodys(name):
+	case n.byOwner && n.title == titleUnsigned && (!n.exists || !e.isEverybodys(name)):
 		// What unsigned updates may do there is no right to the name.
 		n.narrowly = true
 		e.claimForOthers(name, d)
