@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"hash"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
@@ -150,7 +151,7 @@ func newStaticKeys(keys StaticKeys) map[string]*staticKey {
 		if !ok || err != nil {
 			continue
 		}
-		key := &staticKey{name: name, identity: Identity{KeyName: tsig.NameText([]byte(name)), Static: true}}
+		key := &staticKey{name: name, identity: Identity{KeyName: dnswire.NameText([]byte(name)), Static: true}}
 		for i, algorithm := range hmacs {
 			key.macs[i] = hmacKey{secret: secret, hash: algorithm.hash, length: algorithm.size}
 		}

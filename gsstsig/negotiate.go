@@ -12,6 +12,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
@@ -80,7 +81,7 @@ func (n *negotiation) handle(request *dns.Msg) {
 		return
 	}
 	n.query = query
-	n.event.KeyName = tsig.NameText([]byte(query.name))
+	n.event.KeyName = dnswire.NameText([]byte(query.name))
 	algorithm, known := tsig.NameFromText(query.record.Algorithm)
 	n.event.Algorithm = query.record.Algorithm
 	// The owner's spelling is given back as it came: some compare octets.
@@ -97,7 +98,7 @@ func (n *negotiation) handle(request *dns.Msg) {
 			n.refuse(dns.RcodeBadAlg, ResultBadAlg, "the algorithm is neither gss-tsig nor gss.microsoft.com", "")
 			return
 		}
-		n.event.Algorithm = tsig.NameText([]byte(algorithm))
+		n.event.Algorithm = dnswire.NameText([]byte(algorithm))
 		n.negotiate(algorithm)
 	case modeDelete:
 		n.remove(algorithm)
@@ -120,7 +121,7 @@ func (n *negotiation) negotiate(algorithm string) {
 			n.refuse(dns.RcodeBadName, ResultBadName, err.Error(), "")
 			return
 		}
-		n.event.KeyName = tsig.NameText([]byte(name))
+		n.event.KeyName = dnswire.NameText([]byte(name))
 		n.answer.Hdr.Name = n.event.KeyName
 	}
 	if n.reserved.has([]byte(name)) {

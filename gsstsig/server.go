@@ -9,6 +9,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/internal/tsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
 // DefaultLifetime is how long a context lives unless Config says otherwise or
@@ -76,7 +77,7 @@ func NewServer(config Config) (*Server, error) {
 		acceptor: config.Acceptor,
 		contexts: config.Contexts,
 		lifetime: config.Lifetime,
-		suffix:   strings.TrimPrefix(tsig.NameText([]byte(wire)), "."),
+		suffix:   strings.TrimPrefix(dnswire.NameText([]byte(wire)), "."),
 		now:      config.Now,
 		observe:  config.Observe,
 	}, nil

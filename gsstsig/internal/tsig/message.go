@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
 // HeaderSize is the size of a DNS header (RFC 1035 section 4.1.1).
@@ -46,58 +48,52 @@ func Parse(octets []byte, r *Record) (Message, error) {
 
 func (m *Message) walk(r *Record) (err error) {
 	octets := m.Octets
-	if len(octets) < HeaderSize {
+	walker, err := dnswire.NewWalker(octets)
+	if err != nil {
 		return ErrHeader
 	}
-	off, ok := HeaderSize, true
-	for i := range int(binary.BigEndian.Uint16(octets[4:])) {
-		if i == 0 {
-			m.questionEnd = firstQuestionEnd(octets)
-		}
-		if off, ok = skipName(octets, off); !ok || off+4 > len(octets) {
-			return ErrRecords
-		}
-		off += 4
+	counts := walker.Header().Counts
+	if end := HeaderSize + dnswire.NameLen(octets[HeaderSize:]) + 4; counts[dnswire.Questions] > 0 && end > HeaderSize+4 && end <= len(octets) {
+		m.questionEnd = end
 	}
-	additional := int(binary.BigEndian.Uint16(octets[10:]))
-	records := int(binary.BigEndian.Uint16(octets[6:])) + int(binary.BigEndian.Uint16(octets[8:])) + additional
 	// After a misplaced or broken TSIG record the walk goes on to look for OPT:
 	// the answer repeats it. The first failure stays the result.
-	for i := range records {
-		start := off
-		if off, ok = skipName(octets, off); !ok || off+10 > len(octets) {
-			return first(err, ErrRecords)
+	var record dnswire.Record
+	for additional := 0; walker.Next(&record); {
+		if record.Section == dnswire.Questions {
+			continue
 		}
-		fixed, data := octets[off:off+10], off+10
-		off = data + int(binary.BigEndian.Uint16(fixed[8:]))
-		rrtype := binary.BigEndian.Uint16(fixed)
-		if rrtype == dns.TypeOPT {
+		if record.Section == dnswire.Additional {
+			additional++
+		}
+		if record.Type == dns.TypeOPT {
 			m.HasOPT = true
 		}
-		if off > len(octets) {
-			return first(err, ErrRecords)
-		}
-		if rrtype != dns.TypeTSIG || err != nil {
+		if record.Type != dns.TypeTSIG || err != nil {
 			continue
 		}
 		switch {
-		case i != records-1 || additional == 0:
+		case additional == 0 || additional != int(counts[dnswire.Additional]):
 			err = ErrRecordPlace
-		case off != len(octets):
+		case record.End != len(octets):
 			err = ErrTrailing
-		case binary.BigEndian.Uint16(fixed[2:]) != dns.ClassANY || binary.BigEndian.Uint32(fixed[4:]) != 0:
+		case record.Class != dns.ClassANY || record.TTL != 0:
 			err = ErrRecordClass
 		default:
-			m.record, m.data = start, data
+			m.record, m.data = record.Start, record.RdataStart
 			if !m.Record(r) {
 				err = ErrRecordFields
 			}
 		}
 	}
-	if off != len(octets) {
+	switch walker.Err() {
+	case nil:
+		return err
+	case dnswire.ErrTrailing:
 		return first(err, ErrTrailing)
+	default:
+		return first(err, ErrRecords)
 	}
-	return err
 }
 
 func first(err, other error) error {
@@ -132,24 +128,4 @@ func (m *Message) QuestionType() uint16 {
 		return 0
 	}
 	return binary.BigEndian.Uint16(m.Octets[m.questionEnd-4:])
-}
-
-// firstQuestionEnd returns the offset after the first question, 0 if it is
-// incomplete or compressed. Nothing precedes it that a pointer could point to.
-func firstQuestionEnd(octets []byte) int {
-	off := HeaderSize
-	for length := 0; off < len(octets); {
-		c := int(octets[off])
-		if c == 0 {
-			if end := off + 5; end <= len(octets) {
-				return end
-			}
-			return 0
-		}
-		if length += 1 + c; c > 63 || length >= MaxName {
-			return 0
-		}
-		off += 1 + c
-	}
-	return 0
 }

@@ -2,8 +2,11 @@ package listener
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
 
 const headerSize = 12 // octets, RFC 1035 section 4.1.1
@@ -105,39 +108,14 @@ func validOPT(m *dns.Msg) bool {
 // messageEnd returns the offset of the end of the last record that the header counts. It reports false if the octets end
 // before.
 func messageEnd(wire []byte) (end int, ok bool) {
-	at := headerSize
-	name := func() bool {
-		for at < len(wire) {
-			switch label := wire[at]; {
-			case label == 0:
-				at++
-				return true
-			case label&0xC0 == 0xC0:
-				at += 2
-				return true
-			case label&0xC0 != 0:
-				return false
-			default:
-				at += 1 + int(label)
-			}
-		}
-		return false
+	walker, err := dnswire.NewWalker(wire)
+	if err != nil {
+		return 0, false
 	}
-	for range binary.BigEndian.Uint16(wire[4:]) {
-		if !name() {
-			return 0, false
-		}
-		at += 4
+	end = headerSize
+	for record := (dnswire.Record{}); walker.Next(&record); {
+		end = record.End
 	}
-	records := 0
-	for i := 6; i < headerSize; i += 2 {
-		records += int(binary.BigEndian.Uint16(wire[i:]))
-	}
-	for range records {
-		if !name() || at+10 > len(wire) {
-			return 0, false
-		}
-		at += 10 + int(binary.BigEndian.Uint16(wire[at+8:]))
-	}
-	return at, at <= len(wire)
+	err = walker.Err()
+	return end, err == nil || errors.Is(err, dnswire.ErrTrailing)
 }
