@@ -139,7 +139,7 @@ func (h *history) fresh(rrtype string) string {
 	return fmt.Sprintf("TXT t%d", h.serial)
 }
 
-// isForeign reports whether somebody else than the client, or the administrator, has the name or, if
+// isForeign reports whether another client or the administrator has the name or, if
 // nobody has it, the closest name above it.
 func (h *history) isForeign(who, name string) bool {
 	p := propose(h.t, h.zone, message(h.t, "example.test.", nil))
@@ -223,7 +223,7 @@ func claims(own []zone.Claim) (text []string) {
 
 // nonInterference plays a history, and checks after each step that no client has a right to a name that
 // it did not have before, unsigned at least, where the name was foreign to it. What an administrator does, and the end of
-// tombstones, may give rights; and whoever owns a name has the service labels below it.
+// tombstones, may give rights; and the owner of a name has the service labels below it.
 func nonInterference(t testing.TB, choices []byte) (granted int) {
 	h := newHistory(t, choices)
 	before, foreign := h.foreignRights()

@@ -30,7 +30,7 @@ func contents(z *zone.Zone) map[string]bool {
 	return records
 }
 
-// checkStranger applies an update by somebody to whom nothing in the seed belongs, and reports what
+// checkStranger applies an update by a client that owns nothing in the seed, and reports what
 // is lost or joined to a name of the seed: nothing may be.
 func checkStranger(t *testing.T, m *dns.Msg, octets []byte) {
 	const origin = "example.test."

@@ -69,8 +69,8 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 			c.Added = append(c.Added, changed)
 			c.Owners = []store.Owner{{Name: wire("n2." + origin), Principal: "q"}}
 			c.Disowned = []string{wire("n1." + origin)}
-			// The sync of this commit is done, then reported as failed, and nothing works any more
-			// for now.
+			// The sync of this commit is done, then reported as failed, and every operation fails
+			// until the fault is removed.
 			fs.armSync(errInjected)
 			if err := s.Commit(context.Background(), []store.Change{c}); !errors.Is(err, errInjected) {
 				t.Fatalf("commit: %v", err)
