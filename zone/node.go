@@ -3,6 +3,7 @@ package zone
 import (
 	"bytes"
 	"encoding/binary"
+	"iter"
 	"slices"
 
 	"github.com/miekg/dns"
@@ -294,31 +295,45 @@ func difference(a, b *node, removed, added func(set rrset, data []byte)) {
 			to(set, data)
 		}
 	}
-	pa, pb := a.body(), b.body()
-	for len(pa) > 0 || len(pb) > 0 {
-		var sa, sb rrset
-		var ra, rb []byte
-		if len(pa) > 0 {
-			sa, ra = cutSet(pa)
-		}
-		if len(pb) > 0 {
-			sb, rb = cutSet(pb)
-		}
+	for sa, sb := range pairs(a, b) {
 		switch {
-		case len(pb) == 0 || len(pa) > 0 && sa.rrtype < sb.rrtype:
+		case sb.empty():
 			report(sa, removed)
-			pa = ra
-		case len(pa) == 0 || sb.rrtype < sa.rrtype:
+		case sa.empty():
 			report(sb, added)
-			pb = rb
-		default:
-			if sa.ttl != sb.ttl {
-				report(sa, removed)
-				report(sb, added)
-			} else if !bytes.Equal(sa.packed, sb.packed) {
-				differenceOfRecords(sa, sb, removed, added)
+		case sa.ttl != sb.ttl:
+			report(sa, removed)
+			report(sb, added)
+		case !bytes.Equal(sa.packed, sb.packed):
+			differenceOfRecords(sa, sb, removed, added)
+		}
+	}
+}
+
+// pairs yields the RRsets of two nodes by type, in ascending order. Where one has no RRset of a type,
+// its half is empty.
+func pairs(a, b *node) iter.Seq2[rrset, rrset] {
+	return func(yield func(sa, sb rrset) bool) {
+		pa, pb := a.body(), b.body()
+		for len(pa) > 0 || len(pb) > 0 {
+			var sa, sb rrset
+			restA, restB := pa, pb
+			if len(pa) > 0 {
+				sa, restA = cutSet(pa)
 			}
-			pa, pb = ra, rb
+			if len(pb) > 0 {
+				sb, restB = cutSet(pb)
+			}
+			switch {
+			case sb.empty() || !sa.empty() && sa.rrtype < sb.rrtype:
+				sb, restB = rrset{}, pb
+			case sa.empty() || sb.rrtype < sa.rrtype:
+				sa, restA = rrset{}, pa
+			}
+			if !yield(sa, sb) {
+				return
+			}
+			pa, pb = restA, restB
 		}
 	}
 }

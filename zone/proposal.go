@@ -169,32 +169,18 @@ func (n *ProposedName) evaluate() {
 
 // changedTypes returns the types of the RRsets in which two nodes differ.
 func changedTypes(a, b *node) []uint16 {
-	pa, pb := a.body(), b.body()
-	if bytes.Equal(pa, pb) {
+	if bytes.Equal(a.body(), b.body()) {
 		return nil
 	}
 	var types []uint16
-	for len(pa) > 0 || len(pb) > 0 {
-		var sa, sb rrset
-		var ra, rb []byte
-		if len(pa) > 0 {
-			sa, ra = cutSet(pa)
-		}
-		if len(pb) > 0 {
-			sb, rb = cutSet(pb)
-		}
+	for sa, sb := range pairs(a, b) {
 		switch {
-		case len(pb) == 0 || len(pa) > 0 && sa.rrtype < sb.rrtype:
+		case sb.empty():
 			types = append(types, sa.rrtype)
-			pa = ra
-		case len(pa) == 0 || sb.rrtype < sa.rrtype:
+		case sa.empty():
 			types = append(types, sb.rrtype)
-			pb = rb
-		default:
-			if sa.ttl != sb.ttl || !bytes.Equal(sa.packed, sb.packed) {
-				types = append(types, sa.rrtype)
-			}
-			pa, pb = ra, rb
+		case sa.ttl != sb.ttl || !bytes.Equal(sa.packed, sb.packed):
+			types = append(types, sa.rrtype)
 		}
 	}
 	return types
