@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/miekg/dns"
+	"github.com/tidwall/btree"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -31,6 +32,7 @@ type builder struct {
 	key      string
 	before   *node
 	draft    *draft
+	owners   map[string]string // some owners, so that their names share one copy
 }
 
 func newBuilder(o *origin) *builder { return &builder{snapshot: newSnapshot(o)} }
@@ -176,6 +178,9 @@ func load(o *origin, from Source) (*Snapshot, error) {
 		return nil, nil
 	}
 	s, err := b.finish()
+	if err == nil {
+		s.compact()
+	}
 	if err == nil && s.serial != serial {
 		err = fmt.Errorf("its SOA says serial %d, its log ends at %d", s.serial, serial)
 	}
@@ -210,12 +215,50 @@ func (b *builder) own(o store.Owner) error {
 	if !ok {
 		return fmt.Errorf("owned name %s is not in the zone", textOf(o.Name))
 	}
-	own := ownership{principal: o.Principal}
+	own := ownership{principal: b.intern(o.Principal)}
 	if !o.Deleted.IsZero() {
 		own.deleted = o.Deleted.Unix()
 	}
-	b.snapshot.setOwner(key, &own)
+	b.snapshot.setOwner(b.snapshot.sameKey(key), &own)
 	return nil
+}
+
+// intern returns a copy of an owner that its other names have too, as a rule.
+func (b *builder) intern(principal string) string {
+	const most = 4096
+	if known, ok := b.owners[principal]; ok {
+		return known
+	}
+	if b.owners == nil || len(b.owners) >= most {
+		b.owners = make(map[string]string)
+	}
+	b.owners[principal] = principal
+	return principal
+}
+
+// compact gives back the memory that the trees of names and owners have in reserve. Filled in order,
+// they have one place in two empty.
+func (s *Snapshot) compact() {
+	s.names = compacted(s.names)
+	s.owners = compacted(s.owners)
+}
+
+// compacted returns a tree whose nodes are copies, without the room that the old ones share.
+func compacted[Value any](tree *btree.Map[string, Value]) *btree.Map[string, Value] {
+	tree = tree.Copy()
+	tree.ScanMut(func(string, Value) bool { return true })
+	return tree
+}
+
+// sameKey returns the tree's own copy of a key, if it has the name.
+func (s *Snapshot) sameKey(key string) string {
+	s.names.Ascend(key, func(k string, _ *node) bool {
+		if k == key {
+			key = k
+		}
+		return false
+	})
+	return key
 }
 
 // initialize fills the store with the seed.
@@ -237,6 +280,7 @@ func initialize(o *origin, into store.Store, seed func() ([]store.Record, error)
 			return nil, fmt.Errorf("seed: %w", err)
 		}
 	}
+	s.compact()
 	contents := store.Contents{Serial: s.serial, Records: s.WireRecords(), Owners: s.Owners()}
 	if err := into.Init(context.Background(), contents); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)

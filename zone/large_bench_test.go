@@ -2,10 +2,8 @@ package zone
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -65,46 +63,83 @@ func BenchmarkLargeUpdate(b *testing.B) {
 // BenchmarkOwners is what a zone of many owned names takes, and how long it takes to load: one owner
 // for each name, and one for all.
 func BenchmarkOwners(b *testing.B) {
-	const size = 1e5
+	const size = 100_000
 	for _, owners := range []int{size, 1} {
 		b.Run(fmt.Sprint(owners), func(b *testing.B) {
-			o, err := newOrigin("example.test.")
-			if err != nil {
-				b.Fatal(err)
-			}
-			heap := func() uint64 {
-				runtime.GC()
-				runtime.GC()
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m)
-				return m.HeapAlloc
-			}
 			apex := sized(b, 0).Snapshot()
 			for b.Loop() {
+				b.StopTimer()
 				before := heap()
-				build := newBuilder(o)
-				for r := range apex.WireRecords() {
-					r.Data = slices.Clone(r.Data)
-					err = errors.Join(err, build.add(&r))
-				}
 				b.StartTimer()
-				for i := range int(size) {
-					name := wire(b, hostName(i))
-					err = errors.Join(err, build.add(&store.Record{Name: name, Type: dns.TypeA, Class: dns.ClassINET, TTL: 300, Data: []byte{10, byte(i >> 16), byte(i >> 8), byte(i)}}))
-				}
-				build.flush()
-				for i := range int(size) {
-					principal := fmt.Sprintf("host/host%07d.example.test@EXAMPLE.TEST", i%owners)
-					err = errors.Join(err, build.own(store.Owner{Name: wire(b, hostName(i)), Principal: principal}))
-				}
-				if err != nil {
-					b.Fatal(err)
-				}
+				s := ownedNames(b, apex, size, owners)
 				b.StopTimer()
 				b.ReportMetric(float64(heap()-before)/size, "B/name")
-				runtime.KeepAlive(build)
+				runtime.KeepAlive(s)
 				b.StartTimer()
 			}
 		})
 	}
+}
+
+// TestMemoryOfOwners: what an owned name takes, with its address, its owner and what is counted of that.
+func TestMemoryOfOwners(t *testing.T) {
+	const size = 20_000
+	apex := sized(t, 0).Snapshot()
+	for _, tc := range []struct{ owners, most int }{{size, 274}, {1, 180}} {
+		before := heap()
+		s := ownedNames(t, apex, size, tc.owners)
+		if got := int(heap()-before) / size; got > tc.most {
+			t.Errorf("%d owners: %d octets a name", tc.owners, got)
+		}
+		verify(t, s)
+	}
+}
+
+// heap returns the octets of live memory.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// ownedNames loads names with an address, which belong to a number of owners in turn.
+func ownedNames(tb testing.TB, apex *Snapshot, size, owners int) *Snapshot {
+	tb.Helper()
+	load := func(v store.Visitor) error {
+		for r := range apex.WireRecords() {
+			if err := v.Record(r); err != nil {
+				return err
+			}
+		}
+		for i := range size {
+			r := store.Record{Name: wire(tb, hostName(i)), Type: dns.TypeA, Class: dns.ClassINET, TTL: 300, Data: []byte{10, byte(i >> 16), byte(i >> 8), byte(i)}}
+			if err := v.Record(r); err != nil {
+				return err
+			}
+		}
+		for i := range size {
+			principal := fmt.Sprintf("host/host%07d.example.test@EXAMPLE.TEST", i%owners)
+			if err := v.Owner(store.Owner{Name: wire(tb, hostName(i)), Principal: principal}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	s, err := Read("example.test.", source{apex.Serial(), load})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// source is a Source made by a function.
+type source struct {
+	serial uint32
+	load   func(store.Visitor) error
+}
+
+func (s source) Load(_ context.Context, v store.Visitor) (uint32, bool, error) {
+	return s.serial, true, s.load(v)
 }

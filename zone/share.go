@@ -2,10 +2,22 @@ package zone
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
 )
+
+// An ownerID stands for an owner where shares are counted, because many owners have long names and
+// one name each. Should two owners have the same ID, they share the limits for one. The seed keeps
+// clients from choosing owners for which that is so.
+type ownerID uint64
+
+var ownerSeed = maphash.MakeSeed()
+
+func idOf(principal string) ownerID { return ownerID(maphash.String(ownerSeed, principal)) }
+
+func (id ownerID) appendTo(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(id)) }
 
 // A usage is what one owner has of a zone.
 type usage struct {
@@ -43,26 +55,27 @@ func (s *Snapshot) charge(principal string, d usage) {
 		return
 	}
 	s.copyOwners()
-	u, _ := s.usage.Get(principal)
+	id := idOf(principal)
+	u, _ := s.usage.Get(id)
 	before := u.tombstones
 	u.add(d)
 	if before != u.tombstones {
-		s.rank(principal, before, u.tombstones)
+		s.rank(id, before, u.tombstones)
 	}
 	if u == (usage{}) {
-		s.usage.Delete(principal)
+		s.usage.Delete(id)
 		return
 	}
-	s.usage.Set(principal, u)
+	s.usage.Set(id, u)
 }
 
 // rank notes that an owner has another number of tombstones.
-func (s *Snapshot) rank(principal string, before, after int32) {
+func (s *Snapshot) rank(id ownerID, before, after int32) {
 	if before > 1 {
-		s.tombstoneRanks.Delete(rankKey(principal, before))
+		s.tombstoneRanks.Delete(rankKey(id, before))
 	}
 	if after > 1 {
-		s.tombstoneRanks.Set(rankKey(principal, after), struct{}{})
+		s.tombstoneRanks.Set(rankKey(id, after), struct{}{})
 	}
 	if before == 0 {
 		s.tombstoneOwners++
@@ -72,8 +85,13 @@ func (s *Snapshot) rank(principal string, before, after int32) {
 }
 
 // rankKey sorts by the number of tombstones, then owner.
-func rankKey(principal string, tombstones int32) string {
-	return string(binary.BigEndian.AppendUint32(nil, uint32(tombstones))) + principal
+func rankKey(id ownerID, tombstones int32) string {
+	return string(id.appendTo(binary.BigEndian.AppendUint32(nil, uint32(tombstones))))
+}
+
+// splitRankKey is the inverse of rankKey.
+func splitRankKey(rank string) (id ownerID, tombstones int) {
+	return ownerID(binary.BigEndian.Uint64([]byte(rank[4:]))), int(binary.BigEndian.Uint32([]byte(rank)))
 }
 
 // octets is what the ownership of a name takes: the name and the owner, and for a tombstone its
@@ -81,27 +99,25 @@ func rankKey(principal string, tombstones int32) string {
 func (o *ownership) octets(key string) int {
 	octets := len(key) + len(o.principal)
 	if o.deleted != 0 {
-		octets += octets + 8 + len(key) + 8 + 4
+		octets += 8 + len(key) + 8 + 8 + len(key)
 	}
 	return octets
 }
 
 // ownerTombstoneKey sorts by owner, then time, then name.
 func ownerTombstoneKey(principal, key string, deleted int64) string {
-	return ownerPrefix(principal) + tombstoneKey(key, deleted)
+	return ownerPrefix(idOf(principal)) + tombstoneKey(key, deleted)
 }
 
-// ownerPrefix is what the ownerTombstoneKeys of an owner begin with. No owner's begins with another's.
-func ownerPrefix(principal string) string {
-	return string(binary.BigEndian.AppendUint32(nil, uint32(len(principal)))) + principal
-}
+// ownerPrefix is what the ownerTombstoneKeys of an owner begin with.
+func ownerPrefix(id ownerID) string { return string(id.appendTo(nil)) }
 
 // checkOwners holds what owners gain by the effect against their shares.
 func (l *Limits) checkOwners(s *Snapshot, e *effect) error {
 	gains := e.gains(s)
 	for _, principal := range slices.Sorted(maps.Keys(gains)) {
 		gain := gains[principal]
-		u, _ := s.usage.Get(principal)
+		u, _ := s.usage.Get(idOf(principal))
 		u.add(gain)
 		switch {
 		case gain.names > 0 && int(u.names) > l.OwnerNames:
@@ -209,7 +225,7 @@ type expiry struct {
 	// changed are the names whose ownership the effect changes.
 	changed map[string]struct{}
 	// added is how many tombstones the effect adds to those of an owner.
-	added map[string]int
+	added map[ownerID]int
 	// ahead is how many tombstones those who add some have beyond the average. No one else's are
 	// removed for these: they are removed with the next updates.
 	ahead int
@@ -218,19 +234,19 @@ type expiry struct {
 // note counts a change of ownership that is in the effect already.
 func (x *expiry) note(o ownerEffect) {
 	if x.changed == nil {
-		x.changed, x.added = make(map[string]struct{}, len(x.effect.owners)), make(map[string]int)
+		x.changed, x.added = make(map[string]struct{}, len(x.effect.owners)), make(map[ownerID]int)
 	}
 	x.changed[o.key] = struct{}{}
 	if old, ok := x.state.owners.Get(o.key); ok && old.deleted != 0 {
 		x.count--
 		x.octets -= old.octets(o.key)
-		x.added[old.principal]--
+		x.added[idOf(old.principal)]--
 	}
 	if o.own != nil && o.own.deleted != 0 {
 		octets := o.own.octets(o.key)
 		x.count++
 		x.octets += octets
-		x.added[o.own.principal]++
+		x.added[idOf(o.own.principal)]++
 		// As many as may be needed to make room for it.
 		x.steps += 1 + octets/64
 	}
@@ -247,11 +263,11 @@ func (x *expiry) remove(key string) {
 		return
 	}
 	if x.changed == nil {
-		x.changed, x.added = make(map[string]struct{}), make(map[string]int)
+		x.changed, x.added = make(map[string]struct{}), make(map[ownerID]int)
 	}
 	x.changed[key] = struct{}{}
 	own, _ := x.state.owners.Get(key)
-	x.added[own.principal]--
+	x.added[idOf(own.principal)]--
 	x.effect.owners = append(x.effect.owners, ownerEffect{key: key})
 	x.count--
 	x.octets -= own.octets(key)
@@ -259,16 +275,16 @@ func (x *expiry) remove(key string) {
 }
 
 // has returns how many tombstones an owner has after the effect.
-func (x *expiry) has(principal string) int {
-	u, _ := x.state.usage.Get(principal)
-	return int(u.tombstones) + x.added[principal]
+func (x *expiry) has(id ownerID) int {
+	u, _ := x.state.usage.Get(id)
+	return int(u.tombstones) + x.added[id]
 }
 
 // removeOf removes the oldest tombstones of an owner for as long as goesOn says.
-func (x *expiry) removeOf(principal string, goesOn func(has int) bool) {
-	prefix := ownerPrefix(principal)
+func (x *expiry) removeOf(id ownerID, goesOn func(has int) bool) {
+	prefix := ownerPrefix(id)
 	x.state.ownerTombstones.Ascend(prefix, func(t string, _ struct{}) bool {
-		if x.steps <= 0 || !strings.HasPrefix(t, prefix) || !goesOn(x.has(principal)) {
+		if x.steps <= 0 || !strings.HasPrefix(t, prefix) || !goesOn(x.has(id)) {
 			return false
 		}
 		key, _ := splitTombstoneKey(t[len(prefix):])
@@ -282,26 +298,27 @@ func (x *expiry) removeOf(principal string, goesOn func(has int) bool) {
 // before the effect.
 func (x *expiry) expireShares() {
 	owners := x.state.tombstoneOwners
-	for principal, added := range x.added {
-		if added > 0 && x.has(principal) == added {
+	for id, added := range x.added {
+		if added > 0 && x.has(id) == added {
 			owners++ // it had none
 		}
 	}
 	average := max(1, min(x.state.tombstones.Len(), x.limits.Tombstones)/max(1, owners))
-	for _, principal := range slices.Sorted(maps.Keys(x.added)) {
-		if x.added[principal] > 0 {
-			x.removeOf(principal, func(has int) bool { return has > x.limits.OwnerTombstones || has > average && x.over(0) })
-			x.ahead += max(0, x.has(principal)-average)
+	for _, id := range slices.Sorted(maps.Keys(x.added)) {
+		if x.added[id] > 0 {
+			x.removeOf(id, func(has int) bool { return has > x.limits.OwnerTombstones || has > average && x.over(0) })
+			x.ahead += max(0, x.has(id)-average)
 		}
 	}
 	if !x.over(0) {
 		return
 	}
 	x.state.tombstoneRanks.Reverse(func(rank string, _ struct{}) bool {
-		if int(binary.BigEndian.Uint32([]byte(rank[:4]))) <= average {
+		id, tombstones := splitRankKey(rank)
+		if tombstones <= average {
 			return false
 		}
-		x.removeOf(rank[4:], func(has int) bool { return has > average && x.over(0) })
+		x.removeOf(id, func(has int) bool { return has > average && x.over(0) })
 		return x.steps > 0 && x.over(0)
 	})
 }

@@ -36,8 +36,8 @@ type Snapshot struct {
 	ownerTombstones *btree.Map[string, struct{}]
 	// tombstoneRanks order the owners of more than one tombstone by how many they have: rankKey.
 	tombstoneRanks *btree.Map[string, struct{}]
-	// usage is what each owner has, by principal.
-	usage           *btree.Map[string, usage]
+	// usage is what each owner has.
+	usage           *btree.Map[ownerID, usage]
 	tombstoneOwners int // that have a tombstone
 	// sharesOwners says that the trees of owners are still those of the snapshot before.
 	sharesOwners    bool
@@ -65,7 +65,7 @@ func newSnapshot(o *origin) *Snapshot {
 
 		ownerTombstones: new(btree.Map[string, struct{}]),
 		tombstoneRanks:  new(btree.Map[string, struct{}]),
-		usage:           new(btree.Map[string, usage]),
+		usage:           new(btree.Map[ownerID, usage]),
 	}
 	s.names.Set("", emptyNode)
 	return s

@@ -282,11 +282,11 @@ func verify(t testing.TB, s *Snapshot) {
 		}
 		if u.tombstones > 1 {
 			ranks++
-			if _, ok := s.tombstoneRanks.Get(rankKey(principal, u.tombstones)); !ok {
+			if _, ok := s.tombstoneRanks.Get(rankKey(idOf(principal), u.tombstones)); !ok {
 				t.Fatalf("%s has no rank", principal)
 			}
 		}
-		if got, _ := s.usage.Get(principal); got != u {
+		if got, _ := s.usage.Get(idOf(principal)); got != u {
 			t.Fatalf("%s has %+v, counted %+v", principal, u, got)
 		}
 	}
