@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -38,8 +39,12 @@ func directives(stock []string) []string {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "gsstsig" {
-		os.Exit(admin.Run("coredns gsstsig", os.Args[2:], admin.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	streams := admin.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	switch args := os.Args[1:]; {
+	case len(args) > 0 && args[0] == "gsstsig":
+		os.Exit(admin.Run("coredns gsstsig", args[1:], streams))
+	case len(args) > 0 && strings.HasPrefix(args[0], "__complete"): // a shell completes a command line
+		os.Exit(admin.Run("coredns gsstsig", args, streams))
 	}
 	coremain.Run()
 }

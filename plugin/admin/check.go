@@ -55,7 +55,7 @@ func (c *checker) zoneDoesNotStart(origin string, err error) {
 }
 
 // check examines what has to fit together for a client's update to be accepted: Corefile, keytabs, zones, KDC, clocks, ports.
-func check(s Streams, flags *flag.FlagSet, args []string) (int, error) {
+func check(flags *flag.FlagSet) runner {
 	conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
 	krb5conf := flags.String("krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs, a `FILE`")
 	offline := flags.Bool("offline", false, "ask neither KDC nor server")
@@ -63,30 +63,28 @@ func check(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	server := flags.String("server", "", "`HOST:PORT` of the running server, if the Corefile does not tell")
 	port := flags.String("p", "53", "`PORT` of server blocks without one, as given to the server by -p or -dns.port")
 	output := addOutputFlag(flags)
-	args, err := parse(flags, args)
-	if err != nil {
-		return 0, err
+	return func(s Streams, args []string) (int, error) {
+		if len(args) > 0 {
+			return 0, &usageError{"check takes no arguments"}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		c := &checker{ctx: ctx, server: *server, port: *port}
+		if !*offline {
+			c.kdcs = newKDCs(*krb5conf, *ccache)
+		}
+		c.run(*conf, *offline)
+		var err error
+		if output.json {
+			err = printJSON(s.Out, c.findings)
+		} else {
+			err = diagnose.Write(s.Out, c.findings)
+		}
+		if diagnose.Failed(c.findings) {
+			return ExitNo, err
+		}
+		return ExitOK, err
 	}
-	if len(args) > 0 {
-		return 0, &usageError{"check takes no arguments"}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	c := &checker{ctx: ctx, server: *server, port: *port}
-	if !*offline {
-		c.kdcs = newKDCs(*krb5conf, *ccache)
-	}
-	c.run(*conf, *offline)
-
-	if output.json {
-		err = printJSON(s.Out, c.findings)
-	} else {
-		err = diagnose.Write(s.Out, c.findings)
-	}
-	if diagnose.Failed(c.findings) {
-		return ExitNo, err
-	}
-	return ExitOK, err
 }
 
 // defaultKrb5conf is where MIT's library looks.

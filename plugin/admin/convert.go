@@ -15,34 +15,42 @@ import (
 const maxPolicy = 1 << 20
 
 // convert prints the rules of BIND's update-policy as lines of a Corefile.
-func convert(s Streams, flags *flag.FlagSet, args []string) (int, error) {
-	args, err := parse(flags, args)
-	if err != nil {
-		return 0, err
-	}
-	name, in := "-", s.In
-	switch {
-	case len(args) > 1:
-		return 0, &usageError{"one FILE is expected, or none for standard input"}
-	case len(args) == 1 && args[0] != "-":
-		name = args[0]
-		f, err := os.Open(name)
-		if err != nil {
-			return 0, err
+func convert(flags *flag.FlagSet) runner {
+	output := addOutputFlag(flags)
+	return func(s Streams, args []string) (int, error) {
+		name, in := "-", s.In
+		switch {
+		case len(args) > 1:
+			return 0, &usageError{"one FILE is expected, or none for standard input"}
+		case len(args) == 1 && args[0] != "-":
+			name = args[0]
+			f, err := os.Open(name)
+			if err != nil {
+				return 0, err
+			}
+			defer f.Close()
+			in = f
 		}
-		defer f.Close()
-		in = f
+		text, err := io.ReadAll(io.LimitReader(in, maxPolicy+1))
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", name, err)
+		}
+		if len(text) > maxPolicy {
+			return 0, fmt.Errorf("%s: more than %d octets", name, maxPolicy)
+		}
+		lines, err := convertPolicy(string(text), name)
+		var failure error
+		if output.json {
+			converted := convertedJSON{Lines: []string{}}
+			for _, line := range lines {
+				converted.Lines = append(converted.Lines, strings.TrimSuffix(line, "\n"))
+			}
+			failure = printJSON(s.Out, converted)
+		} else {
+			_, failure = io.WriteString(s.Out, strings.Join(lines, ""))
+		}
+		return ExitOK, errors.Join(err, failure)
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxPolicy+1))
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", name, err)
-	}
-	if len(text) > maxPolicy {
-		return 0, fmt.Errorf("%s: more than %d octets", name, maxPolicy)
-	}
-	lines, err := convertPolicy(string(text), name)
-	_, failure := io.WriteString(s.Out, strings.Join(lines, ""))
-	return ExitOK, errors.Join(err, failure)
 }
 
 // convertPolicy converts the update-policy statements of a named.conf, or the rules of one statement alone. The words stay

@@ -54,31 +54,29 @@ func (f databaseFlags) find(origin string) (string, *corefile.Block, error) {
 }
 
 // dump prints the zone of a database. It works while a server runs: what it prints is one state of the zone.
-func dump(s Streams, flags *flag.FlagSet, args []string) (int, error) {
+func dump(flags *flag.FlagSet) runner {
 	database := addDatabaseFlags(flags)
 	output := addOutputFlag(flags)
-	args, err := parse(flags, args)
-	if err != nil {
-		return 0, err
+	return func(s Streams, args []string) (int, error) {
+		if len(args) != 1 {
+			return 0, &usageError{"one ZONE is needed"}
+		}
+		origin := dns.CanonicalName(args[0])
+		directory, _, err := database.find(origin)
+		if err != nil {
+			return 0, err
+		}
+		snapshot, err := readDatabase(directory, origin)
+		if err != nil {
+			return 0, err
+		}
+		if output.json {
+			return ExitOK, printJSON(s.Out, zoneJSON(snapshot))
+		}
+		p := newProgress(s.Err, "records written", snapshot.Len(), recordStep)
+		defer p.end()
+		return ExitOK, writeMaster(s.Out, snapshot, p)
 	}
-	if len(args) != 1 {
-		return 0, &usageError{"one ZONE is needed"}
-	}
-	origin := dns.CanonicalName(args[0])
-	directory, _, err := database.find(origin)
-	if err != nil {
-		return 0, err
-	}
-	snapshot, err := readDatabase(directory, origin)
-	if err != nil {
-		return 0, err
-	}
-	if output.json {
-		return ExitOK, printJSON(s.Out, zoneJSON(snapshot))
-	}
-	p := newProgress(s.Err, "records written", snapshot.Len(), recordStep)
-	defer p.end()
-	return ExitOK, writeMaster(s.Out, snapshot, p)
 }
 
 // readDatabase reads a zone from its database, which a server may have open.
@@ -95,59 +93,57 @@ func readDatabase(directory, origin string) (snapshot *zone.Snapshot, err error)
 }
 
 // load fills an empty database from a master file or a dump.
-func load(s Streams, flags *flag.FlagSet, args []string) (int, error) {
+func load(flags *flag.FlagSet) runner {
 	database := addDatabaseFlags(flags)
-	previous := flags.String("previous", "", "`directory` of the zone's former database, which was moved away: the serial becomes greater than its")
+	previous := flags.String("previous", "", "directory `DIR` of the zone's former database, which was moved away: the serial becomes greater than its")
 	var served serials
-	flags.Var(&served, "served", "`serial` that a secondary server has: that of the zone becomes greater; may be given several times")
+	flags.Var(&served, "served", "`SERIAL` that a secondary server has: that of the zone becomes greater; may be given several times")
 	ownership := addOwnershipFlags(flags)
 	output := addOutputFlag(flags)
-	args, err := parse(flags, args)
-	if err != nil {
-		return 0, err
-	}
-	if len(args) != 2 {
-		return 0, &usageError{"ZONE and FILE are needed"}
-	}
-	origin, file := dns.CanonicalName(args[0]), args[1]
-	directory, block, err := database.find(origin)
-	if err != nil {
-		return 0, err
-	}
-	if *previous != "" {
-		serial, err := serialOf(*previous, origin)
-		if err != nil {
-			return 0, diagnose.WithFix(fmt.Errorf("former database: %w", err), "if it cannot be read, ask a secondary server for its serial and give that by -served")
+	return func(s Streams, args []string) (int, error) {
+		if len(args) != 2 {
+			return 0, &usageError{"ZONE and FILE are needed"}
 		}
-		served = append(served, serial)
-	}
-	in, size := s.In, 0
-	if file == "-" {
-		file = "standard input"
-	} else {
-		f, err := os.Open(file)
+		origin, file := dns.CanonicalName(args[0]), args[1]
+		directory, block, err := database.find(origin)
 		if err != nil {
 			return 0, err
 		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			size = int(info.Size())
+		if *previous != "" {
+			serial, err := serialOf(*previous, origin)
+			if err != nil {
+				return 0, diagnose.WithFix(fmt.Errorf("former database: %w", err), "if it cannot be read, ask a secondary server for its serial and give that by -served")
+			}
+			served = append(served, serial)
 		}
-		in = f
+		in, size := s.In, 0
+		if file == "-" {
+			file = "standard input"
+		} else {
+			f, err := os.Open(file)
+			if err != nil {
+				return 0, err
+			}
+			defer f.Close()
+			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+				size = int(info.Size())
+			}
+			in = f
+		}
+		source := seedSource{origin: origin, file: file, served: served, ownership: ownership,
+			in:   observedReader{in, newProgress(s.Err, "octets read", size, octetStep)},
+			warn: func(f diagnose.Finding) { fmt.Fprintf(s.Err, "warning: %s\n", f) },
+		}
+		loaded, err := fill(directory, source, s.Err, block)
+		if err != nil {
+			return 0, err
+		}
+		if output.json {
+			return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory})
+		}
+		fmt.Fprintf(s.Out, "zone %s: %d records, serial %d, loaded into %s\n", origin, loaded.Len(), loaded.Serial(), directory)
+		return ExitOK, nil
 	}
-	source := seedSource{origin: origin, file: file, served: served, ownership: ownership,
-		in:   observedReader{in, newProgress(s.Err, "octets read", size, octetStep)},
-		warn: func(f diagnose.Finding) { fmt.Fprintf(s.Err, "warning: %s\n", f) },
-	}
-	loaded, err := fill(directory, source, s.Err, block)
-	if err != nil {
-		return 0, err
-	}
-	if output.json {
-		return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory})
-	}
-	fmt.Fprintf(s.Out, "zone %s: %d records, serial %d, loaded into %s\n", origin, loaded.Len(), loaded.Serial(), directory)
-	return ExitOK, nil
 }
 
 // serials is a flag that may be given several times.
@@ -155,6 +151,8 @@ type serials []uint32
 
 // String implements flag.Value.
 func (s *serials) String() string { return fmt.Sprint([]uint32(*s)) }
+
+func (s *serials) repeated() {}
 
 // Set implements flag.Value.
 func (s *serials) Set(v string) error {

@@ -3,6 +3,7 @@ package admin_test
 import (
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/coremain"
@@ -15,8 +16,12 @@ import (
 func ExampleRun() {
 	transfer := slices.Index(dnsserver.Directives, "transfer")
 	dnsserver.Directives = slices.Insert(dnsserver.Directives, transfer, "gsstsig")
-	if len(os.Args) > 1 && os.Args[1] == "gsstsig" {
-		os.Exit(admin.Run("coredns gsstsig", os.Args[2:], admin.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	streams := admin.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	switch args := os.Args[1:]; {
+	case len(args) > 0 && args[0] == "gsstsig":
+		os.Exit(admin.Run("coredns gsstsig", args[1:], streams))
+	case len(args) > 0 && strings.HasPrefix(args[0], "__complete"): // a shell completes a command line
+		os.Exit(admin.Run("coredns gsstsig", args, streams))
 	}
 	coremain.Run()
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // may prints what the policy decides on an update of one record in the present state of the zone.
-func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
+func may(flags *flag.FlagSet) runner {
 	conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
 	deletion := flags.Bool("delete", false, "delete the RRset instead of adding a record")
 	client := flags.String("client", "", "`ADDRESS` that the update comes from by TCP, for the rules tcp-self and 6to4-self")
@@ -31,63 +31,61 @@ func may(s Streams, flags *flag.FlagSet, args []string) (int, error) {
 	sid := flags.String("sid", "", "`SID` of the principal's account, which decides about names whose owner has one")
 	noPAC := flags.Bool("no-pac", false, "the ticket has no PAC, though others of its realm have one")
 	output := addOutputFlag(flags)
-	args, err := parse(flags, args)
-	if err != nil {
-		return 0, err
-	}
-	if len(args) < 3 {
-		return 0, &usageError{"PRINCIPAL, NAME and TYPE are needed"}
-	}
-	for _, group := range groups {
-		if !strings.HasPrefix(group, "S-1-") {
-			return 0, &usageError{fmt.Sprintf("-group %q is not a SID, such as S-1-5-21-1-2-3-512", group)}
+	return func(s Streams, args []string) (int, error) {
+		if len(args) < 3 {
+			return 0, &usageError{"PRINCIPAL, NAME and TYPE are needed"}
 		}
+		for _, group := range groups {
+			if !strings.HasPrefix(group, "S-1-") {
+				return 0, &usageError{fmt.Sprintf("-group %q is not a SID, such as S-1-5-21-1-2-3-512", group)}
+			}
+		}
+		if *sid != "" && !strings.HasPrefix(*sid, "S-1-") {
+			return 0, &usageError{fmt.Sprintf("-sid %q is not a SID, such as S-1-5-21-1-2-3-1104", *sid)}
+		}
+		if *noPAC && (*account != "" || *sid != "" || len(groups) > 0) {
+			return 0, &usageError{"a ticket with -no-pac tells no -account, -sid and -group"}
+		}
+		id, err := identity(args[0], *client, groups)
+		if err != nil {
+			return 0, &usageError{err.Error()}
+		}
+		if id.Kind == policy.Kerberos {
+			id.Account, id.SID, id.HasPAC, id.RealmNamesAccounts = *account, *sid, !*noPAC, *noPAC
+		}
+		name := dns.Fqdn(args[1])
+		update, err := change(name, args[2], args[3:], *deletion)
+		if err != nil {
+			return 0, &usageError{err.Error()}
+		}
+		servers, err := corefile.ReadFile(*conf)
+		if err != nil {
+			return 0, err
+		}
+		block, origin, err := blockOf(servers, name)
+		if err != nil {
+			return 0, err
+		}
+		decision, err := decide(block, origin, id, update)
+		if err != nil {
+			return 0, err
+		}
+		result := decisionJSON{
+			Permitted: decision.Allow, Identity: id.String(), Update: describe(update), Rule: decision.Rule, Reason: decision.Reason, Notes: decision.Notes,
+		}
+		if block.Database == "" {
+			result.Notes = append(result.Notes, fmt.Sprintf("zone %s has no database and is in memory only: what a running server has changed is not known here, owners included", origin))
+		}
+		if output.json {
+			err = printJSON(s.Out, result)
+		} else {
+			err = result.print(s.Out)
+		}
+		if result.Permitted {
+			return ExitOK, err
+		}
+		return ExitNo, err
 	}
-	if *sid != "" && !strings.HasPrefix(*sid, "S-1-") {
-		return 0, &usageError{fmt.Sprintf("-sid %q is not a SID, such as S-1-5-21-1-2-3-1104", *sid)}
-	}
-	if *noPAC && (*account != "" || *sid != "" || len(groups) > 0) {
-		return 0, &usageError{"a ticket with -no-pac tells no -account, -sid and -group"}
-	}
-	id, err := identity(args[0], *client, groups)
-	if err != nil {
-		return 0, &usageError{err.Error()}
-	}
-	if id.Kind == policy.Kerberos {
-		id.Account, id.SID, id.HasPAC, id.RealmNamesAccounts = *account, *sid, !*noPAC, *noPAC
-	}
-	name := dns.Fqdn(args[1])
-	update, err := change(name, args[2], args[3:], *deletion)
-	if err != nil {
-		return 0, &usageError{err.Error()}
-	}
-	servers, err := corefile.ReadFile(*conf)
-	if err != nil {
-		return 0, err
-	}
-	block, origin, err := find(servers, name)
-	if err != nil {
-		return 0, err
-	}
-	decision, err := decide(block, origin, id, update)
-	if err != nil {
-		return 0, err
-	}
-	result := decisionJSON{
-		Permitted: decision.Allow, Identity: id.String(), Update: describe(update), Rule: decision.Rule, Reason: decision.Reason, Notes: decision.Notes,
-	}
-	if block.Database == "" {
-		result.Notes = append(result.Notes, fmt.Sprintf("zone %s has no database and is in memory only: what a running server has changed is not known here, owners included", origin))
-	}
-	if output.json {
-		err = printJSON(s.Out, result)
-	} else {
-		err = result.print(s.Out)
-	}
-	if result.Permitted {
-		return ExitOK, err
-	}
-	return ExitNo, err
 }
 
 // print prints the decision as a sentence.
@@ -189,8 +187,8 @@ func describe(update []dns.RR) string {
 	return "add " + strings.Join(strings.Fields(update[0].String()), " ")
 }
 
-// find returns the service of the block that has a name, and the name's zone.
-func find(servers []corefile.Server, name string) (*service.Service, string, error) {
+// blockOf returns the service of the block that has a name, and the name's zone.
+func blockOf(servers []corefile.Server, name string) (*service.Service, string, error) {
 	var block *corefile.Block
 	var origin string
 	for _, server := range servers {

@@ -17,6 +17,9 @@ import (
 
 func TestMain(m *testing.M) {
 	dnsserver.Directives = append(dnsserver.Directives, "gsstsig")
+	if program := os.Getenv(asProgram); program != "" {
+		os.Exit(Run(program, os.Args[1:], Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+	}
 	os.Exit(m.Run())
 }
 
@@ -97,6 +100,11 @@ func TestFlagsAnywhere(t *testing.T) {
 		"rdata":            {[]string{"may", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "TXT", "--", "-conf"}, ExitOK, `TXT "-conf"`},
 		"words after --":   {[]string{"may", "-conf", conf, "--", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A", "192.0.2.7"}, ExitOK, "192.0.2.7"},
 		"unknown, at last": {[]string{"may", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A", "-nonsense"}, ExitUsage, "-nonsense"},
+		"before command":   {[]string{"-conf", conf, "may", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, "may add"},
+		"two hyphens":      {[]string{"may", "--conf=" + conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A", "--o=json"}, ExitOK, `"permitted": true`},
+		"value":            {[]string{"may", "-conf", "-conf", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitNo, "open -conf:"},
+		"no value":         {[]string{"may", "-conf"}, ExitUsage, "flag needs an argument: -conf"},
+		"wrong value":      {[]string{"may", "-o", "xml"}, ExitUsage, "must be text or json"},
 		"dump":             {[]string{"dump", "example.test", "-conf", conf}, ExitNo, "zone example.test. has no database"},
 	} {
 		if status, out, err := run(t, test.args...); status != test.status || !strings.Contains(out+err, test.says) {
@@ -146,12 +154,11 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%s: exit status %d, output:\n%s%s", name, status, out, err)
 		}
 	}
-	for _, name := range order {
-		if status, out, _ := run(t, name, "-h"); status != ExitOK || !strings.Contains(out, "usage: coredns gsstsig "+name) {
-			t.Errorf("%s -h: exit status %d, output:\n%s", name, status, out)
+	for _, c := range commands("coredns gsstsig") {
+		for _, args := range [][]string{{c.name, "-h"}, {c.name, "--help"}, {"-h", c.name}, {"help", c.name}} {
+			if status, out, _ := run(t, args...); status != ExitOK || !strings.Contains(out, "usage: coredns gsstsig "+c.name) {
+				t.Errorf("%v: exit status %d, output:\n%s", args, status, out)
+			}
 		}
-	}
-	if len(order) != len(commands) {
-		t.Errorf("the usage lists %d of %d commands", len(order), len(commands))
 	}
 }

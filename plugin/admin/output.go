@@ -1,11 +1,20 @@
 package admin
 
 import (
+	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
 
 // The JSON forms of commands' output. Names of fields stay.
 
@@ -34,6 +43,10 @@ type loadedJSON struct {
 	Serial   uint32 `json:"serial"`
 	Records  int    `json:"records"`
 	Database string `json:"database"`
+}
+
+type convertedJSON struct {
+	Lines []string `json:"lines"` // of a gsstsig block
 }
 
 type decisionJSON struct {

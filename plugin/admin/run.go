@@ -1,11 +1,11 @@
 package admin
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Exit statuses that Run returns.
@@ -21,66 +21,82 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// A command does its work and returns an exit status. Its error is printed; a *usageError with the command's usage.
+// A command is one of the administrator's commands. Usage, completion and the man page are made from it.
 type command struct {
-	synopsis string
-	purpose  string
-	run      func(s Streams, flags *flag.FlagSet, args []string) (int, error)
+	name    string
+	words   string // that follow the flags, as in a usage: "ZONE [NAME]"
+	purpose string // one sentence
+	more    string // for -h and the man page: paragraphs, separated by empty lines
+
+	// define adds the flags of the command, and returns what runs it once they are read.
+	define func(flags *flag.FlagSet) runner
 }
 
-var commands = map[string]command{
-	"check": {"[-conf FILE] [-krb5conf FILE] [-ccache FILE] [-server HOST:PORT] [-p PORT] [-offline] [-o text|json]",
-		"Check the Corefile, keytabs, zones, KDC, clocks and ports, and print the problems that clients will have.", check},
-	"convert": {"[FILE]",
-		"Convert the update-policy of a named.conf, FILE or standard input, to lines of a gsstsig block.", convert},
-	"dump": {"[-conf FILE | -database DIR] [-o text|json] ZONE",
-		"Print a zone from its database as a master file. The server may be running.", dump},
-	"load": {"[-conf FILE | -database DIR] [-previous DIR] [-served SERIAL]... [-unowned closed|first-come] [-owners krb5:REALM|ms:REALM] [-o text|json] ZONE FILE",
-		"Fill the empty database of a zone from a dump or a master file, or from standard input for -. The server must be stopped.", load},
-	"may": {"[-conf FILE] [-delete] [-client ADDRESS] [-account NAME] [-sid SID] [-group SID]... [-no-pac] [-o text|json] PRINCIPAL NAME TYPE [RDATA...]",
-		"Print whether a principal may add a record (or delete an RRset), and by which rule.", may},
-}
+// A runner does the work of a command with the words that are not flags, and returns an exit status. Its error is printed; a
+// *usageError with the command's usage.
+type runner func(s Streams, words []string) (int, error)
 
-// order is that of the usage.
-var order = []string{"check", "convert", "dump", "load", "may"}
+// commands are those of a program, in the order of the usage.
+func commands(program string) []command {
+	return []command{
+		{name: "check", define: check,
+			purpose: "Check the Corefile, keytabs, zones, KDC, clocks and ports, and print the problems that clients will have."},
+		{name: "convert", words: "[FILE]", define: convert,
+			purpose: "Convert the update-policy of a named.conf, FILE or standard input, to lines of a gsstsig block."},
+		{name: "dump", words: "ZONE", define: dump,
+			purpose: "Print a zone from its database as a master file. The server may be running."},
+		{name: "load", words: "ZONE FILE", define: load,
+			purpose: "Fill the empty database of a zone from a dump or a master file, or from standard input for -. The server must be stopped."},
+		{name: "may", words: "PRINCIPAL NAME TYPE [RDATA...]", define: may,
+			purpose: "Print whether a principal may add a record (or delete an RRset), and by which rule."},
+		{name: "completion", words: "bash|zsh|fish", define: completion(program),
+			purpose: "Print the completion of commands, flags and zones for a shell.",
+			more:    "For bash: source <(" + program + " completion bash). A package puts the output into bash-completion/completions, zsh/site-functions or fish/vendor_completions.d."},
+		{name: "man", define: man(program),
+			purpose: "Print the man page of all commands: " + program + " man | man -l -."},
+	}
+}
 
 // usageError is a wrong command line.
 type usageError struct{ reason string }
 
 func (e *usageError) Error() string { return e.reason }
 
-// Run runs the command that args begin with and returns the exit status of the process. The program is how the user calls
-// the commands, such as "coredns gsstsig"; messages begin with it. Run may be called from any program that has the plugin
+// Run runs the command that args have and returns the exit status of the process. The program is how the user calls the
+// commands, such as "coredns gsstsig"; messages begin with it. Run may be called from any program that has the plugin
 // gsstsig: the order of CoreDNS's plugins (dnsserver.Directives) must contain gsstsig.
+//
+// Completion calls the first word of the program with the words __complete and the command line, second word of the program
+// included. A program of two words passes on such a call too: see the example.
 func Run(program string, args []string, s Streams) int {
+	if len(args) > 0 && isCompletionRequest(args[0]) {
+		return complete(program, args, s)
+	}
+	args = moveCommandFirst(args)
 	if len(args) == 0 {
 		usage(s.Err, program)
 		return ExitUsage
 	}
-	name := args[0]
-	c, ok := commands[name]
-	if !ok {
-		if name == "help" || name == "-h" || name == "-help" || name == "--help" {
+	switch name := args[0]; name {
+	case "help", "-h", "--h", "-help", "--help":
+		if len(args) == 1 || name != "help" {
 			usage(s.Out, program)
 			return ExitOK
 		}
-		fmt.Fprintf(s.Err, "%s: unknown command %q\n", program, name)
+		args = []string{args[1], "-help"}
+	}
+	c, ok := find(program, args[0])
+	if !ok {
+		fmt.Fprintf(s.Err, "%s: unknown command %q\n", program, args[0])
 		usage(s.Err, program)
 		return ExitUsage
 	}
-	program += " " + name
-	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	status, err := c.run(s, flags, args[1:])
+	status, err := c.execute(program, args[1:], s)
+	program += " " + c.name
 	var wrong *usageError
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(s.Out, "usage: %s %s\n\n%s Flags may stand before or after other words; -- ends them.\n\n", program, c.synopsis, c.purpose)
-		flags.SetOutput(s.Out)
-		flags.PrintDefaults()
-		return ExitOK
 	case errors.As(err, &wrong):
-		fmt.Fprintf(s.Err, "%s: %v\nusage: %s %s\n", program, err, program, c.synopsis)
+		fmt.Fprintf(s.Err, "%s: %v\nusage: %s%s\n", program, err, program, c.synopsis())
 		return ExitUsage
 	case err != nil:
 		fmt.Fprintf(s.Err, "%s: %v\n", program, err)
@@ -89,68 +105,75 @@ func Run(program string, args []string, s Streams) int {
 	return status
 }
 
+// find returns the command of that name.
+func find(program, name string) (command, bool) {
+	for _, c := range commands(program) {
+		if c.name == name {
+			return c, true
+		}
+	}
+	return command{}, false
+}
+
+// usage lists the commands.
 func usage(w io.Writer, program string) {
 	fmt.Fprintf(w, "usage: %s COMMAND\n", program)
-	for _, name := range order {
-		fmt.Fprintf(w, "  %s %s\n      %s\n", name, commands[name].synopsis, commands[name].purpose)
+	for _, c := range commands(program) {
+		fmt.Fprintf(w, "  %s\n      %s\n", strings.TrimSpace(c.name+" "+c.words), c.purpose)
 	}
 	fmt.Fprintf(w, "\"%s COMMAND -h\" describes the flags of a command.\n", program)
 }
 
-// parse reads the flags, which may stand before, between and after the words of the command, and returns these words. The
-// word -- ends the flags: what follows it may begin with a hyphen.
-func parse(flags *flag.FlagSet, args []string) (words []string, err error) {
-	for {
-		if err := flags.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, &usageError{err.Error()}
-		}
-		rest := flags.Args()
-		ended := len(rest) < len(args) && args[len(args)-len(rest)-1] == "--"
-		if ended || len(rest) == 0 {
-			return append(words, rest...), nil
-		}
-		words, args = append(words, rest[0]), rest[1:]
+// help describes one command.
+func (c *command) help(w io.Writer, program string) {
+	fmt.Fprintf(w, "usage: %s %s%s\n\n%s Flags may stand before or after other words; -- ends them.\n", program, c.name, c.synopsis(), c.purpose)
+	if c.more != "" {
+		fmt.Fprintf(w, "\n%s\n", c.more)
 	}
+	flags := c.flags()
+	first := true
+	flags.VisitAll(func(*flag.Flag) {
+		if first {
+			fmt.Fprintln(w)
+		}
+		first = false
+	})
+	flags.SetOutput(w)
+	flags.PrintDefaults()
 }
+
+// flags returns the flags of the command.
+func (c *command) flags() *flag.FlagSet {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	c.define(flags)
+	return flags
+}
+
+// synopsis is the part of the usage behind the name, with a space before each word.
+func (c *command) synopsis() string {
+	var b strings.Builder
+	c.flags().VisitAll(func(f *flag.Flag) {
+		value, _ := flag.UnquoteUsage(f)
+		if value != "" {
+			value = " " + value
+		}
+		fmt.Fprintf(&b, " [-%s%s]", f.Name, value)
+		if _, ok := f.Value.(repeated); ok {
+			b.WriteString("...")
+		}
+	})
+	if c.words != "" {
+		b.WriteString(" " + c.words)
+	}
+	return b.String()
+}
+
+// A repeated value is one of a flag that may be given several times.
+type repeated interface{ repeated() }
 
 // list is a flag that may be given several times.
 type list []string
 
-func (l *list) String() string     { return fmt.Sprint([]string(*l)) }
+func (l *list) String() string     { return strings.Join(*l, " ") }
 func (l *list) Set(v string) error { *l = append(*l, v); return nil }
-
-// output is the flag -o.
-type output struct{ json bool }
-
-func addOutputFlag(flags *flag.FlagSet) *output {
-	o := new(output)
-	flags.Var(o, "o", "form of the output: `text or json` (default text)")
-	return o
-}
-
-// String implements flag.Value.
-func (o *output) String() string {
-	if o.json {
-		return "json"
-	}
-	return ""
-}
-
-// Set implements flag.Value.
-func (o *output) Set(v string) error {
-	if v != "text" && v != "json" {
-		return errors.New("must be text or json")
-	}
-	o.json = v == "json"
-	return nil
-}
-
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
+func (l *list) repeated()          {}
