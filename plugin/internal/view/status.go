@@ -1,0 +1,75 @@
+package view
+
+import (
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+)
+
+// Status is a server as a whole.
+type Status struct {
+	Version string    `json:"version"` // of the plugin's module
+	CoreDNS string    `json:"coredns"` // version
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"` // the process
+	// Ready says that every block has a key that it can use. Findings are what is wrong: with severity error what keeps the
+	// server from being ready.
+	Ready    bool               `json:"ready"`
+	Findings []diagnose.Finding `json:"findings"`
+	Zones    []Zone             `json:"zones"` // by name
+	Keys     []Key              `json:"keys"`
+	Contexts Contexts           `json:"contexts"`
+}
+
+// Zone is one zone.
+type Zone struct {
+	Zone     string     `json:"zone"`
+	Serial   uint32     `json:"serial"`
+	Primary  string     `json:"primary"` // MNAME of the SOA record
+	Updates  string     `json:"updates"` // the mode: none, secure, nonsecure-and-secure
+	Database string     `json:"database,omitempty"`
+	Frozen   *time.Time `json:"frozen,omitempty"`  // since when updates are refused
+	Changed  *time.Time `json:"changed,omitempty"` // the last change since the start of the process
+	// What the zone holds, and what it may hold.
+	Records    Usage    `json:"records"`
+	Octets     Usage    `json:"octets"`
+	Owners     int      `json:"owners"` // of names with records
+	Names      int      `json:"names"`  // that have an owner and records
+	Tombstones Usage    `json:"tombstones"`
+	Rules      []string `json:"rules"` // in force, in their order
+}
+
+// Usage is a number and its limit.
+type Usage struct {
+	Used  int `json:"used"`
+	Limit int `json:"limit"`
+}
+
+// Key is a key of a keytab, without the key itself.
+type Key struct {
+	Keytab    string     `json:"keytab"`
+	Principal string     `json:"principal"`
+	KVNO      uint32     `json:"kvno"`
+	Enctype   string     `json:"enctype"`
+	Time      *time.Time `json:"time,omitempty"` // when the key was written to the keytab, as the keytab says
+}
+
+// Contexts are the numbers of security contexts.
+type Contexts struct {
+	Established Usage `json:"established"`
+	HalfOpen    Usage `json:"half_open"`
+}
+
+// Context is a security context of a client.
+type Context struct {
+	Key       string     `json:"key"` // its name in TSIG records
+	Principal string     `json:"principal"`
+	Account   string     `json:"account,omitempty"` // in Active Directory
+	Service   string     `json:"service"`           // the server's principal
+	Enctype   string     `json:"enctype"`
+	Address   string     `json:"address"` // that it was negotiated from
+	Created   time.Time  `json:"created"`
+	Expires   time.Time  `json:"expires"`
+	Used      *time.Time `json:"used,omitempty"` // by the last message that verified
+	Messages  uint64     `json:"messages"`       // that verified
+}
