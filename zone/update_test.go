@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -246,11 +247,41 @@ func TestUpdateClauses(t *testing.T) {
 			if after.Serial() != serial || r.Before != before.Serial() || r.After != serial || r.Changed != (sc.want != "") {
 				t.Errorf("serial %d, want %d; result %+v", after.Serial(), serial, r)
 			}
+			if got, want := changed(t, before, r), slices.Collect(after.WireRecords()); !sameRecords(got, want) {
+				t.Errorf("removed and added lead to\n%v\nnot to\n%v", got, want)
+			}
 			if sc.want == "" && after != before {
 				t.Error("a state was published though nothing changed")
 			}
 		})
 	}
+}
+
+// changed returns the records of a zone after what a result says that went and came.
+func changed(t *testing.T, before *Snapshot, r Result) []store.Record {
+	t.Helper()
+	records := slices.Collect(before.WireRecords())
+	for _, gone := range r.Removed {
+		i := slices.IndexFunc(records, func(r store.Record) bool { return sameRecords([]store.Record{r}, []store.Record{gone}) })
+		if i < 0 {
+			t.Fatalf("%v was removed and not there", gone)
+		}
+		records = slices.Delete(records, i, i+1)
+	}
+	return append(records, r.Added...)
+}
+
+// sameRecords compares sets of records.
+func sameRecords(a, b []store.Record) bool {
+	texts := func(records []store.Record) []string {
+		var list []string
+		for _, r := range records {
+			list = append(list, fmt.Sprintf("%x %d %d %x", strings.ToLower(r.Name), r.Type, r.TTL, r.Data))
+		}
+		slices.Sort(list)
+		return list
+	}
+	return slices.Equal(texts(a), texts(b))
 }
 
 func TestUpdateIsNotAQuery(t *testing.T) {

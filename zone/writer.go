@@ -222,7 +222,9 @@ func (b *transaction) run(batch []*pending) (err error) {
 			b.state = b.state.fork()
 		}
 		e.apply(b.state)
-		b.changes = append(b.changes, e.change(b.zone.origin))
+		change := e.change(b.zone.origin)
+		b.results[i].Removed, b.results[i].Added = change.Removed, change.Added
+		b.changes = append(b.changes, change)
 	}
 	if len(b.changes) == 0 {
 		return nil

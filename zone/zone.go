@@ -102,6 +102,8 @@ type Decision struct {
 	Allow bool
 	// Rule and Reason are for the log.
 	Rule, Reason string
+	// Cause is the kind of reason in a word, for counters. It is empty if the update is permitted.
+	Cause string
 	// Own are names whose owner is set if the update succeeds, in the same commit as its records. A
 	// claim to a name that has no records afterwards leaves a tombstone if the name had records or
 	// an owner before, and is ignored otherwise. A claim to a name outside the zone is ignored.
@@ -137,6 +139,10 @@ type Result struct {
 	Before, After uint32
 	// Changed says whether records changed. Ownership alone does not count.
 	Changed bool
+	// Removed and Added are the records that the zone lost and got, with their values. If records
+	// changed, the SOA record with its former and its new serial is the first of each. They must
+	// not be modified.
+	Removed, Added []store.Record
 	// Decision is what Authorize returned, if it was asked, or Refusal.
 	Decision Decision
 	// Err is why Rcode is not NOERROR, for the log: a *LimitError when a limit was exceeded,

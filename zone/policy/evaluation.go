@@ -90,6 +90,21 @@ const (
 	hintSigner
 )
 
+// cause returns the kind of a refusal for [zone.Decision].
+func (h hint) cause() string {
+	switch h {
+	case hintApex, hintDelegation, hintWildcard, hintServer, hintBlocked, hintTarget, hintService, hintSigner:
+		return CauseProtected
+	case hintAdministrator:
+		return CauseAdministrator
+	case hintOwned, hintTombstone, hintServiceOf, hintBelow:
+		return CauseOwned
+	case hintCount:
+		return CauseCount
+	}
+	return CauseNoRule
+}
+
 func (h hint) text(n *nameState) string {
 	switch h {
 	case hintType:
@@ -300,13 +315,14 @@ func (e *evaluation) learn(name int) *nameState {
 }
 
 func (e *evaluation) refusal(r *rule, name int, rrtype uint16) zone.Decision {
-	d := zone.Decision{Rule: "no rule", Reason: e.proposal.Name(name).Text() + " " + dnswire.TypeText(rrtype) + ": "}
+	d := zone.Decision{Rule: "no rule", Cause: e.hint.cause(), Reason: e.proposal.Name(name).Text() + " " + dnswire.TypeText(rrtype) + ": "}
 	if r != nil {
 		d.Rule = r.label
 	}
 	switch {
 	case r != nil && r.deny:
 		d.Reason += "denied"
+		d.Cause = CauseDenied
 	case e.hint != noHint:
 		d.Reason += e.hint.text(&e.names[name])
 	default:

@@ -125,13 +125,13 @@ func TestDecisionNamesTheRule(t *testing.T) {
 		"deny * name b.example.test ANY",
 		"grant key1. zonesub A",
 	})})
-	for _, tt := range []struct{ change, rule, reason string }{
-		{"add a A 192.0.2.9", "Corefile:2: grant key1. zonesub A", ""},
-		{"add b A 192.0.2.9", "Corefile:1: deny * name b.example.test ANY", "b.example.test. A: denied"},
-		{"add a TXT x", "no rule", "a.example.test. TXT: no rule grants it to key key1."},
+	for _, tt := range []struct{ change, rule, reason, cause string }{
+		{"add a A 192.0.2.9", "Corefile:2: grant key1. zonesub A", "", ""},
+		{"add b A 192.0.2.9", "Corefile:1: deny * name b.example.test ANY", "b.example.test. A: denied", policy.CauseDenied},
+		{"add a TXT x", "no rule", "a.example.test. TXT: no rule grants it to key key1.", policy.CauseNoRule},
 	} {
 		d := decide(t, p, policy.Identity{Kind: policy.Static, Name: "key1."}, tt.change)
-		if d.Rule != tt.rule || d.Reason != tt.reason {
+		if d.Rule != tt.rule || d.Reason != tt.reason || d.Cause != tt.cause {
 			t.Errorf("%s: %+v", tt.change, d)
 		}
 	}

@@ -150,9 +150,9 @@ func (p *Policy) Update(id Identity, message []byte) *zone.Update {
 func (p *Policy) refusal(kind Kind) *zone.Decision {
 	switch {
 	case p.mode == None:
-		return &zone.Decision{Rule: "updates none", Reason: "the zone takes no updates"}
+		return &zone.Decision{Rule: "updates none", Reason: "the zone takes no updates", Cause: CauseNone}
 	case p.mode == Secure && kind == Anonymous:
-		return &zone.Decision{Rule: "updates secure", Reason: "the update is not signed"}
+		return &zone.Decision{Rule: "updates secure", Reason: "the update is not signed", Cause: CauseUnsigned}
 	}
 	return nil
 }

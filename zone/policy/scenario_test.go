@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,8 +190,8 @@ func (s *scenario) update(line string) error {
 	if note == "" && notes != "" || !strings.Contains(notes, note) {
 		return fmt.Errorf("notes: %q", notes)
 	}
-	if r.Rcode == dns.RcodeRefused && (r.Decision.Reason == "" || r.Decision.Rule == "") {
-		return fmt.Errorf("a refusal without reason or rule: %+v", r.Decision)
+	if r.Rcode == dns.RcodeRefused && (r.Decision.Reason == "" || r.Decision.Rule == "" || !slices.Contains(policy.Causes, r.Decision.Cause)) {
+		return fmt.Errorf("a refusal without reason, cause or rule: %+v", r.Decision)
 	}
 	return nil
 }

@@ -1,0 +1,16 @@
+package policy
+
+// The causes of refusals, for [zone.Decision].
+const (
+	CauseNone          = "updates-none"  // the zone takes no updates
+	CauseUnsigned      = "unsigned"      // the zone takes signed updates only
+	CauseDenied        = "denied"        // a deny rule matches
+	CauseNoRule        = "no-rule"       // no rule matches
+	CauseOwned         = "owned"         // the name, or the one above it, belongs to another client
+	CauseAdministrator = "administrator" // the name belongs to the administrator
+	CauseProtected     = "protected"     // out of reach of the rule owner
+	CauseCount         = "count"         // the rule allows no more records of the type there
+)
+
+// Causes are all of them.
+var Causes = []string{CauseNone, CauseUnsigned, CauseDenied, CauseNoRule, CauseOwned, CauseAdministrator, CauseProtected, CauseCount}
