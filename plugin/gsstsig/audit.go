@@ -2,29 +2,25 @@ package gsstsig
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/miekg/dns"
 	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 var log = clog.NewWithPlugin(pluginName)
-
-// auditRecords and auditNotes are how many records and notes of one update the log has; the rest are counted.
-const (
-	auditRecords = 8
-	auditNotes   = 8
-)
 
 // failures bounds the lines about failed handshakes: any client can cause those, and a log that fills the disk stops the
 // database. Suppressed lines are counted in the next one.
@@ -40,97 +36,136 @@ type limitedLog struct {
 	suppressed atomic.Uint64
 }
 
-// allow reports whether a line may be written, and what to append to it about those that were suppressed.
-func (l *limitedLog) allow() (note string, ok bool) {
+// allow reports whether a line may be written, and how many were suppressed since the last one.
+func (l *limitedLog) allow() (suppressed uint64, ok bool) {
 	if !l.limiter.Allow() {
 		l.suppressed.Add(1)
-		return "", false
+		return 0, false
 	}
-	if n := l.suppressed.Swap(0); n > 0 {
-		note = fmt.Sprintf(" unlogged_failures=%d", n)
-	}
-	return note, true
+	return l.suppressed.Swap(0), true
 }
 
-// audit logs an update, applied or refused, in one line and counts it.
-func (h *Handler) audit(z *zone.Zone, id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result) {
+// auditor counts what happens, logs it, and keeps it for those who want to see recent events. An event is described only if it
+// is logged or kept.
+type auditor struct {
+	recent   *event.Recent
+	watchers atomic.Int32 // blocks whose recent events can be seen
+}
+
+func newAuditor() *auditor { return &auditor{recent: event.NewRecent(event.Config{})} }
+
+// keeps reports whether anyone can see recent events.
+func (a *auditor) keeps() bool { return a.watchers.Load() > 0 }
+
+// update counts, logs and keeps an update of a zone that a server block has. Lines about a refused one have the level of the
+// block.
+func (a *auditor) update(z *zone.Zone, id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result, refused corefile.LogLevel) {
 	rcode := rcodeName(result.Rcode)
 	updates.WithLabelValues(z.Origin(), rcode).Inc()
+	cause := causeOf(result)
+	if cause != "" {
+		refusals.WithLabelValues(z.Origin(), cause).Inc()
+	}
 
-	if !updateLines.allow(id, result.Changed, reportLeftOut) {
+	logged, kept := updateLines.allow(id, result.Changed, reportLeftOut), a.keeps()
+	if !logged && !kept {
 		return
 	}
-	line := appendUpdate(make([]byte, 0, 512), z.Origin(), client, id, rcode)
-	line = append(line, " serial="...)
-	line = strconv.AppendUint(line, uint64(result.Before), 10)
-	line = append(line, "->"...)
-	line = strconv.AppendUint(line, uint64(result.After), 10)
-	line = appendQuoted(line, "records", describe(r.Ns))
-	if result.Decision.Rule != "" {
-		line = appendQuoted(line, "rule", cut(result.Decision.Rule, auditText))
+	e := describeUpdate(id, client, r, result)
+	e.Zone, e.Rcode, e.Cause = z.Origin(), rcode, cause
+	e.Fix = fixFor(cause, &e)
+	if logged {
+		level := corefile.LogInfo
+		switch result.Rcode {
+		case dns.RcodeServerFailure:
+			level = corefile.LogError
+		case dns.RcodeRefused:
+			level = refused
+		}
+		updateLine(&e).write(level)
 	}
-	if result.Decision.Reason != "" {
-		line = appendQuoted(line, "reason", cut(result.Decision.Reason, auditText))
+	if kept {
+		a.recent.AddUpdate(&e)
+	}
+}
+
+// notAuthoritative counts, logs and keeps an update of a zone that no server block has.
+func (a *auditor) notAuthoritative(remote net.Addr, transaction *gsstsig.Transaction, r *dns.Msg) {
+	rcode := rcodeName(dns.RcodeNotAuth)
+	updates.WithLabelValues("", rcode).Inc() // clients choose the name of the zone
+	refusals.WithLabelValues("", causeNotAuth).Inc()
+	id := identity(transaction, remote)
+	logged, kept := updateLines.allow(id, false, reportLeftOut), a.keeps()
+	if !logged && !kept {
+		return
+	}
+	e := describeUpdate(id, source(remote), r, zone.Result{Decision: zone.Decision{Reason: "no server block of this address has the zone"}})
+	e.Zone, e.Rcode, e.Cause, e.Fix = cut(r.Question[0].Name, auditName), rcode, causeNotAuth, fixNotAuth
+	if logged {
+		updateLine(&e).write(corefile.LogInfo)
+	}
+	if kept {
+		a.recent.AddElsewhere(&e)
+	}
+}
+
+// describeUpdate makes the event of an update, but for zone, rcode, cause and fix.
+func describeUpdate(id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result) event.Update {
+	e := event.Update{
+		Time: time.Now(), Client: client, TCP: id.TCP, Identity: cut(id.String(), auditName), Signed: id.Kind != policy.Anonymous,
+		Before: result.Before, After: result.After,
+		Asked: asked(r.Ns), Removed: changed('-', result.Removed), Added: changed('+', result.Added),
+		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText),
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
-		line = appendQuoted(line, "error", cut(updateError(result.Err), auditText))
+		e.Error = cut(updateError(result.Err), auditText)
 	}
-	for i, n := range result.Decision.Notes {
-		if i == auditNotes {
-			line = appendQuoted(line, "note", fmt.Sprintf("%d more", len(result.Decision.Notes)-auditNotes))
-			break
-		}
-		line = appendQuoted(line, "note", cut(n, auditText))
+	notes := result.Decision.Notes
+	for _, n := range notes[:min(auditNotes, len(notes))] {
+		e.Notes = append(e.Notes, cut(n, auditText))
 	}
-	if result.Rcode == dns.RcodeNotAuth {
-		line = appendQuoted(line, "fix", fixNotAuth)
+	if more := len(notes) - auditNotes; more > 0 {
+		e.Notes = append(e.Notes, strconv.Itoa(more)+" more")
 	}
+	return e
+}
 
-	switch result.Rcode {
-	case dns.RcodeServerFailure:
-		log.Error(string(line))
-	default:
-		log.Info(string(line))
+// updateLine is the line about an update. Where it has the records that went and came with their values, the update section
+// has names and types only.
+func updateLine(e *event.Update) *logLine {
+	l := newLogLine("update")
+	if strings.ContainsAny(e.Zone, ` "\`) {
+		l.quoted("zone", e.Zone) // it might look like other fields
+	} else {
+		l.word("zone", e.Zone)
 	}
+	l.client(e.Client)
+	l.word("transport", transportName(e.TCP))
+	l.quoted("identity", e.Identity)
+	l.word("rcode", e.Rcode)
+	if e.Cause != causeNotAuth {
+		l.serials(e.Before, e.After)
+	}
+	l.records("records", e.Asked, true, !e.Changed())
+	l.records("removed", e.Removed, false, true)
+	l.records("added", e.Added, false, true)
+	l.quotedIfAny("rule", e.Rule)
+	l.quotedIfAny("reason", e.Reason)
+	if e.Cause != "" {
+		l.word("cause", e.Cause)
+	}
+	l.quotedIfAny("error", e.Error)
+	l.quotedEach("note", e.Notes)
+	l.quotedIfAny("fix", e.Fix)
+	return l
 }
 
 // reportLeftOut logs how many lines about updates of an identity were left out.
 func reportLeftOut(identity string, lines int) {
-	line := appendQuoted([]byte("update"), "identity", identity)
-	log.Warning(string(strconv.AppendInt(append(line, " lines_left_out="...), int64(lines), 10)))
-}
-
-// appendUpdate adds the fields that all lines about updates begin with.
-func appendUpdate(line []byte, zone string, client netip.AddrPort, id policy.Identity, rcode string) []byte {
-	line = append(line, "update"...)
-	line = appendField(line, "zone", zone)
-	line = append(line, " client="...)
-	line = client.AppendTo(line)
-	line = appendField(line, "transport", transportName(id.TCP))
-	line = appendQuoted(line, "identity", cut(id.String(), auditName))
-	return appendField(line, "rcode", rcode)
-}
-
-// fixNotAuth is what to do where clients update a zone that this server does not have. Most often it is a reverse zone.
-const fixNotAuth = "add the zone to a server block with gsstsig, or have the client update a zone that this server has"
-
-// auditNotAuthoritative logs and counts an update of a zone that no server block has.
-func auditNotAuthoritative(remote net.Addr, transaction *gsstsig.Transaction, r *dns.Msg) {
-	rcode := rcodeName(dns.RcodeNotAuth)
-	updates.WithLabelValues("", rcode).Inc() // clients choose the name of the zone
-	id := identity(transaction, remote)
-	if !updateLines.allow(id, false, reportLeftOut) {
-		return
-	}
-	zone := cut(r.Question[0].Name, auditName)
-	if strings.ContainsAny(zone, ` "\\`) {
-		zone = strconv.Quote(zone) // it might look like other fields
-	}
-	line := appendUpdate(make([]byte, 0, 512), zone, source(remote), id, rcode)
-	line = appendQuoted(line, "records", describe(r.Ns))
-	line = appendQuoted(line, "reason", "no server block of this address has the zone")
-	line = appendQuoted(line, "fix", fixNotAuth)
-	log.Info(string(line))
+	l := newLogLine("update")
+	l.quoted("identity", identity)
+	l.number("lines_left_out", uint64(lines))
+	l.write(corefile.LogWarning)
 }
 
 // limitNames are the limits of a zone by the words of the Corefile.
@@ -152,22 +187,8 @@ func updateError(err error) string {
 	return named.Error()
 }
 
-// appendField adds a field whose value needs no quotes. Lines about updates are made without fmt, which BenchmarkAudit
-// shows to take twice the time.
-func appendField(line []byte, name, value string) []byte {
-	line = append(line, ' ')
-	line = append(line, name...)
-	line = append(line, '=')
-	return append(line, value...)
-}
-
-// appendQuoted adds a field whose value may contain any character.
-func appendQuoted(line []byte, name, value string) []byte {
-	return strconv.AppendQuote(appendField(line, name, ""), value)
-}
-
-// auditHandshake counts a TKEY exchange, and logs one that failed with the reason in Kerberos's terms and the fix.
-func auditHandshake(e gsstsig.Event) {
+// handshake counts a TKEY exchange, and logs and keeps one that failed with the reason in Kerberos's terms and the fix.
+func (a *auditor) handshake(e gsstsig.Event) {
 	handshakes.WithLabelValues(string(e.Result)).Inc()
 	switch e.Result {
 	case gsstsig.ResultEstablished, gsstsig.ResultContinued, gsstsig.ResultDeleted:
@@ -175,92 +196,86 @@ func auditHandshake(e gsstsig.Event) {
 			e.Result, e.Client, e.KeyName, e.Peer, e.Service, e.Algorithm, e.Enctype)
 		return
 	}
-	note, ok := failures.allow()
-	if !ok {
-		return
-	}
-	log.Warning(describeFailure(e) + note)
+	a.failure(&failures, e.Client, func() event.Failure { return describeHandshake(e) })
 }
 
-// describeFailure is the line about a handshake that failed.
-func describeFailure(e gsstsig.Event) string {
-	line := fmt.Sprintf("handshake result=%s client=%s key=%q", e.Result, e.Client, cut(e.KeyName, auditName))
-	if e.Service != "" {
-		line += fmt.Sprintf(" service=%q", cut(e.Service, auditName))
+func describeHandshake(e gsstsig.Event) event.Failure {
+	f := event.Failure{
+		Kind: event.Handshake, Result: string(e.Result), Client: e.Client, Key: cut(e.KeyName, auditName), Peer: cut(e.Peer, auditName),
+		Service: cut(e.Service, auditName), TicketKVNO: e.TicketKVNO, KeytabKVNOs: e.KeytabKVNOs,
+		Reason: cut(e.Reason, auditText), Fix: e.Fix,
 	}
 	if e.Enctype != 0 {
-		line += " enctype=" + e.Enctype.String()
+		f.Enctype = e.Enctype.String()
 	}
-	if e.TicketKVNO != 0 {
-		line += fmt.Sprintf(" kvno=%d", e.TicketKVNO)
-	}
-	if len(e.KeytabKVNOs) > 0 {
-		line += " keytab_kvno=" + strings.Trim(strings.ReplaceAll(fmt.Sprint(e.KeytabKVNOs), " ", ","), "[]")
-	}
-	line += fmt.Sprintf(" reason=%q", cut(e.Reason, auditText))
-	if e.Fix != "" {
-		line += fmt.Sprintf(" fix=%q", e.Fix)
-	}
-	return line
+	return f
 }
 
-// auditSignature counts and logs a message whose TSIG record did not verify. No plugin gets such a message, so that nothing
+// signature counts, logs and keeps a message whose TSIG record did not verify. No plugin gets such a message, so that nothing
 // else would log it.
-func auditSignature(client netip.AddrPort, failure *gsstsig.VerifyError) {
+func (a *auditor) signature(client netip.AddrPort, failure *gsstsig.VerifyError) {
 	verificationFailures.WithLabelValues(failure.Kind.String()).Inc()
-	if note, ok := badSignatures.allow(); ok {
-		log.Warning(describeSignature(client, failure) + note)
-	}
+	a.failure(&badSignatures, client, func() event.Failure { return describeSignature(client, failure) })
 }
 
-// describeSignature is the line about a message that did not verify.
-func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) string {
-	line := fmt.Sprintf("signature result=%s client=%s", failure.Kind, client)
-	if failure.KeyName != "" {
-		line += fmt.Sprintf(" key=%q algorithm=%q", cut(failure.KeyName, auditName), cut(failure.Algorithm, auditName))
+func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) event.Failure {
+	f := event.Failure{
+		Kind: event.Signature, Result: failure.Kind.String(), Client: client, Key: cut(failure.KeyName, auditName),
+		Algorithm: cut(failure.Algorithm, auditName), Fix: failure.Fix(),
 	}
 	if failure.Err != nil {
-		line += fmt.Sprintf(" reason=%q", cut(failure.Err.Error(), auditText))
+		f.Reason = cut(failure.Err.Error(), auditText)
 	}
-	if fix := failure.Fix(); fix != "" {
-		line += fmt.Sprintf(" fix=%q", fix)
-	}
-	return line
+	return f
 }
 
-// describe lists an update's records by sign, name and type, without their data: + adds, - deletes. Long names are cut.
-func describe(updates []dns.RR) string {
-	var s strings.Builder
-	for i, rr := range updates {
-		if i == auditRecords {
-			fmt.Fprintf(&s, " and %d more", len(updates)-auditRecords)
-			break
-		}
-		if i > 0 {
-			s.WriteString(", ")
-		}
-		sign := "+"
-		if rr.Header().Class != dns.ClassINET {
-			sign = "-"
-		}
-		s.WriteString(sign)
-		s.WriteString(cut(rr.Header().Name, auditName))
-		s.WriteByte(' ')
-		s.WriteString(dns.Type(rr.Header().Rrtype).String())
+// failure logs and keeps a failure, if there is room for it in the log or among the recent ones of its source.
+func (a *auditor) failure(limit *limitedLog, client netip.AddrPort, describe func() event.Failure) {
+	suppressed, logged := limit.allow()
+	kept := a.keeps() && a.recent.WouldAdd(client.Addr())
+	if !logged && !kept {
+		return
 	}
-	return s.String()
+	f := describe()
+	f.Time = time.Now()
+	if logged {
+		l := failureLine(&f)
+		if suppressed > 0 {
+			l.number("unlogged_failures", suppressed)
+		}
+		l.write(corefile.LogWarning)
+	}
+	if kept {
+		a.recent.AddFailure(&f)
+	}
 }
 
-func rcodeName(rcode int) string {
-	if name, ok := dns.RcodeToString[rcode]; ok {
-		return name
+// failureLine is the line about a failed handshake or signature.
+func failureLine(f *event.Failure) *logLine {
+	l := newLogLine(string(f.Kind))
+	l.word("result", f.Result)
+	l.client(f.Client)
+	if f.Kind == event.Handshake {
+		l.quoted("key", f.Key)
+		l.quotedIfAny("peer", f.Peer)
+		l.quotedIfAny("service", f.Service)
+		if f.Enctype != "" {
+			l.word("enctype", f.Enctype)
+		}
+		if f.TicketKVNO != 0 {
+			l.number("kvno", uint64(f.TicketKVNO))
+		}
+		if len(f.KeytabKVNOs) > 0 {
+			l.numbers("keytab_kvno", f.KeytabKVNOs)
+		}
+		l.quoted("reason", f.Reason)
+	} else {
+		if f.Key != "" {
+			l.quoted("key", f.Key)
+			l.quoted("algorithm", f.Algorithm)
+		}
+		l.quotedIfAny("reason", f.Reason)
 	}
-	return fmt.Sprintf("RCODE%d", rcode)
-}
-
-func transportName(tcp bool) string {
-	if tcp {
-		return "tcp"
-	}
-	return "udp"
+	l.quotedIfAny("fix", f.Fix)
+	return l
 }

@@ -1,22 +1,29 @@
 package gsstsig
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
-	clog "log"
+	golog "log"
+	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 
+	clog "github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// auditing is what audit needs: a zone, an identity, an update.
-func auditing(t testing.TB) (*Handler, *zone.Zone, policy.Identity, *dns.Msg) {
+// auditing is what an auditor needs: a zone, an identity, an update.
+func auditing(t testing.TB) (*zone.Zone, policy.Identity, *dns.Msg) {
 	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Seed: func() ([]store.Record, error) {
 		return zone.GeneratedApex("example.test.", "ns1.example.test.")
 	}})
@@ -31,31 +38,60 @@ func auditing(t testing.TB) (*Handler, *zone.Zone, policy.Identity, *dns.Msg) {
 	}
 	m.RemoveRRset([]dns.RR{rr})
 	m.Insert([]dns.RR{rr})
-	return &Handler{}, z, policy.Identity{Kind: policy.Kerberos, Name: "host/a.example.test@EXAMPLE.TEST"}, m
+	return z, policy.Identity{Kind: policy.Kerberos, Name: "host/a.example.test@EXAMPLE.TEST"}, m
+}
+
+// record returns a record as a zone's result has it.
+func record(t testing.TB, text string) store.Record {
+	t.Helper()
+	rr, err := dns.NewRR(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := zone.RecordOf(rr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// changing is the result of an update that gave a name another address.
+func changing(t testing.TB) zone.Result {
+	soa := "example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. "
+	return zone.Result{Rcode: dns.RcodeSuccess, Before: 1, After: 2, Changed: true,
+		Removed:  []store.Record{record(t, soa+"1 1 1 1 1"), record(t, "a.example.test. 600 IN A 192.0.2.9"), record(t, `a.example.test. 600 IN TXT "of \"old\""`)},
+		Added:    []store.Record{record(t, soa+"2 1 1 1 1"), record(t, "a.example.test. 300 IN A 192.0.2.1")},
+		Decision: zone.Decision{Rule: "Corefile:7: grant", Notes: []string{"took \"it\" back", "second"}}}
 }
 
 // TestAuditLine fixes the form of the line, which other programs parse: any text is quoted, and stays one line.
 func TestAuditLine(t *testing.T) {
 	var lines strings.Builder
-	clog.SetOutput(&lines)
-	defer clog.SetOutput(&logged)
-	h, z, id, m := auditing(t)
+	golog.SetOutput(&lines)
+	defer golog.SetOutput(&logged)
+	z, id, m := auditing(t)
+	a := newAuditor()
 	client := netip.MustParseAddrPort("[2001:db8::1]:5353")
-	h.audit(z, id, client, m, zone.Result{Rcode: dns.RcodeSuccess, Before: 1, After: 2, Changed: true,
-		Decision: zone.Decision{Rule: "Corefile:7: grant", Notes: []string{"took \"it\" back"}}})
-	h.audit(z, policy.Identity{TCP: true}, client, m, zone.Result{Rcode: dns.RcodeServerFailure, Before: 2, After: 2,
-		Decision: zone.Decision{Allow: true, Reason: "owner"}, Err: errors.New("disk\nfull")})
+	a.update(z, id, client, m, changing(t), corefile.LogWarning)
+	a.update(z, policy.Identity{TCP: true}, client, m, zone.Result{Rcode: dns.RcodeServerFailure, Before: 2, After: 2,
+		Decision: zone.Decision{Allow: true, Reason: "owner"}, Err: errors.New("disk\nfull")}, corefile.LogInfo)
 	// The error of a refusal repeats its reason.
-	h.audit(z, policy.Identity{TCP: true}, client, m, zone.Result{Rcode: dns.RcodeRefused, Before: 2, After: 2,
-		Decision: zone.Decision{Reason: "no rule"}, Err: errors.New("zone: not permitted: no rule")})
+	refused := zone.Result{Rcode: dns.RcodeRefused, Before: 2, After: 2,
+		Decision: zone.Decision{Cause: policy.CauseNoRule, Reason: "no rule"}, Err: errors.New("zone: not permitted: no rule")}
+	for _, level := range []corefile.LogLevel{corefile.LogInfo, corefile.LogWarning, corefile.LogError} {
+		a.update(z, policy.Identity{TCP: true}, client, m, refused, level)
+	}
+	const refusal = `plugin/gsstsig: update zone=example.test. client=[2001:db8::1]:5353 transport=tcp identity="anonymous" ` +
+		`rcode=REFUSED serial=2->2 records="-a.example.test. A, +a.example.test. A 192.0.2.1" reason="no rule" cause=no-rule ` +
+		`fix="if the client is right, add a grant line for it; \"coredns gsstsig may\" shows which rule decides"` + "\n"
 	for _, want := range []string{
 		`[INFO] plugin/gsstsig: update zone=example.test. client=[2001:db8::1]:5353 transport=udp ` +
 			`identity="host/a.example.test@EXAMPLE.TEST" rcode=NOERROR serial=1->2 records="-a.example.test. A, +a.example.test. A" ` +
-			`rule="Corefile:7: grant" note="took \"it\" back"` + "\n",
+			`removed="a.example.test. 600 A 192.0.2.9, a.example.test. 600 TXT \"of \\\"old\\\"\"" added="a.example.test. 300 A 192.0.2.1" ` +
+			`rule="Corefile:7: grant" note="took \"it\" back" note="second"` + "\n",
 		`[ERROR] plugin/gsstsig: update zone=example.test. client=[2001:db8::1]:5353 transport=tcp identity="anonymous" ` +
-			`rcode=SERVFAIL serial=2->2 records="-a.example.test. A, +a.example.test. A" reason="owner" error="disk\nfull"` + "\n",
-		`[INFO] plugin/gsstsig: update zone=example.test. client=[2001:db8::1]:5353 transport=tcp identity="anonymous" ` +
-			`rcode=REFUSED serial=2->2 records="-a.example.test. A, +a.example.test. A" reason="no rule"` + "\n",
+			`rcode=SERVFAIL serial=2->2 records="-a.example.test. A, +a.example.test. A 192.0.2.1" reason="owner" error="disk\nfull"` + "\n",
+		"[INFO] " + refusal, "[WARNING] " + refusal, "[ERROR] " + refusal,
 	} {
 		if !strings.Contains(lines.String(), want) {
 			t.Errorf("logged\n%swant\n%s", lines.String(), want)
@@ -63,15 +99,147 @@ func TestAuditLine(t *testing.T) {
 	}
 }
 
-func BenchmarkAudit(b *testing.B) {
-	clog.SetOutput(io.Discard)
-	defer clog.SetOutput(&logged)
-	h, z, id, m := auditing(b)
+// TestAuditFields: in CoreDNS's JSON format each field of a line is a member of the object, with its type.
+func TestAuditFields(t *testing.T) {
+	var lines strings.Builder
+	flags := golog.Flags()
+	if err := clog.Configure("json", &lines); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := clog.Configure("text", &logged); err != nil {
+			t.Error(err)
+		}
+		golog.SetFlags(flags)
+	}()
+	z, id, m := auditing(t)
+	a := newAuditor()
+	client := netip.MustParseAddrPort("[2001:db8::1]:5353")
+	for range auditRecords {
+		m.RemoveName(m.Ns[:1])
+	}
+	a.update(z, id, client, m, changing(t), corefile.LogInfo)
+	a.update(z, id, client, m, zone.Result{Rcode: dns.RcodeRefused, Before: 2, After: 2,
+		Decision: zone.Decision{Cause: policy.CauseDenied, Reason: "denied", Rule: "Corefile:3: deny"}}, corefile.LogWarning)
+	a.handshake(gsstsig.Event{Result: gsstsig.ResultBadKey, Client: client, KeyName: "k.", Service: "DNS/ns1@EXAMPLE.TEST",
+		TicketKVNO: 4, KeytabKVNOs: []uint32{2, 3}, Reason: "no such version", Fix: "export"})
+	const zoneAndClient = `"plugin":"gsstsig","severity":"%s","zone":"example.test.","client":"[2001:db8::1]:5353","transport":"udp",` +
+		`"identity":"host/a.example.test@EXAMPLE.TEST",`
+	want := []string{
+		`{"level":"INFO","msg":"update",` + strings.Replace(zoneAndClient, "%s", "INFO", 1) + `"rcode":"NOERROR","serial_before":1,"serial_after":2,` +
+			`"records":["-a.example.test. A","+a.example.test. A","-a.example.test. ANY","-a.example.test. ANY","-a.example.test. ANY",` +
+			`"-a.example.test. ANY","-a.example.test. ANY","-a.example.test. ANY","2 more"],` +
+			`"removed":["a.example.test. 600 A 192.0.2.9","a.example.test. 600 TXT \"of \\\"old\\\"\""],"added":["a.example.test. 300 A 192.0.2.1"],` +
+			`"rule":"Corefile:7: grant","notes":["took \"it\" back","second"]}`,
+		`{"level":"INFO","msg":"update",` + strings.Replace(zoneAndClient, "%s", "WARN", 1) + `"rcode":"REFUSED","serial_before":2,"serial_after":2,` +
+			`"records":["-a.example.test. A","+a.example.test. A 192.0.2.1","-a.example.test. ANY","-a.example.test. ANY","-a.example.test. ANY",` +
+			`"-a.example.test. ANY","-a.example.test. ANY","-a.example.test. ANY","2 more"],"rule":"Corefile:3: deny","reason":"denied","cause":"denied",` +
+			`"fix":"change the deny line if the client is right: the first rule that matches decides"}`,
+		`{"level":"INFO","msg":"handshake","plugin":"gsstsig","severity":"WARN","result":"badkey","client":"[2001:db8::1]:5353","key":"k.",` +
+			`"service":"DNS/ns1@EXAMPLE.TEST","kvno":4,"keytab_kvno":[2,3],"reason":"no such version","fix":"export"}`,
+	}
+	got := strings.Split(strings.TrimSuffix(lines.String(), "\n"), "\n")
+	if len(got) != len(want) {
+		t.Fatalf("%d lines:\n%s", len(got), lines.String())
+	}
+	for i, line := range got {
+		if _, rest, _ := strings.Cut(line, ","); "{"+rest != want[i] || !json.Valid([]byte(line)) {
+			t.Errorf("%s\nwant, after the time,\n%s", line, want[i])
+		}
+	}
+}
+
+// TestKeptEvents: events are kept only while someone can see them, those too for which the log has no room.
+func TestKeptEvents(t *testing.T) {
+	golog.SetOutput(io.Discard)
+	defer golog.SetOutput(&logged)
+	z, id, m := auditing(t)
+	a := newAuditor()
 	client := netip.MustParseAddrPort("192.0.2.7:5353")
-	result := zone.Result{Rcode: dns.RcodeSuccess, Before: 1, After: 2, Changed: true,
-		Decision: zone.Decision{Rule: "Corefile:7: grant EXAMPLE.TEST owner ."}}
-	b.ReportAllocs()
-	for b.Loop() {
-		h.audit(z, id, client, m, result)
+	happen := func() {
+		a.update(z, id, client, m, changing(t), corefile.LogInfo)
+		a.update(z, id, client, m, zone.Result{Rcode: dns.RcodeRefused, Decision: zone.Decision{Cause: policy.CauseDenied}}, corefile.LogInfo)
+		a.notAuthoritative(net.UDPAddrFromAddrPort(client), nil, new(dns.Msg).SetUpdate("elsewhere.test."))
+		a.handshake(gsstsig.Event{Result: gsstsig.ResultBadKey, Client: client})
+		a.handshake(gsstsig.Event{Result: gsstsig.ResultEstablished, Client: client})
+		a.signature(client, &gsstsig.VerifyError{})
+	}
+	count := func() (n [5]int) {
+		r := a.recent
+		for i, groups := range [][]event.Group[event.Update]{r.Changes("example.test."), r.Refusals("example.test."), r.Elsewhere()} {
+			for _, g := range groups {
+				n[i] += g.Count
+			}
+		}
+		for i, kind := range []event.Kind{event.Handshake, event.Signature} {
+			for _, g := range r.Failures(kind) {
+				n[3+i] += g.Count
+			}
+		}
+		return n
+	}
+	happen()
+	if n := count(); n != [5]int{} {
+		t.Errorf("%v events are kept, though nobody can see them", n)
+	}
+	a.watchers.Add(1)
+	happen()
+	if n := count(); n != [5]int{1, 1, 1, 1, 1} {
+		t.Errorf("%v events are kept", n)
+	}
+	got := a.recent.Changes("example.test.")[0].Events[0]
+	if len(got.Removed.List) != 2 || got.Removed.List[0].String() != "a.example.test. A 192.0.2.9" || got.Added.List[0].Data != "192.0.2.1" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestCauses: each refusal has one of the causes that the metric counts, and each of these has advice.
+func TestCauses(t *testing.T) {
+	reference, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cause := range append(causes, causeNotAuth) {
+		if !strings.Contains(string(reference), "| `"+cause+"` |") {
+			t.Errorf("the README does not explain %s", cause)
+		}
+		if fixFor(cause, &event.Update{Rcode: "NOTAUTH"}) == "" {
+			t.Errorf("%s: no advice", cause)
+		}
+	}
+	for _, test := range []struct {
+		result zone.Result
+		want   string
+	}{
+		{zone.Result{Rcode: dns.RcodeSuccess}, ""},
+		{zone.Result{Rcode: dns.RcodeServerFailure, Err: errors.New("disk full")}, ""},
+		{zone.Result{Rcode: dns.RcodeRefused, Decision: zone.Decision{Cause: policy.CauseOwned}}, policy.CauseOwned},
+		{zone.Result{Rcode: dns.RcodeRefused, Err: &zone.LimitError{Limit: "ZoneRecords"}}, causeLimit},
+		{zone.Result{Rcode: dns.RcodeRefused, Err: &zone.LimitError{Limit: "Queue"}}, causeQueue},
+		{zone.Result{Rcode: dns.RcodeRefused, Err: &zone.LimitError{Limit: "QueueOctets"}}, causeQueue},
+	} {
+		if got := causeOf(test.result); got != test.want {
+			t.Errorf("%+v: cause %q, want %q", test.result, got, test.want)
+		}
+	}
+}
+
+func BenchmarkAudit(b *testing.B) {
+	golog.SetOutput(io.Discard)
+	defer golog.SetOutput(&logged)
+	z, id, m := auditing(b)
+	client := netip.MustParseAddrPort("192.0.2.7:5353")
+	for _, kept := range []bool{false, true} {
+		b.Run(map[bool]string{false: "logged", true: "logged and kept"}[kept], func(b *testing.B) {
+			a := newAuditor()
+			if kept {
+				a.watchers.Add(1)
+			}
+			result := changing(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				a.update(z, id, client, m, result, corefile.LogInfo)
+			}
+		})
 	}
 }

@@ -91,17 +91,3 @@ func (l *lineLimit) report(report func(identity string, lines int)) {
 		report(name, leftOut[name])
 	}
 }
-
-// auditName and auditText are how many octets of a name and of a text from a message the log has.
-const (
-	auditName = 128
-	auditText = 512
-)
-
-// cut returns the beginning of a text that is longer than most.
-func cut(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "..."
-}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
@@ -88,7 +89,7 @@ func TestLinesAreShort(t *testing.T) {
 	var lines strings.Builder
 	clog.SetOutput(&lines)
 	defer clog.SetOutput(&logged)
-	h, z, id, m := auditing(t)
+	z, id, m := auditing(t)
 	id.Name = strings.Repeat("\x01", 60_000)
 	long := strings.Repeat(strings.Repeat(`\000`, 60)+".", 3) + "example.test."
 	rr, err := dns.NewRR(long + " 300 IN A 192.0.2.1")
@@ -100,8 +101,8 @@ func TestLinesAreShort(t *testing.T) {
 		m.Insert([]dns.RR{rr})
 		decision.Notes = append(decision.Notes, strings.Repeat("\n", 1000))
 	}
-	h.audit(z, id, netip.MustParseAddrPort("[2001:db8::1]:5353"), m, zone.Result{Rcode: dns.RcodeServerFailure,
-		Decision: decision, Err: errors.New(strings.Repeat("\x01", 5000))})
+	newAuditor().update(z, id, netip.MustParseAddrPort("[2001:db8::1]:5353"), m, zone.Result{Rcode: dns.RcodeServerFailure,
+		Decision: decision, Err: errors.New(strings.Repeat("\x01", 5000))}, corefile.LogInfo)
 	if n := lines.Len(); n > 12_000 || strings.Count(lines.String(), "\n") != 1 || !strings.Contains(lines.String(), "and 994 more") {
 		t.Errorf("%d octets: %.2000s", n, lines.String())
 	}

@@ -46,7 +46,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		return nil, err
 	}
 
-	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server, accounts: &b.process.accounts, service: s}
+	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server, accounts: &b.process.accounts, audit: b.process.audit, service: s}
 	var primaries []string
 	addresses, err := service.ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	if err != nil {
@@ -110,7 +110,7 @@ func (b *block) newServer(s *service.Service) (*gsstsig.Server, error) {
 		Lifetime:   s.Lifetime,
 		ServerName: s.Hosts[0],
 		Now:        b.process.now,
-		Observe:    auditHandshake,
+		Observe:    b.process.audit.handshake,
 	})
 }
 

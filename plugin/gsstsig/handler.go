@@ -26,6 +26,7 @@ type Handler struct {
 	names    plugin.Zones              // the origins, for the longest match
 	server   *gsstsig.Server           // the contexts and keytab of the block
 	accounts *accountRealms            // of the process
+	audit    *auditor                  // of the process
 
 	// Set when CoreDNS starts.
 	otherZones map[string]bool // of all blocks, but for those of this one

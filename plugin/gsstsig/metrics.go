@@ -28,6 +28,13 @@ var (
 		Help:      "Counter of UPDATE messages by zone and response code. The zone is \"\" if no server block has it.",
 	}, []string{"zone", "rcode"})
 
+	refusals = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "refusals_total",
+		Help:      "Counter of UPDATE messages that were refused, by zone and reason. The zone is \"\" if no server block has it.",
+	}, []string{"zone", "reason"})
+
 	verificationFailures = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
@@ -52,19 +59,19 @@ var (
 )
 
 // observer counts and logs the messages that the listener passes to no plugin.
-type observer struct{}
+type observer struct{ *auditor }
 
 // VerificationFailed implements listener.Observer.
-func (observer) VerificationFailed(client netip.AddrPort, failure *gsstsig.VerifyError) {
-	auditSignature(client, failure)
+func (o observer) VerificationFailed(client netip.AddrPort, failure *gsstsig.VerifyError) {
+	o.signature(client, failure)
 }
 
 // Dropped implements listener.Observer.
 func (observer) Dropped(reason listener.Reason) { droppedFor[reason].Inc() }
 
 // NotAuthoritative implements listener.Observer.
-func (observer) NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg) {
-	auditNotAuthoritative(client, transaction, update)
+func (o observer) NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg) {
+	o.notAuthoritative(client, transaction, update)
 }
 
 // droppedFor has the counter of each reason, so that none is looked up during a flood. All exist from the start: a rate

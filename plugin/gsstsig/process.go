@@ -32,6 +32,7 @@ type process struct {
 
 	replays        *krb5.ReplayCache // of all blocks
 	accounts       accountRealms
+	audit          *auditor
 	registerer     prometheus.Registerer
 	registerGauges func() error // the same result each time
 
@@ -49,6 +50,7 @@ func newProcess() *process {
 	p := &process{
 		replays:    krb5.NewReplayCache(replayEntries),
 		accounts:   accountRealms{realms: make(map[string]struct{})},
+		audit:      newAuditor(),
 		registerer: prometheus.DefaultRegisterer,
 		contexts:   make(map[string]*shared[contextTable]),
 		zones:      make(map[string]*shared[servedZone]),

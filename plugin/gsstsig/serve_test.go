@@ -310,6 +310,19 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// TestRefusals: a refused update is logged at the level of the Corefile, and counted by its cause.
+func TestRefusals(t *testing.T) {
+	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nlog refused warning", 1))
+	line := []string{"[WARNING]", "update zone=example.test.", "rcode=REFUSED", "+warned.example.test. A 192.0.2.7", "cause=unsigned", "nsupdate -g"}
+	count := func() float64 {
+		return metric(t, "coredns_gsstsig_refusals_total", "zone", "example.test.", "reason", "unsigned")
+	}
+	before := count()
+	want(t, "unsigned", s.exchange(message(t, "example.test.", "+warned.example.test. 300 A 192.0.2.7")).Rcode, dns.RcodeRefused)
+	want(t, "lines", len(logged.lines(line...)), 1)
+	want(t, "counted", count()-before, 1)
+}
+
 // TestModePerZone: a zone may have a mode of its own, as in Active Directory.
 func TestModePerZone(t *testing.T) {
 	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nupdates nonsecure-and-secure 2.0.192.in-addr.arpa", 1))

@@ -46,7 +46,7 @@ func (p *process) setup(c *caddy.Controller) error {
 	})
 	if err := listener.Register(c, listener.Block{
 		Server:   handler.server,
-		Observer: observer{},
+		Observer: observer{p.audit},
 		Limits:   conf.ListenerLimits,
 		Plugin:   pluginName,
 		Answerer: handler.answerer,

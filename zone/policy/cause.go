@@ -12,5 +12,7 @@ const (
 	CauseCount         = "count"         // the rule allows no more records of the type there
 )
 
-// Causes are all of them.
-var Causes = []string{CauseNone, CauseUnsigned, CauseDenied, CauseNoRule, CauseOwned, CauseAdministrator, CauseProtected, CauseCount}
+// Causes returns all of them.
+func Causes() []string {
+	return []string{CauseNone, CauseUnsigned, CauseDenied, CauseNoRule, CauseOwned, CauseAdministrator, CauseProtected, CauseCount}
+}

@@ -50,7 +50,7 @@ func TestRefusalByModeAlone(t *testing.T) {
 				if u.Refusal != nil {
 					t.Errorf("%v, %v: %+v", test.mode, test.sender, u.Refusal)
 				}
-			case u.Refusal == nil || u.Refusal.Allow || u.Refusal.Rule != test.rule || u.Refusal.Reason == "" || !slices.Contains(policy.Causes, u.Refusal.Cause):
+			case u.Refusal == nil || u.Refusal.Allow || u.Refusal.Rule != test.rule || u.Refusal.Reason == "" || !slices.Contains(policy.Causes(), u.Refusal.Cause):
 				t.Errorf("%v, %v: %+v", test.mode, test.sender, u.Refusal)
 			}
 		}

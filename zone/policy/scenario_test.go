@@ -190,7 +190,7 @@ func (s *scenario) update(line string) error {
 	if note == "" && notes != "" || !strings.Contains(notes, note) {
 		return fmt.Errorf("notes: %q", notes)
 	}
-	if r.Rcode == dns.RcodeRefused && (r.Decision.Reason == "" || r.Decision.Rule == "" || !slices.Contains(policy.Causes, r.Decision.Cause)) {
+	if r.Rcode == dns.RcodeRefused && (r.Decision.Reason == "" || r.Decision.Rule == "" || !slices.Contains(policy.Causes(), r.Decision.Cause)) {
 		return fmt.Errorf("a refusal without reason, cause or rule: %+v", r.Decision)
 	}
 	return nil

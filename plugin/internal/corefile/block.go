@@ -45,6 +45,7 @@ type Block struct {
 	Limits          zone.Limits         // a limit of zero is the default
 	ContextLimits   gsstsig.TableConfig // likewise
 	ListenerLimits  listener.Limits     // likewise
+	RefusedLevel    LogLevel            // of lines about refused updates
 	Tombstones      time.Duration       // how long a name without records keeps its owner; zero: the default
 
 	mode  policy.Mode            // of the zones that modes does not name
@@ -119,6 +120,7 @@ var properties = map[string]func(b *Block, c *caddy.Controller, root string, arg
 	"allow_rc4":   (*Block).allowRC4,
 	"clockskew":   (*Block).clockskew,
 	"lifetime":    (*Block).lifetime,
+	"log":         (*Block).log,
 }
 
 // Parse reads the gsstsig block that c stands before. Relative paths are below root. Errors name the Corefile line.

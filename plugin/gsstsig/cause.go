@@ -1,0 +1,76 @@
+package gsstsig
+
+import (
+	"errors"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+// The causes of refusals beside those of the package policy.
+const (
+	causeLimit    = "limit"    // the update exceeds a limit
+	causeQueue    = "queue"    // too many updates wait
+	causeListener = "listener" // it came by DoH, DoQ or gRPC
+	causeContext  = "context"  // this block would not have accepted the client
+	causeNotAuth  = "not-authoritative"
+)
+
+// causes are all causes that the metric of refusals counts.
+var causes = append(policy.Causes(), causeLimit, causeQueue, causeListener, causeContext)
+
+// causeOf returns why an update was refused, in a word. It is empty for an update that was not refused.
+func causeOf(result zone.Result) string {
+	if result.Rcode != dns.RcodeRefused {
+		return ""
+	}
+	if result.Decision.Cause != "" {
+		return result.Decision.Cause
+	}
+	var limit *zone.LimitError
+	if errors.As(result.Err, &limit) && (limit.Limit == "Queue" || limit.Limit == "QueueOctets") {
+		return causeQueue
+	}
+	return causeLimit
+}
+
+// fixNotAuth is what to do where clients update a zone that this server does not have. Most often it is a reverse zone.
+const fixNotAuth = "add the zone to a server block with gsstsig, or have the client update a zone that this server has"
+
+// fixFor returns what an administrator can do about a refusal, or "".
+func fixFor(cause string, e *event.Update) string {
+	switch cause {
+	case policy.CauseNone:
+		return "if clients are to update the zone, write \"updates secure\" in its gsstsig block"
+	case policy.CauseUnsigned:
+		return "nothing, if a signed update of the client follows: most clients try without a signature first. " +
+			"Else have the client sign, for example by nsupdate -g with a Kerberos ticket"
+	case policy.CauseDenied:
+		return "change the deny line if the client is right: the first rule that matches decides"
+	case policy.CauseNoRule:
+		return "if the client is right, add a grant line for it; \"coredns gsstsig may\" shows which rule decides"
+	case policy.CauseOwned:
+		return "nothing, if the name is the other client's. If it is to be this one's, give it to the client"
+	case policy.CauseAdministrator:
+		return "if the client is to have the name, give it to the client, or delete its records so that the client can create it"
+	case policy.CauseProtected:
+		return "if the client is right, grant it the name by a rule other than owner, such as name or zonesub"
+	case policy.CauseCount:
+		return "raise the number of records in the rule's type list, or have the client delete its former records"
+	case causeLimit:
+		return "if the update is right, raise the limit that the error names"
+	case causeQueue:
+		return "nothing, if it was a burst: clients try again. Else find out which client sends that many updates, or raise the limit"
+	case causeListener:
+		return "have the client send updates by plain DNS or by DNS over TLS"
+	case causeContext:
+		return "give both server blocks the same keytab and the same properties for accepting tickets"
+	}
+	if e.Rcode == dns.RcodeToString[dns.RcodeNotAuth] {
+		return fixNotAuth
+	}
+	return ""
+}
