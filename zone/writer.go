@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -229,10 +230,21 @@ func (b *transaction) run(batch []*pending) (err error) {
 	if len(b.changes) == 0 {
 		return nil
 	}
-	if err := b.zone.store.Commit(context.Background(), b.changes); err != nil {
+	if err := b.zone.commit(b.changes); err != nil {
 		return fmt.Errorf("zone: %w", err)
 	}
 	return nil
+}
+
+// commit writes changes to the store. The caller holds z.writing.
+func (z *Zone) commit(changes []store.Change) error {
+	if z.observe == nil {
+		return z.store.Commit(context.Background(), changes)
+	}
+	begun := time.Now()
+	err := z.store.Commit(context.Background(), changes)
+	z.observe(Commit{Updates: len(changes), Duration: time.Since(begun), Err: err})
+	return err
 }
 
 // decide evaluates one update without changing anything.

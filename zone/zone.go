@@ -27,8 +27,21 @@ type Config struct {
 	// TombstoneLifetime is how long a name keeps its owner after its last record was deleted. 0
 	// means 7 days. Expired entries are ignored, and are deleted with later updates.
 	TombstoneLifetime time.Duration
+	// Committed is told of each commit, also of one that failed. It is called before the results are
+	// returned, while all other updates of the zone wait. It may be nil.
+	Committed func(Commit)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+}
+
+// A Commit is a write to the store.
+type Commit struct {
+	// Updates is how many updates share it.
+	Updates int
+	// Duration is how long it took.
+	Duration time.Duration
+	// Err is the store's error. All of the updates have failed then.
+	Err error
 }
 
 // Limits bound updates and the zone. An update that would exceed a limit is refused as a whole,
@@ -155,6 +168,7 @@ type Zone struct {
 	origin   *origin
 	store    store.Store
 	settings atomic.Pointer[settings]
+	observe  func(Commit) // may be nil
 	now      func() time.Time
 
 	// current is the published state. It is stored to with writing held.
@@ -193,6 +207,7 @@ func Open(config Config) (*Zone, error) {
 	z := &Zone{
 		origin:  o,
 		store:   config.Store,
+		observe: config.Committed,
 		now:     config.Now,
 		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
