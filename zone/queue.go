@@ -1,11 +1,19 @@
 package zone
 
-import "sync"
+import (
+	"sync"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/timeshare"
+)
 
 // A queue holds the updates that wait for the zone's writer, in a line for each source. It is fair
-// between sources in what it has room for and in what it hands out, however many updates one of them
-// sends and however large these are. It is safe for concurrent use.
+// between sources in what it has room for, in what it hands out and in the time that the writer works
+// on that, however many updates one of them sends and however large these are. It is safe for
+// concurrent use.
 type queue struct {
+	clock func() time.Duration // monotonic; set before use
+
 	mu     sync.Mutex
 	lines  map[string]*line // by Update.Source; none is empty
 	next   *line            // whose turn it is, in a ring of all lines; nil if there are none
@@ -13,7 +21,17 @@ type queue struct {
 	count  int
 	octets int
 	spare  *line // one for later, since most lines are short-lived
+	shares timeshare.Shares
 }
+
+// octetTime bounds the time that the work on an update counts as, for each octet of its size. A
+// measured time has gaps in which the processor did something else.
+const octetTime = 50 * time.Nanosecond
+
+// sinceStart is the clock of a queue.
+func sinceStart() time.Duration { return time.Since(start) }
+
+var start = time.Now()
 
 // A line is the updates of one source that wait.
 type line struct {
@@ -23,19 +41,39 @@ type line struct {
 	oldest, newest *pending
 	count, octets  int
 
-	batch uint64 // the batch that taken is for
+	batch uint64 // the batch that taken and waits are for
 	taken int    // octets that the batch has taken from the line
+	waits bool   // for its share of the writer's time
 }
 
 // batchOctets bounds the updates that are done in one batch, in octets as Proposal.size counts them:
 // an update that comes during a batch waits for its end. The last one may exceed it.
 const batchOctets = 512 << 10
 
-// len returns how many updates wait.
-func (q *queue) len() int {
+// waiting reports whether updates wait, and how long it takes until one may be taken.
+func (q *queue) waiting() (some bool, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.count
+	if q.count == 0 {
+		return false, 0
+	}
+	now := q.clock()
+	// If no source is active by then, none has to wait.
+	wait = timeshare.Window
+	for l, first := q.next, true; wait > 0 && (first || l != q.next); l, first = l.next, false {
+		wait = min(wait, q.shares.Wait(l.source, now, len(q.lines)))
+	}
+	return true, wait
+}
+
+// charge notes how long the writer has worked on updates that were taken.
+func (q *queue) charge(done []*pending) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.clock()
+	for _, p := range done {
+		q.shares.Charge(p.update.Source, min(p.took, time.Duration(p.size)*octetTime), now, len(q.lines))
+	}
 }
 
 // put adds an update. If there is no room, the newest updates of the source with the most in the
@@ -64,6 +102,7 @@ func (q *queue) put(p *pending, limits *Limits) (refused []*pending, limit *Limi
 		l.oldest = p
 	}
 	l.newest = p
+	q.shares.Arrived(p.update.Source, q.clock())
 	l.count++
 	l.octets += p.size
 	q.count++
@@ -95,20 +134,22 @@ func (q *queue) heavierThan(p *pending, limits *Limits) *line {
 }
 
 // take appends waiting updates to an empty batch, one of each source in turn, until the batch has
-// reached its capacity or batchOctets. A source that has more than its share of octets in the batch
-// gets no more into it.
+// reached its capacity or batchOctets. A source that has more than its share of octets in the batch, or
+// has had more than its share of the writer's time, gets no more into it.
 func (q *queue) take(batch []*pending) []*pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.batch++
 	share, octets := batchOctets/max(1, len(q.lines)), 0
+	now := q.clock()
 	for passed := 0; passed < len(q.lines) && len(batch) < cap(batch) && octets < batchOctets; {
 		l := q.next
 		q.next = l.next
 		if l.batch != q.batch {
 			l.batch, l.taken = q.batch, 0
+			l.waits = q.shares.Wait(l.source, now, len(q.lines)) > 0
 		}
-		if l.taken > share {
+		if l.waits || l.taken > share {
 			passed++
 			continue
 		}

@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -15,6 +17,13 @@ import (
 // waitingUpdate is one for a test of the queue alone.
 func waitingUpdate(source string, size int) *pending {
 	return &pending{update: &Update{Source: source}, size: size}
+}
+
+// len returns how many updates wait.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count
 }
 
 // sourcesOf lists the sources of updates in their order.
@@ -30,7 +39,7 @@ func sourcesOf(batch []*pending) string {
 // with the source after the last.
 func TestQueueTakesTurns(t *testing.T) {
 	limits := Limits{}.withDefaults()
-	var q queue
+	q := queue{clock: sinceStart}
 	for _, source := range "aaaaaaabbbcdaa" {
 		if refused, _ := q.put(waitingUpdate(string(source), 1), &limits); refused != nil {
 			t.Fatal(refused)
@@ -49,7 +58,7 @@ func TestQueueTakesTurns(t *testing.T) {
 // A batch ends when it is large, and until then no source has more than a share of it.
 func TestBatchIsBoundedByOctets(t *testing.T) {
 	limits := Limits{}.withDefaults()
-	var q queue
+	q := queue{clock: sinceStart}
 	put := func(source string, size, n int) {
 		for range n {
 			q.put(waitingUpdate(source, size), &limits)
@@ -69,6 +78,93 @@ func TestBatchIsBoundedByOctets(t *testing.T) {
 	}
 }
 
+// A source that has had more than its share of the writer's time waits while another is active.
+func TestQueueSharesTheTime(t *testing.T) {
+	limits := Limits{}.withDefaults()
+	var now time.Duration
+	q := queue{clock: func() time.Duration { return now }}
+	put := func(sources string) {
+		for _, source := range sources {
+			q.put(waitingUpdate(string(source), 1<<18), &limits)
+		}
+	}
+	// next takes the next updates, of which each takes 10 milliseconds.
+	next := func(want string, wait time.Duration) {
+		t.Helper()
+		batch := q.take(make([]*pending, 0, 1))
+		if got := sourcesOf(batch); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+		for _, p := range batch {
+			p.took = 10 * time.Millisecond
+			now += p.took
+		}
+		q.charge(batch)
+		if _, got := q.waiting(); got != wait {
+			t.Fatalf("%v until the next, want %v", got, wait)
+		}
+	}
+	put("abaaa")
+	next("a", 0) // due at 30 milliseconds
+	next("b", 5*time.Millisecond)
+	next("", 5*time.Millisecond)
+	put("b")
+	now += 5 * time.Millisecond
+	next("a", 0)
+	next("b", 5*time.Millisecond)
+	put("aa")
+	now += time.Second
+	next("a", 0) // alone
+	next("a", 0)
+	next("a", 0)
+	next("a", 0)
+	if some, _ := q.waiting(); some {
+		t.Error("updates wait")
+	}
+	// A measured time is no better than what the update can take.
+	put("cd")
+	batch := q.take(make([]*pending, 0, 2))
+	for _, p := range batch {
+		p.took, p.size = time.Hour, 100
+	}
+	q.charge(batch)
+	put("c")
+	next("c", 0)
+}
+
+// An update that has to wait for its source's share of the time is done later, whether or not others
+// come.
+func TestApplyWaitsForItsShare(t *testing.T) {
+	z, _ := faulty(t, nil)
+	var now atomic.Int64
+	z.queue.clock = func() time.Duration { return time.Duration(now.Load()) }
+	apply := func(source string) Result {
+		m := new(dns.Msg).SetUpdate("example.test.")
+		m.Insert([]dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: source + ".example.test.", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{fmt.Sprint(now.Load())}}})
+		return z.Apply(t.Context(), &Update{Message: pack(t, m), Source: source})
+	}
+	for _, source := range []string{"heavy", "light"} {
+		if r := apply(source); !r.Changed {
+			t.Fatal(r)
+		}
+	}
+	z.queue.charge([]*pending{{update: &Update{Source: "heavy"}, took: time.Second, size: 1 << 30}})
+	now.Store(int64(time.Millisecond))
+	heavy := make(chan Result)
+	go func() { heavy <- apply("heavy") }()
+	queued(t, z, 1)
+	if r := apply("light"); !r.Changed {
+		t.Fatal(r)
+	}
+	if z.queue.len() != 1 {
+		t.Fatal("the other update does not wait")
+	}
+	now.Store(int64(time.Hour))
+	if r := <-heavy; !r.Changed {
+		t.Fatal(r)
+	}
+}
+
 // When the queue is full, the newest update of the source with the most in it is removed, by number
 // and by octets.
 func TestFullQueueTakesFromTheHeaviest(t *testing.T) {
@@ -82,7 +178,7 @@ func TestFullQueueTakesFromTheHeaviest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			limits := tc.limits.withDefaults()
-			var q queue
+			q := queue{clock: sinceStart}
 			var heavy []*pending
 			for range 8 {
 				heavy = append(heavy, waitingUpdate("h", tc.size))
@@ -120,7 +216,7 @@ func TestQueueModel(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		limits := Limits{Queue: 1 + r.IntN(20), QueueOctets: 1 + r.IntN(batchOctets)}.withDefaults()
-		var q queue
+		q := queue{clock: sinceStart}
 		model := make(map[string][]*pending)
 		for range 500 {
 			if r.IntN(3) > 0 {

@@ -23,7 +23,8 @@ type pending struct {
 	proposal *Proposal
 	size     int // Proposal.size
 	state    atomic.Uint32
-	done     chan Result // holds one
+	took     time.Duration // the writer's work on it
+	done     chan Result   // holds one
 
 	ahead, behind *pending // in its line of the queue
 }
@@ -124,12 +125,21 @@ func (z *Zone) tryWrite() {
 }
 
 // endWriting lets another writer begin. Updates that were queued meanwhile are left to writeQueued,
-// so that Apply does not delay its own result for the updates of others.
+// so that Apply does not delay its own result for the updates of others. If their sources have to
+// wait for their share of the time, writeQueued is told later.
 func (z *Zone) endWriting() {
 	z.writing.Unlock()
-	if z.queue.len() == 0 {
-		return
+	switch some, wait := z.queue.waiting(); {
+	case !some:
+	case wait > 0:
+		z.later.Reset(wait)
+	default:
+		z.wakeWriter()
 	}
+}
+
+// wakeWriter has writeQueued look into the queue.
+func (z *Zone) wakeWriter() {
 	select {
 	case z.wake <- struct{}{}:
 	default: // signalled already
@@ -189,6 +199,7 @@ func (z *Zone) do(batch []*pending) {
 	} else if len(b.changes) > 0 {
 		z.current.Store(b.state)
 	}
+	z.queue.charge(live)
 	for i, p := range live {
 		p.done <- b.results[i]
 	}
@@ -212,20 +223,22 @@ func (b *transaction) run(batch []*pending) (err error) {
 			err = fmt.Errorf("zone: internal error in an update: %v", r)
 		}
 	}()
+	began := b.zone.queue.clock()
 	for i, p := range batch {
 		var e *effect
 		b.results[i], e = b.decide(p)
-		if e == nil || e.empty() {
-			continue
+		if e != nil && !e.empty() {
+			if b.first < 0 {
+				b.first = i
+				b.state = b.state.fork()
+			}
+			e.apply(b.state)
+			change := e.change(b.zone.origin)
+			b.results[i].Removed, b.results[i].Added = change.Removed, change.Added
+			b.changes = append(b.changes, change)
 		}
-		if b.first < 0 {
-			b.first = i
-			b.state = b.state.fork()
-		}
-		e.apply(b.state)
-		change := e.change(b.zone.origin)
-		b.results[i].Removed, b.results[i].Added = change.Removed, change.Added
-		b.changes = append(b.changes, change)
+		ended := b.zone.queue.clock()
+		p.took, began = ended-began, ended
 	}
 	if len(b.changes) == 0 {
 		return nil

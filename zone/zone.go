@@ -97,9 +97,10 @@ type Update struct {
 	// Its additional section is checked for its form only.
 	Message []byte
 	// Source is who is to have a fair share of the queue together: a principal, a key or a network of
-	// senders. It is compared only. The writer takes one update of each source in turn. If the queue
-	// has no room for an update, the newest of the source that fills the most of it is refused, which
-	// may be this one.
+	// senders. It is compared only. The writer takes one update of each source in turn, and gives a
+	// source no more than its share of the time while others are active: an equal share, but at least
+	// an eighth. If the queue has no room for an update, the newest of the source that fills the most
+	// of it is refused, which may be this one.
 	Source string
 	// Authorize decides on the update. It is called at most once, while all other updates of the
 	// zone wait, so it must not block and must not call Apply. nil permits every update.
@@ -176,6 +177,7 @@ type Zone struct {
 
 	queue queue
 	wake  chan struct{} // holds one value if updates were queued while a writer was active
+	later *time.Timer   // wakes the writer
 
 	// writing is held by the zone's single writer: an Apply that found no other active, or
 	// writeQueued. It guards batch and the store.
@@ -213,6 +215,7 @@ func Open(config Config) (*Zone, error) {
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	z.queue.clock = sinceStart
 	z.Configure(config.Limits, config.TombstoneLifetime)
 	if z.now == nil {
 		z.now = time.Now
@@ -226,6 +229,8 @@ func Open(config Config) (*Zone, error) {
 		return nil, fmt.Errorf("zone %s: %w", o.name, err)
 	}
 	z.current.Store(s)
+	z.later = time.AfterFunc(time.Hour, z.wakeWriter)
+	z.later.Stop()
 	go z.writeQueued()
 	return z, nil
 }
@@ -294,6 +299,7 @@ func (z *Zone) Close() error {
 	z.close.Do(func() {
 		close(z.closing)
 		<-z.stopped
+		z.later.Stop()
 		z.writing.Lock() // of an Apply
 		defer z.writing.Unlock()
 		z.closeErr = z.store.Close()
