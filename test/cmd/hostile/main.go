@@ -21,11 +21,20 @@ func main() {
 		}
 		return
 	}
+	if order := os.Getenv(insiderVariable); order != "" {
+		if err := beInsider(order); err != nil {
+			fmt.Fprintln(os.Stderr, "hostile:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
-	flag.DurationVar(&o.flood, "duration", 10*time.Minute, "how long the flood lasts")
+	flag.DurationVar(&o.flood, "duration", 10*time.Minute, "how long the flood lasts; 0 leaves it out")
 	flag.DurationVar(&o.slice, "slice", 30*time.Second, "how long it lasts at a time, by turns with a third of that without it")
 	flag.IntVar(&o.rate, "rate", 0, "messages a second by UDP, and as many by TCP; 0 is as fast as it goes")
 	flag.Float64Var(&o.least, "least", 0.9, "share of their rate that the good clients must keep")
+	flag.DurationVar(&o.insider, "insider", 10*time.Minute, "how long the insider's abuse lasts, with the ordinary updates that it is compared with")
+	flag.StringVar(&o.abuse, "abuse", "", "try that abuse of an insider alone")
 	flag.Float64Var(&o.beside, "insider-least", 0.8, "share of their rate beside ordinary updates that they must keep beside an insider's")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -37,10 +46,11 @@ func main() {
 }
 
 type options struct {
-	flood, slice time.Duration
-	rate         int
-	least        float64
-	beside       float64
+	flood, slice, insider time.Duration
+	rate                  int
+	least                 float64
+	beside                float64
+	abuse                 string
 }
 
 // tolerance is how much larger than before the server may be after the flood.
@@ -58,13 +68,25 @@ func soak(ctx context.Context, o options) error {
 		return errors.Join(err, h.close())
 	}
 	defer h.close()
-	favour(h.server.PID())
+	favour(h.server.PID(), 10)
+	say := func(format string, args ...any) { fmt.Printf(time.Now().Format("15:04:05 ")+format+"\n", args...) }
+	var errs []error
+	if o.flood > 0 {
+		errs = append(errs, h.soakFlood(ctx, o, say))
+	}
+	if o.insider > 0 && ctx.Err() == nil {
+		errs = append(errs, h.soakInsider(ctx, o, say))
+	}
+	return errors.Join(errs...)
+}
+
+// soakFlood is the long run beside hostile messages.
+func (h *harness) soakFlood(ctx context.Context, o options, say func(string, ...any)) error {
 	recorded, err := h.record(ctx)
 	if err != nil {
 		return err
 	}
 	messages := hostileMessages(recorded)
-	say := func(format string, args ...any) { fmt.Printf(time.Now().Format("15:04:05 ")+format+"\n", args...) }
 	say("%d messages made out of %d recorded ones; load %s", len(messages), len(recorded), load())
 
 	nowhere, err := newSink()
@@ -180,7 +202,6 @@ func soak(ctx context.Context, o options) error {
 		errs = append(errs, fmt.Errorf("%d operations of good clients failed", failures))
 	}
 	errs = append(errs, grown(before, after), h.crashed())
-	errs = append(errs, h.soakInsider(ctx, o.slice, o.beside, say))
 	return errors.Join(errs...)
 }
 
