@@ -35,7 +35,7 @@ func FuzzReply(f *testing.F) {
 		if len(wire) >= 2 {
 			id = binary.BigEndian.Uint16(wire)
 		}
-		transaction := &Transaction{context: key, id: id}
+		transaction := &Transaction{signer: key.signer(), id: id}
 		if _, err := transaction.octets.SignRequest(make([]byte, 12), tsig.Fields{}, func([]byte) ([]byte, error) { return make([]byte, 28), nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,7 @@ func FuzzReply(f *testing.F) {
 			t.Errorf("an unsigned reply became %v", err)
 		}
 		for _, incremental := range []bool{false, true} {
-			transfer := &transfer{transaction: &Transaction{context: key, id: id, octets: afterOne}, incremental: incremental}
+			transfer := &transfer{transaction: &Transaction{signer: key.signer(), id: id, octets: afterOne}, incremental: incremental}
 			if over, _ := transfer.message(wire); over || len(transfer.verified) > 0 {
 				t.Error("records without a signature were handed out")
 			}

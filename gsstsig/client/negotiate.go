@@ -191,7 +191,7 @@ func (n *negotiation) finish(kerberos *krb5.InitiatorContext) (*Context, error) 
 		inception: time.Unix(int64(n.answer.Inception), 0),
 		expires:   time.Unix(int64(n.answer.Expiration), 0),
 	}
-	t := Transaction{context: c, id: binary.BigEndian.Uint16(n.wire)}
+	t := Transaction{signer: c.signer(), id: binary.BigEndian.Uint16(n.wire)}
 	if _, err := t.Verify(n.wire); err != nil {
 		return nil, fmt.Errorf("last TKEY reply: %w", err)
 	}
