@@ -61,12 +61,51 @@ func ParseSeed(r io.Reader, config SeedConfig) ([]store.Record, error) {
 	}
 	p := &seedParser{config: &config, builder: newBuilder(o)}
 	p.read(r)
+	return p.finish()
+}
+
+// CheckSeed is ParseSeed for records that another server has, instead of a file: config.File names
+// the source in messages, Open and Annotate are not used. The records, their order, and the octets
+// of their data are not trusted.
+func CheckSeed(records []store.Record, config SeedConfig) ([]store.Record, error) {
+	o, err := newOrigin(config.Origin)
+	if err != nil {
+		return nil, &SeedError{File: config.File, Reason: fmt.Sprintf("origin %q: %v", config.Origin, err), Err: err}
+	}
+	p := &seedParser{config: &config, builder: newBuilder(o)}
+	for _, r := range records {
+		if len(p.errors) == maxSeedErrors {
+			break
+		}
+		p.check(r)
+	}
+	return p.finish()
+}
+
+// check adds a record that may be malformed.
+func (p *seedParser) check(r store.Record) {
+	err := dnswire.Validate(r.Type, r.Data)
+	switch {
+	case r.Name == "" || dnswire.NameLen([]byte(r.Name)) != len(r.Name):
+		p.errors = append(p.errors, &SeedError{File: p.config.File, Reason: fmt.Sprintf("%q is not a domain name", r.Name)})
+	case err != nil:
+		reason := fmt.Sprintf("%s %s: %v", textOf(r.Name), dnswire.TypeText(r.Type), err)
+		p.errors = append(p.errors, &SeedError{File: p.config.File, Reason: reason, Err: err})
+	case !p.config.Signed && isSigning(r.Type, []byte(r.Name), p.builder.snapshot.origin):
+		p.signed++
+	default:
+		p.add(r, p.config.File, 0)
+	}
+}
+
+// finish returns the zone, or what is wrong with it.
+func (p *seedParser) finish() ([]store.Record, error) {
 	if len(p.errors) > 0 {
 		return nil, p.err()
 	}
 	s, err := p.builder.finish()
 	if err != nil {
-		return nil, &SeedError{File: config.File, Reason: err.Error(), Err: err}
+		return nil, &SeedError{File: p.config.File, Reason: err.Error(), Err: err}
 	}
 	p.endWarnings()
 	return slices.AppendSeq(make([]store.Record, 0, s.Len()), s.WireRecords()), nil
@@ -111,27 +150,27 @@ func (p *seedParser) read(content io.Reader) {
 		if string(m.Name) != name {
 			name = string(m.Name)
 		}
-		p.add(&m, name)
+		p.add(store.Record{Name: name, Type: m.Type, Class: m.Class, TTL: m.TTL, Data: m.Data}, m.File, m.Line)
 	}
 	// Errors of closing say nothing about what was read.
 	_ = r.Close()
 }
 
-// add adds a record to the zone.
-func (p *seedParser) add(m *masterfile.Record, name string) {
-	record := store.Record{Name: name, Type: m.Type, Class: m.Class, TTL: m.TTL, Data: m.Data}
+// add adds a record to the zone. File and line are where it comes from.
+func (p *seedParser) add(record store.Record, file string, line int) {
+	written := record.TTL
 	if err := p.builder.add(&record); err != nil {
-		e := &SeedError{File: m.File, Line: m.Line, Reason: err.Error(), Err: err}
+		e := &SeedError{File: file, Line: line, Reason: err.Error(), Err: err}
 		if errors.Is(err, errOutside) {
 			e.Fix = "correct the name, which may lack a dot at its end or have one too many, or delete the record"
 		}
 		p.errors = append(p.errors, e)
 		return
 	}
-	if ttl := p.builder.draft.set(m.Type).ttl; ttl != m.TTL {
-		p.warn(SeedWarning{File: m.File, Line: m.Line,
+	if ttl := p.builder.draft.set(record.Type).ttl; ttl != written {
+		p.warn(SeedWarning{File: file, Line: line,
 			Text: fmt.Sprintf("%s %s has TTL %d, but the record before it has %d, which all records of one name and type get (RFC 2181 section 5.2)",
-				textOf(name), dnswire.TypeText(m.Type), m.TTL, ttl),
+				textOf(record.Name), dnswire.TypeText(record.Type), written, ttl),
 			Fix: "give them one TTL",
 		})
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -307,6 +308,66 @@ func TestGeneratedApex(t *testing.T) {
 	for _, bad := range [][2]string{{"a..b.", "ns1.test."}, {"test.", "a..b."}} {
 		if _, err := GeneratedApex(bad[0], bad[1]); err == nil {
 			t.Errorf("%q has an apex", bad)
+		}
+	}
+}
+
+// TestCheckSeed: records of another server are held to what a master file is, and their octets are not trusted.
+func TestCheckSeed(t *testing.T) {
+	wire := func(name string) string {
+		b, err := dnswire.ParseName(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	const origin = "example.test."
+	ns := store.Record{Name: wire(origin), Type: dns.TypeNS, Class: 1, TTL: 60, Data: []byte(wire("ns." + origin))}
+	soa := store.Record{Name: wire(origin), Type: dns.TypeSOA, Class: 1, TTL: 60, Data: []byte(wire("ns."+origin) + wire("h."+origin) + strings.Repeat("\x00\x00\x00\x05", 5))}
+	a := store.Record{Name: wire("A." + origin), Type: dns.TypeA, Class: 1, TTL: 60, Data: []byte{192, 0, 2, 1}}
+	with := func(change func(*store.Record)) store.Record {
+		r := a
+		change(&r)
+		return r
+	}
+	for name, test := range map[string]struct {
+		records []store.Record
+		want    int
+		says    string // by the error, or the warning if there are records
+	}{
+		"a zone, in any order":    {[]store.Record{a, ns, soa}, 3, ""},
+		"a record twice":          {[]store.Record{soa, ns, a, a}, 3, ""},
+		"two TTLs":                {[]store.Record{soa, ns, a, with(func(r *store.Record) { r.TTL, r.Data = 61, []byte{192, 0, 2, 2} })}, 4, "a.example.test. A has TTL 61"},
+		"signatures":              {[]store.Record{soa, ns, with(func(r *store.Record) { r.Type, r.Data = dns.TypeNSEC, []byte("\x00\x00\x01\x40") })}, 2, "1 records of a signed zone"},
+		"no SOA":                  {[]store.Record{ns, a}, 0, "no SOA record"},
+		"no NS":                   {[]store.Record{soa, a}, 0, "no NS record"},
+		"rdata too short":         {[]store.Record{soa, ns, with(func(r *store.Record) { r.Data = r.Data[:3] })}, 0, "A.example.test. A: "},
+		"rdata of an SOA missing": {[]store.Record{with(func(r *store.Record) { r.Name, r.Type, r.Data = soa.Name, dns.TypeSOA, nil }), ns}, 0, "SOA: "},
+		"a name that is none":     {[]store.Record{soa, ns, with(func(r *store.Record) { r.Name = "\x05a" })}, 0, "is not a domain name"},
+		"no name":                 {[]store.Record{soa, ns, with(func(r *store.Record) { r.Name = "" })}, 0, "is not a domain name"},
+		"outside":                 {[]store.Record{soa, ns, with(func(r *store.Record) { r.Name = wire("a.other.test.") })}, 0, "not in the zone"},
+		"another class":           {[]store.Record{soa, ns, with(func(r *store.Record) { r.Class = 3 })}, 0, "class CH"},
+		"OPT":                     {[]store.Record{soa, ns, with(func(r *store.Record) { r.Type, r.Data = dns.TypeOPT, nil })}, 0, "cannot be in a zone"},
+		"CNAME and other data":    {[]store.Record{soa, ns, a, with(func(r *store.Record) { r.Type, r.Data = dns.TypeCNAME, []byte{0} })}, 0, "CNAME and other data"},
+		"many errors":             {slices.Repeat([]store.Record{with(func(r *store.Record) { r.Data = nil })}, 100), 0, "A.example.test. A: "},
+	} {
+		var warned string
+		got, err := CheckSeed(test.records, SeedConfig{Origin: origin, File: "axfr://server", Warn: func(w SeedWarning) { warned += w.String() }})
+		if err != nil {
+			warned = err.Error()
+		}
+		if len(got) != test.want || (test.want > 0) != (err == nil) || !strings.Contains(strings.ToLower(warned), strings.ToLower(test.says)) || test.says == "" && warned != "" {
+			t.Errorf("%s: %d records, %v: %s", name, len(got), err, warned)
+		}
+		if test.says != "" && !strings.HasPrefix(warned, "axfr://server: ") {
+			t.Errorf("%s: the source is not named: %s", name, warned)
+		}
+		var all SeedErrors
+		if errors.As(err, &all) && len(all) > maxSeedErrors {
+			t.Errorf("%s: %d errors", name, len(all))
+		}
+		if len(got) > 0 && got[0].Type != dns.TypeSOA {
+			t.Errorf("%s: the SOA record is not the first", name)
 		}
 	}
 }
