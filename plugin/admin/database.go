@@ -99,10 +99,18 @@ func load(flags *flag.FlagSet) runner {
 	var served serials
 	flags.Var(&served, "served", "`SERIAL` that a secondary server has: that of the zone becomes greater; may be given several times")
 	ownership := addOwnershipFlags(flags)
+	remote := addServerFlags(flags)
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {
 		if len(args) != 2 {
 			return 0, &usageError{"ZONE and FILE are needed"}
+		}
+		server, err := serverSource(args[1])
+		if err != nil {
+			return 0, err
+		}
+		if err := remote.validate(server); err != nil {
+			return 0, err
 		}
 		origin, file := dns.CanonicalName(args[0]), args[1]
 		directory, block, err := database.find(origin)
@@ -116,23 +124,26 @@ func load(flags *flag.FlagSet) runner {
 			}
 			served = append(served, serial)
 		}
-		in, size := s.In, 0
-		if file == "-" {
-			file = "standard input"
+		source := seedSource{origin: origin, served: served, ownership: ownership,
+			warn: func(f diagnose.Finding) { fmt.Fprintf(s.Err, "warning: %s\n", f) },
+		}
+		if server != nil {
+			source.get = func() ([]store.Record, []store.Owner, error) {
+				p := newProgress(s.Err, "records fetched", 0, recordStep)
+				defer p.end()
+				return remote.readServer(context.Background(), server, origin, p, source.warn)
+			}
 		} else {
-			f, err := os.Open(file)
+			in, size, err := openSeed(file, s.In)
 			if err != nil {
 				return 0, err
 			}
-			defer f.Close()
-			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-				size = int(info.Size())
+			defer in.Close()
+			source.get = func() ([]store.Record, []store.Owner, error) {
+				p := newProgress(s.Err, "octets read", size, octetStep)
+				defer p.end()
+				return readMaster(observedReader{in, p}, origin, in.name, source.warn)
 			}
-			in = f
-		}
-		source := seedSource{origin: origin, file: file, served: served, ownership: ownership,
-			in:   observedReader{in, newProgress(s.Err, "octets read", size, octetStep)},
-			warn: func(f diagnose.Finding) { fmt.Fprintf(s.Err, "warning: %s\n", f) },
 		}
 		loaded, err := fill(directory, source, s.Err, block)
 		if err != nil {
@@ -173,19 +184,43 @@ func serialOf(directory, origin string) (uint32, error) {
 	return snapshot.Serial(), nil
 }
 
+// seedFile is a file that load reads, or standard input, which it does not close.
+type seedFile struct {
+	io.Reader
+	name  string // in messages
+	close func() error
+}
+
+// Close closes the file.
+func (f *seedFile) Close() error { return f.close() }
+
+// openSeed opens a file, or standard input for "-". The size is 0 if it is not known.
+func openSeed(file string, input io.Reader) (in *seedFile, size int, err error) {
+	if file == "-" {
+		return &seedFile{input, "standard input", func() error { return nil }}, 0, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = int(info.Size())
+	}
+	return &seedFile{f, file, f.Close}, size, nil
+}
+
 // seedSource is what load reads.
 type seedSource struct {
-	origin, file string
-	in           observedReader
-	served       []uint32 // serials that the zone had before
-	ownership    *ownership
-	warn         func(diagnose.Finding)
+	origin    string
+	get       func() ([]store.Record, []store.Owner, error)
+	served    []uint32 // serials that the zone had before
+	ownership *ownership
+	warn      func(diagnose.Finding)
 }
 
 // read returns the zone with a serial that secondaries take for newer than what they have: the file may have been edited.
 func (s *seedSource) read() ([]store.Record, []store.Owner, error) {
-	defer s.in.progress.end()
-	records, owners, err := readMaster(s.in, s.origin, s.file, s.warn)
+	records, owners, err := s.get()
 	if err != nil {
 		return nil, nil, err
 	}
