@@ -19,6 +19,19 @@ func idOf(principal string) ownerID { return ownerID(maphash.String(ownerSeed, p
 
 func (id ownerID) appendTo(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(id)) }
 
+// Two owners are no clients. The limits for one owner do not bound their names.
+const (
+	// AdministratorOwner has names that no client may have.
+	AdministratorOwner = "administrator:"
+	// FirstComeOwner has names that wait for the first client which signs.
+	FirstComeOwner = "first-come:"
+)
+
+// isClient reports whether an owner is one of those whose names are bounded.
+func isClient(principal string) bool {
+	return principal != AdministratorOwner && principal != FirstComeOwner
+}
+
 // A usage is what one owner has of a zone.
 type usage struct {
 	names      int32 // with records
@@ -116,6 +129,9 @@ func ownerPrefix(id ownerID) string { return string(id.appendTo(nil)) }
 func (l *Limits) checkOwners(s *Snapshot, e *effect) error {
 	gains := e.gains(s)
 	for _, principal := range slices.Sorted(maps.Keys(gains)) {
+		if !isClient(principal) {
+			continue
+		}
 		gain := gains[principal]
 		u, _ := s.usage.Get(idOf(principal))
 		u.add(gain)

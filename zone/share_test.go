@@ -187,6 +187,19 @@ func TestOwnerShares(t *testing.T) {
 	}
 }
 
+// Names that are the administrator's, or wait for the first client, are bounded by the zone alone.
+func TestMarkedNamesAreNoClients(t *testing.T) {
+	z := openText(t, testApex, func(c *Config) { c.Limits.OwnerNames, c.Limits.OwnerRecords, c.Limits.OwnerOctets = 3, 3, 100 })
+	for _, owner := range []string{AdministratorOwner, FirstComeOwner} {
+		for _, name := range numbered(strings.TrimSuffix(owner, ":"), 10) {
+			if r := applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{wire(t, name), owner}); r.Rcode != dns.RcodeSuccess || !r.Changed {
+				t.Fatalf("%s: %+v", name, r)
+			}
+		}
+	}
+	verify(t, z.Snapshot())
+}
+
 // A zone that has more than the limits can always become smaller.
 func TestShrinkBeyondLimits(t *testing.T) {
 	z := openText(t, testApex, nil)

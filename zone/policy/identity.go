@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
 // Kind says how the client of an update is authenticated.
@@ -71,10 +73,10 @@ const keyOwner = "key:"
 const firstComeOwner = FirstCome
 
 // FirstCome is the recorded owner of a name that is open to the first client that signs.
-const FirstCome = "first-come:"
+const FirstCome = zone.FirstComeOwner
 
 // administratorOwner is recorded for a name without records that stays the administrator's.
-const administratorOwner = "administrator:"
+const administratorOwner = zone.AdministratorOwner
 
 // Owner is the form in which the identity is recorded as the owner of a name, and which SplitOwner
 // reads: the principal and, after a space, the SID of its account if that is known; or "key:" and the
