@@ -19,17 +19,23 @@ func idOf(principal string) ownerID { return ownerID(maphash.String(ownerSeed, p
 
 func (id ownerID) appendTo(b []byte) []byte { return binary.BigEndian.AppendUint64(b, uint64(id)) }
 
-// Two owners are no clients. The limits for one owner do not bound their names.
+// Some owners are no clients. The limits for one owner do not bound their names.
 const (
-	// AdministratorOwner has names that no client may have.
+	// AdministratorOwner has names that stay the administrator's although they have no records.
 	AdministratorOwner = "administrator:"
+	// SignedOwner has names that unsigned updates do not change.
+	SignedOwner = "signed:"
 	// FirstComeOwner has names that wait for the first client which signs.
 	FirstComeOwner = "first-come:"
 )
 
 // isClient reports whether an owner is one of those whose names are bounded.
-func isClient(principal string) bool {
-	return principal != AdministratorOwner && principal != FirstComeOwner
+func isClient(principal string) bool { return !isReserved(principal) && principal != FirstComeOwner }
+
+// isReserved reports whether an owner is one whose tombstones stay until they expire, so that nobody
+// can make a name of theirs free: an update that would add too many of them is refused.
+func isReserved(principal string) bool {
+	return principal == AdministratorOwner || principal == SignedOwner
 }
 
 // A usage is what one owner has of a zone.
@@ -64,7 +70,7 @@ func (u usage) negative() usage {
 
 // charge adds to what an owner has.
 func (s *Snapshot) charge(principal string, d usage) {
-	if d == (usage{}) {
+	if d == (usage{}) || isReserved(principal) {
 		return
 	}
 	s.copyOwners()
@@ -112,10 +118,16 @@ func splitRankKey(rank string) (id ownerID, tombstones int) {
 func (o *ownership) octets(key string) int {
 	octets := len(key) + len(o.principal)
 	if o.deleted != 0 {
-		octets += 8 + len(key) + 8 + 8 + len(key)
+		octets += 8 + len(key)
+		if !o.reserved() {
+			octets += 8 + 8 + len(key)
+		}
 	}
 	return octets
 }
+
+// reserved reports whether this is a tombstone that stays until it expires.
+func (o *ownership) reserved() bool { return o.deleted != 0 && isReserved(o.principal) }
 
 // ownerTombstoneKey sorts by owner, then time, then name.
 func ownerTombstoneKey(principal, key string, deleted int64) string {
@@ -204,6 +216,48 @@ func (e *effect) gains(s *Snapshot) map[string]usage {
 	return gains
 }
 
+// reservedOctets is how many octets the reserved tombstones may take.
+func (l *Limits) reservedOctets() int { return max(1, l.ZoneOctets/16) }
+
+// checkReserved holds the reserved tombstones that the effect adds against their limits. Those from
+// expired or before, in seconds of Unix time, are in nobody's way.
+func (l *Limits) checkReserved(s *Snapshot, e *effect, expired int64) error {
+	count, octets, principal := 0, 0, ""
+	for _, o := range e.owners {
+		if old, ok := s.owners.Get(o.key); ok && old.reserved() {
+			count--
+			octets -= old.octets(o.key)
+		}
+		if o.own != nil && o.own.reserved() {
+			count++
+			octets += o.own.octets(o.key)
+			principal = o.own.principal
+		}
+	}
+	if count <= 0 {
+		return nil
+	}
+	count += s.reserved.Len() - l.OwnerTombstones
+	octets += s.reservedOctets - l.reservedOctets()
+	s.reserved.Scan(func(t string, _ struct{}) bool {
+		key, deleted := splitTombstoneKey(t)
+		if deleted > expired || count <= 0 && octets <= 0 {
+			return false
+		}
+		own, _ := s.owners.Get(key)
+		count--
+		octets -= own.octets(key)
+		return true
+	})
+	switch {
+	case count > 0:
+		return &LimitError{Limit: "OwnerTombstones", Max: l.OwnerTombstones, Name: principal}
+	case octets > 0:
+		return &LimitError{Limit: "ZoneOctets", Max: l.ZoneOctets, Name: principal}
+	}
+	return nil
+}
+
 // expireSteps bounds the tombstones that one update clears away, beyond those that it adds.
 const expireSteps = 8
 
@@ -217,6 +271,14 @@ func (e *effect) expire(s *Snapshot, expired int64, l *Limits) {
 	for _, o := range e.owners {
 		x.note(o)
 	}
+	s.reserved.Scan(func(t string, _ struct{}) bool {
+		key, deleted := splitTombstoneKey(t)
+		if x.steps <= 0 || deleted > expired {
+			return false
+		}
+		x.remove(key)
+		return true
+	})
 	if x.count == 0 {
 		return
 	}
@@ -236,7 +298,7 @@ type expiry struct {
 	effect        *effect
 	state         *Snapshot
 	limits        *Limits
-	count, octets int // of the tombstones after the effect
+	count, octets int // of the tombstones after the effect, but the reserved ones
 	steps         int // tombstones that may still be removed
 	// changed are the names whose ownership the effect changes.
 	changed map[string]struct{}
@@ -253,16 +315,18 @@ func (x *expiry) note(o ownerEffect) {
 		x.changed, x.added = make(map[string]struct{}, len(x.effect.owners)), make(map[ownerID]int)
 	}
 	x.changed[o.key] = struct{}{}
-	if old, ok := x.state.owners.Get(o.key); ok && old.deleted != 0 {
+	if old, ok := x.state.owners.Get(o.key); ok && old.deleted != 0 && !old.reserved() {
 		x.count--
 		x.octets -= old.octets(o.key)
 		x.added[idOf(old.principal)]--
 	}
 	if o.own != nil && o.own.deleted != 0 {
 		octets := o.own.octets(o.key)
-		x.count++
-		x.octets += octets
-		x.added[idOf(o.own.principal)]++
+		if !o.own.reserved() {
+			x.count++
+			x.octets += octets
+			x.added[idOf(o.own.principal)]++
+		}
 		// As many as may be needed to make room for it.
 		x.steps += 1 + octets/64
 	}
@@ -283,11 +347,14 @@ func (x *expiry) remove(key string) {
 	}
 	x.changed[key] = struct{}{}
 	own, _ := x.state.owners.Get(key)
-	x.added[idOf(own.principal)]--
 	x.effect.owners = append(x.effect.owners, ownerEffect{key: key})
+	x.steps--
+	if own.reserved() {
+		return
+	}
+	x.added[idOf(own.principal)]--
 	x.count--
 	x.octets -= own.octets(key)
-	x.steps--
 }
 
 // has returns how many tombstones an owner has after the effect.

@@ -187,10 +187,89 @@ func TestOwnerShares(t *testing.T) {
 	}
 }
 
+// Tombstones of the administrator stay until they expire. What would add more than their share is
+// refused, and nothing else is.
+func TestTombstonesOfTheAdministratorStay(t *testing.T) {
+	for name, tc := range map[string]struct {
+		limits Limits
+		limit  string
+		label  string // of the names
+		most   int    // how many tombstones there is room for
+	}{
+		"number": {Limits{OwnerTombstones: 3, Tombstones: 5}, "OwnerTombstones", "x", 3},
+		"octets": {Limits{ZoneOctets: 16 * 350, Tombstones: 5}, "ZoneOctets", strings.Repeat("x", 58), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+			z := openText(t, testApex, func(config *Config) {
+				config.Limits, config.Now, config.TombstoneLifetime = tc.limits, c.now, time.Hour
+			})
+			names := numbered(tc.label, tc.most+1)
+			deleteLast := func(name string) Result {
+				return applyAs(t, z, "U "+name+" 0 ANY ANY", Claim{wire(t, name), AdministratorOwner})
+			}
+			for _, name := range names {
+				if r := apply(t, z, "U "+name+" 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+					t.Fatalf("%+v", r)
+				}
+			}
+			for _, name := range names[:tc.most] {
+				if r := deleteLast(name); r.Rcode != dns.RcodeSuccess {
+					t.Fatalf("%+v", r)
+				}
+			}
+			last := names[tc.most]
+			refused := func() {
+				t.Helper()
+				var limit *LimitError
+				if r := deleteLast(last); r.Rcode != dns.RcodeRefused || !errors.As(r.Err, &limit) || limit.Limit != tc.limit || limit.Name != AdministratorOwner {
+					t.Errorf("%+v", r)
+				}
+			}
+			refused()
+			bury(t, z, "alice", "alice.example.test.")
+			for _, name := range numbered("mallory", 20) {
+				bury(t, z, "mallory", name)
+			}
+			refused()
+			if s := z.Snapshot(); s.reserved.Len() != tc.most || s.tombstones.Len() > 5 {
+				t.Errorf("%d tombstones of the administrator, %d of others", s.reserved.Len(), s.tombstones.Len())
+			}
+			if _, ok := z.Snapshot().Owner("alice.example.test."); !ok {
+				t.Error("alice's went")
+			}
+			// Others may use such a name if the decision says so, and make room by it.
+			if r := applyAs(t, z, "U "+names[0]+" 5 IN A 192.0.2.1", Claim{wire(t, names[0]), "alice"}); r.Rcode != dns.RcodeSuccess {
+				t.Errorf("%+v", r)
+			}
+			verify(t, z.Snapshot())
+			if r := deleteLast(last); r.Rcode != dns.RcodeSuccess {
+				t.Errorf("%+v", r)
+			}
+			if r := apply(t, z, "U "+last+" 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+				t.Errorf("%+v", r)
+			}
+			if r := apply(t, z, "U more."+last+" 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+				t.Errorf("%+v", r)
+			}
+			c.at = c.at.Add(2 * time.Hour)
+			for _, name := range []string{last, "more." + last} {
+				if r := deleteLast(name); r.Rcode != dns.RcodeSuccess {
+					t.Errorf("%+v", r)
+				}
+			}
+			if n := z.Snapshot().reserved.Len(); n != 2 {
+				t.Errorf("%d tombstones", n)
+			}
+			verify(t, z.Snapshot())
+		})
+	}
+}
+
 // Names that are the administrator's, or wait for the first client, are bounded by the zone alone.
 func TestMarkedNamesAreNoClients(t *testing.T) {
 	z := openText(t, testApex, func(c *Config) { c.Limits.OwnerNames, c.Limits.OwnerRecords, c.Limits.OwnerOctets = 3, 3, 100 })
-	for _, owner := range []string{AdministratorOwner, FirstComeOwner} {
+	for _, owner := range []string{AdministratorOwner, SignedOwner, FirstComeOwner} {
 		for _, name := range numbered(strings.TrimSuffix(owner, ":"), 10) {
 			if r := applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{wire(t, name), owner}); r.Rcode != dns.RcodeSuccess || !r.Changed {
 				t.Fatalf("%s: %+v", name, r)
@@ -243,7 +322,7 @@ func TestUsageModel(t *testing.T) {
 					fmt.Fprintf(&script, "U %s 5 IN A 192.0.2.%d\n", name, r.IntN(4))
 				}
 				if r.IntN(2) == 0 {
-					claims = append(claims, Claim{wire(t, name), string(rune('p' + r.IntN(5)))})
+					claims = append(claims, Claim{wire(t, name), []string{"p", "q", "r", "s", AdministratorOwner, SignedOwner, FirstComeOwner}[r.IntN(7)]})
 				}
 			}
 			applyAs(t, z, script.String(), claims...)
@@ -259,7 +338,7 @@ func TestUsageModel(t *testing.T) {
 		before := z.Snapshot()
 		z = openText(t, testApex, edit)
 		verify(t, z.Snapshot())
-		if s := z.Snapshot(); s.octets != before.octets || s.tombstoneOctets != before.tombstoneOctets {
+		if s := z.Snapshot(); s.octets != before.octets || s.tombstoneOctets != before.tombstoneOctets || s.reservedOctets != before.reservedOctets {
 			t.Fatalf("%d and %d octets, %d and %d before", s.octets, s.tombstoneOctets, before.octets, before.tombstoneOctets)
 		}
 	}

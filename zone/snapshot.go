@@ -30,8 +30,9 @@ type Snapshot struct {
 	services *btree.Map[string, int]
 	// owners has an entry for every owned name, with records or without.
 	owners *btree.Map[string, ownership]
-	// tombstones order the owners without records by age: tombstoneKey.
-	tombstones *btree.Map[string, struct{}]
+	// tombstones order the owners without records by age: tombstoneKey. Those that stay until they
+	// expire are in reserved.
+	tombstones, reserved *btree.Map[string, struct{}]
 	// ownerTombstones order those of each owner by age: ownerTombstoneKey.
 	ownerTombstones *btree.Map[string, struct{}]
 	// tombstoneRanks order the owners of more than one tombstone by how many they have: rankKey.
@@ -41,7 +42,8 @@ type Snapshot struct {
 	tombstoneOwners int // that have a tombstone
 	// sharesOwners says that the trees of owners are still those of the snapshot before.
 	sharesOwners    bool
-	tombstoneOctets int
+	tombstoneOctets int // without those in reserved
+	reservedOctets  int
 	records         int
 	octets          int // without tombstones
 	serial          uint32
@@ -62,6 +64,7 @@ func newSnapshot(o *origin) *Snapshot {
 		services:   new(btree.Map[string, int]),
 		owners:     new(btree.Map[string, ownership]),
 		tombstones: new(btree.Map[string, struct{}]),
+		reserved:   new(btree.Map[string, struct{}]),
 
 		ownerTombstones: new(btree.Map[string, struct{}]),
 		tombstoneRanks:  new(btree.Map[string, struct{}]),
@@ -376,6 +379,7 @@ func (s *Snapshot) copyOwners() {
 	s.sharesOwners = false
 	s.owners = s.owners.Copy()
 	s.tombstones = s.tombstones.Copy()
+	s.reserved = s.reserved.Copy()
 	s.ownerTombstones = s.ownerTombstones.Copy()
 	s.tombstoneRanks = s.tombstoneRanks.Copy()
 	s.usage = s.usage.Copy()
@@ -389,9 +393,13 @@ func (s *Snapshot) setOwner(key string, own *ownership) {
 	var d usage
 	if owned {
 		d = usageOf(key, n, old.deleted != 0).negative()
-		if old.deleted == 0 {
+		switch {
+		case old.deleted == 0:
 			s.octets -= old.octets(key)
-		} else {
+		case old.reserved():
+			s.reserved.Delete(tombstoneKey(key, old.deleted))
+			s.reservedOctets -= old.octets(key)
+		default:
 			s.tombstones.Delete(tombstoneKey(key, old.deleted))
 			s.ownerTombstones.Delete(ownerTombstoneKey(old.principal, key, old.deleted))
 			s.tombstoneOctets -= old.octets(key)
@@ -409,9 +417,13 @@ func (s *Snapshot) setOwner(key string, own *ownership) {
 	d.add(usageOf(key, n, own.deleted != 0))
 	s.charge(own.principal, d)
 	s.owners.Set(key, *own)
-	if own.deleted == 0 {
+	switch {
+	case own.deleted == 0:
 		s.octets += own.octets(key)
-	} else {
+	case own.reserved():
+		s.reserved.Set(tombstoneKey(key, own.deleted), struct{}{})
+		s.reservedOctets += own.octets(key)
+	default:
 		s.tombstones.Set(tombstoneKey(key, own.deleted), struct{}{})
 		s.ownerTombstones.Set(ownerTombstoneKey(own.principal, key, own.deleted), struct{}{})
 		s.tombstoneOctets += own.octets(key)

@@ -278,7 +278,11 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	e := p.proposal.effect()
 	e.claim(s, &d, now.Unix(), expired)
 	if !e.empty() {
-		if err := set.limits.check(s, e); err != nil {
+		err := set.limits.check(s, e)
+		if err == nil {
+			err = set.limits.checkReserved(s, e, expired)
+		}
+		if err != nil {
 			return failed(s, d, err), nil
 		}
 		e.expire(s, expired, &set.limits)

@@ -67,7 +67,8 @@ type Limits struct {
 	// take too many octets, some are deleted early: the oldest of those owners that have the most,
 	// down to the average of all, or else the oldest. Default 1,000,000.
 	Tombstones int
-	// OwnerNames is how many names with records an owner may have. Default 100,000.
+	// OwnerNames is how many names with records an owner may have. It does not bound owners that are no
+	// clients, such as AdministratorOwner, and neither do the next two. Default 100,000.
 	OwnerNames int
 	// OwnerRecords is how many records these may have together. Default half of ZoneRecords.
 	OwnerRecords int
@@ -75,7 +76,9 @@ type Limits struct {
 	// ZoneOctets.
 	OwnerOctets int
 	// OwnerTombstones is how many tombstones an owner may have. When there are more, its oldest are
-	// deleted early. Default a tenth of Tombstones, at least 1,000.
+	// deleted early. Those of AdministratorOwner and SignedOwner are not: an update that would exceed
+	// this number of them together, or a sixteenth of ZoneOctets, is refused. Default a tenth of
+	// Tombstones, at least 1,000.
 	OwnerTombstones int
 	// NonTerminals is how many empty non-terminals (RFC 4592 section 2.2.2) an update may create: an
 	// IPv6 address in a new network makes up to 32. Default 1,024.

@@ -243,7 +243,7 @@ func verify(t testing.TB, s *Snapshot) {
 		return true
 	})
 	owned := make(map[string]usage)
-	tombstoneOctets, tombstoneOwners := 0, 0
+	tombstoneOctets, tombstoneOwners, reserved, reservedOctets := 0, 0, 0, 0
 	again := newSnapshot(s.origin)
 	s.nodes(func(key string, n *node) bool {
 		again.updateServices(key, nil, n)
@@ -254,16 +254,24 @@ func verify(t testing.TB, s *Snapshot) {
 	}
 	s.owners.Scan(func(key string, own ownership) bool {
 		n, _ := s.node(key)
-		u := owned[own.principal]
-		u.add(usageOf(key, n, own.deleted != 0))
-		owned[own.principal] = u
+		if !isReserved(own.principal) {
+			u := owned[own.principal]
+			u.add(usageOf(key, n, own.deleted != 0))
+			owned[own.principal] = u
+		}
 		if own.deleted == 0 {
 			octets += own.octets(key)
 		}
 		if n.empty() != (own.deleted != 0) {
 			t.Fatalf("%q: owner %+v, records %v", key, own, !n.empty())
 		}
-		if own.deleted != 0 {
+		if own.reserved() {
+			reserved++
+			if _, ok := s.reserved.Get(tombstoneKey(key, own.deleted)); !ok {
+				t.Fatalf("%q: reserved tombstone not noted", key)
+			}
+			reservedOctets += own.octets(key)
+		} else if own.deleted != 0 {
 			tombstones++
 			if _, ok := s.tombstones.Get(tombstoneKey(key, own.deleted)); !ok {
 				t.Fatalf("%q: tombstone not noted", key)
@@ -294,6 +302,9 @@ func verify(t testing.TB, s *Snapshot) {
 		tombstones != s.ownerTombstones.Len() {
 		t.Fatalf("%d owners, %d with tombstones of %d octets; counted %d, %d, %d; %d tombstones of owners",
 			len(owned), tombstoneOwners, tombstoneOctets, s.usage.Len(), s.tombstoneOwners, s.tombstoneOctets, s.ownerTombstones.Len())
+	}
+	if reserved != s.reserved.Len() || reservedOctets != s.reservedOctets {
+		t.Fatalf("%d reserved tombstones of %d octets; counted %d, %d", reserved, reservedOctets, s.reserved.Len(), s.reservedOctets)
 	}
 	if records != s.records || octets != s.octets || tombstones != s.tombstones.Len() {
 		t.Fatalf("%d records, %d octets, %d tombstones; counted %d, %d, %d",

@@ -25,7 +25,8 @@ type evaluation struct {
 // nameState is what an evaluation knows about one name.
 type nameState struct {
 	known   bool   // learn has set what follows
-	exists  bool   // it has records
+	exists  bool   // it has records, or is marked
+	marked  bool   // it is the administrator's, by administratorOwner
 	owner   string // the owner, of a tombstone that has not expired too
 	mine    bool   // that is the sender
 	deleted bool   // it is a tombstone
@@ -148,7 +149,7 @@ func (h hint) text(n *nameState) string {
 func holderText(held *zone.Holding) string {
 	name := dnswire.NameText(held.Name)
 	switch owner := held.Owner.Principal; {
-	case !held.Owned, owner == administratorOwner:
+	case !held.Owned, owner == signedOwner:
 		return name + " was entered by the administrator"
 	case owner == firstComeOwner:
 		return name + " has no owner yet"
@@ -307,7 +308,9 @@ func (e *evaluation) learn(name int) *nameState {
 	n.known = true
 	proposed := e.proposal.Name(name)
 	n.exists = proposed.Exists()
-	if o, ok := proposed.Owner(); ok && o.Principal != "" {
+	if o, ok := proposed.Owner(); ok && o.Principal == administratorOwner {
+		n.marked, n.exists = true, true
+	} else if ok && o.Principal != "" {
 		n.owner, n.deleted = o.Principal, !o.Deleted.IsZero()
 		n.mine = sameOwner(n.owner, e.subject.owner)
 	}

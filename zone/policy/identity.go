@@ -75,8 +75,13 @@ const firstComeOwner = FirstCome
 // FirstCome is the recorded owner of a name that is open to the first client that signs.
 const FirstCome = zone.FirstComeOwner
 
-// administratorOwner is recorded for a name without records that stays the administrator's.
+// administratorOwner is recorded for a name without records that stays the administrator's. The name
+// is then decided on as if it had records and no owner, which it had before.
 const administratorOwner = zone.AdministratorOwner
+
+// signedOwner is recorded in nonsecure-and-secure mode for a name that a client created with its
+// signature and may not own. It is the administrator's, and closed to unsigned updates.
+const signedOwner = zone.SignedOwner
 
 // Owner is the form in which the identity is recorded as the owner of a name, and which SplitOwner
 // reads: the principal and, after a space, the SID of its account if that is known; or "key:" and the

@@ -93,7 +93,7 @@ func (e *evaluation) title(r *rule, name int, rrtype uint16) (title, hint) {
 		return titleAddress, noHint
 	case n.owner == "" && e.openUnsigned(proposed.Wire(), rrtype):
 		return titleUnsigned, noHint
-	case n.owner == "" || n.owner == administratorOwner:
+	case n.owner == "" || n.owner == signedOwner:
 		return noTitle, hintAdministrator
 	case n.deleted:
 		return noTitle, hintTombstone
@@ -110,13 +110,13 @@ func (e *evaluation) serviceTitle(name int, rrtype uint16, base []byte) (title, 
 	if bytes.Equal(base, e.proposal.Origin()) {
 		return noTitle, hintService, true
 	}
-	held, found := e.proposal.Holding(base)
+	held, found := e.holding(base)
 	switch {
 	case found && e.isMine(&held):
 		switch {
 		case n.mine:
 			return titleOwner, noHint, true
-		case n.owner != "" && n.owner != administratorOwner:
+		case n.owner != "" && n.owner != signedOwner:
 			return titleService, noHint, true
 		}
 		// New, or the administrator's.
@@ -157,7 +157,7 @@ func (e *evaluation) above(name, start int) *zone.Holding {
 	if wire = wire[1+int(wire[0]):]; len(wire) <= start {
 		return nil
 	}
-	held, found := e.proposal.Holding(wire)
+	held, found := e.holding(wire)
 	if !found || len(held.Name) <= start {
 		return nil
 	}
@@ -168,6 +168,16 @@ func (e *evaluation) above(name, start int) *zone.Holding {
 func isReverse(name []byte) bool {
 	return bytes.HasSuffix(name, []byte("\x04arpa\x00")) &&
 		(subdomain(name, "\x07in-addr\x04arpa\x00") || subdomain(name, "\x03ip6\x04arpa\x00"))
+}
+
+// holding returns the closest name at or above one that has records or an owner, or is marked as the
+// administrator's.
+func (e *evaluation) holding(name []byte) (zone.Holding, bool) {
+	held, found := e.proposal.Holding(name)
+	if held.Owner.Principal == administratorOwner {
+		held.Owner, held.Owned = zone.Ownership{}, false
+	}
+	return held, found
 }
 
 // isMine reports whether the client owns a name, or is the machine of that name.
@@ -182,7 +192,7 @@ func (e *evaluation) isOpen(held *zone.Holding) bool {
 		return held.Owner.Principal == firstComeOwner
 	}
 	r := e.unsignedRule(held.Name, dns.TypeNone)
-	return r != nil && (r.kind == ruleOwner || r.coversAll())
+	return r != nil && r.coversAll()
 }
 
 // openUnsigned reports whether an unsigned update could change a name that has no owner. A signed one
@@ -220,14 +230,15 @@ func (e *evaluation) unsignedRule(name []byte, rrtype uint16) *rule {
 	return nil
 }
 
-// isEverybodys reports whether an unsigned update could make a name that has records and no owner free.
-// One that may change some types only could not.
+// isEverybodys reports whether an unsigned update could make a name that has no owner free. One that may
+// change some types only could not.
 func (e *evaluation) isEverybodys(name int) bool {
 	proposed := e.proposal.Name(name)
-	return e.policy.mode == NonsecureAndSecure && !slices.ContainsFunc(proposed.Types(), func(rrtype uint16) bool {
+	narrow := func(rrtype uint16) bool {
 		r := e.unsignedRule(proposed.Wire(), rrtype)
-		return r == nil || r.kind != ruleOwner && !r.coversAll()
-	})
+		return r == nil || !r.coversAll()
+	}
+	return e.policy.mode == NonsecureAndSecure && !narrow(dns.TypeNone) && !slices.ContainsFunc(proposed.Types(), narrow)
 }
 
 // mayReclaim reports whether the client may take a name of the update from its owner, or from the
@@ -237,7 +248,7 @@ func (e *evaluation) mayReclaim(name int) bool {
 }
 
 func (e *evaluation) mayReclaimFrom(name []byte, owner string) bool {
-	if owner == administratorOwner {
+	if owner == signedOwner {
 		owner = ""
 	}
 	return e.policy.reclaim.includes(e.subject) && e.subject.mayReclaim(string(name), owner)
@@ -268,7 +279,7 @@ func (e *evaluation) maySucceed(name int) bool {
 // names.
 func (e *evaluation) movedHere(name int) bool {
 	n := &e.names[name]
-	if n.owner == "" || n.owner == administratorOwner || e.subject.reverse == "" || e.subject.Kind != Kerberos ||
+	if n.owner == "" || n.owner == signedOwner || e.subject.reverse == "" || e.subject.Kind != Kerberos ||
 		string(e.proposal.Name(name).Wire()) != e.subject.reverse {
 		return false
 	}
@@ -302,7 +313,7 @@ func (e *evaluation) isHome(target []byte) bool {
 		return true
 	}
 	owner := ""
-	if held, found := e.proposal.Holding(lower); found {
+	if held, found := e.holding(lower); found {
 		if bytes.Equal(held.Name, lower) {
 			owner = held.Owner.Principal
 		}
@@ -373,6 +384,9 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 		if note := e.note(name); note != "" {
 			d.Notes = append(d.Notes, note)
 		}
+	case n.byOwner && n.marked:
+		// It is everybody's.
+		d.Released = append(d.Released, string(proposed.Wire()))
 	case n.byOwner || !e.policy.ownership:
 	default:
 		e.claimForOthers(name, d)
@@ -384,8 +398,8 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 // nonsecure-and-secure mode they are open to every client, and names without records are free. So:
 //
 //   - A new name that a proxy creates is first-come.
-//   - In nonsecure-and-secure mode, a new name that another client creates with a signature is marked
-//     as the administrator's, so that no unsigned update can change it.
+//   - In nonsecure-and-secure mode, a new name that another client creates with a signature is closed to
+//     unsigned updates.
 //   - The last record of a name leaves a tombstone of the administrator's, if the client may delete it
 //     but may not change every type there. Otherwise it could make the name free, and then become its
 //     owner. A client that may change every type has the name at its disposal anyway, as every client
@@ -399,10 +413,11 @@ func (e *evaluation) claimForOthers(name int, d *zone.Decision) {
 		return
 	case n.owner == "" && !n.exists && e.subject.owner == firstComeOwner && e.isFree(name):
 		owner = firstComeOwner
-	case n.owner == "" && !n.exists && !secure && e.subject.Kind != Anonymous,
-		n.owner == "" && n.exists && !remains && n.narrowly && !e.isEverybodys(name):
+	case n.owner == "" && !n.exists && !secure && e.subject.Kind != Anonymous:
+		owner = signedOwner
+	case n.owner == "" && n.exists && !n.marked && !remains && n.narrowly && !e.isEverybodys(name):
 		owner = administratorOwner
-	case n.owner == administratorOwner && (secure || n.deleted && e.subject.Kind == Anonymous) && (remains || !n.narrowly):
+	case (n.marked || n.owner == signedOwner && (secure || n.deleted && e.subject.Kind == Anonymous)) && (remains || !n.narrowly):
 		d.Released = append(d.Released, wire)
 		return
 	default:
@@ -427,7 +442,7 @@ func (e *evaluation) note(name int) string {
 	case titleSuccession:
 		return who + " took over " + text + " from " + n.owner + ", the machine's earlier account"
 	case titleReclaim:
-		if n.owner == "" || n.owner == administratorOwner {
+		if n.owner == "" || n.owner == signedOwner {
 			return who + " took over its own name " + text + ", which the administrator had entered"
 		}
 		return who + " reclaimed its own name " + text + " from " + n.owner
