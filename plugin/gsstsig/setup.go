@@ -27,6 +27,9 @@ func init() {
 
 // setup reads a gsstsig block, opens what it names, and adds it to the server block's plugins and listeners.
 func (p *process) setup(c *caddy.Controller) error {
+	if isUpgrade() {
+		return plugin.Error(pluginName, errUpgrade)
+	}
 	conf, err := corefile.Parse(c, dnsserver.GetConfig(c).Root)
 	if err != nil {
 		return plugin.Error(pluginName, err)
@@ -53,6 +56,10 @@ func (p *process) setup(c *caddy.Controller) error {
 	}); err != nil {
 		return plugin.Error(pluginName, errors.Join(err, b.release()))
 	}
+	c.OnStartup(func() error {
+		refuseUpgrades()
+		return nil
+	})
 	c.OnStartup(p.registerGauges)
 	c.OnStartup(b.takeEffect)
 	c.OnStartup(func() error {

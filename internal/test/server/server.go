@@ -81,9 +81,8 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 }
 
 func (s *Server) start(ctx context.Context) error {
-	start := process.Start
 	if place := s.config.Place; place != nil {
-		s.Address, start = place.Address, place.Start
+		s.Address = place.Address
 	} else {
 		port, err := loopback.Port()
 		if err != nil {
@@ -91,14 +90,12 @@ func (s *Server) start(ctx context.Context) error {
 		}
 		s.Address = loopback.Address(port)
 	}
-	env := append(os.Environ(), s.config.Env...)
 	for _, name := range s.config.Ports {
 		p, err := loopback.Port()
 		if err != nil {
 			return err
 		}
 		s.ports[name] = p
-		env = append(env, fmt.Sprintf("%s=%d", name, p))
 	}
 	for name, text := range s.config.Files {
 		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
@@ -108,9 +105,21 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.writeCorefile(s.config.Corefile); err != nil {
 		return err
 	}
+	return s.launch(ctx)
+}
+
+// launch starts the program and waits until it answers.
+func (s *Server) launch(ctx context.Context) error {
 	cmd := exec.Command(s.config.Binary, "-conf", s.corefile(), "-dns.port", fmt.Sprint(s.Address.Port()))
 	cmd.Dir = s.dir
-	cmd.Env = env
+	cmd.Env = append(os.Environ(), s.config.Env...)
+	for name, port := range s.ports {
+		cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", name, port))
+	}
+	start := process.Start
+	if s.config.Place != nil {
+		start = s.config.Place.Start
+	}
 	began := time.Now()
 	var err error
 	if s.process, err = start(cmd); err != nil {
@@ -219,13 +228,35 @@ func (s *Server) Reload(ctx context.Context, corefile string) error {
 	return nil
 }
 
+// Restart ends the server by a signal and starts it again on the same address. [Server.Log] begins anew.
+func (s *Server) Restart(ctx context.Context, end syscall.Signal) error {
+	if err := s.process.Signal(end); err != nil {
+		return err
+	}
+	select {
+	case <-s.process.Done():
+	case <-ctx.Done():
+		return fmt.Errorf("the server does not end: %w; it said:\n%s", ctx.Err(), s.Log())
+	}
+	if _, race, found := strings.Cut(s.Log().String(), raceReport); found {
+		return fmt.Errorf("data race in the server:%s", race)
+	}
+	return s.launch(ctx)
+}
+
+// Signal sends a signal to the server.
+func (s *Server) Signal(signal syscall.Signal) error { return s.process.Signal(signal) }
+
+// raceReport begins what the race detector says.
+const raceReport = "WARNING: DATA RACE"
+
 // Stop ends the server as an administrator does, and reports what the race detector found meanwhile. It may be called
 // more than once.
 func (s *Server) Stop() error {
 	s.process.Stop(stopGrace)
 	said := s.Log().String()
 	s.remove()
-	if _, race, found := strings.Cut(said, "WARNING: DATA RACE"); found {
+	if _, race, found := strings.Cut(said, raceReport); found {
 		return fmt.Errorf("data race in the server:%s", race)
 	}
 	return nil
