@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // A condition is a prerequisite that does not depend on values: RFC 2136 sections 2.4.1, 2.4.3,
@@ -114,6 +115,27 @@ func parse(o *origin, message []byte, limits *Limits) (*Proposal, error) {
 	return p.proposal, nil
 }
 
+// parseSections is parse for an update that is no message.
+func parseSections(o *origin, sections *Sections) (*Proposal, error) {
+	p := &parser{proposal: &Proposal{origin: o}}
+	p.proposal.instructions = make([]Instruction, 0, len(sections.Updates))
+	for _, section := range []struct {
+		records []store.Record
+		parse   func(*dnswire.Record) error
+	}{{sections.Prerequisites, p.prerequisite}, {sections.Updates, p.instruction}} {
+		for i := range section.records {
+			p.given = &section.records[i]
+			p.record = dnswire.Record{Type: p.given.Type, Class: p.given.Class, TTL: p.given.TTL, RdataEnd: len(p.given.Data)}
+			if err := section.parse(&p.record); err != nil {
+				return nil, err
+			}
+		}
+	}
+	p.sortRequired()
+	p.proposal.octets = len(p.arena)
+	return p.proposal, nil
+}
+
 // size is about how many octets the proposal and its message take in memory.
 func (p *Proposal) size(message int) int {
 	const ofName, ofInstruction, ofPrerequisite = 256, 64, 40
@@ -123,6 +145,7 @@ func (p *Proposal) size(message int) int {
 
 type parser struct {
 	walker   dnswire.Walker
+	given    *store.Record // the current record, if there is no message
 	record   dnswire.Record
 	proposal *Proposal
 	// arena holds names and rdata. Slices of it stay valid when it grows.
@@ -189,7 +212,7 @@ const maxLinear = 8
 func (p *parser) owner(r *dnswire.Record) (int32, error) {
 	names := p.proposal.names
 	start := len(p.arena)
-	octets, err := p.walker.AppendOwner(p.arena, r)
+	octets, err := p.appendOwner(r)
 	if err != nil {
 		return 0, malformed(dns.RcodeFormatError, "owner: %w", err)
 	}
@@ -245,13 +268,35 @@ func (p *parser) find(key []byte) (int32, bool) {
 // data returns a record's rdata, uncompressed and valid.
 func (p *parser) data(r *dnswire.Record) ([]byte, error) {
 	start := len(p.arena)
-	octets, err := p.walker.AppendRdata(p.arena, r)
+	octets, err := p.appendRdata(r)
 	if err != nil {
 		return nil, malformed(dns.RcodeFormatError, "%s: %w", p.nameText(), err)
 	}
 	p.arena = octets
 	p.octets += len(octets) - start
 	return octets[start:len(octets):len(octets)], nil
+}
+
+// appendOwner appends the owner of the current record to the arena.
+func (p *parser) appendOwner(r *dnswire.Record) ([]byte, error) {
+	if p.given == nil {
+		return p.walker.AppendOwner(p.arena, r)
+	}
+	if name := []byte(p.given.Name); len(name) == 0 || dnswire.NameLen(name) != len(name) {
+		return nil, fmt.Errorf("%q is not a name in wire form", name)
+	}
+	return append(p.arena, p.given.Name...), nil
+}
+
+// appendRdata appends the rdata of the current record, uncompressed and valid, to the arena.
+func (p *parser) appendRdata(r *dnswire.Record) ([]byte, error) {
+	if p.given == nil {
+		return p.walker.AppendRdata(p.arena, r)
+	}
+	if err := dnswire.Validate(r.Type, p.given.Data); err != nil {
+		return nil, err
+	}
+	return append(p.arena, p.given.Data...), nil
 }
 
 // nameText returns the current record's owner for a message.

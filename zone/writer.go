@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -46,7 +47,7 @@ const (
 // rcode is SERVFAIL; later ctx has no effect.
 func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	limits := &z.settings.Load().limits
-	proposal, err := parse(z.origin, u.Message, limits)
+	proposal, err := z.parse(u, limits)
 	if err != nil {
 		return z.failure(err)
 	}
@@ -62,6 +63,9 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	default:
 	}
 	p := &pending{update: u, proposal: proposal, size: proposal.size(len(u.Message)), done: make(chan Result, 1)}
+	if u.Sections != nil {
+		return z.applyAlone(p)
+	}
 	refused, limit := z.queue.put(p, limits)
 	for _, r := range refused {
 		if r.state.CompareAndSwap(waiting, taken) {
@@ -80,6 +84,26 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	if p.state.CompareAndSwap(waiting, abandoned) {
 		return z.failure(err)
 	}
+	return <-p.done
+}
+
+func (z *Zone) parse(u *Update, limits *Limits) (*Proposal, error) {
+	if u.Sections != nil {
+		return parseSections(z.origin, u.Sections)
+	}
+	return parse(z.origin, u.Message, limits)
+}
+
+// applyAlone does an update in a batch of its own.
+func (z *Zone) applyAlone(p *pending) Result {
+	z.writing.Lock()
+	defer z.endWriting()
+	select {
+	case <-z.closing:
+		return z.failure(ErrClosed)
+	default:
+	}
+	z.do([]*pending{p})
 	return <-p.done
 }
 
@@ -266,6 +290,10 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	set, now := z.settings.Load(), z.now()
 	expired := now.Add(-set.lifetime).Unix()
 	p.proposal.bind(s, expired)
+	if since, frozen := z.Frozen(); frozen && !p.update.Administrative {
+		d := Decision{Rule: "frozen", Reason: "the zone is frozen since " + since.Format(time.RFC3339)}
+		return failed(s, d, notPermitted(d)), nil
+	}
 	d, err := authorize(p.update, p.proposal)
 	if err != nil {
 		return failed(s, d, err), nil
@@ -278,9 +306,13 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	e := p.proposal.effect()
 	e.claim(s, &d, now.Unix(), expired)
 	if !e.empty() {
-		err := set.limits.check(s, e)
+		limits := set.limits
+		if p.update.Sections != nil {
+			limits.NonTerminals = math.MaxInt
+		}
+		err := limits.check(s, e)
 		if err == nil {
-			err = set.limits.checkReserved(s, e, expired)
+			err = limits.checkReserved(s, e, expired)
 		}
 		if err != nil {
 			return failed(s, d, err), nil

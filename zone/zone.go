@@ -94,11 +94,15 @@ type Limits struct {
 // ErrClosed is in the Result of an update to a zone that was closed.
 var ErrClosed = errors.New("zone: closed")
 
-// An Update is one UPDATE message, and who decides on it.
+// An Update is one UPDATE message, or what would be in one, and who decides on it.
 type Update struct {
 	// Message is the UPDATE message as it was received. It must not be modified until Apply returns.
 	// Its additional section is checked for its form only.
 	Message []byte
+	// Sections, unless nil, are done instead of Message.
+	Sections *Sections
+	// Administrative says that the update is done although the zone is frozen.
+	Administrative bool
 	// Source is who is to have a fair share of the queue together: a principal, a key or a network of
 	// senders. It is compared only. The writer takes one update of each source in turn, and gives a
 	// source no more than its share of the time while others are active: an equal share, but at least
@@ -112,6 +116,15 @@ type Update struct {
 	// not called, and the update does not wait in the queue: it is refused once its form has been
 	// checked.
 	Refusal *Decision
+}
+
+// Sections are the prerequisite and update sections of an update that is no message (RFC 2136
+// sections 2.4 and 2.5). The class of a record has the meaning that it has in a message. They may be
+// of any size: the limits UpdateRecords, UpdateOctets and NonTerminals do not apply, and the update
+// does not wait in the queue but for the batch that is being written. They must not be modified
+// until Apply returns.
+type Sections struct {
+	Prerequisites, Updates []store.Record
 }
 
 // A Decision is the result of Authorize.
@@ -177,6 +190,8 @@ type Zone struct {
 
 	// current is the published state. It is stored to with writing held.
 	current atomic.Pointer[Snapshot]
+
+	frozen atomic.Pointer[time.Time] // nil while updates are taken
 
 	queue queue
 	wake  chan struct{} // holds one value if updates were queued while a writer was active
@@ -295,6 +310,29 @@ func (z *Zone) Origin() string { return z.origin.name }
 
 // Snapshot returns the zone's current state. It never blocks.
 func (z *Zone) Snapshot() *Snapshot { return z.current.Load() }
+
+// Freeze has all updates refused that are not Administrative. When it returns, no other update will
+// be applied until Thaw. Queries go on. It returns false if the zone was frozen already.
+func (z *Zone) Freeze() bool {
+	now := z.now().UTC()
+	if !z.frozen.CompareAndSwap(nil, &now) {
+		return false
+	}
+	z.writing.Lock() // for the batch that is being written
+	z.endWriting()
+	return true
+}
+
+// Thaw ends what Freeze began. It returns false if the zone was not frozen.
+func (z *Zone) Thaw() bool { return z.frozen.Swap(nil) != nil }
+
+// Frozen returns since when the zone is frozen, and whether it is.
+func (z *Zone) Frozen() (since time.Time, ok bool) {
+	if t := z.frozen.Load(); t != nil {
+		return *t, true
+	}
+	return time.Time{}, false
+}
 
 // Close waits for the batch that is being written, and closes the store. Snapshots stay usable;
 // updates get SERVFAIL. It may be called again.

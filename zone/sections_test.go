@@ -1,0 +1,155 @@
+package zone
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// record makes a record of a section, of class ANY or NONE too.
+func record(t testing.TB, name, rrtype string, class uint16, ttl uint32, data string) store.Record {
+	t.Helper()
+	owner, err := dnswire.ParseName(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := store.Record{Name: string(owner), Type: dns.StringToType[rrtype], Class: class, TTL: ttl}
+	if data != "" {
+		packed := make([]byte, 512)
+		rr := parseRR(t, name+" 0 IN "+rrtype+" "+data)
+		start := len(owner) + 10
+		end, err := dns.PackRR(rr, packed, 0, nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Data = packed[start:end]
+	}
+	return r
+}
+
+// TestSections: sections that are no message have the meaning of those in a message.
+func TestSections(t *testing.T) {
+	z := openText(t, testApex+"old.example.test. 300 IN A 192.0.2.7\n", nil)
+	apply := func(s Sections) Result {
+		return z.Apply(t.Context(), &Update{Sections: &s})
+	}
+	present := record(t, "old.example.test.", "A", dns.ClassINET, 0, "192.0.2.7")
+	r := apply(Sections{
+		Prerequisites: []store.Record{present, record(t, "New.example.test.", "ANY", dns.ClassNONE, 0, "")},
+		Updates: []store.Record{
+			record(t, "old.example.test.", "ANY", dns.ClassANY, 0, ""),
+			record(t, "New.example.test.", "A", dns.ClassINET, 60, "192.0.2.8"),
+			record(t, "new.example.test.", "TXT", dns.ClassINET, 60, `"x"`),
+			record(t, "new.example.test.", "TXT", dns.ClassNONE, 0, `"x"`),
+		},
+	})
+	want := "New.example.test. 60 IN A 192.0.2.8"
+	if got := texts(z.Snapshot()); r.Rcode != dns.RcodeSuccess || r.After != 11 || len(got) != 3 || got[0] != want {
+		t.Errorf("%+v, %q", r, got)
+	}
+	verify(t, z.Snapshot())
+	if r := apply(Sections{Prerequisites: []store.Record{present}}); r.Rcode != dns.RcodeNXRrset {
+		t.Errorf("a prerequisite that is not met: %+v", r)
+	}
+	for name, broken := range map[string]store.Record{
+		"no name":         {Type: dns.TypeA, Class: dns.ClassINET, Data: make([]byte, 4)},
+		"broken name":     {Name: "\x03ab", Type: dns.TypeA, Class: dns.ClassINET, Data: make([]byte, 4)},
+		"broken rdata":    {Name: present.Name, Type: dns.TypeA, Class: dns.ClassINET, Data: make([]byte, 3)},
+		"another class":   {Name: present.Name, Type: dns.TypeA, Class: dns.ClassCHAOS, Data: make([]byte, 4)},
+		"TTL of deletion": {Name: present.Name, Type: dns.TypeA, Class: dns.ClassANY, TTL: 1},
+	} {
+		before := z.Snapshot()
+		if r := apply(Sections{Updates: []store.Record{broken}}); r.Rcode != dns.RcodeFormatError || z.Snapshot() != before {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if r := apply(Sections{Updates: []store.Record{record(t, "a.example.org.", "A", dns.ClassINET, 60, "192.0.2.8")}}); r.Rcode != dns.RcodeNotZone {
+		t.Errorf("outside the zone: %+v", r)
+	}
+}
+
+// TestSectionsHaveNoLimitOfMessages: one transaction of more records, octets and empty non-terminals than a message may have,
+// although the queue takes none.
+func TestSectionsHaveNoLimitOfMessages(t *testing.T) {
+	z := openText(t, testApex, func(c *Config) {
+		c.Limits = Limits{UpdateRecords: 1, UpdateOctets: 1, NonTerminals: 1, Queue: 1, QueueOctets: 1}
+	})
+	var s Sections
+	const count = 70_000
+	for i := range count {
+		r := record(t, fmt.Sprintf("a.b.n%d.example.test.", i), "A", dns.ClassINET, 60, "")
+		r.Data = []byte{192, 0, 2, 1}
+		s.Updates = append(s.Updates, r)
+	}
+	if r := z.Apply(t.Context(), &Update{Sections: &s}); r.Rcode != dns.RcodeSuccess || z.Snapshot().Len() != 3+count {
+		t.Errorf("%+v, %d records", r, z.Snapshot().Len())
+	}
+	if r := apply(t, z, strings.Repeat("U a.example.test. 60 IN A 192.0.2.1\n", 2)); r.Rcode != dns.RcodeRefused {
+		t.Errorf("a message over the limit: %+v", r)
+	}
+}
+
+// TestSectionsBesideMessages: updates of both kinds at the same time are all done, one after the other.
+func TestSectionsBesideMessages(t *testing.T) {
+	z := openText(t, testApex, nil)
+	const each = 50
+	var group sync.WaitGroup
+	for i := range each {
+		update := message(t, fmt.Sprintf("U m%d.example.test. 60 IN A 192.0.2.1", i))
+		octets := pack(t, update)
+		sections := Sections{Updates: []store.Record{record(t, fmt.Sprintf("s%d.example.test.", i), "A", dns.ClassINET, 60, "192.0.2.1")}}
+		for _, u := range []*Update{{Message: octets}, {Sections: &sections}} {
+			group.Go(func() {
+				if r := z.Apply(context.Background(), u); r.Rcode != dns.RcodeSuccess {
+					t.Errorf("%+v", r)
+				}
+			})
+		}
+	}
+	group.Wait()
+	if s := z.Snapshot(); s.Len() != 3+2*each || s.Serial() != 10+2*each {
+		t.Errorf("%d records, serial %d", s.Len(), s.Serial())
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := z.Apply(t.Context(), &Update{Sections: new(Sections)}); r.Rcode != dns.RcodeServerFailure || r.Err != ErrClosed {
+		t.Errorf("closed: %+v", r)
+	}
+}
+
+// TestFreeze: a frozen zone refuses updates with the reason, but for those of the administrator.
+func TestFreeze(t *testing.T) {
+	z := openText(t, testApex, nil)
+	if !z.Freeze() || z.Freeze() {
+		t.Error("the first Freeze freezes, the second finds the zone frozen")
+	}
+	since, ok := z.Frozen()
+	if !ok || since.IsZero() {
+		t.Errorf("frozen since %v, %v", since, ok)
+	}
+	r := apply(t, z, "U a.example.test. 60 IN A 192.0.2.1")
+	if r.Rcode != dns.RcodeRefused || r.Decision.Rule != "frozen" || !strings.Contains(r.Decision.Reason, "the zone is frozen") || z.Snapshot().Serial() != 10 {
+		t.Errorf("%+v", r)
+	}
+	s := Sections{Updates: []store.Record{record(t, "a.example.test.", "A", dns.ClassINET, 60, "192.0.2.1")}}
+	if r := z.Apply(t.Context(), &Update{Sections: &s, Administrative: true}); r.Rcode != dns.RcodeSuccess || !r.Changed {
+		t.Errorf("administrative: %+v", r)
+	}
+	if !z.Thaw() || z.Thaw() {
+		t.Error("the first Thaw thaws, the second finds the zone thawed")
+	}
+	if _, ok := z.Frozen(); ok {
+		t.Error("frozen after Thaw")
+	}
+	if r := apply(t, z, "U b.example.test. 60 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("%+v", r)
+	}
+}
