@@ -115,6 +115,9 @@ func convertRules(rules []policyToken, name string) (lines []string, err error) 
 			errs = append(errs, fmt.Errorf("%s: %q is neither grant nor deny", at, verb.text))
 			continue
 		}
+		if len(words) > 0 && words[0] == policy.AdministratorName {
+			words[0] += "." // in named.conf it is the name of a key
+		}
 		if _, err := policy.ParseRule(words, at, verb.text == "deny"); err != nil {
 			errs = append(errs, err)
 			continue

@@ -15,7 +15,7 @@ zone "corp.example.com" IN {
 	type primary; file "corp.db"; // it is named's
 	update-policy {
 		grant CORP.EXAMPLE.COM ms-self . A AAAA;  /* every
-			machine itself */ grant "ddns-key" zonesub ANY;
+			machine itself */ grant "ddns-key" zonesub ANY; grant administrator zonesub ANY;
 		deny * name
 			critical.corp.example.com;
 		grant "host/a.corp.example.com\@CORP.EXAMPLE.COM" subdomain a.corp.example.com. TXT(2) ;
@@ -28,6 +28,7 @@ zone "corp.example.com" IN {
 func TestConvert(t *testing.T) {
 	const want = `grant CORP.EXAMPLE.COM ms-self . A AAAA
 grant ddns-key zonesub ANY
+grant administrator. zonesub ANY
 deny * name critical.corp.example.com
 grant host/a.corp.example.com\@CORP.EXAMPLE.COM subdomain a.corp.example.com. TXT(2)
 `
@@ -35,8 +36,11 @@ grant host/a.corp.example.com\@CORP.EXAMPLE.COM subdomain a.corp.example.com. TX
 	if status != ExitOK || out != want || err != "" {
 		t.Errorf("exit status %d:\n%s%s", status, out, err)
 	}
+	if status, out, err := run(t, "convert", "-o", "json", writeFile(t, bindPolicy)); status != ExitOK || !strings.Contains(out, `"grant ddns-key zonesub ANY",`) {
+		t.Errorf("exit status %d:\n%s%s", status, out, err)
+	}
 	servers, failure := corefile.ReadFile(write(t, out))
-	if failure != nil || len(servers[0].Block.Rules) != 4 {
+	if failure != nil || len(servers[0].Block.Rules) != 5 {
 		t.Errorf("the Corefile with it: %v, %+v", failure, servers)
 	}
 	if got, err := convertPolicy("grant * tcp-self . PTR(1);\ndeny x zonesub;", "-"); err != nil || strings.Join(got, "") != "grant * tcp-self . PTR(1)\ndeny x zonesub\n" {
@@ -79,6 +83,7 @@ zone "external.test" {
 # zone corp.example.com, FILE:12
 grant CORP.EXAMPLE.COM ms-self . A AAAA
 grant ddns-key zonesub ANY
+grant administrator. zonesub ANY
 deny * name critical.corp.example.com
 grant host/a.corp.example.com\@CORP.EXAMPLE.COM subdomain a.corp.example.com. TXT(2)
 # zone open.test, FILE:21: left out

@@ -15,7 +15,7 @@ func ParseIdentities(words []string) (Identities, error) {
 	list := make(Identities, 0, len(words))
 	for _, word := range words {
 		p, err := parsePattern(word, true)
-		if err == nil && p.kind == noSigner {
+		if err == nil && (p.kind == noSigner || p.kind == administrator) {
 			err = errors.New("it does not sign")
 		}
 		if err != nil {

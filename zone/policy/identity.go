@@ -19,7 +19,13 @@ const (
 	Kerberos
 	// Static is the holder of an HMAC key (RFC 8945).
 	Static
+	// Administrator is who administers the server on its own machine. Everything is permitted but
+	// what a rule "deny administrator" names.
+	Administrator
 )
+
+// AdministratorName is the word for the administrator, in rules and in the log.
+const AdministratorName = "administrator"
 
 // Identity is the authenticated client of an update, as established by the layer that verified the
 // signature. This package does not modify it.
@@ -60,6 +66,8 @@ func (id Identity) String() string {
 		return id.Name
 	case Static:
 		return "key " + id.Name
+	case Administrator:
+		return AdministratorName
 	}
 	return "anonymous"
 }
@@ -85,7 +93,8 @@ const signedOwner = zone.SignedOwner
 
 // Owner is the form in which the identity is recorded as the owner of a name, and which SplitOwner
 // reads: the principal and, after a space, the SID of its account if that is known; or "key:" and the
-// name of an HMAC key. It is empty for Anonymous, which owns nothing.
+// name of an HMAC key. It is empty for Anonymous, which owns nothing, and for Administrator, whose names
+// are those without an owner.
 func (id Identity) Owner() string {
 	switch id.Kind {
 	case Kerberos:

@@ -101,6 +101,10 @@ func (r *Rule) parse(words []string) error {
 	if err := r.parseIdentity(words[0]); err != nil {
 		return fmt.Errorf("identity %q: %w", words[0], err)
 	}
+	if r.who.kind == administrator && !r.deny {
+		return fmt.Errorf("identity %q: the administrator may do everything that is not denied. Fix: leave the rule out, "+
+			"or write a final dot if this is the name of an HMAC key", words[0])
+	}
 	types := words[2:]
 	if form.field != fieldNone {
 		if len(types) == 0 {
@@ -153,7 +157,7 @@ func (r *Rule) parseIdentity(word string) (err error) {
 		if r.who, err = parsePattern(word, false); err != nil {
 			return err
 		}
-		if k := r.who.kind; k == noSigner || k == principal || k == group {
+		if k := r.who.kind; k == noSigner || k == principal || k == group || k == administrator {
 			return errors.New("self compares with the name of an HMAC key; for principals there are krb5-self and ms-self")
 		}
 	default:

@@ -21,14 +21,15 @@ type pattern struct {
 type patternKind uint8
 
 const (
-	anySigner    patternKind = iota // *
-	anyKerberos                     // every principal: the built-in rule without realms
-	noSigner                        // anonymous
-	principal                       // host/a.example.test@EXAMPLE.TEST
-	realmOnly                       // EXAMPLE.TEST, as owner has it
-	keyName                         // the name of an HMAC key
-	wildcardName                    // *.suffix or *.suffix@REALM
-	group                           // sid:S-1-5-21-...
+	anySigner     patternKind = iota // *
+	anyKerberos                      // every principal: the built-in rule without realms
+	noSigner                         // anonymous
+	principal                        // host/a.example.test@EXAMPLE.TEST
+	realmOnly                        // EXAMPLE.TEST, as owner has it
+	keyName                          // the name of an HMAC key
+	wildcardName                     // *.suffix or *.suffix@REALM
+	group                            // sid:S-1-5-21-...
+	administrator                    // administrator
 )
 
 // decimalEscape is an octet by its number (RFC 1035 section 5.1), or an escaped backslash, which
@@ -51,6 +52,8 @@ func parsePattern(word string, bareRealm bool) (pattern, error) {
 		return pattern{kind: anySigner}, nil
 	case word == "anonymous":
 		return pattern{kind: noSigner}, nil
+	case word == AdministratorName:
+		return pattern{kind: administrator}, nil
 	case strings.HasPrefix(word, "sid:"):
 		sid := word[len("sid:"):]
 		if !strings.HasPrefix(sid, "S-1-") {
@@ -136,12 +139,14 @@ func parsePrincipal(word string) ([]string, string, error) {
 }
 
 // matches reports whether the pattern includes the client of an update. In a deny rule the asterisk
-// includes clients that did not sign, a group includes clients whose groups are not known, and a name
+// includes clients that did not sign, but never the administrator; a group includes clients whose groups are not known, and a name
 // includes clients whose ticket has it although their account has another one.
 func (p *pattern) matches(s *subject, deny bool) bool {
 	switch p.kind {
+	case administrator:
+		return s.Kind == Administrator
 	case anySigner:
-		return s.Kind != Anonymous || deny
+		return s.Kind != Administrator && (s.Kind != Anonymous || deny)
 	case anyKerberos:
 		return s.Kind == Kerberos
 	case noSigner:

@@ -95,6 +95,9 @@ func New(config Config) (*Policy, error) {
 		if err == nil && proxy.kind == noSigner {
 			err = errors.New("anonymous cannot be a proxy")
 		}
+		if err == nil && proxy.kind == administrator {
+			err = errors.New("the administrator cannot be a proxy")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("proxy %q: %w", word, err)
 		}
@@ -143,12 +146,14 @@ func (p *Policy) Rules() []string {
 // mode alone refuses is refused at once. Such updates need no key, so they must not take places in
 // the queue.
 func (p *Policy) Update(id Identity, message []byte) *zone.Update {
-	return &zone.Update{Message: message, Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind)}
+	return &zone.Update{Message: message, Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind), Administrative: id.Kind == Administrator}
 }
 
 // refusal is the decision on updates that no rule can permit in this mode, or nil.
 func (p *Policy) refusal(kind Kind) *zone.Decision {
 	switch {
+	case kind == Administrator:
+		return nil
 	case p.mode == None:
 		return &zone.Decision{Rule: "updates none", Reason: "the zone takes no updates", Cause: CauseNone}
 	case p.mode == Secure && kind == Anonymous:
@@ -180,5 +185,8 @@ func (p *Policy) authorize(s *subject, proposal *zone.Proposal) zone.Decision {
 		return *d
 	}
 	e := evaluation{policy: p, subject: s, proposal: proposal, names: make([]nameState, proposal.Names())}
+	if s.Kind == Administrator {
+		return e.decideAdministrator()
+	}
 	return e.decide()
 }
