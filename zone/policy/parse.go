@@ -98,7 +98,8 @@ func (r *Rule) parse(words []string) error {
 		return fmt.Errorf("%q is not a rule type; the types are %s", words[1], strings.Join(slices.Sorted(maps.Keys(ruleTypes)), ", "))
 	}
 	r.kind = form.kind
-	if err := r.parseIdentity(words[0]); err != nil {
+	r.word = words[0]
+	if err := r.parseIdentity(r.word); err != nil {
 		return fmt.Errorf("identity %q: %w", words[0], err)
 	}
 	if r.who.kind == administrator && !r.deny {

@@ -56,10 +56,7 @@ func parsePattern(word string, bareRealm bool) (pattern, error) {
 		return pattern{kind: administrator}, nil
 	case strings.HasPrefix(word, "sid:"):
 		sid := word[len("sid:"):]
-		if !strings.HasPrefix(sid, "S-1-") {
-			return pattern{}, errors.New("a group is sid: and its SID, which starts with S-1-")
-		}
-		return pattern{kind: group, text: sid}, nil
+		return pattern{kind: group, text: sid}, checkSID(sid)
 	case strings.HasPrefix(word, "*@"), strings.HasPrefix(word, `*\@`):
 		return pattern{}, errRealmStar
 	case strings.HasPrefix(word, "*."):
@@ -75,6 +72,25 @@ func parsePattern(word string, bareRealm bool) (pattern, error) {
 		return pattern{}, errors.New("not a key name")
 	}
 	return pattern{kind: keyName, text: name}, nil
+}
+
+// sidForm is the text of a SID (MS-DTYP section 2.4.2.1) as the PAC's SIDs are written.
+var sidForm = regexp.MustCompile(`^S-1-(0|[1-9][0-9]*)(-(0|[1-9][0-9]*)){1,15}$`)
+
+// checkSID returns an error for what no account and no group has as its SID: one that is not the text of a
+// SID, or the SID of a domain, to which the number of the account or group is missing.
+func checkSID(sid string) error {
+	if !strings.HasPrefix(sid, "S-1-") {
+		return errors.New("a group is sid: and its SID, which starts with S-1-")
+	}
+	if !sidForm.MatchString(sid) {
+		return errors.New("it is not a SID. Fix: write it as S-1-5-21- and four numbers with hyphens, as Get-ADGroup or wbinfo -n tells it")
+	}
+	const domain, numbers = "S-1-5-21", 7 // with three numbers more
+	if (sid == domain || strings.HasPrefix(sid, domain+"-")) && strings.Count(sid, "-") < numbers {
+		return errors.New("it is the SID of a domain, or a part of it, and no account's or group's. Fix: add the number of the group, such as 512 for Domain Admins")
+	}
+	return nil
 }
 
 func parseWildcard(suffix string) (pattern, error) {

@@ -42,6 +42,7 @@ type Rule struct {
 	identity string // a name: identity of tcp-self and 6to4-self
 	types    []typeLimit
 	text     string
+	word     string // the identity field as it was written
 	position string
 }
 
