@@ -123,7 +123,7 @@ func (c *checker) run(conf string, offline bool) {
 			continue
 		}
 		c.keytabs(s)
-		c.add(s.RuleFindings()...)
+		c.add(s.RuleFindings(nil)...)
 		c.add(s.StorageFindings()...)
 		addresses, err := service.ListenAddresses(server.Bind)
 		if err != nil {

@@ -37,7 +37,6 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	b.keytabs.warn(s)
 	logFindings(s.NotReady())
 	logFindings(s.RealmFindings())
-	logFindings(s.RuleFindings())
 	logFindings(s.StorageFindings())
 	b.contexts = b.process.acquireContexts(b, numbered(c, conf.Keytabs...), s.Keytabs)
 	b.service.Store(s)

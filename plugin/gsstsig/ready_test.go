@@ -79,3 +79,15 @@ func TestRulesAreLogged(t *testing.T) {
 	start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\ngrant EXAMPLE.TEST ms-self . A", 1))
 	want(t, "with a rule", logs()-before, 1)
 }
+
+// TestIneffectiveRulesAreLogged: a start warns of rules that never decide, with the HMAC keys of the whole Corefile in mind.
+func TestIneffectiveRulesAreLogged(t *testing.T) {
+	warnings := func() int { return len(logged.lines("WARNING", " never decides: ")) }
+	rules := strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\ngrant bob zonesub A\ngrant EXAMPLE.TEST ms-self . A", 1)
+	before := warnings()
+	start(t, rules).stop()
+	want(t, "without a key", warnings()-before, 1)
+	before = warnings()
+	start(t, rules+"\nother.test:0 {\ntsig {\nsecret bob. NoTCJU+DMqFWywaPyxSijrDEA/eC3nK0xi3AMEZuPVk=\n}\nwhoami\n}\n")
+	want(t, "with a key", warnings()-before, 0)
+}

@@ -73,6 +73,7 @@ func (p *process) setup(c *caddy.Controller) error {
 		if t, ok := dnsserver.GetConfig(c).Handler("transfer").(*transfer.Transfer); ok {
 			handler.useTransfer(t)
 		}
+		logFindings(b.service.Load().RuleFindings(listener.Keys(c)))
 		handler.tsig, _ = dnsserver.GetConfig(c).Handler("tsig").(*tsig.TSIGServer)
 		return nil
 	})

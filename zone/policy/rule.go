@@ -54,6 +54,9 @@ func (r Rule) String() string {
 	return r.position + ": " + r.text
 }
 
+// Text returns the rule as it was written, without its position.
+func (r Rule) Text() string { return r.text }
+
 // Position returns where the rule was written, as given to ParseRule.
 func (r Rule) Position() string { return r.position }
 

@@ -42,6 +42,7 @@ type Block struct {
 	Proxies         []string            // identities that update on behalf of others
 	Reclaim         policy.Reclaim      // which machines may take their own names back
 	Transfers       policy.Identities   // whose signature is enough for a zone transfer
+	TransferWords   []string            // Transfers as they are written
 	Limits          zone.Limits         // a limit of zero is the default
 	ContextLimits   gsstsig.TableConfig // likewise
 	ListenerLimits  listener.Limits     // likewise
@@ -302,6 +303,7 @@ func (b *Block) transfers(c *caddy.Controller, _ string, args []string) error {
 		return c.Errf("transfers: %v", err)
 	}
 	b.Transfers = append(b.Transfers, identities...)
+	b.TransferWords = append(b.TransferWords, args...)
 	return nil
 }
 

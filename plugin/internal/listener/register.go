@@ -3,6 +3,7 @@ package listener
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -84,6 +85,23 @@ func Zones(c *caddy.Controller) []string {
 		zones[i] = s.config.Zone
 	}
 	return zones
+}
+
+// Keys returns the names of the HMAC keys of all server blocks of the Corefile that c is part of. They are known when start
+// functions run. It is nil if the instance is not being started.
+func Keys(c *caddy.Controller) []string {
+	in := theProcess.instanceOf(c)
+	if in == nil {
+		return nil
+	}
+	keys := []string{}
+	for _, s := range in.sites {
+		for name := range s.first.TsigSecret {
+			keys = append(keys, name)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 // Screened reports whether plugins of c's server block must see each query before the plugin of that directive answers it: they

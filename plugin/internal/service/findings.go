@@ -106,8 +106,18 @@ func (s *Service) RealmFindings() []diagnose.Finding {
 	return findings
 }
 
-// RuleFindings returns what the grant and deny lines do to updates as a whole: they replace the default rule.
-func (s *Service) RuleFindings() []diagnose.Finding {
+// RuleFindings returns what the grant and deny lines do to updates as a whole, which is that they replace the default rule,
+// and which of them never decide. keys are the names of the HMAC keys of the whole Corefile, nil if they are not known.
+func (s *Service) RuleFindings(keys []string) []diagnose.Finding {
+	setting := policy.Setting{Realms: s.Realms, Keys: keys}
+	for _, origin := range s.Origins {
+		setting.Zones = append(setting.Zones, policy.ZoneSetting{Origin: origin, Mode: s.Mode(origin)})
+	}
+	return slices.Concat(s.defaultFindings(), ineffective(setting, s.Rules),
+		unmatched(setting, "proxies", s.Proxies, false), unmatched(setting, "transfers", s.TransferWords, true))
+}
+
+func (s *Service) defaultFindings() []diagnose.Finding {
 	if len(s.Rules) == 0 {
 		return nil
 	}
@@ -120,6 +130,32 @@ func (s *Service) RuleFindings() []diagnose.Finding {
 		f.Fix = fmt.Sprintf("add a grant line, such as \"%s\"", s.defaultRule())
 	}
 	return []diagnose.Finding{f}
+}
+
+// ineffective returns a warning for each rule that never decides.
+func ineffective(setting policy.Setting, rules []policy.Rule) []diagnose.Finding {
+	var findings []diagnose.Finding
+	for _, found := range setting.Ineffective(rules) {
+		f := diagnose.Finding{Severity: diagnose.Warning, Subject: found.Rule.Position(),
+			Problem: fmt.Sprintf("\"%s\" never decides: %s", found.Rule.Text(), found.Reason), Fix: found.Fix}
+		if found.Rule.Grants() {
+			f.ClientError = clientRefused
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// unmatched returns a warning for each identity of a property that includes no client.
+func unmatched(setting policy.Setting, property string, words []string, ownerForm bool) []diagnose.Finding {
+	var findings []diagnose.Finding
+	for _, word := range words {
+		if reason, fix := setting.UnmatchedIdentity(word, ownerForm); reason != "" {
+			findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: property,
+				Problem: fmt.Sprintf("\"%s\" includes no client: %s", word, reason), Fix: fix})
+		}
+	}
+	return findings
 }
 
 // defaultRule is the line that has the effect of no rules, in secure mode.

@@ -3,6 +3,7 @@ package service
 import (
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -146,7 +147,7 @@ func TestRuleFindings(t *testing.T) {
 		{[]string{"deny * name a.example.test ANY", "grant EXAMPLE.TEST ms-self . A"}, diagnose.OK},
 		{[]string{"deny * name a.example.test ANY"}, diagnose.Warning},
 	} {
-		service := &Service{Block: &corefile.Block{}, Realms: []string{"EXAMPLE.TEST"}}
+		service := &Service{Block: &corefile.Block{Origins: []string{"example.test."}}, Realms: []string{"EXAMPLE.TEST"}}
 		for _, line := range test.rules {
 			words := strings.Fields(line)
 			rule, err := policy.ParseRule(words[1:], "", words[0] == "deny")
@@ -155,7 +156,7 @@ func TestRuleFindings(t *testing.T) {
 			}
 			service.Rules = append(service.Rules, rule)
 		}
-		findings := service.RuleFindings()
+		findings := service.RuleFindings(nil)
 		if test.severity == "" {
 			if len(findings) != 0 {
 				t.Errorf("%q: %v", test.rules, findings)
@@ -165,6 +166,43 @@ func TestRuleFindings(t *testing.T) {
 		if len(findings) != 1 || findings[0].Severity != test.severity || !strings.Contains(findings[0].Problem, `"grant EXAMPLE.TEST owner ."`) ||
 			(findings[0].Fix != "") != (test.severity == diagnose.Warning) {
 			t.Errorf("%q: %v", test.rules, findings)
+		}
+	}
+}
+
+// TestIneffectiveRules: rules that never decide, and identities that include nobody, are warnings with a fix.
+func TestIneffectiveRules(t *testing.T) {
+	s := &Service{Realms: []string{"EXAMPLE.TEST"}, Block: &corefile.Block{
+		Origins: []string{"example.test."}, Proxies: []string{"dhcp"}, TransferWords: []string{"example.test", "EXAMPLE.TEST"},
+	}}
+	for i, line := range []string{"grant bob zonesub", "grant EXAMPLE.TEST ms-self . A", "grant * zonesub ANY", "deny alice@EXAMPLE.TEST name a.example.test"} {
+		words := strings.Fields(line)
+		rule, err := policy.ParseRule(words[1:], "Corefile:"+strconv.Itoa(i+1), words[0] == "deny")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Rules = append(s.Rules, rule)
+	}
+	for _, test := range []struct {
+		keys []string
+		want []string
+	}{
+		{nil, []string{`Corefile:4: "deny alice@EXAMPLE.TEST name a.example.test" never decides: `, `transfers: "example.test" includes no client: `}},
+		{[]string{}, []string{`Corefile:1: "grant bob zonesub" never decides: `, `Corefile:4: "deny`, `proxies: "dhcp" includes no client: `, `transfers: `}},
+		{[]string{"bob."}, []string{`Corefile:4: "deny`, `proxies: `, `transfers: `}},
+	} {
+		var got []string
+		for _, f := range s.RuleFindings(test.keys) {
+			if f.Severity == diagnose.OK {
+				continue
+			}
+			if f.Severity != diagnose.Warning || f.Fix == "" || (f.ClientError != "") != strings.Contains(f.Problem, "grant bob") {
+				t.Errorf("%+v", f)
+			}
+			got = append(got, f.String())
+		}
+		if !slices.EqualFunc(got, test.want, strings.HasPrefix) {
+			t.Errorf("keys %q: %q", test.keys, got)
 		}
 	}
 }
