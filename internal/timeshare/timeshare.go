@@ -89,8 +89,8 @@ func (s *Shares) advance(now time.Duration) {
 	}
 }
 
-// active returns how many sources are active.
-func (s *Shares) active(waiting int) int { return max(s.current, s.previous, waiting) }
+// active returns how many sources are active, at least the one that is asked for.
+func (s *Shares) active(waiting int) int { return max(1, s.current, s.previous, waiting) }
 
 func (s *Shares) set(source string, one share) {
 	if s.sources == nil {

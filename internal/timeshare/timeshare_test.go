@@ -61,6 +61,10 @@ func TestBurstAndEnd(t *testing.T) {
 	if s.Wait("a", 0, 0) == 0 {
 		t.Error("does not wait beside another")
 	}
+	s.Charge("c", time.Second, 3*Window, 0)
+	if s.Wait("c", 3*Window, 2) == 0 {
+		t.Error("work is not charged while no source is active")
+	}
 	s.Arrived("a", 3*Window)
 	if wait := s.Wait("a", 3*Window, 0); wait != 0 {
 		t.Errorf("waits %v alone", wait)

@@ -28,7 +28,8 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	// Authorize and change: the zone calls the policy with the state that the update applies to, then applies it.
 	u := h.policies[z.Origin()].Update(id, listener.UpdateFrom(ctx))
 	u.Source = sourceOf(id)
-	result := z.Apply(ctx, u)
+	var result zone.Result
+	listener.Wait(ctx, func() { result = z.Apply(ctx, u) })
 
 	if result.Changed && h.notifier != nil {
 		h.notifier.changed(z.Origin())

@@ -16,6 +16,7 @@
 //	       ├─ shortcut  answers plain UDP queries from their octets, where no plugin has to see them
 //	       ├─ classify  looks at the octets, and drops or limits what unauthenticated clients send too much of
 //	       ├─ accept    verifies the TSIG over the octets received (RFC 8945 section 5.2), unpacks, checks the form
+//	       ├─ workTime  has a signer wait that has had more than its share of the time while others are active
 //	       ├─ TKEY      gsstsig.Server.Negotiate answers (RFC 3645 section 4)
 //	       └─ the rest  (*dnsserver.Server).ServeDNS: CoreDNS's routing and plugins, with the verified Transaction in the
 //	                    context (TransactionFrom)

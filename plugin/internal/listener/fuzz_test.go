@@ -52,7 +52,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	// The signatures of the corpus were made at this time.
 	kerberos, _ := kerberosServer(f, "ns1.example.org", func() time.Time { return time.Unix(1767225600, 0) })
-	s := &server{Server: stock, debug: true, observer: noObserver{}, limiter: newLimiter(patient),
+	s := &server{Server: stock, debug: true, observer: noObserver{}, limiter: newLimiter(patient), requests: newDrainGroup(),
 		authenticator: gsstsig.NewAuthenticator(gsstsig.StaticKeys(stock.TsigSecret), kerberos)}
 
 	f.Fuzz(func(t *testing.T, wire []byte, stream bool) {

@@ -25,6 +25,7 @@ type limiter struct {
 	limits     Limits
 	handshakes *semaphore
 	suspects   *semaphore
+	work       *workTime
 	unproven   accounts // of UDP sources, which can be forged
 	proven     accounts // of TCP sources, which the TCP handshake has proven
 	failures   *rate.Limiter
@@ -52,6 +53,7 @@ func newLimiter(limits Limits) *limiter {
 		limits:     limits,
 		handshakes: newSemaphore(limits.Handshakes, limits.HandshakeQueue),
 		suspects:   newSemaphore(suspectsAtOnce, suspectsWaiting),
+		work:       newWorkTime(limits.now),
 		unproven:   open(),
 		proven:     open(),
 		failures:   rate.NewLimiter(rate.Limit(allFailures*perSecond), allFailures*limits.HandshakeFailures),

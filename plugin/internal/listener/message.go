@@ -35,6 +35,7 @@ func (s *server) accept(w *responseWriter, wire []byte, as class) (ok bool) {
 	case ignored:
 		return false
 	}
+	w.began = s.limiter.work.clock()
 	ok = s.inspect(w, wire[:w.size])
 	if ok && w.opcode == dns.OpcodeUpdate {
 		w.update = bytes.Clone(wire[:w.size])
@@ -45,6 +46,10 @@ func (s *server) accept(w *responseWriter, wire []byte, as class) (ok bool) {
 // handle answers the request that accept has made.
 func (s *server) handle(w *responseWriter, as class) {
 	defer s.recovered(func() { s.replyFailure(w) })
+	if !s.beginWork(w) {
+		return
+	}
+	defer s.endWork(w)
 	if isTKEY(w.request) && s.authenticator.Negotiates() && (!s.otherBlocks || offersContext(w.request)) {
 		switch {
 		case s.refused(w):

@@ -7,7 +7,7 @@ type Reason int
 const (
 	Short       Reason = iota // less than a DNS header
 	Response                  // a message with the QR bit
-	Busy                      // too many requests in flight
+	Busy                      // too many requests in flight, or too many of one client that wait for its share of the time
 	Connections               // a TCP connection closed to make room
 	Handshakes                // a TKEY query while too many wait; by TCP it gets SERVFAIL
 	Failures                  // a TKEY query from a source whose handshakes have failed too often; it gets REFUSED, or TC by UDP, unless the source was sent too many errors

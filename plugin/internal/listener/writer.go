@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -42,6 +43,10 @@ type responseWriter struct {
 	update      []byte               // the octets of an UPDATE request
 	transaction *gsstsig.Transaction // nil if the request was not signed, or did not verify
 	limit       int                  // octets of a reply
+
+	signer string        // who is charged for the work on the request, empty if it is not signed
+	began  time.Duration // when that work began, by the workTime's clock
+	waited time.Duration // in which others were waited for since then
 
 	// Why a block that uses gsstsig refuses the request, while others may answer it.
 	failure    *gsstsig.VerifyError

@@ -1,0 +1,132 @@
+package listener
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/timeshare"
+)
+
+const (
+	// maxDelayed is how many UDP requests of a client may wait for its share of the time. By TCP they are as many as it
+	// has connections, which are not read meanwhile.
+	maxDelayed = 32
+
+	// messageTime and octetTime bound the time that the work on a request counts as. A measured time has gaps in it in
+	// which the processor did something else.
+	messageTime = 100 * time.Microsecond
+	octetTime   = 50 * time.Nanosecond
+)
+
+// workTime bounds how much of the processors' time each client that signs has while others do. What has no signature is
+// bounded by other means. It is safe for concurrent use.
+type workTime struct {
+	clock func() time.Duration // monotonic
+
+	mu      sync.Mutex
+	shares  timeshare.Shares
+	delayed map[string]int // UDP requests that wait, by client
+}
+
+func newWorkTime(now func() time.Time) *workTime {
+	began := now()
+	return &workTime{
+		clock:   func() time.Duration { return now().Sub(began) },
+		shares:  timeshare.Shares{Parallel: runtime.GOMAXPROCS(0)},
+		delayed: make(map[string]int),
+	}
+}
+
+// signerOf is who has signed a request: the principal, whichever context it used, or the static key.
+func signerOf(t *gsstsig.Transaction) string {
+	id := t.Identity()
+	if id.Static {
+		return "\x00" + id.KeyName
+	}
+	return id.Principal.String()
+}
+
+// begin waits until a request of the client may be worked on, or until ended says that waiting is over, and charges the
+// client for the work that was needed to verify it. It reports false at once if too many of the client's requests that
+// came by UDP wait.
+func (t *workTime) begin(client string, stream bool, verified time.Duration, ended func() bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.clock()
+	t.shares.Arrived(client, now)
+	if wait := t.shares.Wait(client, now, 0); wait > 0 {
+		if !stream {
+			if t.delayed[client] >= maxDelayed {
+				return false
+			}
+			t.delayed[client]++
+			defer func() {
+				if t.delayed[client]--; t.delayed[client] == 0 {
+					delete(t.delayed, client)
+				}
+			}()
+		}
+		for wait > 0 && !ended() {
+			t.mu.Unlock()
+			time.Sleep(min(wait, timeshare.Window))
+			t.mu.Lock()
+			wait = t.shares.Wait(client, t.clock(), 0)
+		}
+	}
+	t.shares.Charge(client, verified, t.clock(), 0)
+	return true
+}
+
+// end charges a client for the work on a request.
+func (t *workTime) end(client string, worked time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.shares.Charge(client, worked, t.clock(), 0)
+}
+
+// beginWork waits until a request that is signed may be worked on. It reports false if the request is to be dropped.
+// Otherwise endWork must follow.
+func (s *server) beginWork(w *responseWriter) bool {
+	if w.transaction == nil {
+		return true
+	}
+	work := s.limiter.work
+	w.signer = signerOf(w.transaction)
+	stopping := s.requests.closed.Load
+	if !work.begin(w.signer, w.stream, min(work.clock()-w.began, w.mostTime()), stopping) {
+		s.observer.Dropped(Busy)
+		return false
+	}
+	w.began = work.clock()
+	return true
+}
+
+// endWork charges the signer for the work since beginWork.
+func (s *server) endWork(w *responseWriter) {
+	if w.signer != "" {
+		work := s.limiter.work
+		work.end(w.signer, min(work.clock()-w.began-w.waited, w.mostTime()))
+	}
+}
+
+// mostTime is the most that the work on a request counts as.
+func (w *responseWriter) mostTime() time.Duration {
+	return messageTime + time.Duration(w.size)*octetTime
+}
+
+// Wait calls a function of the handler of ctx's request that waits for others: for a queue, or for a disk. The time of
+// that is not counted as work for the client.
+func Wait(ctx context.Context, wait func()) {
+	w, ok := ctx.Value(writerKey{}).(*responseWriter)
+	if !ok {
+		wait()
+		return
+	}
+	clock := w.server.limiter.work.clock
+	began := clock()
+	wait()
+	w.waited += clock() - began
+}

@@ -1,0 +1,167 @@
+package listener
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+func never() bool { return false }
+
+// A client that has had more than its share of the time waits while another is active, and no longer. Of its requests by
+// UDP only some wait. Others do not wait for it.
+func TestRequestsWaitForTheirShare(t *testing.T) {
+	var now atomic.Int64
+	base := time.Now()
+	probeLimits.Store("shares", Limits{now: func() time.Time { return base.Add(time.Duration(now.Load())) }})
+	t.Cleanup(func() { probeLimits.Delete("shares") })
+	port := freePort(t)
+	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\nprobe shares\n%s}", port, tsigBlock))
+	wire := signedWire(t, query("x.example.org.", dns.TypeTXT))
+	if r := exchange(t, port, wire); len(r.Answer) != 1 {
+		t.Fatal(r)
+	}
+	work := endpointOf("dns://" + local(port)).current.Load().limiter.work
+	const client = "\x00" + keyName
+	delayed := func() int {
+		work.mu.Lock()
+		defer work.mu.Unlock()
+		return work.delayed[client]
+	}
+
+	work.begin("other", true, 0, never)
+	work.end(client, time.Minute)
+
+	packets, err := net.Dial("udp", local(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packets.Close()
+	dropped := counts.get("busy")
+	for range maxDelayed + 1 {
+		packets.Write(wire)
+	}
+	eventually(t, "one request is too many", func() bool { return counts.get("busy") == dropped+1 && delayed() == maxDelayed })
+	stream, err := net.Dial("tcp", local(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	for range 2 {
+		stream.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
+	}
+	answersAll(t, port, "shares unsigned")
+	if !work.begin("other", false, 0, func() bool { t.Error("another waits"); return true }) {
+		t.Error("another is dropped")
+	}
+	if delayed() != maxDelayed {
+		t.Errorf("%d requests wait", delayed())
+	}
+
+	now.Store(int64(time.Hour))
+	buffer := make([]byte, dns.MaxMsgSize)
+	for i := range maxDelayed {
+		packets.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := packets.Read(buffer); err != nil {
+			t.Fatalf("answer %d by UDP: %v", i, err)
+		}
+	}
+	replies := &dns.Conn{Conn: stream}
+	for i := range 2 {
+		stream.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := replies.ReadMsgHeader(nil); err != nil {
+			t.Fatalf("answer %d by TCP: %v", i, err)
+		}
+	}
+	if delayed() != 0 {
+		t.Errorf("%d requests wait at the end", delayed())
+	}
+}
+
+// When the server stops, no request waits for a share.
+func TestWaitEndsWithTheServer(t *testing.T) {
+	work := newWorkTime(time.Now)
+	for _, client := range []string{"a", "b"} {
+		work.begin(client, true, 0, never)
+	}
+	work.end("a", time.Hour)
+	waits, stops := make(chan struct{}), make(chan struct{})
+	done := make(chan bool)
+	go func() {
+		done <- work.begin("a", true, 0, func() bool {
+			select {
+			case <-stops:
+				return true
+			case waits <- struct{}{}:
+			default:
+			}
+			return false
+		})
+	}()
+	<-waits
+	close(stops)
+	if !<-done {
+		t.Error("dropped")
+	}
+}
+
+// The client is charged for the time from the verification to the answer, without the time in which others are waited for,
+// and without gaps that are too long to be work.
+func TestWorkIsCharged(t *testing.T) {
+	for name, c := range map[string]struct {
+		took, waited time.Duration
+		size         int
+		waits        bool // afterwards
+	}{
+		"little":        {took: 20 * time.Microsecond},
+		"much":          {took: 100 * time.Microsecond, waits: true},
+		"waiting":       {took: time.Second, waited: time.Second},
+		"a gap":         {took: time.Second, waits: true},
+		"large message": {took: 1100 * time.Microsecond, size: 20_000, waits: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			s := &server{limiter: newLimiter(Limits{now: func() time.Time { return now }})}
+			work := s.limiter.work
+			work.shares.Parallel = 1
+			now = now.Add(c.took)
+			for _, client := range []string{"a", "b"} {
+				work.begin(client, true, 0, never)
+			}
+			// As many as take little more than the burst.
+			const requests = 30
+			for range requests {
+				s.endWork(&responseWriter{server: s, signer: "a", waited: c.waited, size: c.size})
+			}
+			wait := work.shares.Wait("a", work.clock(), 2)
+			if (wait > 0) != c.waits {
+				t.Errorf("waits %v", wait)
+			}
+			if most := 2 * requests * (messageTime + time.Duration(c.size)*octetTime); wait > most {
+				t.Errorf("waits %v, at most %v", wait, most)
+			}
+		})
+	}
+}
+
+// What a handler waits for is told apart from its work; Wait is also good for a request that came by another listener.
+func TestWait(t *testing.T) {
+	now := time.Now()
+	w := &responseWriter{server: &server{limiter: newLimiter(Limits{now: func() time.Time { return now }})}}
+	calls := 0
+	for _, ctx := range []context.Context{&requestContext{Context: t.Context(), writer: w}, t.Context()} {
+		Wait(ctx, func() {
+			now = now.Add(time.Second)
+			calls++
+		})
+	}
+	if calls != 2 || w.waited != time.Second {
+		t.Errorf("%d calls, waited %v", calls, w.waited)
+	}
+}
