@@ -61,6 +61,9 @@ if [ "${1:-}" != run ]; then
 	missing /usr/lib/*/sssd/libsss_ipa.so sssd-ipa
 	missing slapd slapd # the directory that SSSD's provider for FreeIPA asks
 	missing kdig knot-dnsutils
+	missing promtool prometheus # the alerts and the names of metrics
+	missing chromium chromium # the status page
+	missing /usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf fonts-liberation # its font
 	missing /usr/lib/python3/dist-packages/dns/tsig.py python3-dnspython
 	missing /usr/lib/python3/dist-packages/gssapi/__init__.py python3-gssapi
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates

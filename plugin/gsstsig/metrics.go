@@ -11,6 +11,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
+	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
 var (
@@ -49,13 +50,42 @@ var (
 		Help:      "Counter of messages and connections that the listener dropped, by reason.",
 	}, []string{"reason"})
 
-	contextsDesc = prometheus.NewDesc(
-		prometheus.BuildFQName(plugin.Namespace, pluginName, "contexts"),
-		"Number of security contexts by state: live or half_open.", []string{"state"}, nil)
+	commitDuration = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "commit_duration_seconds",
+		Help:      "Histogram of the time that a commit to the zone's database takes.",
+		Buckets:   []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5},
+	}, []string{"zone"})
 
-	serialDesc = prometheus.NewDesc(
-		prometheus.BuildFQName(plugin.Namespace, pluginName, "zone_serial"),
-		"Serial number of the zone.", []string{"zone"}, nil)
+	commitUpdates = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "commit_updates",
+		Help:      "Histogram of the number of updates that share a commit.",
+		Buckets:   prometheus.ExponentialBuckets(1, 2, 9),
+	}, []string{"zone"})
+
+	commitErrors = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "commit_errors_total",
+		Help:      "Counter of commits that failed.",
+	}, []string{"zone"})
+
+	notifies = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "notifies_total",
+		Help:      "Counter of rounds of NOTIFY messages about a zone by result: accepted by all secondaries, or failed.",
+	}, []string{"zone", "result"})
+
+	transfers = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "transfers_total",
+		Help:      "Counter of zone transfers by type (axfr, ixfr, or current for a client that has the zone) and result: complete or incomplete.",
+	}, []string{"zone", "type", "result"})
 )
 
 // observer counts and logs the messages that the listener passes to no plugin.
@@ -83,34 +113,14 @@ var droppedFor = func() (counters [listener.Reasons]prometheus.Counter) {
 	return counters
 }()
 
-// gauges reads contexts and serials of a process when they are collected, so that updates need not maintain them.
-type gauges struct{ *process }
-
-// Describe implements prometheus.Collector.
-func (gauges) Describe(ch chan<- *prometheus.Desc) {
-	ch <- contextsDesc
-	ch <- serialDesc
-}
-
-// Collect implements prometheus.Collector.
-func (g gauges) Collect(ch chan<- prometheus.Metric) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var live, halfOpen int
-	for _, s := range g.contexts {
-		l, half := s.value.table.Len()
-		live += l
-		halfOpen += half
-	}
-	serials := make(map[string]uint32)
-	for _, s := range g.zones {
-		// Several views may have a zone of one name, but the series has one label: the newest serial is reported.
-		origin := s.value.Origin()
-		serials[origin] = max(serials[origin], s.value.Snapshot().Serial())
-	}
-	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(live), "live")
-	ch <- prometheus.MustNewConstMetric(contextsDesc, prometheus.GaugeValue, float64(halfOpen), "half_open")
-	for origin, serial := range serials {
-		ch <- prometheus.MustNewConstMetric(serialDesc, prometheus.GaugeValue, float64(serial), origin)
+// observeCommits returns what counts the commits of a zone.
+func observeCommits(origin string) func(zone.Commit) {
+	duration, updates, failed := commitDuration.WithLabelValues(origin), commitUpdates.WithLabelValues(origin), commitErrors.WithLabelValues(origin)
+	return func(c zone.Commit) {
+		duration.Observe(c.Duration.Seconds())
+		updates.Observe(float64(c.Updates))
+		if c.Err != nil {
+			failed.Inc()
+		}
 	}
 }

@@ -43,7 +43,9 @@ func (n *notifier) run() {
 			return
 		}
 		for origin := range origins {
-			if err := n.send(origin); err != nil {
+			err := n.send(origin)
+			notifies.WithLabelValues(origin, map[bool]string{true: "accepted", false: "failed"}[err == nil]).Inc()
+			if err != nil {
 				log.Warningf("zone %s: NOTIFY: %v. Secondaries will find the change at their next refresh", origin, err)
 			}
 		}

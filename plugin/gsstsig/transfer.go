@@ -121,6 +121,7 @@ func (h *Handler) Transfer(origin string, serial uint32) (<-chan []dns.RR, error
 		go func() {
 			defer close(ch)
 			ch <- []dns.RR{snapshot.SOA()}
+			transfers.WithLabelValues(z.Origin(), "current", "complete").Inc()
 		}()
 		return ch, nil
 	}
@@ -203,6 +204,7 @@ func sendZone(ch chan<- []dns.RR, snapshot *zone.Snapshot) {
 		}
 	}
 	ch <- append(batch, snapshot.SOA())
+	transfers.WithLabelValues(snapshot.Origin(), "axfr", "complete").Inc()
 }
 
 // sendChanges sends the changes up to a snapshot. If the log drops them meanwhile, the closing SOA is missing, and
@@ -218,9 +220,11 @@ func sendChanges(ch chan<- []dns.RR, snapshot *zone.Snapshot, rr dns.RR, next fu
 		}
 		var err error
 		if rr, err, more = next(); err != nil {
+			transfers.WithLabelValues(snapshot.Origin(), "ixfr", "incomplete").Inc()
 			log.Errorf("zone %s: incremental transfer ends early: %v", snapshot.Origin(), err)
 			return
 		}
 	}
 	ch <- append(batch, snapshot.SOA())
+	transfers.WithLabelValues(snapshot.Origin(), "ixfr", "complete").Inc()
 }

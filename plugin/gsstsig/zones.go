@@ -75,6 +75,7 @@ func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone,
 			return seed()
 		},
 		Limits: s.Limits, TombstoneLifetime: s.Tombstones,
+		Committed: observeCommits(origin),
 	})
 	if err != nil {
 		return nil, errors.Join(err, contents.Close()) // names the zone

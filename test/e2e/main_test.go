@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 }
 
 func prepare(ctx context.Context, dir string) error {
-	if err := process.Require("nsupdate", "dig", "delv", "kdig", "named", "gcc", "make", "file", "buildah"); err != nil {
+	if err := process.Require("nsupdate", "dig", "delv", "kdig", "named", "gcc", "make", "file", "buildah", "promtool"); err != nil {
 		return err
 	}
 	shared.ctx, shared.dir = ctx, dir

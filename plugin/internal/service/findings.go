@@ -46,6 +46,11 @@ func (s *Service) KeyFindings() []diagnose.Finding {
 	return findings
 }
 
+// ServiceKeys returns the keys that tickets may be encrypted in: those of the accepted service principals.
+func (s *Service) ServiceKeys() []krb5.KeyInfo {
+	return slices.DeleteFunc(s.Keytabs.Keys(), func(k krb5.KeyInfo) bool { return acceptedHost(k.Principal, s.Principals) == "" })
+}
+
 // FileFindings returns what is wrong with the keytab files although they can be read.
 func (s *Service) FileFindings() []diagnose.Finding {
 	var findings []diagnose.Finding

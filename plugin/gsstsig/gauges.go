@@ -1,0 +1,131 @@
+package gsstsig
+
+import (
+	"os"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+)
+
+// gauge describes a metric that gauges makes when it is collected.
+func gauge(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, pluginName, name), help, labels, nil)
+}
+
+var (
+	contextsDesc   = gauge("contexts", "Number of security contexts by state: live or half_open.", "state")
+	serialDesc     = gauge("zone_serial", "Serial number of the zone.", "zone")
+	recordsDesc    = gauge("zone_records", "Number of records in the zone.", "zone")
+	maxRecordsDesc = gauge("zone_records_limit", "Limit zone-records.", "zone")
+	octetsDesc     = gauge("zone_octets", "Octets of the zone's names, data and owners, without tombstones.", "zone")
+	maxOctetsDesc  = gauge("zone_octets_limit", "Limit zone-octets.", "zone")
+	ownedDesc      = gauge("zone_owned_names", "Number of names with records and an owner.", "zone")
+	ownersDesc     = gauge("zone_owners", "Number of owners of names and tombstones.", "zone")
+	tombsDesc      = gauge("zone_tombstones", "Number of names without records that have an owner.", "zone")
+	maxTombsDesc   = gauge("zone_tombstones_limit", "Limit tombstones.", "zone")
+	readableDesc   = gauge("keytab_readable", "1 if the keytab can be read now, 0 if not: the keys read before stay in use.", "keytab")
+	modifiedDesc   = gauge("keytab_modified_timestamp_seconds", "Time at which the keytab was last modified.", "keytab")
+	kvnoDesc       = gauge("keytab_kvno", "Highest key version of a service principal in the keytab.", "keytab", "principal")
+	keyTimeDesc    = gauge("keytab_key_timestamp_seconds", "Time at which the key of the highest version was written, as the keytab says.", "keytab", "principal")
+)
+
+// gauges reads contexts, zones and keytabs of a process when they are collected, so that updates need not maintain them.
+type gauges struct{ *process }
+
+// Describe implements prometheus.Collector.
+func (gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{contextsDesc, serialDesc, recordsDesc, maxRecordsDesc, octetsDesc, maxOctetsDesc, ownedDesc,
+		ownersDesc, tombsDesc, maxTombsDesc, readableDesc, modifiedDesc, kvnoDesc, keyTimeDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+	}
+	live, halfOpen, zones := g.state()
+	send(contextsDesc, float64(live), "live")
+	send(contextsDesc, float64(halfOpen), "half_open")
+	for origin, z := range zones {
+		snapshot, limits := z.Snapshot(), z.Limits()
+		size := snapshot.Size()
+		send(serialDesc, float64(snapshot.Serial()), origin)
+		send(recordsDesc, float64(size.Records), origin)
+		send(maxRecordsDesc, float64(limits.ZoneRecords), origin)
+		send(octetsDesc, float64(size.Octets), origin)
+		send(maxOctetsDesc, float64(limits.ZoneOctets), origin)
+		send(ownedDesc, float64(size.Names), origin)
+		send(ownersDesc, float64(size.Owners), origin)
+		send(tombsDesc, float64(size.Tombstones), origin)
+		send(maxTombsDesc, float64(limits.Tombstones), origin)
+	}
+	g.collectKeytabs(send)
+}
+
+// state returns the numbers of contexts, and the zones by origin. Several views may have a zone of one name, but a series has
+// one label: the one with the newest serial is reported.
+func (g gauges) state() (live, halfOpen int, zones map[string]servedZone) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range g.contexts {
+		l, half := s.value.table.Len()
+		live += l
+		halfOpen += half
+	}
+	zones = make(map[string]servedZone)
+	for _, s := range g.zones {
+		origin := s.value.Origin()
+		if other, ok := zones[origin]; !ok || other.Snapshot().Serial() < s.value.Snapshot().Serial() {
+			zones[origin] = s.value
+		}
+	}
+	return live, halfOpen, zones
+}
+
+// collectKeytabs sends what is known of the keytabs of all blocks, each file once.
+func (g gauges) collectKeytabs(send func(*prometheus.Desc, float64, ...string)) {
+	files, newest := make(map[string]bool), make(map[[2]string]krb5.KeyInfo)
+	for _, b := range g.blocks() {
+		s := b.service.Load()
+		if s == nil {
+			continue
+		}
+		for _, file := range s.Block.Keytabs {
+			files[file] = true
+		}
+		noteNewest(newest, s)
+	}
+	for file := range files {
+		// Reading the file, not only looking at it, tells that it is a keytab too.
+		_, err := krb5.OpenKeytabs(file)
+		readable := 1.0
+		if err != nil {
+			readable = 0
+		}
+		send(readableDesc, readable, file)
+		if info, err := os.Stat(file); err == nil {
+			send(modifiedDesc, float64(info.ModTime().UnixNano())/1e9, file)
+		}
+	}
+	for of, key := range newest {
+		send(kvnoDesc, float64(key.KVNO), of[:]...)
+		if !key.Added.IsZero() {
+			send(keyTimeDesc, float64(key.Added.Unix()), of[:]...)
+		}
+	}
+}
+
+// noteNewest notes the keys of the highest version, by file and principal.
+func noteNewest(newest map[[2]string]krb5.KeyInfo, s *service.Service) {
+	for _, k := range s.ServiceKeys() {
+		of := [2]string{k.File, k.Principal.String()}
+		if other, ok := newest[of]; !ok || other.KVNO < k.KVNO {
+			newest[of] = k
+		}
+	}
+}
