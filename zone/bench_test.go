@@ -25,6 +25,9 @@ func (null) Commit(context.Context, []store.Change) error              { return 
 func (null) Changes(context.Context, uint32, uint32) iter.Seq2[store.Change, error] {
 	return func(func(store.Change, error) bool) {}
 }
+func (null) Log(context.Context) iter.Seq2[store.Change, error] {
+	return func(func(store.Change, error) bool) {}
+}
 func (null) Close() error { return nil }
 
 func hostName(i int) string { return fmt.Sprintf("host%07d.example.test.", i) }

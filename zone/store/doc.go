@@ -2,7 +2,8 @@
 //
 // A zone is served from memory. The store makes an acknowledged update outlive the process, and is
 // what incremental transfers (RFC 1995) are read from. It keeps three things: the zone's records,
-// the owner of each name, and a bounded log of changes with the serial that each one leads to.
+// the owner of each name, and a bounded log of changes with the serial that each one leads to, its
+// author and its time.
 //
 // A zone calls Load once, at start. If the store was never filled, the zone calls Init with its
 // initial contents. From then on the zone's single writer calls Commit with one or more changes,

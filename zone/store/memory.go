@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // MemoryOptions bound the log of changes. Zero values have defaults.
@@ -17,6 +18,8 @@ type MemoryOptions struct {
 	// MaxOctets is how many octets of names and rdata the log keeps; 0 means 16 MiB. The latest
 	// change is kept however large it is.
 	MaxOctets int
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
 }
 
 // Memory is a Store whose contents exist as long as the value does. It holds its own copy of every
@@ -28,12 +31,17 @@ type Memory struct {
 	closed bool
 	found  bool
 	serial uint32
-	// records maps recordKey to the TTL, so that one string is all that a record costs.
-	records map[string]uint32
+	// records maps recordKey to the rest, so that one string is all that a record costs.
+	records map[string]attributes
 	owners  map[string]Owner
 	log     []Change
 	logged  int // octets in log
 }
+
+// attributes are what does not distinguish records.
+type attributes struct{ ttl, hours uint32 }
+
+func attributesOf(r Record) attributes { return attributes{r.TTL, r.Hours} }
 
 var _ Store = (*Memory)(nil)
 
@@ -45,7 +53,10 @@ func NewMemory(options MemoryOptions) *Memory {
 	if options.MaxOctets <= 0 {
 		options.MaxOctets = 16 << 20
 	}
-	return &Memory{options: options, records: make(map[string]uint32), owners: make(map[string]Owner)}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	return &Memory{options: options, records: make(map[string]attributes), owners: make(map[string]Owner)}
 }
 
 // Reopen returns a store with the contents that m had when it was closed, as opening a directory
@@ -78,14 +89,15 @@ func recordKey(r Record) string {
 
 const recordKeyHeader = 6
 
-func recordOf(key string, ttl uint32) Record {
+func recordOf(key string, a attributes) Record {
 	number := func(at int) uint16 { return uint16(key[at])<<8 | uint16(key[at+1]) }
 	end := recordKeyHeader + int(number(4))
 	return Record{
 		Name:  key[recordKeyHeader:end],
 		Type:  number(0),
 		Class: number(2),
-		TTL:   ttl,
+		TTL:   a.ttl,
+		Hours: a.hours,
 		Data:  []byte(key[end:]),
 	}
 }
@@ -100,8 +112,8 @@ func (m *Memory) Load(ctx context.Context, v Visitor) (uint32, bool, error) {
 	if !m.found {
 		return 0, false, nil
 	}
-	for key, ttl := range m.records {
-		if err := v.Record(recordOf(key, ttl)); err != nil {
+	for key, a := range m.records {
+		if err := v.Record(recordOf(key, a)); err != nil {
 			return 0, true, err
 		}
 	}
@@ -127,7 +139,7 @@ func (m *Memory) Init(ctx context.Context, c Contents) error {
 		return fmt.Errorf("store: init: %w", err)
 	}
 	for r := range c.Records {
-		m.records[recordKey(r)] = r.TTL
+		m.records[recordKey(r)] = attributesOf(r)
 	}
 	if c.Owners != nil {
 		for o := range c.Owners {
@@ -153,12 +165,8 @@ func (m *Memory) Commit(ctx context.Context, changes []Change) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("store: commit: %w", err)
 	}
-	at := m.serial
-	for _, c := range changes {
-		if c.From != at {
-			return fmt.Errorf("%w: at serial %d, change starts at %d", ErrOrder, at, c.From)
-		}
-		at = c.To
+	if err := CheckChanges(m.serial, changes); err != nil {
+		return err
 	}
 	for _, c := range changes {
 		m.apply(c)
@@ -171,7 +179,10 @@ func (m *Memory) apply(c Change) {
 		delete(m.records, recordKey(r))
 	}
 	for _, r := range c.Added {
-		m.records[recordKey(r)] = r.TTL
+		m.records[recordKey(r)] = attributesOf(r)
+	}
+	for _, r := range c.Refreshed {
+		m.records[recordKey(r)] = attributesOf(r)
 	}
 	for _, o := range c.Owners {
 		m.owners[o.Name] = o
@@ -183,7 +194,10 @@ func (m *Memory) apply(c Change) {
 	if c.From == c.To {
 		return
 	}
-	m.log = append(m.log, Change{From: c.From, To: c.To, Removed: c.Removed, Added: c.Added})
+	m.log = append(m.log, Change{
+		From: c.From, To: c.To, Author: c.Author, Rule: c.Rule, Committed: m.options.Now().UTC().Truncate(time.Second),
+		Removed: c.Removed, Added: c.Added,
+	})
 	m.logged += octets(c)
 	drop := 0
 	for len(m.log)-drop > m.options.MaxChanges || (m.logged > m.options.MaxOctets && len(m.log)-drop > 1) {
@@ -196,7 +210,7 @@ func (m *Memory) apply(c Change) {
 }
 
 func octets(c Change) int {
-	n := 0
+	n := len(c.Author) + len(c.Rule)
 	for _, list := range [][]Record{c.Removed, c.Added} {
 		for _, r := range list {
 			n += len(r.Name) + len(r.Data) + 10
@@ -247,6 +261,28 @@ func (m *Memory) between(from, to uint32) ([]Change, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: from %d to %d", ErrHistory, from, to)
+}
+
+// Log implements Store.
+func (m *Memory) Log(ctx context.Context) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		m.mu.RLock()
+		log, closed := slices.Clone(m.log), m.closed
+		m.mu.RUnlock()
+		if closed {
+			yield(Change{}, ErrClosed)
+			return
+		}
+		for _, c := range slices.Backward(log) {
+			if err := ctx.Err(); err != nil {
+				yield(Change{}, fmt.Errorf("store: log: %w", err))
+				return
+			}
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Close implements Store.

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
+	"unicode/utf8"
 )
 
 // Sentinel errors, to be compared with [errors.Is].
@@ -15,6 +17,9 @@ var (
 	ErrNotEmpty = errors.New("store: already holds a zone")
 	// ErrEmpty is returned by Commit on a store that Init has not filled.
 	ErrEmpty = errors.New("store: holds no zone yet")
+	// ErrText is returned by Commit for a change with a text of more than MaxText octets. Nothing is
+	// applied.
+	ErrText = errors.New("store: text of a change is too long")
 	// ErrOrder is returned by Commit for a change that does not start at the serial where the one
 	// before it ended. Nothing is applied.
 	ErrOrder = errors.New("store: change does not follow the last one")
@@ -24,7 +29,7 @@ var (
 )
 
 // A Record is one resource record. Two records are the same record if the octets of Name and Data,
-// and Type and Class are equal; TTL does not distinguish records. The zone spells a name in the same
+// and Type and Class are equal; TTL and Hours do not distinguish records. The zone spells a name in the same
 // way in all its records, and removes a record in the spelling in which it was added.
 type Record struct {
 	// Name is the owner: a whole, uncompressed name in wire form (RFC 1035 section 3.1), with its
@@ -33,6 +38,9 @@ type Record struct {
 	Type  uint16
 	Class uint16
 	TTL   uint32
+	// Hours is when the record was last refreshed, in whole hours of Unix time. 0 is a static record,
+	// which does not age.
+	Hours uint32
 	// Data is the uncompressed rdata. Names in it keep the case in which they were entered.
 	Data []byte
 }
@@ -49,19 +57,61 @@ type Owner struct {
 	Deleted time.Time
 }
 
+// MaxText is how many octets each text of a Change may have.
+const MaxText = 1024
+
+// CutText returns the beginning of a text that is longer than MaxText. It does not cut a UTF-8
+// sequence in two.
+func CutText(text string) string {
+	if len(text) <= MaxText {
+		return text
+	}
+	end := MaxText
+	for end > MaxText-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
+}
+
 // A Change is the net effect of one update. A record whose TTL changed is in both Removed and
 // Added.
 type Change struct {
 	// From and To are the SOA serials before and after. They are equal if and only if nothing but
-	// ownership changed; Removed and Added are then empty.
+	// ownership and times changed; Removed and Added are then empty.
 	From, To uint32
+	// Author is who made the change: a principal, or a word that is no principal. Rule is the rule
+	// that permitted it. Both may be empty, and have MaxText octets at most.
+	Author, Rule string
+	// Committed is when the change was committed, in UTC and whole seconds. The store sets it in what
+	// it returns from its log; Commit ignores it.
+	Committed time.Time
 	// Removed and Added are in the order of an incremental transfer: the first record of each is
 	// the SOA.
 	Removed, Added []Record
+	// Refreshed are records that the zone keeps with another time. The log does not have them, and the
+	// times of other records in the log mean nothing.
+	Refreshed []Record
 	// Owners are set, whatever was there before.
 	Owners []Owner
 	// Disowned are the names, as in Owner, whose owner is removed. No name is in both lists.
 	Disowned []string
+}
+
+// CheckChanges is what every store checks before it commits changes: that they are a chain that starts
+// at the serial of the zone, and that their texts are within MaxText. The errors are ErrOrder and
+// ErrText.
+func CheckChanges(serial uint32, changes []Change) error {
+	at := serial
+	for _, c := range changes {
+		if c.From != at {
+			return fmt.Errorf("%w: at serial %d, change starts at %d", ErrOrder, at, c.From)
+		}
+		if len(c.Author) > MaxText || len(c.Rule) > MaxText {
+			return fmt.Errorf("%w: author of %d and rule of %d octets", ErrText, len(c.Author), len(c.Rule))
+		}
+		at = c.To
+	}
+	return nil
 }
 
 // Contents are the whole of a zone, as given to Init.
@@ -86,9 +136,9 @@ type Visitor interface {
 // Close. Opening a store that another process or another Store has open fails at once, with an
 // error that says which process has it.
 //
-// Concurrency: Init and Commit are called by one goroutine at a time; Changes may be called at any
-// time, from any number of goroutines, and never makes Commit wait for longer than it takes to find
-// its starting point. Load is called before the first Commit.
+// Concurrency: Init and Commit are called by one goroutine at a time; Changes and Log may be called
+// at any time, from any number of goroutines, and never make Commit wait for longer than it takes to
+// find their starting point. Load is called before the first Commit.
 //
 // Atomicity: Init, and each call of Commit, take effect whole or not at all, for later calls and
 // for a process that opens the store after a crash at any moment. An error from Commit means not at
@@ -117,16 +167,19 @@ type Store interface {
 
 	// Commit applies changes in their order, all of them or none. The slices in changes stay the
 	// caller's but are not modified after the call, so that a store may keep them. Removing a
-	// record that is not there, adding one that is (its TTL is replaced), and disowning a name
-	// without owner are no errors. An empty list is no error and does nothing.
+	// record that is not there, adding one that is (its TTL and time are replaced), and disowning a
+	// name without owner are no errors. An empty list is no error and does nothing.
 	Commit(ctx context.Context, changes []Change) error
 
 	// Changes yields, oldest first, the changes that lead from one serial to another, both of which
-	// the zone has had. Changes of mere ownership are left out. With equal serials it yields
+	// the zone has had. Changes of mere ownership or times are left out. With equal serials it yields
 	// nothing. The single pair with an error is the last: ErrHistory as the first pair if the log
 	// does not reach back to from or does not know to, or has dropped a change while it was being
 	// read. What is yielded must not be modified.
 	Changes(ctx context.Context, from, to uint32) iter.Seq2[Change, error]
+	// Log yields, newest first, the changes that the log has. The single pair with an error is the
+	// last. Changes that the log drops meanwhile are left out. What is yielded must not be modified.
+	Log(ctx context.Context) iter.Seq2[Change, error]
 
 	// Close releases the store. It may be called again.
 	Close() error

@@ -382,13 +382,13 @@ func TestRecordKeys(t *testing.T) {
 	d := newDecoder()
 	for _, text := range texts {
 		for _, data := range [][]byte{nil, {0}, {0, 0}, make([]byte, 255), make([]byte, 256), make([]byte, 65535)} {
-			r := store.Record{Name: wire(text), Type: 0x0100, Class: 0xff, TTL: 1 << 31, Data: data}
+			r := store.Record{Name: wire(text), Type: 0x0100, Class: 0xff, TTL: 1 << 31, Hours: 1<<32 - 2, Data: data}
 			key, value, err := appendRecord(nil, nil, r)
 			if err != nil {
 				t.Fatalf("%q: %v", text, err)
 			}
 			got, err := d.record(key, value)
-			if err != nil || recordText(got) != recordText(r) || got.TTL != r.TTL {
+			if err != nil || recordText(got) != recordText(r) || attributes(got) != attributes(r) {
 				t.Errorf("%q with %d octets: %.80s, %v", text, len(data), recordText(got), err)
 			}
 			keys = append(keys, string(key))
@@ -415,7 +415,9 @@ func TestRecordKeys(t *testing.T) {
 
 // What is cut short anywhere is an error, not a panic and not a value.
 func TestDecodeShortValues(t *testing.T) {
-	change, err := appendChange(nil, add(1, 40), 1)
+	c := add(1, 40)
+	c.Author, c.Rule = "host/a@EXAMPLE.TEST", "owner"
+	change, err := appendChange(nil, c, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,12 +30,8 @@ func (d *Disk) Commit(ctx context.Context, changes []store.Change) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("store: commit: %w", err)
 	}
-	at := d.state.serial
-	for _, c := range changes {
-		if c.From != at {
-			return fmt.Errorf("%w: at serial %d, change starts at %d", store.ErrOrder, at, c.From)
-		}
-		at = c.To
+	if err := store.CheckChanges(d.state.serial, changes); err != nil {
+		return err
 	}
 	if err := d.recover(); err != nil {
 		return fmt.Errorf("store: commit: %w", err)
@@ -104,6 +100,14 @@ func (d *Disk) batch(b *pebble.Batch, changes []store.Change) (next state, entri
 			if r.Type == typeSOA && i != last {
 				continue
 			}
+			if key, value, err = appendRecord(key[:0], value[:0], r); err != nil {
+				return next, nil, err
+			}
+			if err := b.Set(key, value, nil); err != nil {
+				return next, nil, err
+			}
+		}
+		for _, r := range c.Refreshed {
 			if key, value, err = appendRecord(key[:0], value[:0], r); err != nil {
 				return next, nil, err
 			}

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// convert converts a database of format 1 to the current format. The new contents are written to
+// convert converts a database of an earlier format to the current one. The new contents are written to
 // another directory, and count once the file ZONE names the current format, which is one renaming.
 // Until then nothing of the old contents is changed, and what an interrupted conversion has left is
 // removed by the next one.
@@ -37,7 +37,7 @@ func (d *Disk) convert(acknowledged uint64, unknown error) error {
 	return nil
 }
 
-// copyTo writes what the engine of format 1 holds to a new engine in dir.
+// copyTo writes what the engine of the earlier format holds to a new engine in dir.
 func (d *Disk) copyTo(dir string, converted identity, s state) (err error) {
 	old, err := openEngineReadOnly(&d.options, d.data())
 	if err != nil {
@@ -52,7 +52,7 @@ func (d *Disk) copyTo(dir string, converted identity, s state) (err error) {
 	w := filler{engine: e, batch: e.db.NewBatch(), chunk: d.options.chunk, ctx: context.Background()}
 	defer func() { w.batch.Close() }()
 
-	decoder := newFormat1Decoder(d.identity.origin)
+	decoder := d.identity.decoder()
 	var k, v []byte
 	err = old.scan(keyRecord, func(key, value []byte) error {
 		r, err := decoder.record(key, value)
@@ -81,7 +81,7 @@ func (d *Disk) copyTo(dir string, converted identity, s state) (err error) {
 		return err
 	}
 	err = old.scan(keyChange, func(key, value []byte) error {
-		c, err := decodeFormat1Change(value)
+		c, err := d.identity.change(value)
 		if err == nil {
 			v, err = appendChange(v[:0], c, changeTime(value))
 		}

@@ -16,21 +16,32 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// format1 makes a copy of a database that the last release with format 1 has written.
-func format1(t *testing.T) string {
+// earlier makes a copy of a database that the last release with an earlier format has written.
+func earlier(t *testing.T, version int) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "db")
-	if err := os.CopyFS(dir, os.DirFS("testdata/format1")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(fmt.Sprintf("testdata/format%d", version))); err != nil {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// eachEarlier runs a test for every earlier format.
+func eachEarlier(t *testing.T, test func(t *testing.T, version int)) {
+	for version := 1; version < formatVersion; version++ {
+		t.Run(fmt.Sprintf("format %d", version), func(t *testing.T) { test(t, version) })
+	}
 }
 
 // listing is a Visitor that notes what it sees.
 type listing struct{ records, owners []string }
 
 func (l *listing) Record(r store.Record) error {
-	l.records = append(l.records, fmt.Sprintf("%q %d %d %x", r.Name, r.Type, r.TTL, r.Data))
+	line := fmt.Sprintf("%q %d %d %x", r.Name, r.Type, r.TTL, r.Data)
+	if r.Hours != 0 {
+		line += fmt.Sprintf(" refreshed %d", r.Hours)
+	}
+	l.records = append(l.records, line)
 	return nil
 }
 
@@ -43,8 +54,8 @@ func (l *listing) Owner(o store.Owner) error {
 	return nil
 }
 
-// checkFormat1 compares what a source holds with what was written to testdata/format1.
-func checkFormat1(t *testing.T, load func(context.Context, store.Visitor) (uint32, bool, error)) {
+// checkEarlier compares what a source holds with what was written to the databases in testdata.
+func checkEarlier(t *testing.T, load func(context.Context, store.Visitor) (uint32, bool, error)) {
 	t.Helper()
 	var got listing
 	serial, found, err := load(t.Context(), &got)
@@ -93,16 +104,18 @@ func kept(fs vfs.FS) Options {
 	return Options{Origin: origin, Now: func() time.Time { return time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC) }, fs: fs}
 }
 
-// A database of the old format is converted when it is opened, with its owners and its log, and can
-// be written.
-func TestConvertFormat1(t *testing.T) {
-	dir := format1(t)
+// A database of an earlier format is converted when it is opened, with its owners and its log, and can
+// be written. Its records are static, and its changes have no author.
+func TestConvert(t *testing.T) { eachEarlier(t, testConvert) }
+
+func testConvert(t *testing.T, version int) {
+	dir := earlier(t, version)
 	for range 2 { // what was converted stays what it is
 		s, err := Open(dir, kept(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkFormat1(t, s.Load)
+		checkEarlier(t, s.Load)
 		var log []string
 		for c, err := range s.Changes(t.Context(), 10, 16) {
 			if err != nil {
@@ -114,6 +127,9 @@ func TestConvertFormat1(t *testing.T) {
 			for _, r := range c.Added[1:] {
 				log = append(log, r.Name)
 			}
+			if c.Author != "" || c.Rule != "" || c.Committed.Year() != 2026 {
+				t.Errorf("change to %d by %q, rule %q, at %v", c.To, c.Author, c.Rule, c.Committed)
+			}
 		}
 		want := []string{wire("client1.example.test."), wire("client1.example.test."), wire("gone.example.test."),
 			wire("long.example.test."), wire("client1.example.test."), wire("x.y.z.example.test.")}
@@ -124,7 +140,7 @@ func TestConvertFormat1(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, format1DataDir)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, formats[version].data)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the old contents are still there: %v", err)
 	}
 	s, err := Open(dir, kept(nil))
@@ -137,16 +153,28 @@ func TestConvertFormat1(t *testing.T) {
 	}
 }
 
-// A snapshot is taken of the old format as it is.
-func TestSnapshotOfFormat1(t *testing.T) {
-	dir := format1(t)
+// A snapshot is taken of an earlier format as it is.
+func TestSnapshotOfEarlier(t *testing.T) { eachEarlier(t, testSnapshotOfEarlier) }
+
+func testSnapshotOfEarlier(t *testing.T, version int) {
+	dir := earlier(t, version)
 	before := snapshotOf(t, dir)
 	s, err := OpenSnapshot(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	checkFormat1(t, s.Load)
+	checkEarlier(t, s.Load)
+	var log []uint32
+	for c, err := range s.Log(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		log = append(log, c.To)
+	}
+	if want := []uint32{16, 15, 14, 13, 12, 11}; !slices.Equal(log, want) {
+		t.Errorf("log %d, want %d", log, want)
+	}
 	if snapshotOf(t, dir) != before {
 		t.Error("it was changed")
 	}
@@ -154,10 +182,12 @@ func TestSnapshotOfFormat1(t *testing.T) {
 
 // Whatever fails during a conversion, the old contents stay as they are, and the next attempt
 // succeeds.
-func TestConversionFails(t *testing.T) {
+func TestConversionFails(t *testing.T) { eachEarlier(t, testConversionFails) }
+
+func testConversionFails(t *testing.T, version int) {
 	for failing := 0; ; failing++ {
-		dir := format1(t)
-		old := filepath.Join(dir, format1DataDir)
+		dir := earlier(t, version)
+		old := filepath.Join(dir, formats[version].data)
 		before := snapshotOf(t, old)
 		fs := newFaults(vfs.Default)
 		fs.arm(failing, -1, errInjected)
@@ -175,13 +205,13 @@ func TestConversionFails(t *testing.T) {
 		}
 		if i, _, err := readIdentity(dir); err != nil {
 			t.Fatal(err)
-		} else if i.format == 1 && snapshotOf(t, old) != before {
+		} else if i.format == version && snapshotOf(t, old) != before {
 			t.Fatalf("change %d fails: the old contents were changed", failing)
 		}
 		if s, err = Open(dir, kept(nil)); err != nil {
 			t.Fatalf("after change %d failed: %v", failing, err)
 		}
-		checkFormat1(t, s.Load)
+		checkEarlier(t, s.Load)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -189,8 +219,10 @@ func TestConversionFails(t *testing.T) {
 }
 
 // A process that ended between writing the new contents and removing the old ones has left both.
-func TestConversionLeavesBoth(t *testing.T) {
-	dir, again := format1(t), format1(t)
+func TestConversionLeavesBoth(t *testing.T) { eachEarlier(t, testConversionLeavesBoth) }
+
+func testConversionLeavesBoth(t *testing.T, version int) {
+	dir, again := earlier(t, version), earlier(t, version)
 	s, err := Open(dir, kept(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -199,19 +231,19 @@ func TestConversionLeavesBoth(t *testing.T) {
 		t.Fatal(err)
 	}
 	// New contents that count, and old ones that do not.
-	if err := os.Rename(filepath.Join(again, format1DataDir), filepath.Join(dir, format1DataDir)); err != nil {
+	if err := os.Rename(filepath.Join(again, formats[version].data), filepath.Join(dir, formats[version].data)); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = Open(dir, kept(nil)); err != nil {
 		t.Fatal(err)
 	}
-	checkFormat1(t, s.Load)
+	checkEarlier(t, s.Load)
 	s.Close()
-	if _, err := os.Stat(filepath.Join(dir, format1DataDir)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, formats[version].data)); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the old contents are still there")
 	}
 	// Old contents that count, and a part of new ones.
-	dir = format1(t)
+	dir = earlier(t, version)
 	if err := os.MkdirAll(filepath.Join(dir, dataDir), dirMode); err != nil {
 		t.Fatal(err)
 	}
@@ -222,5 +254,5 @@ func TestConversionLeavesBoth(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	checkFormat1(t, s.Load)
+	checkEarlier(t, s.Load)
 }

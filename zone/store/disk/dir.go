@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 const (
@@ -27,16 +28,11 @@ const (
 	lockFile         = "LOCK"
 	identityFile     = "ZONE"
 	acknowledgedFile = "ACKNOWLEDGED"
-	dataDir          = "data-2"
-	format1DataDir   = "data"
+	dataDir          = "data-3"
 )
 
 // magic is the first line of an identity.
 const magic = "gsstsig zone database"
-
-// formatVersion is that of everything in the directory but the engine's files, whose versions it
-// keeps itself: the files' and the keys' layout.
-const formatVersion = 2
 
 // Path returns where below dir the database of a zone belongs: in a directory named like the zone,
 // with what is not a letter, digit, hyphen, underscore or dot as percent and two hexadecimal
@@ -86,8 +82,8 @@ func parseIdentity(text string) (i identity, err error) {
 	if !ok || err != nil {
 		return i, ErrForeign
 	}
-	if version != 1 && version != formatVersion {
-		return i, fmt.Errorf("%w %d, this release knows 1 and %d", ErrFormat, version, formatVersion)
+	if _, known := formats[version]; !known {
+		return i, fmt.Errorf("%w %d, this release knows 1 to %d", ErrFormat, version, formatVersion)
 	}
 	i.format = version
 	for _, line := range lines[2:] {
@@ -106,20 +102,13 @@ func parseIdentity(text string) (i identity, err error) {
 }
 
 // data returns the name of the engine's directory.
-func (i identity) data() string {
-	if i.format == 1 {
-		return format1DataDir
-	}
-	return dataDir
-}
+func (i identity) data() string { return formats[i.format].data }
 
 // decoder returns a decoder of the engine's records.
-func (i identity) decoder() *recordDecoder {
-	if i.format == 1 {
-		return newFormat1Decoder(i.origin)
-	}
-	return newDecoder()
-}
+func (i identity) decoder() *recordDecoder { return formats[i.format].decoder(i.origin) }
+
+// change decodes a change of the engine's log.
+func (i identity) change(value []byte) (store.Change, error) { return formats[i.format].change(value) }
 
 // readIdentity returns the identity of a directory. found is false if there is no such directory or
 // nothing but a lock in it.

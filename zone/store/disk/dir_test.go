@@ -65,10 +65,10 @@ func TestRefusedDirectories(t *testing.T) {
 		},
 		"another program's file of that name": {make: identity("Europe/Berlin\n"), want: ErrForeign, words: "move the directory away"},
 		"a file without format":               {make: identity(magic + "\n"), want: ErrForeign, words: "ZONE"},
-		"a file without zone":                 {make: identity(magic + "\nformat 2\nid 00\n"), want: ErrForeign, words: "ZONE"},
-		"a later format":                      {make: identity(magic + "\nformat 3\nzone example.test.\nid 00\n"), want: ErrFormat, words: "3, this release knows 1 and 2"},
+		"a file without zone":                 {make: identity(magic + "\nformat 3\nid 00\n"), want: ErrForeign, words: "ZONE"},
+		"a later format":                      {make: identity(magic + "\nformat 4\nzone example.test.\nid 00\n"), want: ErrFormat, words: "4, this release knows 1 to 3"},
 		"another zone":                        {make: database, origin: "other.test.", want: ErrOtherZone, words: "example.test., not other.test."},
-		"another database's identity":         {make: identity(magic + "\nformat 2\nzone example.test.\nid 00\n"), want: ErrDamaged, words: "data"},
+		"another database's identity":         {make: identity(magic + "\nformat 3\nzone example.test.\nid 00\n"), want: ErrDamaged, words: "data"},
 		"no identity": {
 			make: func(t *testing.T, dir string) {
 				database(t, dir)

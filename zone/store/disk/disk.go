@@ -185,14 +185,19 @@ func (d *Disk) open() error {
 	if unknown != nil && !errors.Is(unknown, errNotAcknowledged) {
 		return fmt.Errorf("store: %w", unknown)
 	}
-	if identity.format == 1 {
+	if identity.format != formatVersion {
 		if err := d.convert(commits, unknown); err != nil {
 			return err
 		}
 	}
 	// A conversion that ended before it had removed the old contents left them.
-	if err := d.options.fs.RemoveAll(filepath.Join(d.dir, format1DataDir)); err != nil {
-		return fmt.Errorf("store: %w", err)
+	for version, f := range formats {
+		if version == formatVersion {
+			continue
+		}
+		if err := d.options.fs.RemoveAll(filepath.Join(d.dir, f.data)); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
 	}
 	if err := d.examine(commits, unknown); err != nil {
 		return err

@@ -45,5 +45,5 @@
 //
 // LOCK is locked while a [Disk] is open. ZONE is text: the kind of directory, the version of the
 // format, the zone. ACKNOWLEDGED holds the number of the last acknowledged commit. The directory
-// data belongs to the engine.
+// data, with the version, belongs to the engine.
 package disk

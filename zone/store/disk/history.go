@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -68,7 +69,7 @@ func (d *Disk) loadHistory(e *engine, s state) (history, error) {
 	h := history{first: s.logged}
 	next := uint64(0)
 	err := e.scan(keyChange, func(key, value []byte) error {
-		c, err := decodeChange(value)
+		c, err := d.identity.change(value)
 		if err != nil {
 			return err
 		}
@@ -140,6 +141,75 @@ func (d *Disk) between(from, to uint32) (start, end uint64, err error) {
 		return 0, 0, fmt.Errorf("%w: from %d to %d", store.ErrHistory, from, to)
 	}
 	return start, end, nil
+}
+
+// Log implements store.Store.
+func (d *Disk) Log(ctx context.Context) iter.Seq2[store.Change, error] {
+	return func(yield func(store.Change, error) bool) {
+		first, end, err := d.span()
+		if err != nil {
+			yield(store.Change{}, err)
+			return
+		}
+		for c, err := range backward(ctx, first, end, d.part) {
+			if errors.Is(err, store.ErrHistory) || !yield(c, err) {
+				return // older changes have been dropped too
+			}
+		}
+	}
+}
+
+// span returns the numbers of the changes in the log, from first up to but not including end.
+func (d *Disk) span() (first, end uint64, err error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.closed {
+		return 0, 0, store.ErrClosed
+	}
+	return d.history.first, d.history.first + uint64(len(d.history.changes)), nil
+}
+
+// part reads all changes of the log from start up to end that have not been dropped.
+func (d *Disk) part(start, end uint64) ([]store.Change, error) {
+	first, _, err := d.span()
+	if err != nil {
+		return nil, err
+	}
+	var all []store.Change
+	for start = max(start, first); start < end; {
+		list, err := d.changes(start, end)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+		start += uint64(len(list))
+	}
+	return all, nil
+}
+
+// backward yields the changes of a log from first up to end, newest first. read reads a part of them.
+func backward(ctx context.Context, first, end uint64, read func(start, end uint64) ([]store.Change, error)) iter.Seq2[store.Change, error] {
+	const most = 64
+	return func(yield func(store.Change, error) bool) {
+		for end > first {
+			if err := ctx.Err(); err != nil {
+				yield(store.Change{}, fmt.Errorf("store: log: %w", err))
+				return
+			}
+			start := max(first, end-min(end, most))
+			list, err := read(start, end)
+			if err != nil {
+				yield(store.Change{}, err)
+				return
+			}
+			for _, c := range slices.Backward(list) {
+				if !yield(c, nil) {
+					return
+				}
+			}
+			end = start
+		}
+	}
 }
 
 // changes reads one or more changes of the log, from start up to end at most. It does not hold the

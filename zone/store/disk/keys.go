@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
@@ -115,7 +116,8 @@ func decodeName(encoded []byte) (string, error) {
 	return string(buf[at:]), nil
 }
 
-// appendRecord appends the key and the value of a record.
+// appendRecord appends the key and the value of a record. The value is its TTL (4), its time in hours
+// (4), and its rdata if that is long.
 func appendRecord(key, value []byte, r store.Record) (_, _ []byte, err error) {
 	if key, err = appendName(append(key, keyRecord), r.Name); err != nil {
 		return nil, nil, err
@@ -123,6 +125,7 @@ func appendRecord(key, value []byte, r store.Record) (_, _ []byte, err error) {
 	key = binary.BigEndian.AppendUint16(key, r.Type)
 	key = binary.BigEndian.AppendUint16(key, r.Class)
 	value = binary.BigEndian.AppendUint32(value, r.TTL)
+	value = binary.BigEndian.AppendUint32(value, r.Hours)
 	if len(r.Data) <= maxKeyData {
 		return append(append(key, dataVerbatim), r.Data...), value, nil
 	}
@@ -136,19 +139,28 @@ type recordDecoder struct {
 	// cut and decode are cutName and decodeName, or those of format 1.
 	cut    func(key []byte) (name, rest []byte, ok bool)
 	decode func(name []byte) (string, error)
+	// header is how many octets of a value are before the rdata. Before format 3 there was no time.
+	header int
 
 	last []byte // encoded
 	name string
 	data []byte
 }
 
-func newDecoder() *recordDecoder { return &recordDecoder{cut: cutName, decode: decodeName} }
+const (
+	recordHeader  = 8
+	format2Record = 4
+)
+
+func newDecoder() *recordDecoder {
+	return &recordDecoder{cut: cutName, decode: decodeName, header: recordHeader}
+}
 
 // record decodes what appendRecord made. Its Data is valid until the next call and may be modified,
 // which the octets that an engine returns must not be.
 func (d *recordDecoder) record(key, value []byte) (r store.Record, err error) {
 	name, rest, ok := d.cut(key[1:])
-	if !ok || len(rest) < 5 || len(value) < 4 {
+	if !ok || len(rest) < 5 || len(value) < d.header {
 		return r, fmt.Errorf("%w %q", errBadKey, key)
 	}
 	if string(name) != string(d.last) {
@@ -163,11 +175,14 @@ func (d *recordDecoder) record(key, value []byte) (r store.Record, err error) {
 		Class: binary.BigEndian.Uint16(rest[2:]),
 		TTL:   binary.BigEndian.Uint32(value),
 	}
+	if d.header == recordHeader {
+		r.Hours = binary.BigEndian.Uint32(value[4:])
+	}
 	switch kind := rest[4]; {
-	case kind == dataVerbatim && len(value) == 4:
+	case kind == dataVerbatim && len(value) == d.header:
 		d.data = append(d.data[:0], rest[5:]...)
 	case kind == dataDigest:
-		d.data = append(d.data[:0], value[4:]...)
+		d.data = append(d.data[:0], value[d.header:]...)
 		if digest := sha256.Sum256(d.data); string(digest[:]) != string(rest[5:]) {
 			return r, fmt.Errorf("%w of key %q", errBadValue, key)
 		}
@@ -232,18 +247,25 @@ func appendChangeKey(key []byte, number uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(key, keyChange), number)
 }
 
-// changeHeader is what a change in the log begins with: From (4), To (4), time of the commit in
-// seconds of Unix time (8), number of removed records (4).
-const changeHeader = 20
+// A change in the log begins with a header: From (4), To (4), time of the commit in seconds of Unix
+// time (8), number of removed records (4), length of the author (2), length of the rule (2). Before
+// format 3 it ended before the author.
+const (
+	changeHeader  = 24
+	format2Change = 20
+)
 
-// appendChange appends the value of a change. The header is followed by the records, removed ones
-// first: length of the name (2), length of the rdata (2), type (2), class (2), TTL (4), name,
-// rdata.
+// appendChange appends the value of a change. The header is followed by the author and the rule, then
+// by the records, removed ones first: length of the name (2), length of the rdata (2), type (2),
+// class (2), TTL (4), name, rdata.
 func appendChange(value []byte, c store.Change, committed int64) ([]byte, error) {
 	value = binary.BigEndian.AppendUint32(value, c.From)
 	value = binary.BigEndian.AppendUint32(value, c.To)
 	value = binary.BigEndian.AppendUint64(value, uint64(committed))
 	value = binary.BigEndian.AppendUint32(value, uint32(len(c.Removed)))
+	value = binary.BigEndian.AppendUint16(value, uint16(len(c.Author)))
+	value = binary.BigEndian.AppendUint16(value, uint16(len(c.Rule)))
+	value = append(append(value, c.Author...), c.Rule...)
 	for _, list := range [][]store.Record{c.Removed, c.Added} {
 		for _, r := range list {
 			if len(r.Name) > dnswire.MaxName || len(r.Data) > 65535 {
@@ -261,17 +283,30 @@ func appendChange(value []byte, c store.Change, committed int64) ([]byte, error)
 }
 
 // decodeChange is the inverse of appendChange. The change shares nothing with value.
-func decodeChange(value []byte) (c store.Change, err error) {
-	if len(value) < changeHeader {
+func decodeChange(value []byte) (store.Change, error) { return decodeChangeOf(value, changeHeader) }
+
+// decodeChangeOf decodes a change with a header of that size.
+func decodeChangeOf(value []byte, header int) (c store.Change, err error) {
+	if len(value) < header {
 		return c, fmt.Errorf("%w of a change", errBadValue)
 	}
 	c.From = binary.BigEndian.Uint32(value)
 	c.To = binary.BigEndian.Uint32(value[4:])
+	c.Committed = time.Unix(changeTime(value), 0).UTC()
 	removed := binary.BigEndian.Uint32(value[16:])
 	// One copy serves all names, another all rdata.
 	text := string(value)
 	data := []byte(text)
-	for at := changeHeader; at < len(value); {
+	at := header
+	if header == changeHeader {
+		author := at + int(binary.BigEndian.Uint16(data[20:]))
+		rule := author + int(binary.BigEndian.Uint16(data[22:]))
+		if rule > len(value) {
+			return c, fmt.Errorf("%w of a change", errBadValue)
+		}
+		c.Author, c.Rule, at = strings.Clone(text[at:author]), strings.Clone(text[author:rule]), rule
+	}
+	for at < len(value) {
 		const fixed = 12
 		if len(value)-at < fixed {
 			return c, fmt.Errorf("%w of a change", errBadValue)

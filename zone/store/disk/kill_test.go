@@ -182,7 +182,7 @@ func TestKillDuringInit(t *testing.T) {
 		t.Fatalf("found %v, %v", found, err)
 	}
 	m := newModel()
-	m.serial, m.records[recordText(soa(1))] = 1, 3600
+	m.serial, m.records[recordText(soa(1))] = 1, attributes(soa(1))
 	if err := s.Init(context.Background(), store.Contents{Serial: 1, Records: slices.Values([]store.Record{soa(1)})}); err != nil {
 		t.Fatal(err)
 	}

@@ -21,14 +21,16 @@ var errNoSpace = syscall.ENOSPC
 // model is what a store should hold, by text.
 type model struct {
 	serial  uint32
-	records map[string]uint32 // to TTL
+	records map[string][2]uint32 // to TTL and time
 	owners  map[string]string
 	log     []store.Change
 }
 
 func newModel() *model {
-	return &model{records: make(map[string]uint32), owners: make(map[string]string)}
+	return &model{records: make(map[string][2]uint32), owners: make(map[string]string)}
 }
+
+func attributes(r store.Record) [2]uint32 { return [2]uint32{r.TTL, r.Hours} }
 
 func recordText(r store.Record) string {
 	return fmt.Sprintf("%s %d %d %x", r.Name, r.Type, r.Class, r.Data)
@@ -40,7 +42,10 @@ func (m *model) apply(changes []store.Change) {
 			delete(m.records, recordText(r))
 		}
 		for _, r := range c.Added {
-			m.records[recordText(r)] = r.TTL
+			m.records[recordText(r)] = attributes(r)
+		}
+		for _, r := range c.Refreshed {
+			m.records[recordText(r)] = attributes(r)
 		}
 		for _, o := range c.Owners {
 			m.owners[o.Name] = fmt.Sprint(o.Principal, o.Deleted.Unix())
@@ -56,7 +61,7 @@ func (m *model) apply(changes []store.Change) {
 }
 
 func (m *model) clone() *model {
-	c := &model{serial: m.serial, records: make(map[string]uint32), owners: make(map[string]string), log: slices.Clone(m.log)}
+	c := &model{serial: m.serial, records: make(map[string][2]uint32), owners: make(map[string]string), log: slices.Clone(m.log)}
 	for k, v := range m.records {
 		c.records[k] = v
 	}
@@ -71,7 +76,7 @@ func (m *model) Record(r store.Record) error {
 	if _, ok := m.records[recordText(r)]; ok {
 		return fmt.Errorf("record twice: %s", recordText(r))
 	}
-	m.records[recordText(r)] = r.TTL
+	m.records[recordText(r)] = attributes(r)
 	return nil
 }
 
@@ -96,9 +101,9 @@ func (m *model) difference(s loader) error {
 	case serial != m.serial:
 		return fmt.Errorf("serial %d, want %d", serial, m.serial)
 	}
-	for k, ttl := range m.records {
-		if got.records[k] != ttl {
-			return fmt.Errorf("record %.80s missing or with TTL %d", k, got.records[k])
+	for k, want := range m.records {
+		if have, ok := got.records[k]; !ok || have != want {
+			return fmt.Errorf("record %.80s missing or with TTL and time %d, want %d", k, have, want)
 		}
 	}
 	for k := range got.records {
@@ -145,7 +150,7 @@ func sameChange(a, b store.Change) bool {
 	same := func(a, b store.Record) bool {
 		return a.Name == b.Name && a.Type == b.Type && a.Class == b.Class && a.TTL == b.TTL && bytes.Equal(a.Data, b.Data)
 	}
-	return a.From == b.From && a.To == b.To &&
+	return a.From == b.From && a.To == b.To && a.Author == b.Author && a.Rule == b.Rule &&
 		slices.EqualFunc(a.Removed, b.Removed, same) && slices.EqualFunc(a.Added, b.Added, same)
 }
 
@@ -178,7 +183,8 @@ func newScript(seed uint64, size int) *script {
 func (s *script) record() store.Record {
 	return store.Record{
 		Name: wire(fmt.Sprintf("h%d.%s", s.IntN(s.names), origin)), Type: 16, Class: 1, TTL: s.Uint32N(3),
-		Data: bytes.Repeat([]byte{byte(s.IntN(4))}, 1+s.IntN(max(1, s.size/3))),
+		Hours: s.Uint32N(3) * 500_000,
+		Data:  bytes.Repeat([]byte{byte(s.IntN(4))}, 1+s.IntN(max(1, s.size/3))),
 	}
 }
 
@@ -188,11 +194,11 @@ func (s *script) commit(serial uint32) []store.Change {
 	for range 1 + s.IntN(3) {
 		if s.IntN(8) == 0 {
 			o := store.Owner{Name: s.record().Name, Principal: fmt.Sprint("p", s.IntN(5))}
-			list = append(list, store.Change{From: serial, To: serial, Owners: []store.Owner{o}})
+			list = append(list, store.Change{From: serial, To: serial, Owners: []store.Owner{o}, Refreshed: []store.Record{s.record()}})
 			continue
 		}
 		next := serial + 1
-		c := store.Change{From: serial, To: next, Removed: []store.Record{soa(serial)}, Added: []store.Record{soa(next)}}
+		c := store.Change{From: serial, To: next, Author: fmt.Sprint("a", s.IntN(5)), Rule: "rule"[:s.IntN(5)], Removed: []store.Record{soa(serial)}, Added: []store.Record{soa(next)}}
 		for range s.IntN(3) {
 			c.Removed = append(c.Removed, s.record())
 		}
@@ -220,7 +226,7 @@ func fillStore(t *testing.T, s store.Store, records int) *model {
 		t.Fatal(err)
 	}
 	for _, r := range list {
-		m.records[recordText(r)] = r.TTL
+		m.records[recordText(r)] = attributes(r)
 	}
 	m.serial = 1
 	return m

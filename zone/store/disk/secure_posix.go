@@ -32,7 +32,11 @@ func checkAccess(dir string) error {
 			return insecure(dir, fmt.Sprintf("others can write to %s (mode %v)", path, info.Mode().Perm()), "chmod go-w "+path)
 		}
 	}
-	for _, sub := range []string{"", dataDir, format1DataDir} {
+	subs := []string{""}
+	for _, f := range formats {
+		subs = append(subs, f.data)
+	}
+	for _, sub := range subs {
 		entries, err := os.ReadDir(filepath.Join(dir, sub))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

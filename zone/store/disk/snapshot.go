@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,6 +27,8 @@ type Snapshot struct {
 	fs       *snapshotFS
 	serial   uint32
 	found    bool
+	// first and end are the numbers of the changes in the log.
+	first, end uint64
 }
 
 // snapshotTimeout is how long OpenSnapshot tries to copy a state while the engine is changing its
@@ -103,6 +106,7 @@ func openSnapshot(dir string, i identity) (s *Snapshot, again bool, err error) {
 		return s, false, err
 	}
 	s.serial, s.found = d.state.serial, d.found
+	s.first, s.end = d.logStart, d.state.logged
 	return s, false, nil
 }
 
@@ -211,6 +215,21 @@ func (s *Snapshot) Load(ctx context.Context, v store.Visitor) (serial uint32, fo
 		return 0, true, err
 	}
 	return s.serial, true, nil
+}
+
+// Log yields the changes of the log, newest first, as [store.Store] does.
+func (s *Snapshot) Log(ctx context.Context) iter.Seq2[store.Change, error] {
+	return backward(ctx, s.first, s.end, func(start, end uint64) (list []store.Change, err error) {
+		err = s.engine.scanBeside(appendChangeKey(nil, start), appendChangeKey(nil, end), func(_, value []byte) error {
+			c, err := s.identity.change(value)
+			list = append(list, c)
+			return err
+		})
+		if err != nil {
+			return nil, unusable(s.dir, err)
+		}
+		return list, nil
+	})
 }
 
 // Close releases the snapshot.

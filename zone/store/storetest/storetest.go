@@ -36,12 +36,16 @@ func Run(t *testing.T, make func(t *testing.T) Opener) {
 		{"CommitMany", testCommitMany},
 		{"CommitLarge", testCommitLarge},
 		{"TTLReplaced", testTTL},
+		{"Times", testTimes},
 		{"Idempotent", testIdempotent},
 		{"Names", testNames},
 		{"Ownership", testOwnership},
 		{"Order", testOrder},
 		{"SerialWraps", testSerialWraps},
 		{"Changes", testChanges},
+		{"Log", testLog},
+		{"LongTexts", testLongTexts},
+		{"LogOfEmpty", testLogOfEmpty},
 		{"ChangesOutOfReach", testChangesOutOfReach},
 		{"ChangesSurvive", testChangesSurvive},
 		{"ChangesWhileCommitting", testChangesWhileCommitting},
@@ -124,7 +128,7 @@ type contents struct {
 }
 
 func (c *contents) Record(r store.Record) error {
-	c.records = append(c.records, line(r))
+	c.records = append(c.records, timedLine(r))
 	// The contract lets the store use Data again.
 	clear(r.Data)
 	return nil
@@ -138,6 +142,9 @@ func (c *contents) Owner(o store.Owner) error {
 func line(r store.Record) string {
 	return fmt.Sprintf("%s %d %d %d %x", r.Name, r.Type, r.Class, r.TTL, r.Data)
 }
+
+// timedLine is line with the record's time.
+func timedLine(r store.Record) string { return fmt.Sprintf("%s %d", line(r), r.Hours) }
 
 func ownerLine(o store.Owner) string {
 	if o.Deleted.IsZero() {
@@ -159,7 +166,7 @@ func expect(t *testing.T, s store.Store, serial uint32, records []store.Record, 
 	}
 	var wantRecords, wantOwners []string
 	for _, r := range append(slices.Clone(records), soa(serial)) {
-		wantRecords = append(wantRecords, line(r))
+		wantRecords = append(wantRecords, timedLine(r))
 	}
 	for _, o := range owners {
 		wantOwners = append(wantOwners, ownerLine(o))
@@ -314,6 +321,45 @@ func testTTL(t *testing.T, opener Opener) {
 	expect(t, s, 3, []store.Record{again}, nil)
 }
 
+func at(hours uint32, r store.Record) store.Record {
+	r.Hours = hours
+	return r
+}
+
+// testTimes keeps the time of each record through commits with and without a serial of their own.
+func testTimes(t *testing.T, opener Opener) {
+	s := open(t, opener)
+	long := store.Record{Name: wire("long.example.test."), Type: 16, Class: 1, TTL: 5, Data: make([]byte, 1000)}
+	a, b := address("a.example.test.", 1), address("a.example.test.", 2)
+	fill(t, s, 1, at(500_000, a), b, at(500_001, long))
+	expect(t, s, 1, []store.Record{at(500_000, a), b, at(500_001, long)}, nil)
+	s = reopen(t, s, opener)
+	expect(t, s, 1, []store.Record{at(500_000, a), b, at(500_001, long)}, nil)
+
+	commit(t, s, store.Change{From: 1, To: 1, Refreshed: []store.Record{at(500_100, a), at(1<<32-1, long)}})
+	expect(t, s, 1, []store.Record{at(500_100, a), b, at(1<<32-1, long)}, nil)
+	if list, err := changes(s, 1, 1); len(list) != 0 || err != nil {
+		t.Errorf("refreshes are in the log: %v, %v", list, err)
+	}
+	// The time of a record does not tell it from another.
+	c := change(1, []store.Record{a}, []store.Record{at(500_200, b), at(500_201, address("b.example.test.", 1))})
+	c.Refreshed = []store.Record{long}
+	// The same batch refreshes a record that it has added, and removes another.
+	again := store.Change{From: 2, To: 2, Refreshed: []store.Record{at(500_300, b)}}
+	commit(t, s, c, again, change(2, []store.Record{address("b.example.test.", 1)}, nil))
+	s = reopen(t, s, opener)
+	expect(t, s, 3, []store.Record{at(500_300, b), long}, nil)
+	list, err := changes(s, 1, 3)
+	if err != nil || len(list) != 2 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	for _, c := range list {
+		if len(c.Refreshed) != 0 {
+			t.Errorf("the log has refreshes: %v", c.Refreshed)
+		}
+	}
+}
+
 func testIdempotent(t *testing.T, opener Opener) {
 	s := open(t, opener)
 	a := address("a.example.test.", 1)
@@ -455,6 +501,94 @@ func compareChanges(t *testing.T, got, want []store.Change) {
 	}
 }
 
+func entries(s store.Store) (list []store.Change, err error) {
+	for c, e := range s.Log(context.Background()) {
+		if e != nil {
+			return list, e
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// testLog reads who made each change, and when, the newest first.
+func testLog(t *testing.T, opener Opener) {
+	s := open(t, opener)
+	fill(t, s, 1)
+	begin := time.Now().Add(-time.Minute)
+	var all []store.Change
+	for i := range uint32(80) {
+		c := change(i+1, nil, []store.Record{address("a.example.test.", byte(i))})
+		c.Author, c.Rule = fmt.Sprintf("host/%d@REALM", i), strings.Repeat("r", int(i))
+		all = append(all, c)
+	}
+	commit(t, s, all[:70]...)
+	// Neither of these is a change of the zone's contents.
+	commit(t, s, store.Change{From: 71, To: 71, Author: "a", Refreshed: []store.Record{at(5, address("a.example.test.", 1))}},
+		store.Change{From: 71, To: 71, Author: "b", Owners: []store.Owner{{Name: wire("a.example.test."), Principal: "p"}}})
+	commit(t, s, all[70:]...)
+	slices.Reverse(all)
+	for range 2 {
+		list, err := entries(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareChanges(t, list, all)
+		for i, c := range list {
+			if c.Author != all[i].Author || c.Rule != all[i].Rule {
+				t.Errorf("change to %d by %q, rule %q", c.To, c.Author, c.Rule)
+			}
+			if c.Committed.Location() != time.UTC || c.Committed.Nanosecond() != 0 || c.Committed.Before(begin) || c.Committed.After(time.Now()) {
+				t.Errorf("change to %d at %v", c.To, c.Committed)
+			}
+		}
+		s = reopen(t, s, opener)
+	}
+	// A reader may stop early.
+	for c := range s.Log(context.Background()) {
+		if c.To != 81 {
+			t.Errorf("the newest change is to %d", c.To)
+		}
+		break
+	}
+	list, err := changes(s, 1, 81)
+	if err != nil || len(list) != 80 || list[3].Author != "host/3@REALM" || list[3].Rule != "rrr" {
+		t.Errorf("%d changes, %v", len(list), err)
+	}
+}
+
+// testLongTexts refuses what the log has no room for, whole.
+func testLongTexts(t *testing.T, opener Opener) {
+	s := open(t, opener)
+	fill(t, s, 1)
+	for _, texts := range [][2]string{{strings.Repeat("a", store.MaxText+1), ""}, {"", strings.Repeat("r", store.MaxText+1)}} {
+		c := change(2, nil, nil)
+		c.Author, c.Rule = texts[0], texts[1]
+		if err := s.Commit(context.Background(), []store.Change{change(1, nil, nil), c}); !errors.Is(err, store.ErrText) {
+			t.Errorf("%d and %d octets: %v", len(texts[0]), len(texts[1]), err)
+		}
+	}
+	expect(t, s, 1, nil, nil)
+	c := change(1, nil, nil)
+	c.Author, c.Rule = store.CutText(strings.Repeat("é", store.MaxText)), store.CutText(strings.Repeat("r", store.MaxText))
+	commit(t, s, c)
+	list, err := entries(s)
+	if err != nil || len(list) != 1 || list[0].Author != c.Author || list[0].Rule != c.Rule {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
+func testLogOfEmpty(t *testing.T, opener Opener) {
+	s := open(t, opener)
+	if list, err := entries(s); len(list) != 0 || err != nil {
+		t.Errorf("%v, %v", list, err)
+	}
+	fill(t, s, 1)
+	if list, err := entries(s); len(list) != 0 || err != nil {
+		t.Errorf("%v, %v", list, err)
+	}
+}
+
 func testChangesOutOfReach(t *testing.T, opener Opener) {
 	s := open(t, opener)
 	fill(t, s, 5)
@@ -568,6 +702,11 @@ func testCancelled(t *testing.T, opener Opener) {
 			t.Errorf("changes: %v", err)
 		}
 	}
+	for _, err := range s.Log(ctx) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("log: %v", err)
+		}
+	}
 }
 
 type stopper struct{ err error }
@@ -603,6 +742,9 @@ func testClosed(t *testing.T, opener Opener) {
 	}
 	if _, err := changes(s, 1, 2); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("changes: %v", err)
+	}
+	if _, err := entries(s); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("log: %v", err)
 	}
 }
 

@@ -7,10 +7,41 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
+// formatVersion is that of everything in the directory but the engine's files, whose versions it
+// keeps itself: the files' and the keys' layout.
+const formatVersion = 3
+
+// A format is how a version of this package has stored a zone. Databases of earlier versions are
+// read and converted.
+type format struct {
+	data    string // the engine's directory
+	decoder func(origin string) *recordDecoder
+	change  func(value []byte) (store.Change, error)
+}
+
+// formats are those that this release knows, by version.
+var formats = map[int]format{
+	1: {data: "data", decoder: newFormat1Decoder, change: decodeFormat1Change},
+	2: {data: "data-2", decoder: newFormat2Decoder, change: decodeFormat2Change},
+	3: {data: dataDir, decoder: func(string) *recordDecoder { return newDecoder() }, change: decodeChange},
+}
+
+// Format 2 had neither times of records nor authors of changes.
+
+func newFormat2Decoder(string) *recordDecoder {
+	d := newDecoder()
+	d.header = format2Record
+	return d
+}
+
+func decodeFormat2Change(value []byte) (store.Change, error) {
+	return decodeChangeOf(value, format2Change)
+}
+
 // Format 1 had names in presentation form, in lower case. In keys a name had its origin cut off, then
 // its labels from the right, each followed by a zero octet, then one more zero octet. A name outside
 // the origin was stored as it is behind an octet of one, which begins no label. Everything else is as
-// in the current format.
+// in format 2.
 
 // format1Verbatim begins a name outside the origin.
 const format1Verbatim = 0x01
@@ -18,12 +49,12 @@ const format1Verbatim = 0x01
 // newFormat1Decoder returns a decoder of the records of a zone with that origin.
 func newFormat1Decoder(origin string) *recordDecoder {
 	names := format1Names{origin: origin}
-	return &recordDecoder{cut: names.cut, decode: names.decode}
+	return &recordDecoder{cut: names.cut, decode: names.decode, header: format2Record}
 }
 
 // decodeFormat1Change decodes a change of the log, whose names are in presentation form as well.
 func decodeFormat1Change(value []byte) (store.Change, error) {
-	c, err := decodeChange(value)
+	c, err := decodeFormat2Change(value)
 	if err != nil {
 		return c, err
 	}
