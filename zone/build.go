@@ -38,7 +38,7 @@ type builder struct {
 func newBuilder(o *origin) *builder { return &builder{snapshot: newSnapshot(o)} }
 
 // add adds one record, whose rdata is valid. It refuses what no zone can hold. The first TTL of an
-// RRset is that of all.
+// RRset is that of all. Of a record that comes twice, the first time stays.
 func (b *builder) add(r *store.Record) error {
 	rrtype, ttl, data := r.Type, r.TTL, r.Data
 	if err := b.selectName(r.Name); err != nil {
@@ -64,14 +64,14 @@ func (b *builder) add(r *store.Record) error {
 		if _, same := set.find(data); same {
 			return nil
 		}
-		if rrtype != dnswire.TypeWKS && replaces(rrtype, set.data[0], data) {
+		if rrtype != dnswire.TypeWKS && replaces(rrtype, set.records[0].data, data) {
 			return fmt.Errorf("%s: more than one %s record", b.text(), dnswire.TypeText(rrtype))
 		}
-		if len(set.data) >= maxSet {
+		if len(set.records) >= maxSet {
 			return fmt.Errorf("%s: more than %d %s records", b.text(), maxSet, dnswire.TypeText(rrtype))
 		}
 	}
-	b.draft.add(rrtype, ttl, data)
+	b.draft.add(rrtype, ttl, draftRecord{data: data, hours: r.Hours})
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -11,8 +12,9 @@ import (
 
 // An effect is the net result of an update, worked out before anything changes.
 type effect struct {
-	nodes    []nodeEffect // of names that differ afterwards, in key order
+	nodes    []nodeEffect // of names that differ afterwards, if only in times, in key order
 	owners   []ownerEffect
+	changed  bool // records have changed, not only their times
 	from, to uint32
 }
 
@@ -29,22 +31,43 @@ type ownerEffect struct {
 
 func (e *effect) empty() bool { return len(e.nodes) == 0 && len(e.owners) == 0 }
 
-// effect works out the whole update section, without changing the state.
-func (p *Proposal) effect() *effect {
+// effect works out the whole update section, without changing the state. RRsets in unrefreshed keep
+// the times of their records.
+func (p *Proposal) effect(unrefreshed []ProposedSet) *effect {
 	s := p.state
 	e := &effect{from: s.serial, to: s.serial}
+	slices.SortFunc(unrefreshed, func(a, b ProposedSet) int { return cmp.Or(a.Name-b.Name, int(a.Type)-int(b.Type)) })
 	for i := range p.names {
 		n := &p.names[i]
-		if n.evaluate(); len(n.changed) > 0 {
-			e.nodes = append(e.nodes, nodeEffect{key: n.key, before: n.before, after: n.after})
+		n.evaluate()
+		after := n.after
+		if own := setsOf(&unrefreshed, i); len(own) > 0 && after != n.before {
+			after = keepTimes(n.before, after, own)
+		}
+		if after != n.before {
+			e.nodes = append(e.nodes, nodeEffect{key: n.key, before: n.before, after: after})
+			e.changed = e.changed || len(n.changed) > 0
 		}
 	}
 	if len(e.nodes) == 0 {
 		return e
 	}
 	slices.SortFunc(e.nodes, func(a, b nodeEffect) int { return strings.Compare(a.key, b.key) })
-	e.advance(s)
+	if e.changed {
+		e.advance(s)
+	}
 	return e
+}
+
+// setsOf cuts off the sets of that name, which are the first ones in sets.
+func setsOf(sets *[]ProposedSet, name int) []ProposedSet {
+	end := 0
+	for end < len(*sets) && (*sets)[end].Name == name {
+		end++
+	}
+	own := (*sets)[:end]
+	*sets = (*sets)[end:]
+	return own
 }
 
 // advance moves the serial on by one, unless the update itself has set it (section 3.6).
@@ -225,17 +248,18 @@ func (e *effect) change(o *origin) store.Change {
 		if ne.before.empty() {
 			name = o.spelled(ne.key, ne.after)
 		}
-		record := func(list *[]store.Record, first bool) func(rrset, []byte) {
-			return func(set rrset, data []byte) {
-				r := store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Data: data}
-				if first && set.rrtype == dns.TypeSOA {
+		to := func(list *[]store.Record) func(rrset, []byte, uint32) {
+			return func(set rrset, data []byte, hours uint32) {
+				r := store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Hours: hours, Data: data}
+				if ne.key == "" && set.rrtype == dns.TypeSOA {
 					*list = slices.Insert(*list, 0, r)
 					return
 				}
 				*list = append(*list, r)
 			}
 		}
-		difference(ne.before, ne.after, record(&c.Removed, ne.key == ""), record(&c.Added, ne.key == ""))
+		compared := comparison{removed: to(&c.Removed), added: to(&c.Added), refreshed: to(&c.Refreshed)}
+		compared.compare(ne.before, ne.after)
 	}
 	for _, oe := range e.owners {
 		name := o.wireOf(oe.key)

@@ -16,6 +16,9 @@ import (
 // is a header (type 2, TTL 4, number of records 2, octets that follow 4) and then its records in
 // canonical order, each a length (2) and rdata. An empty non-terminal has none.
 //
+// If a record of the RRset is not static, the first bit of the TTL, which no TTL has (RFC 2181
+// section 8), is set, and the hours of the records' times follow them, 4 octets each.
+//
 // If the name was entered with upper-case letters, an entry of type 0, which no record has, comes
 // first. Its octets are the name in wire form as it was entered. Most names do not need it.
 type node struct {
@@ -23,6 +26,9 @@ type node struct {
 }
 
 const setHeader = 12
+
+// hasTimes is the bit of the TTL that says that times follow the records.
+const hasTimes = 1 << 31
 
 // spelling returns the name as it was entered, nil if that is its lower-case form.
 func (n *node) spelling() []byte {
@@ -54,9 +60,29 @@ type rrset struct {
 	ttl    uint32
 	count  int
 	packed []byte // the records, each with its length before it
+	times  []byte // their hours, nil if all are static
 }
 
 func (r rrset) empty() bool { return r.count == 0 }
+
+// hours returns the time of the record with that index, as in store.Record.
+func (r rrset) hours(i int) uint32 {
+	if r.times == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint32(r.times[4*i:])
+}
+
+// dynamic returns how many records are not static.
+func (r rrset) dynamic() int {
+	count := 0
+	for p := r.times; len(p) > 0; p = p[4:] {
+		if binary.BigEndian.Uint32(p) != 0 {
+			count++
+		}
+	}
+	return count
+}
 
 // records yields each record's rdata, which must not be modified.
 func (r rrset) records(yield func([]byte) bool) {
@@ -66,6 +92,17 @@ func (r rrset) records(yield func([]byte) bool) {
 			return
 		}
 		p = p[end:]
+	}
+}
+
+// timed yields each record's rdata, which must not be modified, and its time.
+func (r rrset) timed(yield func(data []byte, hours uint32) bool) {
+	i := 0
+	for data := range r.records {
+		if !yield(data, r.hours(i)) {
+			return
+		}
+		i++
 	}
 }
 
@@ -97,12 +134,19 @@ func (n *node) sets(yield func(rrset) bool) {
 
 func cutSet(p []byte) (rrset, []byte) {
 	end := setHeader + int(binary.BigEndian.Uint32(p[8:]))
-	return rrset{
+	set := rrset{
 		rrtype: binary.BigEndian.Uint16(p),
 		ttl:    binary.BigEndian.Uint32(p[2:]),
 		count:  int(binary.BigEndian.Uint16(p[6:])),
-		packed: p[setHeader:end:end],
-	}, p[end:]
+	}
+	times := end
+	if set.ttl&hasTimes != 0 {
+		set.ttl &^= hasTimes
+		times -= 4 * set.count
+		set.times = p[times:end:end]
+	}
+	set.packed = p[setHeader:times:times]
+	return set, p[end:]
 }
 
 // set returns the RRset of that type, which is empty if there is none. A nil node has none.
@@ -142,12 +186,28 @@ func (n *node) count() int {
 	return count
 }
 
-// octets is what the node counts towards Limits.ZoneOctets, without its name.
+// dynamic returns how many records are not static.
+func (n *node) dynamic() int {
+	count := 0
+	if n != nil {
+		for set := range n.sets {
+			count += set.dynamic()
+		}
+	}
+	return count
+}
+
+// octets is what the node counts towards Limits.ZoneOctets, without its name. Times are not counted:
+// a record that is replaced by one of the same size must not need more room.
 func (n *node) octets() int {
 	if n == nil {
 		return 0
 	}
-	return len(n.packed)
+	octets := len(n.packed)
+	for set := range n.sets {
+		octets -= len(set.times)
+	}
+	return octets
 }
 
 // cuts reports whether names below the node are not answered from their own data: it has an NS or a
@@ -164,9 +224,17 @@ type draft struct {
 }
 
 type draftSet struct {
-	rrtype uint16
-	ttl    uint32
-	data   [][]byte // canonical order
+	rrtype  uint16
+	ttl     uint32
+	records []draftRecord // canonical order
+}
+
+type draftRecord struct {
+	data  []byte
+	hours uint32
+	// written says that an update has added the record, which may have been there already. Its time
+	// is not settled yet.
+	written bool
 }
 
 func newDraft(n *node) *draft {
@@ -175,9 +243,9 @@ func newDraft(n *node) *draft {
 		return d
 	}
 	for set := range n.sets {
-		ds := draftSet{rrtype: set.rrtype, ttl: set.ttl, data: make([][]byte, 0, set.count+1)}
-		for data := range set.records {
-			ds.data = append(ds.data, data)
+		ds := draftSet{rrtype: set.rrtype, ttl: set.ttl, records: make([]draftRecord, 0, set.count+1)}
+		for data, hours := range set.timed {
+			ds.records = append(ds.records, draftRecord{data: data, hours: hours})
 		}
 		d.sets = append(d.sets, ds)
 	}
@@ -197,23 +265,24 @@ func (d *draft) set(rrtype uint16) *draftSet {
 
 // add puts a record in, displacing what it replaces, and gives the whole RRset its TTL (RFC 2181
 // section 5.2). Of a record that differs only in case, the old form stays.
-func (d *draft) add(rrtype uint16, ttl uint32, data []byte) {
+func (d *draft) add(rrtype uint16, ttl uint32, record draftRecord) {
 	i, ok := d.find(rrtype)
 	if !ok {
 		d.sets = slices.Insert(d.sets, i, draftSet{rrtype: rrtype})
 	}
 	s := &d.sets[i]
 	s.ttl = ttl
-	if _, same := s.find(data); same {
+	if at, same := s.find(record.data); same {
+		s.records[at].written = record.written
 		return
 	}
-	s.data = slices.DeleteFunc(s.data, func(old []byte) bool { return replaces(rrtype, old, data) })
-	at, _ := s.find(data)
-	s.data = slices.Insert(s.data, at, data)
+	s.records = slices.DeleteFunc(s.records, func(old draftRecord) bool { return replaces(rrtype, old.data, record.data) })
+	at, _ := s.find(record.data)
+	s.records = slices.Insert(s.records, at, record)
 }
 
 func (s *draftSet) find(data []byte) (int, bool) {
-	return slices.BinarySearchFunc(s.data, data, func(a, b []byte) int { return dnswire.Compare(s.rrtype, a, b) })
+	return slices.BinarySearchFunc(s.records, data, func(r draftRecord, data []byte) int { return dnswire.Compare(s.rrtype, r.data, data) })
 }
 
 // remove takes a record out, if it is there.
@@ -223,8 +292,8 @@ func (d *draft) remove(rrtype uint16, data []byte) {
 		return
 	}
 	if at, ok := s.find(data); ok {
-		s.data = slices.Delete(s.data, at, at+1)
-		if len(s.data) == 0 {
+		s.records = slices.Delete(s.records, at, at+1)
+		if len(s.records) == 0 {
 			d.removeSet(rrtype)
 		}
 	}
@@ -234,6 +303,16 @@ func (d *draft) removeSet(rrtype uint16) {
 	if i, ok := d.find(rrtype); ok {
 		d.sets = slices.Delete(d.sets, i, i+1)
 	}
+}
+
+// dynamic reports whether a record of the set is not static.
+func (s *draftSet) dynamic() bool {
+	for i := range s.records {
+		if s.records[i].hours != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // conflictsWith reports whether a record of that type may not join what is there, because one of
@@ -254,10 +333,14 @@ func (d *draft) conflictsWith(rrtype uint16) bool {
 // node returns the draft as a node, nil if it is empty.
 func (d *draft) node() *node {
 	size := 0
-	for _, s := range d.sets {
+	for i := range d.sets {
+		s := &d.sets[i]
 		size += setHeader
-		for _, data := range s.data {
-			size += 2 + len(data)
+		for i := range s.records {
+			size += 2 + len(s.records[i].data)
+		}
+		if s.dynamic() {
+			size += 4 * len(s.records)
 		}
 	}
 	if size == 0 {
@@ -272,40 +355,57 @@ func (d *draft) node() *node {
 		p = binary.BigEndian.AppendUint32(p, uint32(len(d.spelling)))
 		p = append(p, d.spelling...)
 	}
-	for _, s := range d.sets {
+	for i := range d.sets {
+		s := &d.sets[i]
+		ttl, dynamic := s.ttl, s.dynamic()
+		if dynamic {
+			ttl |= hasTimes
+		}
 		p = binary.BigEndian.AppendUint16(p, s.rrtype)
-		p = binary.BigEndian.AppendUint32(p, s.ttl)
-		p = binary.BigEndian.AppendUint16(p, uint16(len(s.data)))
+		p = binary.BigEndian.AppendUint32(p, ttl)
+		p = binary.BigEndian.AppendUint16(p, uint16(len(s.records)))
 		length := len(p)
 		p = append(p, 0, 0, 0, 0)
-		for _, data := range s.data {
+		for i := range s.records {
+			data := s.records[i].data
 			p = binary.BigEndian.AppendUint16(p, uint16(len(data)))
 			p = append(p, data...)
+		}
+		if dynamic {
+			for i := range s.records {
+				p = binary.BigEndian.AppendUint32(p, s.records[i].hours)
+			}
 		}
 		binary.BigEndian.PutUint32(p[length:], uint32(len(p)-length-4))
 	}
 	return &node{packed: p}
 }
 
-// difference calls removed and added with what tells node b from node a. When an RRset's TTL
-// changed, all of its records were removed and added.
-func difference(a, b *node, removed, added func(set rrset, data []byte)) {
-	report := func(set rrset, to func(rrset, []byte)) {
-		for data := range set.records {
-			to(set, data)
+// A comparison receives what tells one node from another: records that were removed and added, and
+// those that both have with another time.
+type comparison struct {
+	removed, added, refreshed func(set rrset, data []byte, hours uint32)
+}
+
+// compare compares node a with node b, which is the later one. When an RRset's TTL changed, all of
+// its records were removed and added.
+func (c *comparison) compare(a, b *node) {
+	report := func(set rrset, to func(rrset, []byte, uint32)) {
+		for data, hours := range set.timed {
+			to(set, data, hours)
 		}
 	}
 	for sa, sb := range pairs(a, b) {
 		switch {
 		case sb.empty():
-			report(sa, removed)
+			report(sa, c.removed)
 		case sa.empty():
-			report(sb, added)
+			report(sb, c.added)
 		case sa.ttl != sb.ttl:
-			report(sa, removed)
-			report(sb, added)
-		case !bytes.Equal(sa.packed, sb.packed):
-			differenceOfRecords(sa, sb, removed, added)
+			report(sa, c.removed)
+			report(sb, c.added)
+		case !bytes.Equal(sa.packed, sb.packed) || !bytes.Equal(sa.times, sb.times):
+			c.records(sa, sb)
 		}
 	}
 }
@@ -338,37 +438,44 @@ func pairs(a, b *node) iter.Seq2[rrset, rrset] {
 	}
 }
 
-// differenceOfRecords merges two sets of one type and TTL.
-func differenceOfRecords(a, b rrset, removed, added func(set rrset, data []byte)) {
-	pa, pb := a.packed, b.packed
-	next := func(p []byte) ([]byte, []byte) {
-		end := 2 + int(binary.BigEndian.Uint16(p))
-		return p[2:end:end], p[end:]
-	}
-	for len(pa) > 0 && len(pb) > 0 {
-		da, ra := next(pa)
-		db, rb := next(pb)
+// records compares two sets of one type and TTL.
+func (c *comparison) records(a, b rrset) {
+	for !a.empty() && !b.empty() {
+		da, ha, restA := a.cut()
+		db, hb, restB := b.cut()
 		order := dnswire.Compare(a.rrtype, da, db)
+		same := order == 0 && bytes.Equal(da, db)
+		switch {
+		case same && ha != hb:
+			c.refreshed(b, db, hb)
+		case order <= 0 && !same:
+			c.removed(a, da, ha)
+		}
+		if order >= 0 && !same {
+			c.added(b, db, hb)
+		}
 		if order <= 0 {
-			if order < 0 || !bytes.Equal(da, db) {
-				removed(a, da)
-			}
-			pa = ra
+			a = restA
 		}
 		if order >= 0 {
-			if order > 0 || !bytes.Equal(da, db) {
-				added(b, db)
-			}
-			pb = rb
+			b = restB
 		}
 	}
-	report := func(set rrset, p []byte, to func(rrset, []byte)) {
-		for len(p) > 0 {
-			var data []byte
-			data, p = next(p)
-			to(set, data)
-		}
+	for data, hours := range a.timed {
+		c.removed(a, data, hours)
 	}
-	report(a, pa, removed)
-	report(b, pb, added)
+	for data, hours := range b.timed {
+		c.added(b, data, hours)
+	}
+}
+
+// cut returns the first record of a set that is not empty, and the set of the others.
+func (r rrset) cut() (data []byte, hours uint32, rest rrset) {
+	data, hours = r.first(), r.hours(0)
+	r.packed = r.packed[2+len(data):]
+	r.count--
+	if r.times != nil {
+		r.times = r.times[4:]
+	}
+	return data, hours, r
 }

@@ -27,11 +27,12 @@ type Proposal struct {
 	state    *Snapshot
 	holdings map[string]Holding // what Holding has returned, by key
 	expired  int64              // tombstones of this time or before have expired, in seconds of Unix time
+	times    timing
 }
 
 // bind makes s the state that the update would apply to.
-func (p *Proposal) bind(s *Snapshot, expired int64) {
-	p.state, p.expired, p.holdings = s, expired, nil
+func (p *Proposal) bind(s *Snapshot, expired int64, times timing) {
+	p.state, p.expired, p.times, p.holdings = s, expired, times, nil
 	for i := range p.names {
 		p.names[i].proposal = p
 	}
@@ -164,17 +165,18 @@ func (n *ProposedName) evaluate() {
 	for i := n.first; i >= 0; i = instructions[i].next {
 		d.do(&instructions[i], n.key)
 	}
+	d.settle(before, n.key, &n.proposal.times)
 	after := d.node()
-	if n.changed = changedTypes(before, after); len(n.changed) > 0 {
-		n.after = after
+	if bytes.Equal(before.body(), after.body()) {
+		return
 	}
+	// A change of times alone changes no type.
+	n.changed = changedTypes(before, after)
+	n.after = after
 }
 
 // changedTypes returns the types of the RRsets in which two nodes differ.
 func changedTypes(a, b *node) []uint16 {
-	if bytes.Equal(a.body(), b.body()) {
-		return nil
-	}
 	var types []uint16
 	for sa, sb := range pairs(a, b) {
 		switch {
@@ -250,7 +252,7 @@ func (d *draft) do(in *Instruction, key string) {
 		if in.Type == dns.TypeSOA {
 			return
 		}
-		if set := d.set(in.Type); apex && in.Type == dns.TypeNS && set != nil && len(set.data) == 1 {
+		if set := d.set(in.Type); apex && in.Type == dns.TypeNS && set != nil && len(set.records) == 1 {
 			return
 		}
 		d.remove(in.Type, in.Data)
@@ -265,16 +267,16 @@ func (d *draft) doAdd(in *Instruction, key string) {
 	set := d.set(in.Type)
 	count := 0
 	if set != nil {
-		count = len(set.data)
+		count = len(set.records)
 	}
 	if in.Type == dns.TypeSOA {
 		// Only the apex has one.
-		if set == nil || !serialAfter(soaSerial(in.Data), soaSerial(set.data[0])) {
+		if set == nil || !serialAfter(soaSerial(in.Data), soaSerial(set.records[0].data)) {
 			return
 		}
 	}
-	d.add(in.Type, in.TTL, in.Data)
-	if after := len(d.set(in.Type).data); after > count {
+	d.add(in.Type, in.TTL, draftRecord{data: in.Data, written: true})
+	if after := len(d.set(in.Type).records); after > count {
 		in.count = int32(after)
 	}
 }

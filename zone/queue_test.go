@@ -331,7 +331,7 @@ func TestNonTerminalsAreNotMadeAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := p.effect()
+	e := p.effect(nil)
 	// Each that is made is a key of its own.
 	if made := testing.AllocsPerRun(10, func() { e.apply(z.Snapshot().fork()) }); made > 50 {
 		t.Errorf("%.0f allocations", made)

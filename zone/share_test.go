@@ -286,7 +286,7 @@ func TestShrinkBeyondLimits(t *testing.T) {
 	for _, name := range names {
 		applyAs(t, z, "U "+name+" 5 IN A 192.0.2.1", Claim{wire(t, name), "alice"})
 	}
-	z.Configure(Limits{ZoneRecords: 1, ZoneOctets: 1, OwnerNames: 1, Tombstones: 1}, 0)
+	z.Configure(Limits{ZoneRecords: 1, ZoneOctets: 1, OwnerNames: 1, Tombstones: 1}, 0, Aging{})
 	for _, name := range names {
 		if r := apply(t, z, "U "+name+" 0 ANY ANY"); r.Rcode != dns.RcodeSuccess || !r.Changed {
 			t.Fatalf("%s: %+v", name, r)

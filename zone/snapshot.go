@@ -45,6 +45,7 @@ type Snapshot struct {
 	tombstoneOctets int // without those in reserved
 	reservedOctets  int
 	records         int
+	dynamic         int // records that are not static
 	octets          int // without tombstones
 	serial          uint32
 }
@@ -99,6 +100,9 @@ func (s *Snapshot) ownerText(key string, n *node) string {
 // Len returns the number of records.
 func (s *Snapshot) Len() int { return s.records }
 
+// Dynamic returns the number of records that are not static: those with a time of their last refresh.
+func (s *Snapshot) Dynamic() int { return s.dynamic }
+
 // Records yields every record: the SOA first, the rest by name in canonical order, then by type,
 // then by rdata. Owners are in the spelling in which they were entered. A record whose struct would
 // not pack to the octets of its rdata is a [dns.RFC3597]. The caller may modify the records.
@@ -145,8 +149,8 @@ func (s *Snapshot) WireRecords() iter.Seq[store.Record] {
 				if key == "" && set.rrtype == dns.TypeSOA {
 					continue
 				}
-				for data := range set.records {
-					if !yield(store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Data: data}) {
+				for data, hours := range set.timed {
+					if !yield(store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Hours: hours, Data: data}) {
 						return false
 					}
 				}
@@ -285,6 +289,7 @@ func (s *Snapshot) fork() *Snapshot {
 func (s *Snapshot) replace(key string, old, n *node) {
 	records, octets := n.count()-old.count(), n.octets()-old.octets()
 	s.records += records
+	s.dynamic += n.dynamic() - old.dynamic()
 	s.octets += octets
 	if (records != 0 || octets != 0) && s.owners.Len() > 0 {
 		if own, ok := s.owners.Get(key); ok && own.deleted == 0 {

@@ -133,7 +133,8 @@ func (z *Zone) Propose(message []byte) (*Proposal, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.bind(z.Snapshot(), z.now().Add(-set.lifetime).Unix())
+	now := z.now()
+	p.bind(z.Snapshot(), now.Add(-set.lifetime).Unix(), timing{now: now.Unix(), aging: set.aging})
 	return p, nil
 }
 
@@ -257,9 +258,11 @@ func (b *transaction) run(batch []*pending) (err error) {
 				b.state = b.state.fork()
 			}
 			e.apply(b.state)
-			change := e.change(b.zone.origin)
-			b.results[i].Removed, b.results[i].Added = change.Removed, change.Added
-			b.changes = append(b.changes, change)
+			c := e.change(b.zone.origin)
+			c.Author, c.Rule = store.CutText(p.update.Principal), store.CutText(b.results[i].Decision.Rule)
+			b.results[i].Removed, b.results[i].Added = c.Removed, c.Added
+			b.results[i].Refreshed = len(c.Refreshed)
+			b.changes = append(b.changes, c)
 		}
 		ended := b.zone.queue.clock()
 		p.took, began = ended-began, ended
@@ -289,7 +292,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	s, z := b.state, b.zone
 	set, now := z.settings.Load(), z.now()
 	expired := now.Add(-set.lifetime).Unix()
-	p.proposal.bind(s, expired)
+	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static})
 	if since, frozen := z.Frozen(); frozen && !p.update.Administrative {
 		d := Decision{Rule: "frozen", Reason: "the zone is frozen since " + since.Format(time.RFC3339)}
 		return failed(s, d, notPermitted(d)), nil
@@ -303,7 +306,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 		r.Rcode = rcode
 		return r, nil
 	}
-	e := p.proposal.effect()
+	e := p.proposal.effect(d.Unrefreshed)
 	e.claim(s, &d, now.Unix(), expired)
 	if !e.empty() {
 		limits := set.limits
@@ -323,7 +326,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 		Rcode:    dns.RcodeSuccess,
 		Before:   e.from,
 		After:    e.to,
-		Changed:  len(e.nodes) > 0,
+		Changed:  e.changed,
 		Decision: d,
 	}, e
 }
@@ -341,7 +344,7 @@ func authorize(u *Update, p *Proposal) (d Decision, err error) {
 	if d = u.Authorize(p); d.Allow {
 		return d, nil
 	}
-	d.Own, d.Released = nil, nil
+	d.Own, d.Released, d.Unrefreshed = nil, nil, nil
 	return d, notPermitted(d)
 }
 

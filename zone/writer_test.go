@@ -435,7 +435,7 @@ func TestTooManyTypesMayBecomeFewer(t *testing.T) {
 // A name that goes makes room for another of its length.
 func TestNamesThatGoCountNoMore(t *testing.T) {
 	z := openText(t, testApex+"a.example.test. 60 IN A 192.0.2.1\n", nil)
-	z.Configure(Limits{ZoneOctets: z.Snapshot().octets}, 0)
+	z.Configure(Limits{ZoneOctets: z.Snapshot().octets}, 0, Aging{})
 	if r := apply(t, z, "U a.example.test. 0 ANY ANY\nU b.example.test. 60 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
 		t.Errorf("%+v", r)
 	}

@@ -30,6 +30,8 @@ type Config struct {
 	// Committed is told of each commit, also of one that failed. It is called before the results are
 	// returned, while all other updates of the zone wait. It may be nil.
 	Committed func(Commit)
+	// Aging says when dynamic records go. The zero value keeps them.
+	Aging Aging
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -103,6 +105,11 @@ type Update struct {
 	Sections *Sections
 	// Administrative says that the update is done although the zone is frozen.
 	Administrative bool
+	// Principal is who sends the update, for the log of changes. It is cut to store.MaxText octets.
+	Principal string
+	// Static makes the records that the update adds static, as those of an administrator are: they do
+	// not age. The records of other updates are dynamic.
+	Static bool
 	// Source is who is to have a fair share of the queue together: a principal, a key or a network of
 	// senders. It is compared only. The writer takes one update of each source in turn, and gives a
 	// source no more than its share of the time while others are active: an equal share, but at least
@@ -140,8 +147,18 @@ type Decision struct {
 	Own []Claim
 	// Released are names, in wire form, whose owner is taken away in the same commit.
 	Released []string
+	// Unrefreshed are RRsets whose records keep their times where the update repeats them: the client
+	// may not change them, but an update that changes nothing of them is permitted.
+	Unrefreshed []ProposedSet
 	// Notes are for the log too.
 	Notes []string
+}
+
+// A ProposedSet is an RRset of a [Proposal].
+type ProposedSet struct {
+	// Name is an index for [Proposal.Name].
+	Name int
+	Type uint16
 }
 
 // A Claim makes Principal the owner of a name.
@@ -167,12 +184,14 @@ type Result struct {
 	// Before and After are the serials around the update. They differ if and only if records
 	// changed.
 	Before, After uint32
-	// Changed says whether records changed. Ownership alone does not count.
+	// Changed says whether records changed. Ownership and times alone do not count.
 	Changed bool
 	// Removed and Added are the records that the zone lost and got, with their values. If records
 	// changed, the SOA record with its former and its new serial is the first of each. They must
 	// not be modified.
 	Removed, Added []store.Record
+	// Refreshed is how many records got a new time of their last refresh and did not change otherwise.
+	Refreshed int
 	// Decision is what Authorize returned, if it was asked, or Refusal.
 	Decision Decision
 	// Err is why Rcode is not NOERROR, for the log: a *LimitError when a limit was exceeded,
@@ -212,6 +231,7 @@ type Zone struct {
 type settings struct {
 	limits   Limits
 	lifetime time.Duration // of tombstones
+	aging    Aging
 }
 
 // Open loads the zone from its store, or fills an empty store with the seed. If it fails, the
@@ -234,7 +254,7 @@ func Open(config Config) (*Zone, error) {
 		stopped: make(chan struct{}),
 	}
 	z.queue.clock = sinceStart
-	z.Configure(config.Limits, config.TombstoneLifetime)
+	z.Configure(config.Limits, config.TombstoneLifetime, config.Aging)
 	if z.now == nil {
 		z.now = time.Now
 	}
@@ -292,9 +312,9 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Configure changes the limits and the lifetime of tombstones for later updates, with the defaults
-// of Config. Batch cannot be changed after Open.
-func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration) {
+// Configure changes the limits, the lifetime of tombstones and aging for later updates, with the
+// defaults of Config. Batch cannot be changed after Open.
+func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration, aging Aging) {
 	if tombstoneLifetime <= 0 {
 		tombstoneLifetime = 7 * 24 * time.Hour
 	}
@@ -302,7 +322,7 @@ func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration) {
 	if before := z.settings.Load(); before != nil {
 		limits.Batch = before.limits.Batch
 	}
-	z.settings.Store(&settings{limits: limits, lifetime: tombstoneLifetime})
+	z.settings.Store(&settings{limits: limits, lifetime: tombstoneLifetime, aging: aging})
 }
 
 // Origin returns the zone's name, in lower case and absolute.

@@ -306,6 +306,15 @@ func verify(t testing.TB, s *Snapshot) {
 	if reserved != s.reserved.Len() || reservedOctets != s.reservedOctets {
 		t.Fatalf("%d reserved tombstones of %d octets; counted %d, %d", reserved, reservedOctets, s.reserved.Len(), s.reservedOctets)
 	}
+	dynamic := 0
+	for r := range s.WireRecords() {
+		if r.Hours != 0 {
+			dynamic++
+		}
+	}
+	if dynamic != s.dynamic {
+		t.Fatalf("%d dynamic records, counted %d", dynamic, s.dynamic)
+	}
 	if records != s.records || octets != s.octets || tombstones != s.tombstones.Len() {
 		t.Fatalf("%d records, %d octets, %d tombstones; counted %d, %d, %d",
 			records, octets, tombstones, s.records, s.octets, s.tombstones.Len())

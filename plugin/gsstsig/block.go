@@ -119,7 +119,7 @@ func (b *block) takeEffect() error {
 	s := b.service.Load()
 	b.contexts.Limit(s.ContextLimits)
 	for _, z := range b.zones {
-		z.Configure(s.Limits, s.Tombstones)
+		z.Configure(s.Limits, s.Tombstones, zone.Aging{})
 	}
 	return nil
 }
