@@ -20,6 +20,8 @@ type evaluation struct {
 	names   []nameState // of the proposal's names
 	granted *rule       // the first rule that granted a change
 	hint    hint        // of the record at hand
+
+	unrefreshed []zone.ProposedSet // granted only because nothing of them changes
 }
 
 // nameState is what an evaluation knows about one name.
@@ -262,9 +264,13 @@ func target(rrtype uint16, data []byte) []byte {
 }
 
 // match finds the first rule that matches. It returns that rule and its decision, or nil and false.
+//
+// The rule owner grants what changes nothing to every client, but that is no title to anything. It
+// refreshes records only if a later rule grants their change.
 func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool) {
 	wire := e.proposal.Name(name).Wire()
 	denied := false // other types, or other targets
+	var unchanging *rule
 	for _, r := range e.subject.rules {
 		if !r.reaches(e.subject, wire, target) {
 			denied = denied || r.deny && r.reaches(e.subject, wire, nil)
@@ -272,7 +278,13 @@ func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool)
 		}
 		if r.kind == ruleOwner {
 			if e.owns(r, name, rrtype) {
+				if unchanging != nil {
+					r = unchanging
+				}
 				return e.grant(r, name), true
+			}
+			if unchanging == nil && !e.proposal.Name(name).Changes(rrtype) {
+				unchanging = r
 			}
 			continue
 		}
@@ -280,14 +292,30 @@ func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool)
 			denied = denied || r.deny
 			continue
 		}
-		if r.deny {
+		switch {
+		case r.deny && unchanging != nil:
+			return e.grantUnchanging(unchanging, name, rrtype), true
+		case r.deny:
 			return r, false
+		case unchanging != nil:
+			return e.grant(unchanging, name), true
 		}
 		n := &e.names[name]
 		n.narrowly = n.narrowly || denied || !r.coversAll()
 		return e.grant(r, name), true
 	}
+	if unchanging != nil {
+		return e.grantUnchanging(unchanging, name, rrtype), true
+	}
 	return nil, false
+}
+
+// grantUnchanging grants what changes nothing, without a refresh.
+func (e *evaluation) grantUnchanging(r *rule, name int, rrtype uint16) *rule {
+	if set := (zone.ProposedSet{Name: name, Type: rrtype}); len(e.unrefreshed) == 0 || e.unrefreshed[len(e.unrefreshed)-1] != set {
+		e.unrefreshed = append(e.unrefreshed, set)
+	}
+	return e.grant(r, name)
 }
 
 func (e *evaluation) grant(r *rule, name int) *rule {
@@ -335,7 +363,7 @@ func (e *evaluation) refusal(r *rule, name int, rrtype uint16) zone.Decision {
 }
 
 func (e *evaluation) permission() zone.Decision {
-	d := zone.Decision{Allow: true}
+	d := zone.Decision{Allow: true, Unrefreshed: e.unrefreshed}
 	if e.granted != nil {
 		d.Rule = e.granted.label
 	} else {

@@ -25,8 +25,7 @@ const (
 	titleUnsigned         // an unsigned update could make the change
 )
 
-// owns reports whether the rule owner grants a change of that type at a name. A change that has no
-// effect is granted to every client, but is no title to anything.
+// owns reports whether the client has a title to changes of that type at a name by the rule owner.
 func (e *evaluation) owns(r *rule, name int, rrtype uint16) bool {
 	_, covered := r.limit(rrtype)
 	guard := e.protection(name, rrtype)
@@ -47,7 +46,7 @@ func (e *evaluation) owns(r *rule, name int, rrtype uint16) bool {
 		}
 		e.hint = refused
 	}
-	return !e.proposal.Name(name).Changes(rrtype)
+	return false
 }
 
 // title returns the client's title to changes of that type at a name that is not protected, or why it

@@ -146,7 +146,9 @@ func (p *Policy) Rules() []string {
 // mode alone refuses is refused at once. Such updates need no key, so they must not take places in
 // the queue.
 func (p *Policy) Update(id Identity, message []byte) *zone.Update {
-	return &zone.Update{Message: message, Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind), Administrative: id.Kind == Administrator}
+	administrator := id.Kind == Administrator
+	return &zone.Update{Message: message, Principal: id.String(), Authorize: p.Authorizer(id), Refusal: p.refusal(id.Kind),
+		Administrative: administrator, Static: administrator}
 }
 
 // refusal is the decision on updates that no rule can permit in this mode, or nil.

@@ -25,7 +25,8 @@ import (
 //	mode MODE              realms REALM...          protect NAME...
 //	proxies IDENTITY...     reclaim WORD
 //	grant ...              deny ...                 zone ORIGIN
-//	WHO [tcp|udp ADDRESS] : CHANGE [; CHANGE]... -> RCODE [same] [NOTE]
+//	aging DURATION         the no-refresh interval
+//	WHO [tcp|udp ADDRESS] : CHANGE [; CHANGE]... -> RCODE [same|refreshed] [NOTE]
 //	wait DURATION
 //	reload                 a new policy of the lines since the last one
 //	owner NAME is PRINCIPAL | was PRINCIPAL | none
@@ -35,8 +36,8 @@ import (
 // WHO is as in the tables of policytest; a principal may have in brackets what its ticket's PAC tells,
 // see withPAC.
 //
-// "same" says that no record changes, though the update succeeds; everything else that succeeds
-// must change one. NOTE is a part of what is noted for the log, in quotation marks; without it
+// "same" says that no record changes, though the update succeeds, and "refreshed" that one gets another
+// time but none changes otherwise; everything else that succeeds must change one. NOTE is a part of what is noted for the log, in quotation marks; without it
 // nothing may be noted. Names and changes are as in the tables of policytest; "if NAME" among them
 // is the prerequisite that the name is in use. The zone is one of policytest.Seeds, example.test
 // unless said otherwise.
@@ -47,6 +48,7 @@ type scenario struct {
 	zone   *zone.Zone
 	policy *policy.Policy
 	clock  time.Time
+	aging  zone.Aging
 
 	elsewhere map[string]string // owners by names in wire form
 }
@@ -121,6 +123,8 @@ func (s *scenario) line(line string) error {
 		var d time.Duration
 		d, err = time.ParseDuration(rest)
 		s.clock = s.clock.Add(d)
+	case "aging":
+		s.aging.NoRefresh, err = time.ParseDuration(rest)
 	case "owner":
 		return s.owner(words)
 	case "has", "lacks":
@@ -133,7 +137,7 @@ func (s *scenario) line(line string) error {
 
 func (s *scenario) start() error {
 	if s.zone == nil {
-		s.zone = openZone(s.t, s.origin, mustRecords(s.t, s.origin), zone.Config{Now: func() time.Time { return s.clock }})
+		s.zone = openZone(s.t, s.origin, mustRecords(s.t, s.origin), zone.Config{Aging: s.aging, Now: func() time.Time { return s.clock }})
 	}
 	if s.policy == nil {
 		s.policy = newPolicy(s.t, s.config)
@@ -185,6 +189,9 @@ func (s *scenario) update(line string) error {
 	}
 	if r.Rcode == dns.RcodeSuccess && r.Changed != (same == "") {
 		return fmt.Errorf("changed: %v, decision %+v", r.Changed, r.Decision)
+	}
+	if same != "" && (r.Refreshed > 0) != (same == "refreshed") {
+		return fmt.Errorf("%d records refreshed, decision %+v", r.Refreshed, r.Decision)
 	}
 	notes := strings.Join(r.Decision.Notes, "\n")
 	if note == "" && notes != "" || !strings.Contains(notes, note) {
