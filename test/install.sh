@@ -44,6 +44,7 @@ if [ "${1:-}" != run ]; then
 	missing ip iproute2 # nodes: namespaces with a network of their own
 	missing ps procps
 	missing systemd-analyze systemd # it reads the unit, nothing is started
+	missing strace strace # the system calls of the server, for the unit
 	missing buildah buildah netavark # the image; netavark is the smallest of what buildah can choose its network stack from
 	missing samba samba samba-ad-dc # an Active Directory domain
 	missing samba_dnsupdate samba
