@@ -3,8 +3,9 @@
 // that they run on as it was.
 //
 // A [Node] has a network, process, mount, IPC and UTS namespace of its own: its own addresses on the [Network]'s bridge,
-// its own host name, /run, and its own /etc and /var, which start as the machine's and take writes into memory only. It
-// shares /usr, and thus the installed packages, and /tmp; its programs have TMPDIR below /run.
+// its own host name, /run, and its own /etc and /var, which start as the machine's and take writes into memory only. So
+// has /usr, if the node is to have programs of its own; else it shares /usr, and thus the installed packages. It shares
+// /tmp; its programs have TMPDIR below /run.
 //
 // All that runs on a node ends with it, and every node ends with the process that made it, however that ends: the kernel
 // kills a PID namespace as a whole. It takes root, Linux, and iproute2.

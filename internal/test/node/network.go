@@ -104,6 +104,8 @@ type Config struct {
 	Domain    string         // of the host name, and what its resolver searches
 	Addresses []netip.Prefix // on its only link, eth0
 	Resolver  netip.Addr     // the DNS server that it asks
+	// OwnPrograms gives it a /usr of its own too, so that packages can be installed.
+	OwnPrograms bool
 }
 
 // Add makes a node and connects it.

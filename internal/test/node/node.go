@@ -25,7 +25,7 @@ const setUp = `
 dir=$1
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$dir"
-for tree in etc var; do
+for tree in $3; do
 	mkdir "$dir/$tree" "$dir/$tree.work"
 	mount -t overlay overlay -o "lowerdir=/$tree,upperdir=$dir/$tree,workdir=$dir/$tree.work" "/$tree"
 done
@@ -61,8 +61,12 @@ func newNode(ctx context.Context, config Config) (*Node, error) {
 		}
 	}
 	n := &Node{Name: config.Name, Addresses: config.Addresses, host: config.Name + "." + config.Domain, dir: dir}
+	trees := "etc var"
+	if config.OwnPrograms {
+		trees += " usr"
+	}
 	const flags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
-	if n.holder, n.inside, err = hold(ctx, setUp, []string{dir, n.host}, flags, allNamespaces...); err != nil {
+	if n.holder, n.inside, err = hold(ctx, setUp, []string{dir, n.host, trees}, flags, allNamespaces...); err != nil {
 		return nil, err
 	}
 	if err := n.isolated(); err != nil {
