@@ -1,5 +1,5 @@
-# Targets: run, test, tested, record, coredns, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The README says what they
-# are for.
+# Targets: run, test, tested, record, coredns, gsstsigctl, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The
+# README says what they are for.
 
 SHELL       := /bin/bash
 BINARY      ?= coredns
@@ -16,14 +16,20 @@ SOAKFLAGS   ?=
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
-.PHONY: all run test tested record coredns bench bench-go bench-peers soak lint fuzz clean
+.PHONY: all run test tested record coredns gsstsigctl bench bench-go bench-peers soak lint fuzz clean
 
 all: coredns
 
 # -buildvcs=false: a checkout that belongs to another user would fail the build.
+build = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+	-ldflags='-s -w -X github.com/coredns/coredns/coremain.GitCommit=$(VERSION)'
+
 coredns:
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-		-ldflags='-s -w -X github.com/coredns/coredns/coremain.GitCommit=$(VERSION)' -o $(BINARY) ./coredns-build
+	$(build) -o $(BINARY) ./coredns-build
+
+gsstsigctl: BINARY = gsstsigctl
+gsstsigctl:
+	$(build) -o $(BINARY) ./coredns-build/gsstsigctl
 
 run:
 	@test/install.sh run
