@@ -29,7 +29,13 @@ func forgetAccounts(t *testing.T) {
 // account makes a context for an account that logged on by a name. The RID makes its SID.
 func (s *coredns) account(name, account string, rid int) *client.Context {
 	s.t.Helper()
-	ticket, key := s.realm.AccountTicket(name, "DNS/ns1.example.test", 18, time.Hour, krb5.Account{Name: account, SID: fmt.Sprint(domainSID, rid)})
+	return s.accountOf(domainSID, name, account, rid)
+}
+
+// accountOf makes a context for an account and groups of the domain with that SID.
+func (s *coredns) accountOf(domain, name, account string, rid int, groups ...uint32) *client.Context {
+	s.t.Helper()
+	ticket, key := s.realm.AccountTicket(name, "DNS/ns1.example.test", 18, time.Hour, krb5.Account{Name: account, SID: fmt.Sprint(domain, rid)}, groups...)
 	c, err := s.negotiate(name, ticket, key)
 	if err != nil {
 		s.t.Fatalf("negotiating as %s: %v", name, err)
@@ -70,6 +76,23 @@ func TestUsersWithPACsAloneTellNothingOfMachines(t *testing.T) {
 	add := message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")
 	want(t, "a user", s.signed(s.account("admin", "admin", 500+1000), add), dns.RcodeSuccess)
 	want(t, "the machine", s.signed(s.context("host/client1.example.test"), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
+}
+
+// TestSIDsOfAnotherDomain: accounts and groups of another domain are not those with the same RIDs here.
+func TestSIDsOfAnotherDomain(t *testing.T) {
+	forgetAccounts(t)
+	const foreign = "S-1-5-21-9-8-7-"
+	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\ngrant sid:"+domainSID+"1200 zonesub ANY\n"+
+		"deny sid:"+domainSID+"1201 name denied.example.test ANY\ngrant EXAMPLE.TEST owner .", 1))
+	add := func(name string, n int) *dns.Msg {
+		return message(t, "example.test.", "-"+name+".example.test. A", fmt.Sprintf("+%s.example.test. 300 A 192.0.2.%d", name, n))
+	}
+	want(t, "the owner", s.signed(s.account("alice", "alice", 1103), add("desk", 1)), dns.RcodeSuccess)
+	want(t, "the same name and RID", s.signed(s.accountOf(foreign, "alice", "alice", 1103), add("desk", 2)), dns.RcodeRefused)
+	want(t, "member", s.signed(s.accountOf(domainSID, "carol", "carol", 1104, 1200), add("wpad", 3)), dns.RcodeSuccess)
+	want(t, "member of another group", s.signed(s.accountOf(foreign, "carol", "carol", 1104, 1200), add("wpad", 4)), dns.RcodeRefused)
+	want(t, "denied", s.signed(s.accountOf(domainSID, "dave", "dave", 1105, 1201), add("denied", 4)), dns.RcodeRefused)
+	want(t, "not denied", s.signed(s.accountOf(foreign, "erin", "erin", 1106, 1201), add("denied", 5)), dns.RcodeSuccess)
 }
 
 func TestRequirePAC(t *testing.T) {

@@ -99,6 +99,109 @@ func TestIdentity(t *testing.T) {
 		second.update(t, "REFUSED", "update delete of-again.corp.test A")
 		expect(t, "again.corp.test", dns.TypeA, "10.77.0.72")
 	})
+
+	t.Run("SIDs of other accounts and of another domain", func(t *testing.T) {
+		const foreign = "S-1-5-21-1-2-3-512"
+		samba(t, "user", "create", "migrated", alicePassword)
+		for _, former := range []string{foreign, sid(t, client1.account), sid(t, "DnsAdmins")} {
+			change(t, "CN=migrated,CN=Users", "add", "sIDHistory", former)
+		}
+		migrated := logIn(t, on, "migrated", alicePassword)
+		reconfigure(t, shared.domain.corefile("secure", "grant CORP.TEST owner ."))
+		// The owner is compared with the account's own SID.
+		migrated.update(t, "REFUSED", take...)
+		migrated.update(t, "NOERROR", "update add of-migrated.corp.test 300 A 10.77.0.66")
+		reconfigure(t, shared.domain.corefile("secure", "grant sid:"+foreign+" zonesub ANY\n        grant sid:"+sid(t, "DnsAdmins")+" zonesub ANY\n"+
+			"        grant CORP.TEST ms-self . A\n        grant CORP.TEST owner ."))
+		// Samba's KDC leaves the history of SIDs out of the PAC.
+		migrated.update(t, "REFUSED", take...)
+		migrated.update(t, "REFUSED", "update add corp.test 300 TXT migrated")
+		expect(t, "client1.corp.test", dns.TypeA, "10.77.0.101")
+	})
+
+	t.Run("DnsUpdateProxy", func(t *testing.T) {
+		const pointer, free = "81.0.77.10.in-addr.arpa", "update add of-dhcp.corp.test 300 A 10.77.0.82"
+		proxy := "sid:" + sid(t, "DnsUpdateProxy")
+		samba(t, "user", "create", "dhcp1", alicePassword)
+		samba(t, "group", "addmembers", "DnsUpdateProxy", "dhcp1")
+		dhcp, user := logIn(t, on, "dhcp1", alicePassword), logIn(t, on, alice, alicePassword)
+		lease := func(n int, rcode string) {
+			t.Helper()
+			dhcp.update(t, rcode, "update delete lease.corp.test A", fmt.Sprintf("update add lease.corp.test 300 A 10.77.0.%d", n))
+		}
+		// The group by itself is no more than any other.
+		reconfigure(t, shared.domain.corefile("secure", rules))
+		lease(81, "NOERROR")
+		user.update(t, "REFUSED", "update delete lease.corp.test A")
+		dhcp.update(t, "NOERROR", free)
+
+		reconfigure(t, shared.domain.corefile("secure", "proxies "+proxy+"\n        deny "+proxy+" name denied.corp.test ANY\n"+
+			"        grant "+proxy+" subdomain guests.corp.test A\n        "+rules))
+		// What it owned before, it owns no more as a proxy.
+		lease(82, "REFUSED")
+		dhcp.update(t, "NOERROR", "update add leased.corp.test 300 A 10.77.0.81")
+		dhcp.update(t, "NOERROR", "update add "+pointer+" 300 PTR leased.corp.test.")
+		dhcp.update(t, "NOERROR", "update delete leased.corp.test A", "update add leased.corp.test 300 A 10.77.0.82")
+		dhcp.update(t, "NOERROR", "update add a.guests.corp.test 300 A 10.77.0.83")
+		dhcp.update(t, "REFUSED", "update add denied.corp.test 300 A 10.77.0.83")
+		user.update(t, "NOERROR", "update add denied.corp.test 300 A 10.77.0.83", "update delete denied.corp.test")
+		dhcp.update(t, "REFUSED", take...)
+		dhcp.update(t, "REFUSED", "update add x.client1.corp.test 300 A 10.77.0.66")
+		// The first client that signs becomes the owner, and the proxy is then as any other.
+		machine.update(t, "NOERROR", "update delete leased.corp.test A", "update add leased.corp.test 300 A 10.77.0.84")
+		user.update(t, "NOERROR", "update delete "+pointer+" PTR", "update add "+pointer+" 600 PTR of-migrated.corp.test.")
+		user.update(t, "NOERROR", "update delete a.guests.corp.test A", "update add a.guests.corp.test 300 A 10.77.0.85")
+		for _, other := range []login{dhcp, user} {
+			other.update(t, "REFUSED", "update delete leased.corp.test A")
+		}
+		dhcp.update(t, "REFUSED", "update delete "+pointer+" PTR")
+		expect(t, "leased.corp.test", dns.TypeA, "10.77.0.84")
+		expect(t, pointer, dns.TypePTR, "of-migrated.corp.test.")
+	})
+
+	t.Run("machine accounts made by a user", func(t *testing.T) {
+		const password = "Machine-Passw0rd"
+		// Active Directory lets every user make ten. Samba wants the right to create them in that container.
+		const computers = "bf967a86-0de6-11d0-a285-00aa003049e2"
+		samba(t, "dsacl", "set", "--objectdn=CN=Computers,"+base, "--sddl=(OA;;CC;"+computers+";;"+sid(t, alice)+")")
+		asAlice := []string{"-H", "ldap://dc1." + zone, "-U", alice + "%" + alicePassword}
+		made := func(name string) *login {
+			t.Helper()
+			samba(t, append([]string{"computer", "create", name}, asAlice...)...)
+			samba(t, append([]string{"user", "setpassword", strings.ToUpper(name) + "$", "--newpassword=" + password}, asAlice...)...)
+			return logInFor(t, on, name, password, strings.ToUpper(name)+"$")
+		}
+		admins := "grant sid:" + sid(t, "DnsAdmins") + " zonesub ANY\n        " + rules
+		reconfigure(t, shared.domain.corefile("secure", admins))
+		dnsAdmin := logIn(t, on, bob, bobPassword)
+		dnsAdmin.update(t, "NOERROR", "update add intranet.corp.test 300 A 10.77.0.86", "update add portal.corp.test 300 CNAME intranet.corp.test.")
+		machine.update(t, "NOERROR", "update add desk.corp.test 300 A 10.77.0.87")
+
+		attacks := []struct {
+			as       *login
+			commands []string
+			always   string // the answer with "reclaim always"
+		}{
+			{made("intranet"), []string{"update delete intranet.corp.test A", "update add intranet.corp.test 300 A 10.77.0.66"}, "NOERROR"},
+			{made("portal"), []string{"update delete portal.corp.test CNAME", "update add portal.corp.test 300 CNAME evil.example."}, "NOERROR"},
+			{made("desk"), []string{"update delete desk.corp.test A", "update add desk.corp.test 300 CNAME evil.example."}, "NOERROR"},
+			{made("ns1"), []string{"update delete ns1.corp.test A", "update add ns1.corp.test 300 A 10.77.0.66"}, "REFUSED"},
+			{made("isatap"), []string{"update add isatap.corp.test 300 A 10.77.0.66"}, "REFUSED"},
+		}
+		for _, attack := range attacks {
+			attack.as.update(t, "REFUSED", attack.commands...)
+		}
+		attacks[0].as.update(t, "NOERROR", "update add of-intranet.corp.test 300 A 10.77.0.88")
+		attacks[0].as.update(t, "REFUSED", "update add x.intranet.corp.test 300 A 10.77.0.66")
+		expect(t, "intranet.corp.test", dns.TypeA, "10.77.0.86")
+		expect(t, "desk.corp.test", dns.TypeA, "10.77.0.87")
+
+		// What docs and reference warn of.
+		reconfigure(t, shared.domain.corefile("secure", "reclaim always\n        "+admins))
+		for _, attack := range attacks {
+			attack.as.update(t, attack.always, attack.commands...)
+		}
+	})
 }
 
 // logInFor gets a ticket into a cache of that name; nil if the KDC gives none. The password is for kinit to ask for.
@@ -132,9 +235,15 @@ func createComputer(t *testing.T, name, password string) {
 // modify sets an attribute of an account.
 func modify(t *testing.T, dn, attribute, value string) {
 	t.Helper()
+	change(t, dn, "replace", attribute, value)
+}
+
+// change adds to an attribute of an account, or replaces it, also one that the directory maintains by itself.
+func change(t *testing.T, dn, how, attribute, value string) {
+	t.Helper()
 	dc := shared.domain.dc
-	cmd := dc.Command(testContext(t), "ldbmodify", "-H", "/var/lib/samba/private/sam.ldb")
-	cmd.Stdin = strings.NewReader(fmt.Sprintf("dn: %s,%s\nchangetype: modify\nreplace: %s\n%[3]s: %s\n", dn, base, attribute, value))
+	cmd := dc.Command(testContext(t), "ldbmodify", "-H", "/var/lib/samba/private/sam.ldb", "--controls=relax:0")
+	cmd.Stdin = strings.NewReader(fmt.Sprintf("dn: %s,%s\nchangetype: modify\n%s: %s\n%[4]s: %s\n", dn, base, how, attribute, value))
 	if said, err := dc.Output(cmd); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
