@@ -277,6 +277,38 @@ func TestStreamTimeouts(t *testing.T) {
 	}
 }
 
+// A connection whose answers are not read is not read either, and is closed once an answer has waited for long enough.
+func TestUnreadAnswers(t *testing.T) {
+	port := freePort(t)
+	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\ntimeouts {\nwrite 1s\n}\nprobe a\n}", port))
+	answersAll(t, port, "a unsigned")
+	wire, err := query("x.example.org.", dns.TypeTXT).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	framed := append([]byte{0, byte(len(wire))}, wire...)
+	e := endpointOf("dns://" + local(port))
+	// Nothing is on its way in a pipe.
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	c := &connection{Conn: theirs}
+	if !e.track(c) {
+		t.Fatal("the connection is not taken")
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		e.serveConnection(c)
+	}()
+	if _, err := ours.Write(framed); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := ours.Write(framed); err == nil || n > 0 {
+		t.Errorf("%d octets were read before the answer, %v", n, err)
+	}
+	<-served
+}
+
 func isReset(err error) bool {
 	var timeout net.Error
 	return !(errors.As(err, &timeout) && timeout.Timeout())
