@@ -57,8 +57,13 @@ func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 		return invalid
 	case m.Signed():
 		var name [maxName]byte
-		if s.limiter.forgeriesLimited(w.source, m.AppendKeyName(name[:0]), w.stream) {
+		w.sender = w.source.With(m.AppendKeyName(name[:0]))
+		if s.limiter.forgeriesLimited(w.sender, w.stream) {
 			s.observer.Dropped(Forgeries)
+			return discarded
+		}
+		if !w.stream && !s.limiter.work.hasRoom(w.sender) {
+			s.observer.Dropped(Busy)
 			return discarded
 		}
 		return established

@@ -102,8 +102,8 @@ func (l *limiter) recordForgery(from ratelimit.Key, key []byte, proven bool) {
 	l.accounts(proven).forgeries.Take(from.With(key))
 }
 
-// forgeriesLimited reports whether there were too many wrong MACs of that key from that source. Neither others with that key nor
-// others at that address pay for it.
-func (l *limiter) forgeriesLimited(from ratelimit.Key, key []byte, proven bool) bool {
-	return l.accounts(proven).forgeries.Empty(from.With(key))
+// forgeriesLimited reports whether there were too many wrong MACs from a source with a key: from is both. Neither others with
+// that key nor others at that address pay for it.
+func (l *limiter) forgeriesLimited(from ratelimit.Key, proven bool) bool {
+	return l.accounts(proven).forgeries.Empty(from)
 }

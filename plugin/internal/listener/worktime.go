@@ -2,11 +2,13 @@ package listener
 
 import (
 	"context"
+	"maps"
 	"runtime"
 	"sync"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 	"github.com/gsstsig/coredns-gsstsig/internal/timeshare"
 )
 
@@ -19,6 +21,9 @@ const (
 	// which the processor did something else.
 	messageTime = 100 * time.Microsecond
 	octetTime   = 50 * time.Nanosecond
+
+	// maxFull bounds workTime.full.
+	maxFull = 1024
 )
 
 // workTime bounds how much of the processors' time each client that signs has while others do. What has no signature is
@@ -29,6 +34,9 @@ type workTime struct {
 	mu      sync.Mutex
 	shares  timeshare.Shares
 	delayed map[string]int // UDP requests that wait, by client
+	// full tells of addresses, each with a key, until when their messages by UDP need not be verified: there is no room
+	// for them. Only a message that was verified makes an entry, so that nobody else can have a client's messages dropped.
+	full map[ratelimit.Key]time.Duration
 }
 
 func newWorkTime(now func() time.Time) *workTime {
@@ -37,6 +45,7 @@ func newWorkTime(now func() time.Time) *workTime {
 		clock:   func() time.Duration { return now().Sub(began) },
 		shares:  timeshare.Shares{Parallel: runtime.GOMAXPROCS(0)},
 		delayed: make(map[string]int),
+		full:    make(map[ratelimit.Key]time.Duration),
 	}
 }
 
@@ -51,8 +60,8 @@ func signerOf(t *gsstsig.Transaction) string {
 
 // begin waits until a request of the client may be worked on, or until ended says that waiting is over, and charges the
 // client for the work that was needed to verify it. It reports false at once if too many of the client's requests that
-// came by UDP wait.
-func (t *workTime) begin(client string, stream bool, verified time.Duration, ended func() bool) bool {
+// came by UDP wait. from is the source, with the key.
+func (t *workTime) begin(client string, from ratelimit.Key, stream bool, verified time.Duration, ended func() bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.clock()
@@ -60,6 +69,7 @@ func (t *workTime) begin(client string, stream bool, verified time.Duration, end
 	if wait := t.shares.Wait(client, now, 0); wait > 0 {
 		if !stream {
 			if t.delayed[client] >= maxDelayed {
+				t.setFull(from, now, now+min(wait, timeshare.Window))
 				return false
 			}
 			t.delayed[client]++
@@ -80,6 +90,27 @@ func (t *workTime) begin(client string, stream bool, verified time.Duration, end
 	return true
 }
 
+func (t *workTime) setFull(from ratelimit.Key, now, until time.Duration) {
+	if len(t.full) >= maxFull {
+		maps.DeleteFunc(t.full, func(_ ratelimit.Key, until time.Duration) bool { return until <= now })
+	}
+	if len(t.full) < maxFull {
+		t.full[from] = until
+	}
+}
+
+// hasRoom reports whether a message by UDP from that source with that key need be verified.
+func (t *workTime) hasRoom(from ratelimit.Key) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	until, full := t.full[from]
+	if full && t.clock() >= until {
+		delete(t.full, from)
+		return true
+	}
+	return !full
+}
+
 // end charges a client for the work on a request.
 func (t *workTime) end(client string, worked time.Duration) {
 	t.mu.Lock()
@@ -96,7 +127,7 @@ func (s *server) beginWork(w *responseWriter) bool {
 	work := s.limiter.work
 	w.signer = signerOf(w.transaction)
 	stopping := s.requests.closed.Load
-	if !work.begin(w.signer, w.stream, min(work.clock()-w.began, w.mostTime()), stopping) {
+	if !work.begin(w.signer, w.sender, w.stream, min(work.clock()-w.began, w.mostTime()), stopping) {
 		s.observer.Dropped(Busy)
 		return false
 	}

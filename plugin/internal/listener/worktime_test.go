@@ -1,15 +1,19 @@
 package listener
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
 )
 
 func never() bool { return false }
@@ -35,7 +39,7 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 		return work.delayed[client]
 	}
 
-	work.begin("other", true, 0, never)
+	work.begin("other", ratelimit.Key{}, true, 0, never)
 	work.end(client, time.Minute)
 
 	packets, err := net.Dial("udp", local(port))
@@ -48,6 +52,12 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 		packets.Write(wire)
 	}
 	eventually(t, "one request is too many", func() bool { return counts.get("busy") == dropped+1 && delayed() == maxDelayed })
+	// What follows is not even verified, and so does not get an answer either if its MAC is wrong.
+	forged := bytes.Clone(wire)
+	forged[20] ^= 1 // a letter of the question
+	bad := counts.get("badsig")
+	packets.Write(forged)
+	eventually(t, "it is dropped", func() bool { return counts.get("busy") == dropped+2 })
 	stream, err := net.Dial("tcp", local(port))
 	if err != nil {
 		t.Fatal(err)
@@ -57,11 +67,11 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 		stream.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
 	}
 	answersAll(t, port, "shares unsigned")
-	if !work.begin("other", false, 0, func() bool { t.Error("another waits"); return true }) {
+	if !work.begin("other", ratelimit.Key{}, false, 0, func() bool { t.Error("another waits"); return true }) {
 		t.Error("another is dropped")
 	}
-	if delayed() != maxDelayed {
-		t.Errorf("%d requests wait", delayed())
+	if delayed() != maxDelayed || counts.get("badsig") != bad {
+		t.Errorf("%d requests wait, %d wrong MACs", delayed(), counts.get("badsig")-bad)
 	}
 
 	now.Store(int64(time.Hour))
@@ -82,19 +92,22 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 	if delayed() != 0 {
 		t.Errorf("%d requests wait at the end", delayed())
 	}
+	if r := exchange(t, port, wire); len(r.Answer) != 1 {
+		t.Error(r)
+	}
 }
 
 // When the server stops, no request waits for a share.
 func TestWaitEndsWithTheServer(t *testing.T) {
 	work := newWorkTime(time.Now)
 	for _, client := range []string{"a", "b"} {
-		work.begin(client, true, 0, never)
+		work.begin(client, ratelimit.Key{}, true, 0, never)
 	}
 	work.end("a", time.Hour)
 	waits, stops := make(chan struct{}), make(chan struct{})
 	done := make(chan bool)
 	go func() {
-		done <- work.begin("a", true, 0, func() bool {
+		done <- work.begin("a", ratelimit.Key{}, true, 0, func() bool {
 			select {
 			case <-stops:
 				return true
@@ -132,7 +145,7 @@ func TestWorkIsCharged(t *testing.T) {
 			work.shares.Parallel = 1
 			now = now.Add(c.took)
 			for _, client := range []string{"a", "b"} {
-				work.begin(client, true, 0, never)
+				work.begin(client, ratelimit.Key{}, true, 0, never)
 			}
 			// As many as take little more than the burst.
 			const requests = 30
@@ -163,5 +176,28 @@ func TestWait(t *testing.T) {
 	}
 	if calls != 2 || w.waited != time.Second {
 		t.Errorf("%d calls, waited %v", calls, w.waited)
+	}
+}
+
+// The table of senders that have no room is bounded, and those whose time has come go first.
+func TestFullIsBounded(t *testing.T) {
+	now := time.Now()
+	work := newWorkTime(func() time.Time { return now })
+	for i := range uint32(maxFull) {
+		work.setFull(ratelimit.Of(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})), 0, time.Duration(1+i%2)*time.Second)
+	}
+	another := sourceOf("192.0.2.1")
+	work.setFull(another, 0, time.Second)
+	if len(work.full) != maxFull || !work.hasRoom(another) {
+		t.Errorf("%d senders", len(work.full))
+	}
+	now = now.Add(time.Second)
+	work.setFull(another, time.Second, 2*time.Second)
+	if len(work.full) != maxFull/2+1 || work.hasRoom(another) {
+		t.Errorf("%d senders", len(work.full))
+	}
+	now = now.Add(time.Second)
+	if !work.hasRoom(another) || len(work.full) != maxFull/2 {
+		t.Errorf("%d senders", len(work.full))
 	}
 }

@@ -44,6 +44,7 @@ type responseWriter struct {
 	transaction *gsstsig.Transaction // nil if the request was not signed, or did not verify
 	limit       int                  // octets of a reply
 
+	sender ratelimit.Key // the source with the key, if the request names a known one
 	signer string        // who is charged for the work on the request, empty if it is not signed
 	began  time.Duration // when that work began, by the workTime's clock
 	waited time.Duration // in which others were waited for since then
