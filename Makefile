@@ -73,7 +73,8 @@ bench-peers:
 
 # What takes longer than the tests may: 1,000 kills of the server under load and of its store, faults at every place of
 # the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten minutes, and a third
-# of that without. For another length of that: make soak SOAKFLAGS='-duration 1m -slice 10s'.
+# of that without, and beside a client that abuses its ticket for ten minutes. For another length of these:
+# make soak SOAKFLAGS='-duration 1m -insider 1m -slice 10s'.
 # Last, CoreDNS's own tests on this project's listener, which needs the module proxy.
 soak:
 	@test/install.sh

@@ -14,9 +14,10 @@
 // takes is not the server's fault. For the same reason the server goes before the others where that may be arranged.
 //
 // Then a client with a good ticket abuses it: by updates of long names, of deep ones, of many names that it adds and
-// deletes, by updates that change nothing and by answers that it does not read, as fast as they go, from a process of its
-// own. What that costs the good clients is measured against their rate beside as many octets of ordinary updates of the
-// same client, by turns, and where ordinary updates do not get to as many, beside as few octets of the abuse too.
+// deletes, by updates that change nothing, by answers that it does not read and by UDP without waiting for answers, as fast
+// as they go, from a process of its own. What that costs the good clients is measured against their rate beside as many
+// octets of ordinary updates of the same client, by turns, and where ordinary updates do not get to as many, beside as few
+// octets of the abuse too.
 //
 // The tests in this package, with the build tag e2e, send every message once or twice and look for correctness alone: what
 // the good clients do succeeds, what others own stays theirs, and memory and log are bounded.

@@ -70,14 +70,14 @@ func TestInsider(t *testing.T) {
 		group.Go(func() {
 			defer over.Store(true)
 			// 10,000 names, twice as many messages.
-			for i, messages := range []int{20, 40, 1000, 2 * 10_000 / namesEach, 1000} {
+			for i, messages := range []int{20, 40, 1000, 2 * 10_000 / namesEach, 1000, 1000} {
 				order := h.order(abuses[i])
 				order.Connections, order.Messages = 2, messages
 				harm, err := order.run(ctx)
 				if err != nil {
 					t.Error(err)
 				}
-				if !abuses[i].unread && harm.Rcodes["NOERROR"]+harm.Rcodes["REFUSED"] != messages {
+				if !abuses[i].unread && !abuses[i].udp && harm.Rcodes["NOERROR"]+harm.Rcodes["REFUSED"] != messages {
 					t.Errorf("%s: %+v", abuses[i].name, harm)
 				}
 				t.Logf("%s: %+v", abuses[i].name, harm)
