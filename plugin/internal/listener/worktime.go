@@ -17,6 +17,9 @@ const (
 	// has connections, which are not read meanwhile.
 	maxDelayed = 32
 
+	// leastDelay is how long a request waits at least if it has to wait.
+	leastDelay = time.Millisecond
+
 	// messageTime and octetTime bound the time that the work on a request counts as. A measured time has gaps in it in
 	// which the processor did something else.
 	messageTime = 100 * time.Microsecond
@@ -33,10 +36,16 @@ type workTime struct {
 
 	mu      sync.Mutex
 	shares  timeshare.Shares
-	delayed map[string]int // UDP requests that wait, by client
+	delayed map[string]*delayedRequests // by client; none is empty
 	// full tells of addresses, each with a key, until when their messages by UDP need not be verified: there is no room
 	// for them. Only a message that was verified makes an entry, so that nobody else can have a client's messages dropped.
 	full map[ratelimit.Key]time.Duration
+}
+
+// delayedRequests are requests of one client that wait.
+type delayedRequests struct {
+	turns   []chan struct{} // of each, closed when those before it have gone
+	packets int             // how many came by UDP
 }
 
 func newWorkTime(now func() time.Time) *workTime {
@@ -44,7 +53,7 @@ func newWorkTime(now func() time.Time) *workTime {
 	return &workTime{
 		clock:   func() time.Duration { return now().Sub(began) },
 		shares:  timeshare.Shares{Parallel: runtime.GOMAXPROCS(0)},
-		delayed: make(map[string]int),
+		delayed: make(map[string]*delayedRequests),
 		full:    make(map[ratelimit.Key]time.Duration),
 	}
 }
@@ -66,29 +75,50 @@ func (t *workTime) begin(client string, from ratelimit.Key, stream bool, verifie
 	defer t.mu.Unlock()
 	now := t.clock()
 	t.shares.Arrived(client, now)
-	if wait := t.shares.Wait(client, now, 0); wait > 0 {
+	line := t.delayed[client]
+	if wait := t.shares.Wait(client, now, 0); line != nil || wait > 0 {
+		if line == nil {
+			line = new(delayedRequests)
+			t.delayed[client] = line
+		}
 		if !stream {
-			if t.delayed[client] >= maxDelayed {
-				t.setFull(from, now, now+min(wait, timeshare.Window))
+			if line.packets == maxDelayed {
+				t.setFull(from, now, now+delay(wait))
 				return false
 			}
-			t.delayed[client]++
-			defer func() {
-				if t.delayed[client]--; t.delayed[client] == 0 {
-					delete(t.delayed, client)
-				}
-			}()
+			line.packets++
+			defer func() { line.packets-- }()
 		}
-		for wait > 0 && !ended() {
-			t.mu.Unlock()
-			time.Sleep(min(wait, timeshare.Window))
-			t.mu.Lock()
-			wait = t.shares.Wait(client, t.clock(), 0)
-		}
+		t.await(client, line, ended)
 	}
 	t.shares.Charge(client, verified, t.clock(), 0)
 	return true
 }
+
+// await waits in a client's line. The first one waits for the time, and the others for those before them, so that few
+// goroutines wake up. The caller holds t.mu, which is not held meanwhile.
+func (t *workTime) await(client string, line *delayedRequests, ended func() bool) {
+	turn := make(chan struct{})
+	line.turns = append(line.turns, turn)
+	if len(line.turns) > 1 {
+		t.mu.Unlock()
+		<-turn
+		t.mu.Lock()
+	}
+	for wait := t.shares.Wait(client, t.clock(), 0); wait > 0 && !ended(); wait = t.shares.Wait(client, t.clock(), 0) {
+		t.mu.Unlock()
+		time.Sleep(delay(wait))
+		t.mu.Lock()
+	}
+	if line.turns = line.turns[1:]; len(line.turns) > 0 {
+		close(line.turns[0])
+	} else {
+		delete(t.delayed, client)
+	}
+}
+
+// delay is how long to sleep of a wait, which may become shorter, and is not worth waking up for if it is very short.
+func delay(wait time.Duration) time.Duration { return min(max(wait, leastDelay), timeshare.Window) }
 
 func (t *workTime) setFull(from ratelimit.Key, now, until time.Duration) {
 	if len(t.full) >= maxFull {

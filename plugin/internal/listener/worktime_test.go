@@ -36,7 +36,10 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 	delayed := func() int {
 		work.mu.Lock()
 		defer work.mu.Unlock()
-		return work.delayed[client]
+		if line := work.delayed[client]; line != nil {
+			return line.packets
+		}
+		return 0
 	}
 
 	work.begin("other", ratelimit.Key{}, true, 0, never)
@@ -106,7 +109,7 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 	work.end("a", time.Hour)
 	waits, stops := make(chan struct{}), make(chan struct{})
 	done := make(chan bool)
-	go func() {
+	begin := func() {
 		done <- work.begin("a", ratelimit.Key{}, true, 0, func() bool {
 			select {
 			case <-stops:
@@ -116,11 +119,25 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 			}
 			return false
 		})
-	}()
+	}
+	const requests = 3
+	for range requests {
+		go begin()
+	}
 	<-waits
+	eventually(t, "all wait", func() bool {
+		work.mu.Lock()
+		defer work.mu.Unlock()
+		return len(work.delayed["a"].turns) == requests
+	})
 	close(stops)
-	if !<-done {
-		t.Error("dropped")
+	for range requests {
+		if !<-done {
+			t.Error("dropped")
+		}
+	}
+	if len(work.delayed) > 0 {
+		t.Error("a line is left")
 	}
 }
 
