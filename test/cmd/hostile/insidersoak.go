@@ -99,7 +99,7 @@ func (h *harness) soakInsider(ctx context.Context, o options, say func(string, .
 	for _, what := range slices.Sorted(maps.Keys(kept)) {
 		shares := kept[what]
 		slices.Sort(shares)
-		share := shares[len(shares)/2]
+		share := (shares[(len(shares)-1)/2] + shares[len(shares)/2]) / 2
 		say("beside %s: good clients kept %.0f %% of the rate that they are compared with (median of %d, from %.0f to %.0f %%)",
 			what, 100*share, len(shares), 100*shares[0], 100*shares[len(shares)-1])
 		if share < o.beside {
