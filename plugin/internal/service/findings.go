@@ -11,6 +11,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // What clients show where the server's keytab or Corefile is at fault.
@@ -166,10 +167,16 @@ func unmatched(setting policy.Setting, property string, words []string, ownerFor
 // defaultRule is the line that has the effect of no rules, in secure mode.
 func (s *Service) defaultRule() string { return "grant " + s.Realms[0] + " owner ." }
 
-// StorageFindings returns a warning for each of the block's zones if they have no database.
+// StorageFindings returns a warning for each of the block's zones if they have no database, and one if others can put another
+// directory in the place of the databases'.
 func (s *Service) StorageFindings() []diagnose.Finding {
 	if s.Database != "" {
-		return nil
+		above := disk.Replaceable(s.Database)
+		if above == "" {
+			return nil
+		}
+		return []diagnose.Finding{{Severity: diagnose.Warning, Subject: "database " + s.Database,
+			Problem: "others can write to " + above + " and put another directory in its place", Fix: "chmod go-w " + above + ", or chmod +t " + above}}
 	}
 	var findings []diagnose.Finding
 	for _, origin := range s.Origins {

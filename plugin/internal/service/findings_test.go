@@ -1,7 +1,10 @@
 package service
 
 import (
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -207,7 +210,7 @@ func TestIneffectiveRules(t *testing.T) {
 	}
 }
 
-// TestStorageFindings: each zone without a database is named.
+// TestStorageFindings: each zone without a database is named, and a directory in which others could replace the databases.
 func TestStorageFindings(t *testing.T) {
 	block := &corefile.Block{Origins: []string{"a.test.", "b.test."}}
 	findings := (&Service{Block: block}).StorageFindings()
@@ -215,9 +218,21 @@ func TestStorageFindings(t *testing.T) {
 		!strings.Contains(findings[1].Problem, "lost at a restart") || !strings.Contains(findings[1].Fix, "database DIR") {
 		t.Errorf("in memory: %v", findings)
 	}
-	block.Database = "/var/lib/coredns"
-	if findings := (&Service{Block: block}).StorageFindings(); len(findings) != 0 {
-		t.Errorf("in a database: %v", findings)
+	above := filepath.Join(t.TempDir(), "above")
+	block.Database = filepath.Join(above, "data")
+	for mode, want := range map[os.FileMode]int{0o755: 0, 0o777: 1, 0o777 | os.ModeSticky: 0} {
+		if err := errors.Join(os.MkdirAll(block.Database, 0o700), os.Chmod(above, mode)); err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, f := range (&Service{Block: block}).StorageFindings() {
+			if f.Severity == diagnose.Warning && strings.Contains(f.Problem, above+" ") && strings.Contains(f.Fix, "chmod go-w "+above) {
+				found++
+			}
+		}
+		if found != want {
+			t.Errorf("in a database below a directory of mode %v: %d warnings of it", mode, found)
+		}
 	}
 }
 

@@ -127,11 +127,12 @@ func TestLockedByThisProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	// A link in the place of the directory itself is refused.
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(dir, link); err != nil {
+	if err := os.Symlink(filepath.Dir(dir), link); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{dir, dir + "/../db", link} {
+	for _, path := range []string{dir, dir + "/../db", filepath.Join(link, "db")} {
 		_, err := Open(path, Options{Origin: origin})
 		if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) || !strings.Contains(err.Error(), ". Fix: stop that process") {
 			t.Errorf("%s: %v", path, err)

@@ -118,7 +118,7 @@ var _ store.Store = (*Disk)(nil)
 // ErrInsecure, ErrForeign, ErrFormat, ErrOtherZone or ErrDamaged where they apply, and say what to do.
 //
 // Only the directory's owner may be able to write to it, to what is in it, and to the directory
-// that holds it.
+// that holds it. It must not be a symbolic link itself. [Replaceable] tells of the directories above.
 //
 // The directory must be on a file system of this machine: locks and syncs of network file systems
 // are not trusted.
@@ -131,6 +131,9 @@ func Open(dir string, options Options) (*Disk, error) {
 	// Locks of this process are listed by name.
 	if d.dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := checkLink(d.dir); err != nil {
+		return nil, err
 	}
 	// A directory that is not a database must not get a lock file.
 	if _, _, err := readIdentity(d.dir); err != nil {

@@ -62,6 +62,38 @@ func checkAccess(dir string) error {
 	return nil
 }
 
+// checkLink refuses a directory of a zone that is a symbolic link. The way to it may have links.
+func checkLink(dir string) error {
+	info, err := os.Lstat(dir)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return insecure(dir, "it is a symbolic link", "find out who made it, and put the directory itself in its place")
+	}
+	return nil
+}
+
+// Replaceable returns the closest of the directories above dir in which others can rename dir, or what
+// leads to it, and so put another in its place; "" if there is none. In a directory like /tmp only
+// owners rename. What does not exist yet is left out.
+func Replaceable(dir string) string {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return ""
+	}
+	ways := []string{dir}
+	if real, err := filepath.EvalSymlinks(dir); err == nil && real != dir {
+		ways = append(ways, real)
+	}
+	for _, way := range ways {
+		for above := filepath.Dir(way); above != way; way, above = above, filepath.Dir(above) {
+			info, err := os.Stat(above)
+			if err == nil && info.Mode()&writableByOthers != 0 && info.Mode()&fs.ModeSticky == 0 {
+				return above
+			}
+		}
+	}
+	return ""
+}
+
 func insecure(dir, problem, fix string) error {
 	return diagnose.WithFix(fmt.Errorf("store: %s: %w: %s", dir, ErrInsecure, problem), "%s", fix)
 }

@@ -23,7 +23,11 @@ func TestDirectoryThatOthersCanChange(t *testing.T) {
 		},
 		"directory":         func(dir, _ string) error { return os.Chmod(dir, 0o770) },
 		"directory, others": func(dir, _ string) error { return os.Chmod(dir, 0o707) },
-		"its directory":     func(dir, _ string) error { return os.Chmod(filepath.Dir(dir), 0o777) },
+		"link in its place": func(dir, victim string) error {
+			other := filepath.Join(filepath.Dir(victim), "other")
+			return errors.Join(os.Remove(dir), os.Mkdir(other, 0o700), os.Symlink(other, dir))
+		},
+		"its directory": func(dir, _ string) error { return os.Chmod(filepath.Dir(dir), 0o777) },
 		"file": func(dir, _ string) error {
 			path := filepath.Join(dir, "LOCK")
 			return errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, 0o666))
@@ -50,6 +54,9 @@ func TestDirectoryThatOthersCanChange(t *testing.T) {
 			}
 			if _, err := os.Stat(victim + "-missing"); err == nil {
 				t.Error("a file was made outside")
+			}
+			if made, err := os.ReadDir(filepath.Join(top, "other")); err == nil && len(made) > 0 {
+				t.Errorf("%v was made outside", made)
 			}
 		})
 	}
@@ -94,5 +101,33 @@ func TestDirectoryThatOthersCanChange(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestReplaceable: a directory above that others can write to lets them replace the database, also on the
+// way that a link leads.
+func TestReplaceable(t *testing.T) {
+	top := t.TempDir()
+	for _, tc := range []struct {
+		name string
+		mode os.FileMode // of the directory a
+		dir  string
+		want bool
+	}{
+		{"owner alone", 0o755, "a/b/db", false},
+		{"others", 0o757, "a/b/db", true},
+		{"group", 0o775, "a/b/db", true},
+		{"sticky", 0o777 | os.ModeSticky, "a/b/db", false},
+		{"missing", 0o777, "a/c/db", true},
+		{"by a link", 0o777, "link/db", true},
+		{"itself", 0o777, "a", false},
+	} {
+		a := filepath.Join(top, tc.name, "a")
+		if err := errors.Join(os.MkdirAll(filepath.Join(a, "b", "db"), 0o755), os.Chmod(a, tc.mode), os.Symlink("a/b", filepath.Join(top, tc.name, "link"))); err != nil {
+			t.Fatal(err)
+		}
+		if got := disk.Replaceable(filepath.Join(top, tc.name, tc.dir)); (got == a) != tc.want {
+			t.Errorf("%s: %q", tc.name, got)
+		}
 	}
 }
