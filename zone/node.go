@@ -285,13 +285,13 @@ func (s *draftSet) find(data []byte) (int, bool) {
 	return slices.BinarySearchFunc(s.records, data, func(r draftRecord, data []byte) int { return dnswire.Compare(s.rrtype, r.data, data) })
 }
 
-// remove takes a record out, if it is there.
-func (d *draft) remove(rrtype uint16, data []byte) {
+// remove takes a record out, if it is there and stale, unless that is nil, says so of its time.
+func (d *draft) remove(rrtype uint16, data []byte, stale func(hours uint32) bool) {
 	s := d.set(rrtype)
 	if s == nil {
 		return
 	}
-	if at, ok := s.find(data); ok {
+	if at, ok := s.find(data); ok && (stale == nil || stale(s.records[at].hours)) {
 		s.records = slices.Delete(s.records, at, at+1)
 		if len(s.records) == 0 {
 			d.removeSet(rrtype)

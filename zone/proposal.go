@@ -163,7 +163,7 @@ func (n *ProposedName) evaluate() {
 	}
 	instructions := n.proposal.instructions
 	for i := n.first; i >= 0; i = instructions[i].next {
-		d.do(&instructions[i], n.key)
+		d.do(&instructions[i], n.key, &n.proposal.times)
 	}
 	d.settle(before, n.key, &n.proposal.times)
 	after := d.node()
@@ -237,7 +237,7 @@ func equalSet(required []requiredRecord, set rrset) bool {
 }
 
 // do carries out one instruction.
-func (d *draft) do(in *Instruction, key string) {
+func (d *draft) do(in *Instruction, key string, t *timing) {
 	apex := key == ""
 	switch in.Action {
 	case AddRecord:
@@ -255,7 +255,7 @@ func (d *draft) do(in *Instruction, key string) {
 		if set := d.set(in.Type); apex && in.Type == dns.TypeNS && set != nil && len(set.records) == 1 {
 			return
 		}
-		d.remove(in.Type, in.Data)
+		d.remove(in.Type, in.Data, t.stale)
 	}
 }
 

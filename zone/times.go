@@ -17,14 +17,13 @@ type Aging struct {
 	Refresh time.Duration
 }
 
-// Enabled reports whether records age.
-func (a Aging) Enabled() bool { return a.NoRefresh+a.Refresh > 0 }
-
 // timing is what decides on the times of the records of an update.
 type timing struct {
 	now    int64 // seconds of Unix time
 	aging  Aging
 	static bool
+	// stale, unless nil, reports whether a record of that time may be deleted. Others stay.
+	stale func(hours uint32) bool
 }
 
 // hoursOf is the time of a record that is written at a time in seconds of Unix time. It is never

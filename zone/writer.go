@@ -63,7 +63,7 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	default:
 	}
 	p := &pending{update: u, proposal: proposal, size: proposal.size(len(u.Message)), done: make(chan Result, 1)}
-	if u.Sections != nil {
+	if u.Sections != nil && u.stale == nil { // scavenging has no haste
 		return z.applyAlone(p)
 	}
 	refused, limit := z.queue.put(p, limits)
@@ -292,7 +292,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	s, z := b.state, b.zone
 	set, now := z.settings.Load(), z.now()
 	expired := now.Add(-set.lifetime).Unix()
-	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static})
+	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static, stale: p.update.stale})
 	if since, frozen := z.Frozen(); frozen && !p.update.Administrative {
 		d := Decision{Rule: "frozen", Reason: "the zone is frozen since " + since.Format(time.RFC3339)}
 		return failed(s, d, notPermitted(d)), nil

@@ -119,6 +119,9 @@ type Update struct {
 	// Authorize decides on the update. It is called at most once, while all other updates of the
 	// zone wait, so it must not block and must not call Apply. nil permits every update.
 	Authorize func(*Proposal) Decision
+	// stale, unless nil, reports whether the update may delete a record of that time. A record that was
+	// refreshed since the update was put together stays.
+	stale func(hours uint32) bool
 	// Refusal, unless nil, is a refusal that does not depend on the zone's state. Authorize is then
 	// not called, and the update does not wait in the queue: it is refused once its form has been
 	// checked.
@@ -212,6 +215,9 @@ type Zone struct {
 
 	frozen atomic.Pointer[time.Time] // nil while updates are taken
 
+	grace   grace
+	elapsed func() time.Duration // monotonic
+
 	queue queue
 	wake  chan struct{} // holds one value if updates were queued while a writer was active
 	later *time.Timer   // wakes the writer
@@ -253,11 +259,14 @@ func Open(config Config) (*Zone, error) {
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
-	z.queue.clock = sinceStart
-	z.Configure(config.Limits, config.TombstoneLifetime, config.Aging)
+	z.queue.clock, z.elapsed = sinceStart, sinceStart
 	if z.now == nil {
 		z.now = time.Now
+	} else {
+		opened := z.now()
+		z.elapsed = func() time.Duration { return z.now().Sub(opened) }
 	}
+	z.Configure(config.Limits, config.TombstoneLifetime, config.Aging)
 	z.batch = make([]*pending, 0, z.settings.Load().limits.Batch)
 	s, err := load(o, config.Store)
 	if err == nil && s == nil {
@@ -319,8 +328,12 @@ func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration, aging A
 		tombstoneLifetime = 7 * 24 * time.Hour
 	}
 	limits = limits.withDefaults()
-	if before := z.settings.Load(); before != nil {
+	before := z.settings.Load()
+	if before != nil {
 		limits.Batch = before.limits.Batch
+	}
+	if before == nil || !before.aging.Enabled() {
+		z.grace.begin(z.now().Unix())
 	}
 	z.settings.Store(&settings{limits: limits, lifetime: tombstoneLifetime, aging: aging})
 }
@@ -344,7 +357,15 @@ func (z *Zone) Freeze() bool {
 }
 
 // Thaw ends what Freeze began. It returns false if the zone was not frozen.
-func (z *Zone) Thaw() bool { return z.frozen.Swap(nil) != nil }
+func (z *Zone) Thaw() bool {
+	if z.frozen.Load() == nil {
+		return false
+	}
+	// Clients could not refresh their records meanwhile. This comes first: a record must not be
+	// removed in between.
+	z.grace.begin(z.now().Unix())
+	return z.frozen.Swap(nil) != nil
+}
 
 // Frozen returns since when the zone is frozen, and whether it is.
 func (z *Zone) Frozen() (since time.Time, ok bool) {

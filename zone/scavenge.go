@@ -1,0 +1,231 @@
+package zone
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// ScavengeAuthor is the author in the log of changes, and the source, of updates that remove stale
+// records.
+const ScavengeAuthor = "aging"
+
+// scavengeRecords is how many records one such update removes at most. It keeps the writer for about
+// a millisecond (BenchmarkScavenge).
+const scavengeRecords = 100
+
+// Enabled reports whether records age.
+func (a Aging) Enabled() bool { return a.NoRefresh+a.Refresh > 0 }
+
+// due returns when a record of that time becomes stale, in seconds of Unix time.
+func (a Aging) due(hours uint32) int64 {
+	return 3600*int64(hours) + int64((a.NoRefresh+a.Refresh)/time.Second)
+}
+
+// A Stale is a record that aging removes.
+type Stale struct {
+	store.Record
+	// Due is when both intervals have passed since the time of the record, in UTC. It goes with the
+	// next scavenging after that, but not before Zone.AgingFrom.
+	Due time.Time
+}
+
+// Stale yields the dynamic records that become stale by a time under the given intervals, whether the
+// zone ages or not, by name in canonical order. Their rdata must not be modified.
+func (s *Snapshot) Stale(aging Aging, by time.Time) iter.Seq[Stale] {
+	return func(yield func(Stale) bool) {
+		if !aging.Enabled() || s.dynamic == 0 {
+			return
+		}
+		s.staleFrom(firstKey, aging, by.Unix(), func(_ string, r store.Record) bool {
+			return yield(Stale{Record: r, Due: time.Unix(aging.due(r.Hours), 0).UTC()})
+		})
+	}
+}
+
+// firstKey sorts after that of the zone's own name, whose records are static, and before every other.
+const firstKey = "\x00"
+
+// staleFrom calls visit with every record that is stale at a time in seconds of Unix time, from the
+// name with that key on, until it returns false.
+func (s *Snapshot) staleFrom(key string, aging Aging, at int64, visit func(key string, r store.Record) bool) {
+	s.names.Ascend(key, func(key string, n *node) bool {
+		name := ""
+		for set := range n.sets {
+			if set.times == nil {
+				continue
+			}
+			for data, hours := range set.timed {
+				if hours == 0 || aging.due(hours) > at {
+					continue
+				}
+				if name == "" {
+					name = s.origin.spelled(key, n)
+				}
+				if !visit(key, store.Record{Name: name, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Hours: hours, Data: data}) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// Aging returns the intervals in force.
+func (z *Zone) Aging() Aging { return z.settings.Load().aging }
+
+// AgingFrom returns before when no record is removed, in UTC: the refresh interval after the zone was
+// opened, was thawed, or aging was switched on. Clients could not refresh their records before.
+func (z *Zone) AgingFrom() time.Time {
+	return time.Unix(z.grace.from(z.Aging().Refresh), 0).UTC()
+}
+
+// grace is since when clients have been able to refresh records.
+type grace struct {
+	mu sync.Mutex // guards what follows
+	// since is in seconds of Unix time.
+	since int64
+	// wall and elapsed are the clocks when observe was last called.
+	wall    int64
+	elapsed time.Duration
+}
+
+// begin notes that clients can refresh records from now on.
+func (g *grace) begin(now int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.since = now
+}
+
+func (g *grace) from(refresh time.Duration) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.since + int64(refresh/time.Second)
+}
+
+// clockJump is how far the machine's clock may go ahead of the time that has passed, between two
+// passes, before it counts as one that was set ahead.
+const clockJump = time.Hour
+
+// observe compares the machine's clock with the time that has passed since the last call. If it was
+// set ahead, or the machine was suspended, records are older than the time in which clients could
+// refresh them, and grace begins again. It returns by how much.
+func (g *grace) observe(now int64, elapsed time.Duration) (jump time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.wall != 0 {
+		jump = time.Duration(now-g.wall)*time.Second - (elapsed - g.elapsed)
+	}
+	g.wall, g.elapsed = now, elapsed
+	if jump < clockJump {
+		return 0
+	}
+	g.since = now
+	return jump
+}
+
+// A Scavenging is the outcome of [Zone.Scavenge].
+type Scavenging struct {
+	// Removed is how many records were removed.
+	Removed int
+	// Waiting is how many records were not, although they are stale: see AgingFrom.
+	Waiting int
+	// ClockJump is by how much the machine's clock has gone ahead, since the last scavenging, of the
+	// time that has passed. It is zero if the difference is less than an hour; otherwise no record is
+	// removed until the refresh interval has passed.
+	ClockJump time.Duration
+}
+
+// Scavenge removes all stale records, in updates of a few records each, which take turns with those of
+// clients. Names whose last record goes keep their owner as a tombstone. done is called with the
+// Result of each update; it may be nil.
+//
+// It is not for concurrent use on one zone. If ctx ends, the zone is frozen or the store cannot
+// commit, it returns an error beside what was done until then.
+func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, err error) {
+	now := z.now().Unix()
+	s.ClockJump = z.grace.observe(now, z.elapsed())
+	if aging := z.Aging(); aging.Enabled() && now < z.grace.from(aging.Refresh) {
+		for range z.Snapshot().Stale(aging, time.Unix(now, 0)) {
+			s.Waiting++
+		}
+		return s, ctx.Err()
+	}
+	for key := firstKey; key != ""; {
+		// Each update is put together from the newest state: no state is kept in memory for long.
+		var r Result
+		if r, key, err = z.scavengeFrom(ctx, key); err != nil {
+			return s, err
+		}
+		if r.Changed {
+			for _, record := range r.Removed {
+				if record.Type != dns.TypeSOA {
+					s.Removed++
+				}
+			}
+			if done != nil {
+				done(r)
+			}
+		}
+	}
+	return s, nil
+}
+
+// scavengeFrom removes stale records from the name with that key on. It returns where to go on, "" at
+// the end.
+func (z *Zone) scavengeFrom(ctx context.Context, key string) (r Result, next string, err error) {
+	if err := ctx.Err(); err != nil {
+		return r, "", fmt.Errorf("zone: scavenging: %w", err)
+	}
+	aging, now := z.Aging(), z.now().Unix()
+	if !aging.Enabled() || now < z.grace.from(aging.Refresh) {
+		return r, "", nil
+	}
+	snapshot := z.Snapshot()
+	if snapshot.dynamic == 0 {
+		return r, "", nil
+	}
+	sections := &Sections{}
+	snapshot.staleFrom(key, aging, now, func(key string, r store.Record) bool {
+		if len(sections.Updates) == scavengeRecords {
+			next = key
+			return false
+		}
+		r.Class, r.TTL = dns.ClassNONE, 0
+		sections.Updates = append(sections.Updates, r)
+		return true
+	})
+	if len(sections.Updates) == 0 {
+		return r, "", nil
+	}
+	r = z.Apply(ctx, &Update{
+		Sections: sections, Principal: ScavengeAuthor, Source: ScavengeAuthor,
+		Authorize: func(*Proposal) Decision { return Decision{Allow: true, Rule: aging.String()} },
+		stale:     func(hours uint32) bool { return hours != 0 && aging.due(hours) <= now },
+	})
+	if r.Err != nil {
+		return r, "", r.Err
+	}
+	return r, next, nil
+}
+
+// String returns the intervals as they are written in a Corefile.
+func (a Aging) String() string {
+	return fmt.Sprintf("aging %s %s", formatHours(a.NoRefresh), formatHours(a.Refresh))
+}
+
+func formatHours(d time.Duration) string {
+	switch {
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return d.String()
+}

@@ -1,0 +1,336 @@
+package zone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
+)
+
+// week is the refresh and the no-refresh interval of the tests.
+const week = 7 * 24 * time.Hour
+
+// aged opens a zone that ages, with a clock.
+func aged(t *testing.T, aging Aging) (*Zone, *clock, *storetest.Faulty) {
+	t.Helper()
+	c := &clock{at: timesNow}
+	var f *storetest.Faulty
+	z := openText(t, testApex, func(config *Config) {
+		f = &storetest.Faulty{Store: config.Store}
+		config.Store, config.Aging, config.Now = f, aging, c.now
+	})
+	return z, c, f
+}
+
+// host adds a host that belongs to a principal of its name.
+func host(t *testing.T, z *Zone, name string) Result {
+	t.Helper()
+	r := applyAs(t, z, "U "+name+".example.test. 300 IN A 192.0.2.7", Claim{Name: wire(t, name+".example.test."), Principal: name})
+	if r.Rcode != dns.RcodeSuccess {
+		t.Fatal(r)
+	}
+	return r
+}
+
+// scavenge scavenges, and returns what went, as NAME TYPE.
+func scavenge(t *testing.T, z *Zone) (gone []string, s Scavenging) {
+	t.Helper()
+	before := z.Snapshot().Serial()
+	s, err := z.Scavenge(t.Context(), func(r Result) {
+		if r.Before != before || r.After == r.Before {
+			t.Errorf("from serial %d to %d after %d", r.Before, r.After, before)
+		}
+		before = r.After
+		for _, record := range r.Removed {
+			if record.Type != dns.TypeSOA {
+				gone = append(gone, strings.TrimSuffix(dnswire.NameText([]byte(record.Name)), ".example.test.")+" "+dnswire.TypeText(record.Type))
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Removed != len(gone) {
+		t.Errorf("%d removed, reported %q", s.Removed, gone)
+	}
+	verify(t, z.Snapshot())
+	return gone, s
+}
+
+// stale returns what is stale at a time, as NAME TYPE.
+func stale(z *Zone, by time.Time) (names []string) {
+	for s := range z.Snapshot().Stale(z.Aging(), by) {
+		names = append(names, strings.TrimSuffix(dnswire.NameText([]byte(s.Name)), ".example.test.")+" "+dnswire.TypeText(s.Type))
+	}
+	return names
+}
+
+// A record goes when both intervals have passed since the hour of its last refresh, not a second
+// earlier, and its name keeps its owner.
+func TestScavengeWhenDue(t *testing.T) {
+	z, c, _ := aged(t, Aging{NoRefresh: week, Refresh: week})
+	host(t, z, "a")
+	hour := c.at.Truncate(time.Hour)
+	c.at = c.at.Add(10 * 24 * time.Hour)
+	host(t, z, "b")
+	due := hour.Add(2 * week)
+	if got := stale(z, due.Add(-time.Second)); len(got) != 0 {
+		t.Errorf("stale before it is due: %q", got)
+	}
+	for s := range z.Snapshot().Stale(z.Aging(), due) {
+		if dnswire.NameText([]byte(s.Name)) != "a.example.test." || !s.Due.Equal(due) || s.Hours != uint32(hour.Unix()/3600) {
+			t.Errorf("%+v", s)
+		}
+	}
+	c.at = due.Add(-time.Second)
+	if gone, s := scavenge(t, z); len(gone) != 0 || s.Waiting != 0 {
+		t.Errorf("gone early: %q, %+v", gone, s)
+	}
+	c.at = due
+	if gone, _ := scavenge(t, z); !slices.Equal(gone, []string{"a A"}) {
+		t.Errorf("gone when due: %q", gone)
+	}
+	if o, ok := z.Snapshot().Owner("a.example.test."); !ok || o.Principal != "a" || !o.Deleted.Equal(due) {
+		t.Errorf("the owner is %+v, %t", o, ok)
+	}
+	for c, err := range z.Log(t.Context()) {
+		if err != nil || c.Author != ScavengeAuthor || c.Rule != "aging 7d 7d" || len(c.Removed) != 2 || len(c.Added) != 1 {
+			t.Errorf("%+v, %v", c, err)
+		}
+		break
+	}
+	if gone, _ := scavenge(t, z); len(gone) != 0 {
+		t.Errorf("gone again: %q", gone)
+	}
+}
+
+// What is static stays, as does what belongs to the zone's own name, and a record beside a stale one.
+func TestScavengeLeaves(t *testing.T) {
+	z, c, _ := aged(t, Aging{NoRefresh: week, Refresh: week})
+	apply(t, z, "U example.test. 300 IN TXT \"x\"\nU a.example.test. 300 IN A 192.0.2.1\nU a.example.test. 300 IN TXT \"x\"")
+	z.Apply(t.Context(), &Update{Message: pack(t, message(t, "U s.example.test. 300 IN A 192.0.2.1\nU a.example.test. 300 IN A 192.0.2.9")), Static: true})
+	c.at = c.at.Add(week)
+	apply(t, z, "U a.example.test. 300 IN TXT \"x\"\nU a.example.test. 300 IN TXT \"y\"")
+	c.at = c.at.Add(week)
+	if gone, _ := scavenge(t, z); !slices.Equal(gone, []string{"a A"}) {
+		t.Errorf("gone: %q", gone)
+	}
+	if got := len(z.Snapshot().RRset("a.example.test.", dns.TypeA)); got != 1 {
+		t.Errorf("%d addresses", got)
+	}
+	c.at = c.at.Add(1000 * week)
+	if gone, _ := scavenge(t, z); !slices.Equal(gone, []string{"a TXT", "a TXT"}) {
+		t.Errorf("gone: %q", gone)
+	}
+	if got := texts(z.Snapshot()); len(got) != 5 {
+		t.Errorf("left: %q", got)
+	}
+}
+
+// Clients get the refresh interval to refresh their records after the zone was opened, aging was
+// switched on, the zone was thawed, or the clock was set ahead.
+func TestScavengeGrace(t *testing.T) {
+	aging := Aging{NoRefresh: week, Refresh: 2 * week}
+	for name, begin := range map[string]func(t *testing.T, z *Zone, c *clock) *Zone{
+		"opened": func(t *testing.T, z *Zone, c *clock) *Zone {
+			records := slices.Collect(z.Snapshot().WireRecords())
+			return openText(t, testApex, func(config *Config) {
+				config.Aging, config.Now = aging, c.now
+				config.Seed = func() ([]store.Record, error) { return records, nil }
+			})
+		},
+		"on": func(t *testing.T, z *Zone, _ *clock) *Zone {
+			z.Configure(Limits{}, 0, Aging{})
+			z.Configure(Limits{}, 0, aging)
+			return z
+		},
+		"thawed": func(t *testing.T, z *Zone, c *clock) *Zone {
+			if !z.Freeze() {
+				t.Fatal("not frozen")
+			}
+			if _, err := z.Scavenge(t.Context(), nil); err == nil {
+				t.Error("scavenged while it is frozen")
+			}
+			if !z.Thaw() {
+				t.Fatal("not thawed")
+			}
+			return z
+		},
+		"clock": func(t *testing.T, z *Zone, c *clock) *Zone {
+			passed := time.Duration(0)
+			z.elapsed = func() time.Duration { return passed }
+			z.grace.observe(c.at.Add(-2*time.Hour).Unix(), -time.Hour-time.Second) // not quite an hour
+			if jump := z.grace.observe(c.at.Unix(), passed); jump != 0 {
+				t.Errorf("jump of %v", jump)
+			}
+			c.at = c.at.Add(90 * 24 * time.Hour)
+			passed = time.Hour
+			if gone, s := scavenge(t, z); len(gone) != 0 || s.ClockJump != 90*24*time.Hour-time.Hour {
+				t.Errorf("gone: %q, %+v", gone, s)
+			}
+			at := c.at
+			z.elapsed = func() time.Duration { return passed + c.at.Sub(at) }
+			return z
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			z, c, _ := aged(t, aging)
+			host(t, z, "a")
+			c.at = c.at.Add(100 * week)
+			z = begin(t, z, c)
+			from := c.at.Add(2 * week)
+			if got := z.AgingFrom(); !got.Equal(from) {
+				t.Errorf("records go from %v on, want %v", got, from)
+			}
+			// A reload that changes nothing, or the intervals alone, does not begin it again.
+			c.at = c.at.Add(time.Hour)
+			z.Configure(Limits{}, 0, Aging{NoRefresh: week, Refresh: 2 * week})
+			c.at = from.Add(-time.Second)
+			if gone, s := scavenge(t, z); len(gone) != 0 || s.Waiting != 1 {
+				t.Errorf("gone: %q, %+v", gone, s)
+			}
+			c.at = from
+			if gone, s := scavenge(t, z); len(gone) != 1 || s.Waiting != 0 {
+				t.Errorf("gone: %q, %+v", gone, s)
+			}
+		})
+	}
+}
+
+func TestScavengeOff(t *testing.T) {
+	z, c, f := aged(t, Aging{})
+	host(t, z, "a")
+	commits := len(f.Commits())
+	c.at = c.at.Add(1000 * week)
+	if gone, s := scavenge(t, z); len(gone) != 0 || s != (Scavenging{}) || len(f.Commits()) != commits {
+		t.Errorf("gone: %q, %+v", gone, s)
+	}
+	// What would be stale can be seen before.
+	if got := len(slices.Collect(z.Snapshot().Stale(Aging{NoRefresh: week, Refresh: week}, c.at))); got != 1 {
+		t.Errorf("%d records would be stale", got)
+	}
+}
+
+// Many records go in several updates, each once, also those of one name.
+func TestScavengeMany(t *testing.T) {
+	z, c, f := aged(t, Aging{NoRefresh: week, Refresh: week})
+	var want []string
+	for i := range 50 {
+		var script strings.Builder
+		for k := range i + 1 {
+			fmt.Fprintf(&script, "U h%02d.example.test. 300 IN A 192.0.2.%d\n", i, k)
+			want = append(want, fmt.Sprintf("h%02d A", i))
+		}
+		if r := apply(t, z, script.String()); r.Rcode != dns.RcodeSuccess {
+			t.Fatal(r)
+		}
+	}
+	var script strings.Builder
+	for k := range 100 {
+		for _, rrtype := range []string{"TXT", "SPF", "TYPE65280"} {
+			data := fmt.Sprintf("%q", fmt.Sprint(k))
+			if rrtype == "TYPE65280" {
+				data = fmt.Sprintf(`\# 1 %02x`, k)
+			}
+			fmt.Fprintf(&script, "U many.example.test. 300 IN %s %s\n", rrtype, data)
+			want = append(want, "many "+rrtype)
+		}
+	}
+	if r := apply(t, z, script.String()); r.Rcode != dns.RcodeSuccess {
+		t.Fatal(r)
+	}
+	host(t, z, "zzz")
+	c.at = c.at.Add(2*week - time.Hour)
+	apply(t, z, "U zzz.example.test. 300 IN A 192.0.2.7") // a refresh
+	c.at = c.at.Add(time.Hour)
+	commits := len(f.Commits())
+	gone, _ := scavenge(t, z)
+	slices.Sort(want)
+	slices.Sort(gone)
+	if !slices.Equal(gone, want) {
+		t.Errorf("%d gone, want %d", len(gone), len(want))
+	}
+	if got := len(f.Commits()) - commits; got != (len(want)+scavengeRecords-1)/scavengeRecords {
+		t.Errorf("%d commits for %d records", got, len(want))
+	}
+	if !z.Snapshot().Exists("zzz.example.test.") {
+		t.Error("what was refreshed is gone")
+	}
+}
+
+// A record that is refreshed after it was found to be stale stays.
+func TestRefreshedInTheLastMoment(t *testing.T) {
+	z, c, f := aged(t, Aging{NoRefresh: week, Refresh: week})
+	host(t, z, "a")
+	host(t, z, "b")
+	c.at = c.at.Add(2 * week)
+	entered, gate := make(chan struct{}, 1), make(chan struct{})
+	f.Hold(entered, gate)
+	refreshed := make(chan Result)
+	go func() { refreshed <- apply(t, z, "U a.example.test. 300 IN A 192.0.2.7") }()
+	<-entered // the refresh is being written
+	scavenged := make(chan []string)
+	go func() {
+		var gone []string
+		_, err := z.Scavenge(context.Background(), func(r Result) {
+			for _, record := range r.Removed[1:] {
+				gone = append(gone, dnswire.NameText([]byte(record.Name)))
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		scavenged <- gone
+	}()
+	queued(t, z, 1)
+	f.Hold(nil, nil)
+	close(gate)
+	if r := <-refreshed; r.Refreshed != 1 {
+		t.Errorf("%+v", r)
+	}
+	if gone := <-scavenged; !slices.Equal(gone, []string{"b.example.test."}) {
+		t.Errorf("gone: %q", gone)
+	}
+}
+
+// A pass that fails goes on at the next one.
+func TestScavengeFails(t *testing.T) {
+	z, c, f := aged(t, Aging{NoRefresh: week, Refresh: week})
+	host(t, z, "a")
+	c.at = c.at.Add(2 * week)
+	cause := errors.New("disk full")
+	f.Fail(cause)
+	if s, err := z.Scavenge(t.Context(), nil); !errors.Is(err, cause) || s.Removed != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	f.Fail(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s, err := z.Scavenge(ctx, nil); !errors.Is(err, context.Canceled) || s.Removed != 0 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if gone, _ := scavenge(t, z); len(gone) != 1 {
+		t.Errorf("gone: %q", gone)
+	}
+}
+
+func TestAgingString(t *testing.T) {
+	for want, a := range map[string]Aging{
+		"aging 7d 7d":    {week, week},
+		"aging 36h 0d":   {36 * time.Hour, 0},
+		"aging 1m30s 1h": {90 * time.Second, time.Hour},
+	} {
+		if got := a.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
