@@ -190,8 +190,7 @@ func (e *evaluation) isOpen(held *zone.Holding) bool {
 	if held.Owned {
 		return held.Owner.Principal == firstComeOwner
 	}
-	r := e.unsignedRule(held.Name, dns.TypeNone)
-	return r != nil && r.coversAll()
+	return e.isEverybodys(held.Name)
 }
 
 // openUnsigned reports whether an unsigned update could change a name that has no owner. A signed one
@@ -230,14 +229,21 @@ func (e *evaluation) unsignedRule(name []byte, rrtype uint16) *rule {
 }
 
 // isEverybodys reports whether an unsigned update could make a name that has no owner free. One that may
-// change some types only could not.
-func (e *evaluation) isEverybodys(name int) bool {
-	proposed := e.proposal.Name(name)
-	narrow := func(rrtype uint16) bool {
-		r := e.unsignedRule(proposed.Wire(), rrtype)
-		return r == nil || !r.coversAll()
+// change some types only, or is denied some, could not.
+func (e *evaluation) isEverybodys(name []byte) bool {
+	if e.policy.mode != NonsecureAndSecure {
+		return false
 	}
-	return e.policy.mode == NonsecureAndSecure && !narrow(dns.TypeNone) && !slices.ContainsFunc(proposed.Types(), narrow)
+	for i := range e.policy.rules {
+		r := &e.policy.rules[i]
+		if !r.means(&e.policy.unsigned) || !r.reaches(&e.policy.unsigned, name, nil) {
+			continue
+		}
+		if r.deny || r.coversAll() {
+			return !r.deny
+		}
+	}
+	return false
 }
 
 // mayReclaim reports whether the client may take a name of the update from its owner, or from the
@@ -370,7 +376,7 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 	n, proposed := &e.names[name], e.proposal.Name(name)
 	switch {
 	case !n.granted:
-	case n.byOwner && n.title == titleUnsigned && (!n.exists || !e.isEverybodys(name)):
+	case n.byOwner && n.title == titleUnsigned && (!n.exists || !e.isEverybodys(proposed.Wire())):
 		// What unsigned updates may do there is no right to the name.
 		n.narrowly = true
 		e.claimForOthers(name, d)
@@ -414,7 +420,7 @@ func (e *evaluation) claimForOthers(name int, d *zone.Decision) {
 		owner = firstComeOwner
 	case n.owner == "" && !n.exists && !secure && e.subject.Kind != Anonymous:
 		owner = signedOwner
-	case n.owner == "" && n.exists && !n.marked && !remains && n.narrowly && !e.isEverybodys(name):
+	case n.owner == "" && n.exists && !n.marked && !remains && n.narrowly && !e.isEverybodys(proposed.Wire()):
 		owner = administratorOwner
 	case (n.marked || n.owner == signedOwner && (secure || n.deleted && e.subject.Kind == Anonymous)) && (remains || !n.narrowly):
 		d.Released = append(d.Released, wire)
