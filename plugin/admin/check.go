@@ -2,15 +2,16 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/coredns/coredns/plugin/pkg/parse"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
@@ -55,35 +56,47 @@ func (c *checker) zoneDoesNotStart(origin string, err error) {
 }
 
 // check examines what has to fit together for a client's update to be accepted: Corefile, keytabs, zones, KDC, clocks, ports.
-func check(flags *flag.FlagSet) runner {
-	conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
-	krb5conf := flags.String("krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs, a `FILE`")
-	offline := flags.Bool("offline", false, "ask neither KDC nor server")
-	ccache := flags.String("ccache", "", "credential cache `FILE` for requests to the KDC, if it rejects the server's own key")
-	server := flags.String("server", "", "`HOST:PORT` of the running server, if the Corefile does not tell")
-	port := flags.String("p", "53", "`PORT` of server blocks without one, as given to the server by -p or -dns.port")
-	output := addOutputFlag(flags)
-	return func(s Streams, args []string) (int, error) {
-		if len(args) > 0 {
-			return 0, &usageError{"check takes no arguments"}
+func check(program string) func(flags *flag.FlagSet) runner {
+	return func(flags *flag.FlagSet) runner {
+		conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
+		krb5conf := flags.String("krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs, a `FILE`")
+		offline := flags.Bool("offline", false, "ask neither KDC nor server")
+		ccache := flags.String("ccache", "", "credential cache `FILE` for requests to the KDC, if it rejects the server's own key")
+		server := flags.String("server", "", "`HOST:PORT` of the running server, if the Corefile does not tell")
+		port := flags.String("p", "53", "`PORT` of server blocks without one, as given to the server by -p or -dns.port")
+		userName := flags.String("user", "", "user that the server runs as, a `USER`: files are examined as that user sees them. It needs root")
+		output := addOutputFlag(flags)
+		return func(s Streams, args []string) (int, error) {
+			if len(args) > 0 {
+				return 0, &usageError{"check takes no arguments"}
+			}
+			if *userName != "" {
+				if status, done, err := runAs(program, *userName, *conf, flags, s); done || err != nil {
+					return status, err
+				}
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			c := &checker{ctx: ctx, server: *server, port: *port}
+			if !*offline {
+				c.kdcs = newKDCs(*krb5conf, *ccache)
+			}
+			if content, err := c.readCorefile(*conf, s.In); err != nil {
+				c.add(diagnose.FromError("Corefile", err))
+			} else {
+				c.run(*conf, content, *offline)
+			}
+			var err error
+			if output.json {
+				err = printJSON(s.Out, c.findings)
+			} else {
+				err = diagnose.Write(s.Out, c.findings)
+			}
+			if diagnose.Failed(c.findings) {
+				return ExitNo, err
+			}
+			return ExitOK, err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		c := &checker{ctx: ctx, server: *server, port: *port}
-		if !*offline {
-			c.kdcs = newKDCs(*krb5conf, *ccache)
-		}
-		c.run(*conf, *offline)
-		var err error
-		if output.json {
-			err = printJSON(s.Out, c.findings)
-		} else {
-			err = diagnose.Write(s.Out, c.findings)
-		}
-		if diagnose.Failed(c.findings) {
-			return ExitNo, err
-		}
-		return ExitOK, err
 	}
 }
 
@@ -95,27 +108,50 @@ func defaultKrb5conf() string {
 	return "/etc/krb5.conf"
 }
 
-func (c *checker) run(conf string, offline bool) {
-	unset, err := corefile.UnsetVariables(conf)
-	if err != nil {
-		c.doesNotStart("Corefile", err)
-		return
+// maxCorefile bounds what is read of a Corefile.
+const maxCorefile = 1 << 20
+
+// readCorefile reads the Corefile or, in a process that runAs started, what that passes on.
+func (c *checker) readCorefile(conf string, in io.Reader) ([]byte, error) {
+	if os.Getenv(corefileOnInput) == "" {
+		f, err := os.Open(conf)
+		if err != nil {
+			return nil, diagnose.WithFix(err, "name the Corefile of the server by -conf")
+		}
+		defer f.Close()
+		in = f
+	} else if f, err := os.Open(conf); err == nil {
+		f.Close()
+	} else {
+		c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: "Corefile", Problem: fmt.Sprintf("the user cannot read it: %v", err),
+			Fix: "unless this is a temporary copy, give the user the right to read it, and to enter all directories above it"})
 	}
-	for _, v := range unset {
-		c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: "Corefile",
-			Problem: fmt.Sprintf("%s refers to the environment variable %s, which is not set here, so that the server would use an empty string", v.Position(), v.Name),
+	content, err := io.ReadAll(io.LimitReader(in, maxCorefile+1))
+	switch {
+	case err != nil:
+		return nil, diagnose.WithFix(err, "name the Corefile of the server by -conf")
+	case len(content) > maxCorefile:
+		return nil, fmt.Errorf("%s has more than %d octets", conf, maxCorefile)
+	}
+	return content, nil
+}
+
+func (c *checker) run(conf string, content []byte, offline bool) {
+	for _, v := range corefile.UnsetVariables(conf, content) {
+		c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: v.Position(),
+			Problem: fmt.Sprintf("the environment variable %s is not set here, so that the server would use an empty string", v.Name),
 			Fix:     "set it for this command as for the server, or write its value into the Corefile"})
 	}
-	servers, err := corefile.ReadFile(conf)
-	if errors.Is(err, corefile.ErrNoBlock) {
-		c.add(diagnose.Finding{Severity: diagnose.Error, Subject: "Corefile", Problem: err.Error(),
+	configuration := corefile.Inspect(conf, content, c.port)
+	c.add(configuration.Findings...)
+	servers := configuration.Servers
+	if len(servers) == 0 && !diagnose.Failed(configuration.Findings) {
+		c.add(diagnose.Finding{Severity: diagnose.Error, Subject: conf, Problem: corefile.ErrNoBlock.Error(),
 			Fix: "name the Corefile of the server by -conf, or add gsstsig to a server block"})
 		return
 	}
-	if err != nil {
-		c.doesNotStart("Corefile", err)
-		return
-	}
+	c.add(service.SharedZoneFindings(servers)...)
+	c.user(configuration)
 	for _, server := range servers {
 		s, err := service.Open(server.Block)
 		if err != nil {
@@ -123,8 +159,12 @@ func (c *checker) run(conf string, offline bool) {
 			continue
 		}
 		c.keytabs(s)
-		c.add(s.RuleFindings(nil)...)
+		c.add(s.RuleFindings(configuration.Keys)...)
 		c.add(s.StorageFindings()...)
+		if findings := databaseAccess(s.Block); len(findings) > 0 {
+			c.add(findings...)
+			continue // the zones cannot be read
+		}
 		addresses, err := service.ListenAddresses(server.Bind)
 		if err != nil {
 			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: server.Position, Problem: err.Error()})
@@ -333,7 +373,8 @@ func (c *checker) serverAddresses(server corefile.Server) []string {
 		return []string{c.server}
 	}
 	port := c.port
-	if _, p, err := net.SplitHostPort(server.Keys[0]); err == nil && p != "" {
+	_, key := parse.Transport(server.Keys[0])
+	if _, p, err := net.SplitHostPort(key); err == nil && p != "" {
 		port = p
 	}
 	var addresses []string

@@ -39,8 +39,8 @@ type runner func(s Streams, words []string) (int, error)
 // commands are those of a program, in the order of the usage.
 func commands(program string) []command {
 	return []command{
-		{name: "check", define: check,
-			purpose: "Check the Corefile, keytabs, zones, KDC, clocks and ports, and print the problems that clients will have."},
+		{name: "check", define: check(program),
+			purpose: "Check the whole Corefile, keytabs, zones, KDC, clocks and ports, and print the problems that clients will have."},
 		{name: "convert", words: "[FILE]", define: convert,
 			purpose: "Convert the update-policy of a named.conf, FILE or standard input, to lines of a gsstsig block."},
 		{name: "dump", words: "ZONE", define: dump,

@@ -111,6 +111,8 @@ func openDatabase(s *service.Service, origin string) (*disk.Disk, error) {
 		}
 	}
 	switch {
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrNotExist):
+		err = diagnose.WithFix(err, "correct the property database, which names a directory that exists or can be made")
 	case errors.Is(err, syscall.ENOSPC):
 		err = diagnose.WithFix(err, "free some space on the disk: the database cannot be opened without it")
 	case errors.Is(err, fs.ErrPermission):

@@ -98,6 +98,9 @@ func (r *Rule) parse(words []string) error {
 		return fmt.Errorf("%q is not a rule type; the types are %s", words[1], strings.Join(slices.Sorted(maps.Keys(ruleTypes)), ", "))
 	}
 	r.kind = form.kind
+	if r.kind == ruleOwner && r.deny {
+		return errors.New("owner only grants: what it does not grant is refused anyway. Fix: leave the rule out, or deny by another type, such as subdomain")
+	}
 	r.word = words[0]
 	if err := r.parseIdentity(r.word); err != nil {
 		return fmt.Errorf("identity %q: %w", words[0], err)
@@ -150,9 +153,6 @@ func (r *Rule) parseIdentity(word string) (err error) {
 			}
 		}
 	case ruleOwner:
-		if r.deny {
-			return errors.New("owner only grants: what it does not grant is refused anyway")
-		}
 		r.who, err = parsePattern(word, true)
 	case ruleSelf, ruleSelfsub, ruleSelfwild:
 		if r.who, err = parsePattern(word, false); err != nil {

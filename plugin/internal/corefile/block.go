@@ -257,7 +257,7 @@ func (b *Block) updates(c *caddy.Controller, _ string, args []string) error {
 	}
 	mode, err := policy.ParseMode(args[0])
 	if err != nil {
-		return c.Errf("updates: %v", err)
+		return c.Err(err.Error())
 	}
 	if len(args) == 1 {
 		b.mode = mode

@@ -1,6 +1,7 @@
 package corefile
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -24,16 +25,15 @@ func (v Variable) Position() string { return fmt.Sprintf("%s:%d", v.File, v.Line
 
 var reference = regexp.MustCompile(`\{\$([^}]+)\}|\{%([^%]+)%\}`)
 
-// UnsetVariables returns the variables of a Corefile that are not set, in the file's order. CoreDNS replaces them by
-// nothing. Those of imported files are not looked for.
-func UnsetVariables(path string) ([]Variable, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
+// UnsetVariables returns the variables that are not set of a Corefile with that content, in its order. CoreDNS replaces them
+// by nothing. Those of imported files are not looked for.
+func UnsetVariables(path string, content []byte) []Variable {
+	return unsetVariables(path, bytes.NewReader(content))
+}
+
+func unsetVariables(path string, content io.Reader) []Variable {
 	var unset []Variable
-	tokens := caddyfile.NewDispenser(path, io.LimitReader(f, maxCorefile)) // comments are gone
+	tokens := caddyfile.NewDispenser(path, content) // comments are gone
 	for tokens.Next() {
 		for _, match := range reference.FindAllStringSubmatch(tokens.Val(), -1) {
 			name := match[1] + match[2] // one is empty
@@ -42,17 +42,18 @@ func UnsetVariables(path string) ([]Variable, error) {
 			}
 		}
 	}
-	return unset, nil
+	return unset
 }
 
 // explain names the variable that is not set if a line of the block, from first to last, refers to one: what went wrong is
 // likely to follow from that.
 func explain(err error, path string, first, last int) error {
-	unset, failure := UnsetVariables(path)
+	f, failure := os.Open(path)
 	if failure != nil {
 		return err // a Corefile that is not a file
 	}
-	for _, v := range unset {
+	defer f.Close()
+	for _, v := range unsetVariables(path, io.LimitReader(f, maxCorefile)) {
 		if first <= v.Line && v.Line <= last {
 			return fmt.Errorf("the environment variable %s, used in line %d, is not set: %w", v.Name, v.Line, err)
 		}

@@ -10,6 +10,9 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 )
 
+// pluginName is the directive of this plugin.
+const pluginName = "gsstsig"
+
 // A Server is a server block of a Corefile that has a gsstsig block.
 type Server struct {
 	*Block
@@ -34,15 +37,11 @@ func ReadFile(path string) ([]Server, error) {
 	}
 	var servers []Server
 	for _, block := range blocks {
-		tokens, ok := block.Tokens["gsstsig"]
+		tokens, ok := block.Tokens[pluginName]
 		if !ok {
 			continue
 		}
-		root := ""
-		if words := words(path, block, "root"); len(words) > 0 {
-			root = words[len(words)-1]
-		}
-		parsed, err := Parse(controller(path, tokens, block.Keys), root)
+		parsed, err := Parse(controller(path, tokens, block.Keys), rootOf(path, block))
 		if err != nil {
 			return nil, err
 		}

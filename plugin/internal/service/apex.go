@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,9 @@ func (s *Service) Seed(origin string, addresses []net.IP, warn func(diagnose.Fin
 			return nil, diagnose.WithFix(fmt.Errorf("master file: %w", err), "correct the property file, or leave it out to start with an empty zone")
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return nil, diagnose.WithFix(fmt.Errorf("master file: %s is a directory", file), "name the master file in it")
+		}
 		return zone.ParseSeed(f, SeedConfig(origin, file, warn))
 	}
 }
@@ -69,7 +73,7 @@ func SeedFindings(origin string, err error) []diagnose.Finding {
 	findings := make([]diagnose.Finding, len(all))
 	for i, e := range all {
 		problem := zone.SeedError{File: e.File, Line: e.Line, Reason: e.Reason}
-		findings[i] = diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + origin, Problem: problem.Error(), Fix: e.Fix}
+		findings[i] = diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + origin, Problem: problem.Error(), Fix: cmp.Or(e.Fix, "correct the master file")}
 	}
 	return findings
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
@@ -183,6 +184,36 @@ func (s *Service) StorageFindings() []diagnose.Finding {
 		findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
 			Problem: "it has no database and is in memory only: updates, owners and the serial are lost at a restart",
 			Fix:     "add \"database DIR\" to the gsstsig block"})
+	}
+	return findings
+}
+
+// SharedZoneFindings returns a warning for each zone that several server blocks have in different places: in memory, where
+// each block has a copy of its own, or in different directories.
+func SharedZoneFindings(servers []corefile.Server) []diagnose.Finding {
+	var order []string
+	places, descriptions := make(map[string]map[string]bool), make(map[string][]string)
+	for _, server := range servers {
+		for _, origin := range server.Origins {
+			place, description := server.Database, server.Position+" in "+server.Database
+			if place == "" {
+				place, description = server.Position, server.Position+" in memory"
+			}
+			if places[origin] == nil {
+				places[origin] = make(map[string]bool)
+				order = append(order, origin)
+			}
+			places[origin][place] = true
+			descriptions[origin] = append(descriptions[origin], description)
+		}
+	}
+	var findings []diagnose.Finding
+	for _, origin := range order {
+		if len(places[origin]) > 1 {
+			findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
+				Problem: fmt.Sprintf("several server blocks have it (%s), each in a copy of its own: an update changes one of them", strings.Join(descriptions[origin], ", ")),
+				Fix:     "add the same \"database DIR\" to all of these blocks"})
+		}
 	}
 	return findings
 }

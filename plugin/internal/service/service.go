@@ -58,7 +58,7 @@ func Open(b *corefile.Block) (*Service, error) {
 	s.Transit = new(krb5.TransitPolicy)
 	if b.Krb5conf != "" {
 		if s.Transit, err = krb5.ReadTransitPolicy(b.Krb5conf); err != nil {
-			return nil, err
+			return nil, diagnose.WithFix(err, "correct the file, or the property krb5conf, or leave that out: trusts then follow the hierarchy of realms")
 		}
 	}
 	s.Transit.TrustKDC = b.TrustKDC

@@ -1,0 +1,168 @@
+package admin
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+)
+
+// A wrongCorefile is a Corefile with one mistake, in which KEYTAB, DIR and @ stand for the keytab, a directory of files and the
+// server block's usual beginning.
+type wrongCorefile struct {
+	text     string
+	severity diagnose.Severity
+	line     string // of the finding's subject, "" for the whole Corefile, "-" for none
+	says     string // in the finding's problem or fix, separated by bars
+}
+
+// usual is how the server blocks begin: the next line is the sixth.
+const usual = "example.test:5399 {\n\tbind 127.0.0.1\n\tgsstsig {\n\t\tkeytab KEYTAB\n\t\tdatabase DIR/data\n"
+
+var wrongCorefiles = map[string]wrongCorefile{
+	// The whole Corefile.
+	"no server block":           {"# nothing\n", "error", "", "no server block|write a server block"},
+	"no gsstsig":                {".:5399 {\n\twhoami\n}\n", "error", "", "no server block has gsstsig|-conf"},
+	"unknown directive":         {"example.test:5399 {\n\tcahce\n}\n", "error", "2", "unknown directive 'cahce'|coredns -plugins"},
+	"brace of the block":        {"@\twhoami\n}\n", "error", "6", "unknown property \"whoami\"; gsstsig knows"},
+	"import of nothing":         {"import DIR/none.conf\n", "error", "1", "import not found"},
+	"zone is no name":           {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example.test:", "example..test:", 1), 1), "error", "1", "example..test|ZONE:PORT"},
+	"port is too large":         {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, ":5399", ":99999", 1), 1), "error", "1", "99999 is not a port"},
+	"port is a word":            {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, ":5399", ":dns", 1), 1), "error", "1", "what follows the colon is not a port"},
+	"zone is there twice":       {"@\t}\n}\n@\t}\n}\n", "error", "", "already defined|merge server blocks"},
+	"interface is not there":    {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "127.0.0.1", "eth99", 1), 1), "error", "2", "bind: not a valid IP address or interface|coredns.io/plugins/bind"},
+	"address is another host's": {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "127.0.0.1", "192.0.2.77", 1), 1), "error", "2", "cannot listen on 192.0.2.77|addresses of this machine"},
+	"two databases":             {"@\t}\n}\n" + strings.NewReplacer("DIR/data", "DIR/data2", ":5399", ":5398").Replace(usual) + "\t}\n}\n", "warning", "-", "each in a copy of its own|add the same"},
+
+	// Other directives.
+	"transfer to nobody":        {"@\t}\n\ttransfer {\n\t}\n}\n", "error", "8", "transfer: 'to' is required|coredns.io/plugins/transfer"},
+	"forward to a word":         {"@\t}\n\tforward . nonsense:abc:1\n}\n", "error", "7", "forward: |coredns.io/plugins/forward"},
+	"forward to nobody":         {"@\t}\n\tforward .\n}\n", "error", "7", "forward: Wrong argument count"},
+	"cache for a negative time": {"@\t}\n\tcache -5\n}\n", "error", "7", "cache TTL can not be zero or negative"},
+	"certificate is missing":    {"@\t}\n\ttls DIR/none.pem DIR/none.key\n}\n", "error", "7", "tls: could not load TLS cert"},
+	"key of tsig is no base64":  {"@\t}\n\ttsig {\n\t\tsecret key1. nonsense!\n\t}\n}\n", "error", "7", "key1. is not base64|tsig-keygen"},
+	"keys of tsig differ": {"@\t}\n\ttsig {\n\t\tsecret key1. AAAA\n\t}\n}\nother.test:5399 {\n\tbind 127.0.0.1\n\ttsig {\n\t\tsecret key1. BBBB\n\t}\n\twhoami\n}\n", "error", "",
+		"give the key key1. different secrets|different names"},
+	"health on a word":       {"@\t}\n\thealth localhost:abc\n}\n", "error", "7", "health cannot listen on \"localhost:abc\""},
+	"prometheus on a word":   {"@\t}\n\tprometheus nonsense\n}\n", "error", "7", "prometheus: address nonsense"},
+	"view is no expression":  {"@\t}\n\tview x {\n\t\texpr nonsense(\n\t}\n}\n", "error", "7", "view: unexpected token"},
+	"zone file is missing":   {"@\t}\n}\nother.test:5399 {\n\tbind 127.0.0.1\n\tfile DIR/none\n}\n", "warning", "10", "no such file"},
+	"DNS over TLS alone":     {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "warning", "3", "no update can be made|without a scheme"},
+	"DNS over TLS beside it": {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example.test example", 1), 1), "warning", "3", "updates by tls://example.test.:853 are refused"},
+	"TLS without a key":      {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "warning", "", "no certificate|tls CERTIFICATE KEY"},
+
+	// Files of gsstsig.
+	"keytab is missing":          {"example.test:5399 {\n\tgsstsig {\n\t}\n}\n", "error", "3", "keytab is missing|keytab FILE"},
+	"keytab is no argument":      {"example.test:5399 {\n\tgsstsig {\n\t\tkeytab\n\t}\n}\n", "error", "3", "keytab needs one or more files"},
+	"keytab is not there":        {strings.Replace(usual, "KEYTAB", "DIR/none", 1) + "\t}\n}\n", "error", "3", "keytab DIR/none: no such file|ktadd"},
+	"keytab is a directory":      {strings.Replace(usual, "KEYTAB", "DIR", 1) + "\t}\n}\n", "error", "3", "it is a directory|keytab file in it"},
+	"keytab is empty":            {strings.Replace(usual, "KEYTAB", "DIR/empty", 1) + "\t}\n}\n", "error", "3", "it is empty|ktadd"},
+	"keytab is a text":           {strings.Replace(usual, "KEYTAB", "DIR/text", 1) + "\t}\n}\n", "error", "3", "this is not a keytab|klist"},
+	"database is a file":         {strings.Replace(usual, "DIR/data", "DIR/text", 1) + "\t}\n}\n", "error", "3", "DIR/text is not a directory|name a directory"},
+	"database is two":            {"@\t\tdatabase /a\n\t}\n}\n", "error", "6", "database is given twice"},
+	"database has two words":     {"@\t\tdatabase /a /b\n\t}\n}\n", "error", "6", "database needs one directory"},
+	"master file is not there":   {"@\t\tfile DIR/none\n\t}\n}\n", "error", "-", "master file: open DIR/none|correct the property file"},
+	"master file is wrong":       {"@\t\tfile DIR/text\n\t}\n}\n", "error", "-", "DIR/text:1: |RFC 3597"},
+	"master file is empty":       {"@\t\tfile DIR/empty\n\t}\n}\n", "error", "-", "no SOA record|correct the master file"},
+	"master file is a directory": {"@\t\tfile DIR\n\t}\n}\n", "error", "-", "DIR is a directory|master file in it"},
+	"master file of another":     {"@\t\tfile DIR/text other.test\n\t}\n}\n", "error", "6", "other.test. is not a zone of this server block"},
+	"krb5conf is not there":      {"@\t\tkrb5conf DIR/none\n\t}\n}\n", "error", "3", "no such file|krb5conf"},
+	"krb5conf is wrong":          {"@\t\tkrb5conf DIR/krb5\n\t}\n}\n", "error", "3", "DIR/krb5, line 1|krb5conf"},
+
+	// Words of gsstsig.
+	"property":                {"@\t\tdatabse /x\n\t}\n}\n", "error", "6", "unknown property \"databse\"; gsstsig knows allow_rc4"},
+	"argument":                {"example.test:5399 {\n\tgsstsig example.test {\n\t}\n}\n", "error", "2", "takes no arguments"},
+	"mode":                    {"@\t\tupdates maybe\n\t}\n}\n", "error", "6", "gsstsig: updates: \"maybe\" is none of none, secure"},
+	"mode of another":         {"@\t\tupdates secure other.test\n\t}\n}\n", "error", "6", "other.test. is not a zone"},
+	"rule without type":       {"@\t\tgrant EXAMPLE.TEST\n\t}\n}\n", "error", "6", "a rule is IDENTITY TYPE"},
+	"rule type":               {"@\t\tgrant EXAMPLE.TEST ms-itself . A\n\t}\n}\n", "error", "6", "\"ms-itself\" is not a rule type; the types are 6to4-self"},
+	"record type":             {"@\t\tgrant EXAMPLE.TEST ms-self . AA\n\t}\n}\n", "error", "6", "\"AA\" is not a record type"},
+	"rule without name":       {"@\t\tgrant * name A\n\t}\n}\n", "error", "6", "the name is missing"},
+	"SID of a domain":         {"@\t\tgrant sid:S-1-5-21-1-2-3 zonesub\n\t}\n}\n", "error", "6", "SID of a domain|number of the group"},
+	"SID with letters":        {"@\t\tdeny sid:S-1-5-21-a-b-c-512 zonesub\n\t}\n}\n", "error", "6", "it is not a SID|Get-ADGroup"},
+	"wildcard of a realm":     {"@\t\tgrant *@EXAMPLE.TEST zonesub\n\t}\n}\n", "error", "6", "matches no principal|krb5- or ms- rule"},
+	"deny of owner":           {"@\t\tdeny * owner .\n\t}\n}\n", "error", "6", "owner only grants|another type"},
+	"principal as realm":      {"@\t\trealm bob@EXAMPLE.TEST\n\t}\n}\n", "error", "6", "is a principal, not a realm|what follows the @"},
+	"realm in small letters":  {"@\t\trealm example.test\n\t}\n}\n", "error", "-", "the case of realms matters|write realm EXAMPLE.TEST"},
+	"principal not in keytab": {"@\t\tprincipal DNS/other.example.test\n\t}\n}\n", "error", "3", "is not in the keytab|export its key"},
+	"limit":                   {"@\t\tlimit quue 5\n\t}\n}\n", "error", "6", "unknown limit \"quue\"; the names are"},
+	"limit of words":          {"@\t\tlimit queue many\n\t}\n}\n", "error", "6", "a number of at least 1, not \"many\""},
+	"time of days":            {"@\t\ttombstones 7d\n\t}\n}\n", "error", "6", "such as 168h, not \"7d\""},
+	"encryption type":         {"@\t\tenctypes aes512\n\t}\n}\n", "error", "6", "does not know \"aes512\"|name one of aes128"},
+	"RC4":                     {"@\t\tenctypes rc4-hmac\n\t}\n}\n", "error", "6", "does not take|allow_rc4"},
+	"realm of require_pac":    {"@\t\trequire_pac OTHER.TEST\n\t}\n}\n", "error", "3", "OTHER.TEST are not accepted|property realm"},
+	"reclaim":                 {"@\t\treclaim sometimes\n\t}\n}\n", "error", "6", "none of hosts, always, never"},
+	"transit":                 {"@\t\ttransit yes\n\t}\n}\n", "error", "6", "transit needs check"},
+	"transfers":               {"@\t\ttransfers anonymous\n\t}\n}\n", "error", "6", "it does not sign"},
+	"proxies":                 {"@\t\tproxies sid:x\n\t}\n}\n", "error", "6", "starts with S-1-"},
+	"variable":                {"@\t\tfile {$GSSTSIG_TEST_NOTHING}\n\t}\n}\n", "error", "6", "GSSTSIG_TEST_NOTHING, used in line 6, is not set"},
+
+	// Rules that never decide.
+	"principal without realm": {"@\t\tgrant bob zonesub ANY\n\t}\n}\n", "warning", "6", "never decides|bob@EXAMPLE.TEST"},
+	"name of a group":         {"@\t\tgrant \"Domain Admins\" zonesub ANY\n\t}\n}\n", "warning", "6", "named by its SID"},
+	"realm that is not there": {"@\t\tgrant OTHER.TEST ms-self . A\n\t}\n}\n", "warning", "6", "not accepted"},
+	"name of another zone":    {"@\t\tgrant * name www A\n\t}\n}\n", "warning", "6", "write www.example.test."},
+	"deny behind a grant":     {"@\t\tgrant * zonesub ANY\n\t\tdeny * name x.example.test\n\t}\n}\n", "warning", "7", "in front of it, decides"},
+	"key of another name":     {"@\t\tgrant key2. zonesub\n\t}\n\ttsig {\n\t\tsecret key1. AAAA\n\t}\n}\n", "warning", "6", "no such key"},
+}
+
+// TestWrongCorefiles: for each mistake there is a finding that says where it is, what it is, and how to mend it. File and line
+// stand there once.
+func TestWrongCorefiles(t *testing.T) {
+	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()
+	for name, test := range wrongCorefiles {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, content := range map[string]string{"empty": "", "text": "this is a text\n", "krb5": "[capaths\n x\n"} {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fill := strings.NewReplacer("KEYTAB", keytab, "DIR", dir)
+			conf := filepath.Join(dir, "Corefile")
+			if err := os.WriteFile(conf, []byte(fill.Replace(strings.ReplaceAll(test.text, "@\t", usual+"\t"))), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			status, out, errs := run(t, "check", "-offline", "-o", "json", "-conf", conf)
+			var findings []diagnose.Finding
+			if err := json.Unmarshal([]byte(out), &findings); err != nil {
+				t.Fatalf("%v\n%s%s", err, out, errs)
+			}
+			if (status == ExitNo) != (test.severity == diagnose.Error) {
+				t.Errorf("exit status %d", status)
+			}
+			subject := conf
+			if test.line != "" {
+				subject += ":" + test.line
+			}
+			found := slices.ContainsFunc(findings, func(f diagnose.Finding) bool {
+				said := !slices.ContainsFunc(strings.Split(test.says, "|"), func(words string) bool {
+					return !strings.Contains(f.Problem+"\n"+f.Fix, fill.Replace(words))
+				})
+				return said && f.Severity == test.severity && (f.Subject == subject || test.line == "-")
+			})
+			if !found {
+				t.Errorf("no finding at %s says %q:\n%s", subject, test.says, out)
+			}
+			position := regexp.MustCompile(regexp.QuoteMeta(conf) + `:\d+`)
+			for _, f := range findings {
+				if f.Severity != diagnose.OK && f.Fix == "" && !strings.Contains(f.Problem, "Failed to open") {
+					t.Errorf("without a fix: %+v", f)
+				}
+				if f.Subject == "" || strings.Contains(f.Subject+f.Problem+f.Fix, "Error during parsing") ||
+					position.MatchString(f.Subject) && strings.Contains(f.Problem, f.Subject) || strings.Contains(f.Problem, "Fix:") {
+					t.Errorf("twice, or nowhere: %+v", f)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
+				t.Error("check made the database")
+			}
+		})
+	}
+}
