@@ -112,7 +112,9 @@ const (
 	usageAuthenticator = 11
 	usageAPRep         = 12
 	usagePAC           = 17 // for other than Kerberos' own checksums (MS-PAC, section 2.8)
+	usageAcceptorSeal  = 22 // of Wrap tokens
 	usageAcceptorSign  = 23
+	usageInitiatorSeal = 24
 	usageInitiatorSign = 25
 )
 
@@ -140,7 +142,8 @@ var foldedConstants = foldConstants()
 
 func foldConstants() map[derivation][]byte {
 	m := make(map[derivation][]byte)
-	for _, usage := range []uint32{usageTicket, usageAuthenticator, usageAPRep, usagePAC, usageAcceptorSign, usageInitiatorSign} {
+	for _, usage := range []uint32{usageTicket, usageAuthenticator, usageAPRep, usagePAC,
+		usageAcceptorSeal, usageAcceptorSign, usageInitiatorSeal, usageInitiatorSign} {
 		for _, purpose := range []byte{forChecksum, forIntegrity, forEncryption} {
 			d := derivation{usage, purpose}
 			m[d] = rfc3961.Nfold(d.constant(), aes.BlockSize*8)

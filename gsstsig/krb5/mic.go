@@ -31,6 +31,7 @@ type session struct {
 	mu     sync.RWMutex // guards the keys against wipe
 	sign   []byte       // Kc of our usage; nil once wiped
 	verify []byte       // Kc of the peer's usage
+	wrap   *wrapKeys    // of an initiator only; nil once wiped
 	rc4    *rc4Keys     // instead of both, of a key of that type
 
 	mechanism  []byte // named by RC4's tokens: that of the handshake
@@ -61,6 +62,9 @@ func newSession(k key, acceptor, acceptorSubkey bool, own, peer uint32) *session
 	}
 	s.sign = k.encryption.derive(k.value, signUsage, forChecksum)
 	s.verify = k.encryption.derive(k.value, verifyUsage, forChecksum)
+	if !acceptor {
+		s.wrap = newWrapKeys(k)
+	}
 	return s
 }
 
@@ -133,10 +137,13 @@ func (s *session) wipe() {
 	defer s.mu.Unlock()
 	clear(s.sign)
 	clear(s.verify)
+	if s.wrap != nil {
+		s.wrap.wipe()
+	}
 	if s.rc4 != nil {
 		s.rc4.wipe()
 	}
-	s.sign, s.verify, s.rc4 = nil, nil, nil
+	s.sign, s.verify, s.wrap, s.rc4 = nil, nil, nil, nil
 }
 
 func (s *session) alive() bool {
