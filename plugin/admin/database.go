@@ -8,10 +8,12 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/msdnsp"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -128,7 +130,7 @@ func load(flags *flag.FlagSet) runner {
 			warn: func(f diagnose.Finding) { fmt.Fprintf(s.Err, "warning: %s\n", f) },
 		}
 		if server != nil {
-			source.get = func() ([]store.Record, []store.Owner, error) {
+			source.get = func() (seed, error) {
 				p := newProgress(s.Err, "records fetched", 0, recordStep)
 				defer p.end()
 				return remote.readServer(context.Background(), server, origin, p, source.warn)
@@ -139,20 +141,29 @@ func load(flags *flag.FlagSet) runner {
 				return 0, err
 			}
 			defer in.Close()
-			source.get = func() ([]store.Record, []store.Owner, error) {
+			source.get = func() (seed, error) {
 				p := newProgress(s.Err, "octets read", size, octetStep)
 				defer p.end()
-				return readMaster(observedReader{in, p}, origin, in.name, source.warn)
+				records, owners, err := readMaster(observedReader{in, p}, origin, in.name, source.warn)
+				return seed{records: records, owners: owners}, err
 			}
 		}
-		loaded, err := fill(directory, source, s.Err, block)
+		from, err := source.read()
+		if err != nil {
+			return 0, err
+		}
+		loaded, err := fill(directory, source, from, s.Err, block)
 		if err != nil {
 			return 0, err
 		}
 		if output.json {
-			return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory})
+			return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory,
+				Settings: from.settingsJSON()})
 		}
 		fmt.Fprintf(s.Out, "zone %s: %d records, serial %d, loaded into %s\n", origin, loaded.Len(), loaded.Serial(), directory)
+		if lines := from.corefileLines(origin); lines != nil {
+			fmt.Fprintf(s.Out, "The gsstsig block needs these lines to be as the zone was in Active Directory:\n    %s\n", strings.Join(lines, "\n    "))
+		}
 		return ExitOK, nil
 	}
 }
@@ -212,31 +223,34 @@ func openSeed(file string, input io.Reader) (in *seedFile, size int, err error) 
 // seedSource is what load reads.
 type seedSource struct {
 	origin    string
-	get       func() ([]store.Record, []store.Owner, error)
+	get       func() (seed, error)
 	served    []uint32 // serials that the zone had before
 	ownership *ownership
 	warn      func(diagnose.Finding)
 }
 
+// seed is what a database is filled with.
+type seed struct {
+	records  []store.Record
+	owners   []store.Owner
+	settings *msdnsp.Settings // of a zone from Active Directory, else nil
+}
+
 // read returns the zone with a serial that secondaries take for newer than what they have: the file may have been edited.
-func (s *seedSource) read() ([]store.Record, []store.Owner, error) {
-	records, owners, err := s.get()
+func (s *seedSource) read() (seed, error) {
+	from, err := s.get()
 	if err != nil {
-		return nil, nil, err
+		return seed{}, err
 	}
-	if owners, err = s.ownership.assign(s.origin, records, owners); err != nil {
-		return nil, nil, err
+	if from.owners, err = s.ownership.assign(s.origin, from.records, from.owners); err != nil {
+		return seed{}, err
 	}
-	return records, owners, zone.RaiseSerial(records, s.served...)
+	return from, zone.RaiseSerial(from.records, s.served...)
 }
 
 // fill fills a database, and notes what its block's master file was. All files that it makes get the owner of the directory
 // that was there before.
-func fill(directory string, source seedSource, messages io.Writer, block *corefile.Block) (snapshot *zone.Snapshot, err error) {
-	records, owners, err := source.read()
-	if err != nil {
-		return nil, err
-	}
+func fill(directory string, source seedSource, from seed, messages io.Writer, block *corefile.Block) (snapshot *zone.Snapshot, err error) {
 	made := []string{directory}
 	if block != nil {
 		made = append(made, service.RecordOf(block, source.origin))
@@ -249,7 +263,7 @@ func fill(directory string, source seedSource, messages io.Writer, block *corefi
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return nil, err
 	}
-	snapshot, err = fillDatabase(directory, source.origin, records, owners, newProgress(messages, "records stored", len(records), recordStep))
+	snapshot, err = fillDatabase(directory, source.origin, from.records, from.owners, newProgress(messages, "records stored", len(from.records), recordStep))
 	if err == nil && block != nil {
 		// From now on the start of the server is to warn of later changes of the master file only.
 		if err := service.RecordMasterFile(block, source.origin); err != nil {

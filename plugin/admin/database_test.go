@@ -148,7 +148,7 @@ func TestDatabaseJSON(t *testing.T) {
 	content := master + ";gsstsig: owner ns1.example.test. host/a@EXAMPLE.TEST\n;gsstsig: owner gone.example.test. \"host/b@EXAMPLE.TEST\" deleted 2026-01-02T03:04:05Z\n"
 	_, out, errs := run(t, "load", "example.test", writeFile(t, content), "-database", directory, "-o", "json")
 	var loaded loadedJSON
-	if err := json.Unmarshal([]byte(out), &loaded); err != nil || loaded != (loadedJSON{"example.test.", 42, 6, disk.Path(directory, "example.test")}) {
+	if err := json.Unmarshal([]byte(out), &loaded); err != nil || loaded != (loadedJSON{Zone: "example.test.", Serial: 42, Records: 6, Database: disk.Path(directory, "example.test")}) {
 		t.Errorf("%v: %+v\n%s%s", err, loaded, out, errs)
 	}
 	_, out, errs = run(t, "dump", "example.test", "-database", directory, "-o", "json")

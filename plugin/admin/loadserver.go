@@ -15,6 +15,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/adzone"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/axfr"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -44,14 +45,16 @@ func addServerFlags(flags *flag.FlagSet) *serverFlags {
 	return f
 }
 
-// serverSource returns the server that a word of the command line names, or nil if the word is the name of a file.
+// serverSource returns the server that a word of the command line names, or nil if the word is the name of a file. The path of
+// an ldap URL is the distinguished name of the zone's object (RFC 4516).
 func serverSource(word string) (*url.URL, error) {
-	if !strings.HasPrefix(word, "axfr:") {
+	scheme, _, found := strings.Cut(word, "://")
+	if !found || scheme != "axfr" && scheme != "ldap" {
 		return nil, nil
 	}
 	u, err := url.Parse(word)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return nil, &usageError{fmt.Sprintf("%q is not of the form axfr://HOST[:PORT]/", word)}
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || scheme == "axfr" && u.Path != "" && u.Path != "/" {
+		return nil, &usageError{fmt.Sprintf("%q is not of the form axfr://HOST[:PORT] or ldap://HOST[:PORT][/DN]", word)}
 	}
 	return u, nil
 }
@@ -62,6 +65,8 @@ func (f *serverFlags) validate(server *url.URL) error {
 	switch {
 	case server == nil && (kerberos || f.key != "" || f.primary != ""):
 		return &usageError{"-key, -gss, -ccache, -keytab, -principal, -service and -primary are for a zone that a server has, not for a FILE"}
+	case f.key != "" && server.Scheme == "ldap":
+		return &usageError{"-key is for axfr; ldap needs a ticket or a keytab of Kerberos"}
 	case f.key != "" && kerberos:
 		return &usageError{"-key and the options of Kerberos exclude each other"}
 	case f.keytab != "" && f.ccache != "":
@@ -168,21 +173,53 @@ func (f *serverFlags) negotiate(ctx context.Context, server *url.URL, address st
 	}, nil
 }
 
-// readServer returns the zone that a server has.
-func (f *serverFlags) readServer(ctx context.Context, server *url.URL, origin string, p *progress, warn func(diagnose.Finding)) ([]store.Record, []store.Owner, error) {
-	name := server.String()
-	records, err := f.transfer(ctx, server, origin, p)
+// readServer returns the zone that a server has, with the settings of one from Active Directory.
+func (f *serverFlags) readServer(ctx context.Context, server *url.URL, origin string, p *progress, warn func(diagnose.Finding)) (seed, error) {
+	name := server.Scheme + "://" + server.Host
+	var from seed
+	var err error
+	if server.Scheme == "ldap" {
+		from, err = f.directory(ctx, server, origin, p, func(problem string) {
+			warn(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin, Problem: name + ": " + problem})
+		})
+	} else {
+		from.records, err = f.transfer(ctx, server, origin, p)
+	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return seed{}, fmt.Errorf("%s: %w", name, err)
 	}
-	if records, err = leaveOutside(records, origin, name, warn); err != nil {
-		return nil, nil, err
+	if from.records, err = leaveOutside(from.records, origin, name, warn); err != nil {
+		return seed{}, err
 	}
-	if records, err = zone.CheckSeed(records, service.SeedConfig(origin, name, warn)); err != nil {
-		return nil, nil, err
+	if from.records, err = zone.CheckSeed(from.records, service.SeedConfig(origin, name, warn)); err != nil {
+		return seed{}, err
 	}
-	records, err = withPrimary(records, f.primary)
-	return records, nil, err
+	from.records, err = withPrimary(from.records, f.primary)
+	return from, err
+}
+
+// directory reads a zone from Active Directory.
+func (f *serverFlags) directory(ctx context.Context, server *url.URL, origin string, p *progress, warn func(string)) (seed, error) {
+	principal, err := f.servicePrincipal("ldap", server)
+	if err != nil {
+		return seed{}, err
+	}
+	credentials, err := f.credentials()
+	if err != nil {
+		return seed{}, err
+	}
+	port := server.Port()
+	if port == "" {
+		port = "389"
+	}
+	z, err := adzone.Read(ctx, adzone.Config{
+		Server: adzone.Server{Address: net.JoinHostPort(server.Hostname(), port), ServicePrincipal: principal, Credentials: credentials},
+		Zone:   origin, DN: strings.TrimPrefix(server.Path, "/"), Warn: warn, Progress: p.add,
+	})
+	if err != nil {
+		return seed{}, err
+	}
+	return seed{records: z.Records, owners: z.Owners, settings: &z.Settings}, nil
 }
 
 // leaveOutside leaves out records that are not in the zone, as BIND and Knot DNS do when they get them by a transfer.

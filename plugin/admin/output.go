@@ -43,6 +43,8 @@ type loadedJSON struct {
 	Serial   uint32 `json:"serial"`
 	Records  int    `json:"records"`
 	Database string `json:"database"`
+	// Settings are those of a zone from Active Directory.
+	Settings *settingsJSON `json:"settings,omitempty"`
 }
 
 type convertedJSON struct {

@@ -47,7 +47,8 @@ func commands(program string) []command {
 			purpose: "Print a zone from its database as a master file. The server may be running."},
 		{name: "load", words: "ZONE FILE", define: load,
 			purpose: "Fill the empty database of a zone from a dump or a master file, from standard input for -, or from another server. The server of this database must be stopped.",
-			more:    "axfr://HOST[:PORT] as FILE is a server that has the zone. It is asked by AXFR, unsigned, signed with an HMAC key (-key), or by GSS-TSIG (-gss)."},
+			more: "axfr://HOST[:PORT] as FILE is a server that has the zone. It is asked by AXFR, unsigned, signed with an HMAC key (-key), or by GSS-TSIG (-gss).\n\n" +
+				"ldap://HOST[:PORT][/DN] is a domain controller of Active Directory. It is asked with a Kerberos ticket for records, their times, and owners of names."},
 		{name: "may", words: "PRINCIPAL NAME TYPE [RDATA...]", define: may,
 			purpose: "Print whether a principal may add a record (or delete an RRset), and by which rule."},
 		{name: "completion", words: "bash|zsh|fish", define: completion(program),
