@@ -39,6 +39,7 @@ type nameState struct {
 	granted  bool  // a rule granted something here
 	narrowly bool  // ... and not every type: the rule, which was not owner, or a deny in front of it has a list
 	byOwner  bool  // ... and it was the rule owner, because of title
+	byOther  bool  // ... and it was another rule
 	title    title // the strongest
 
 	movedKnown bool          // movedHere has set moved
@@ -301,6 +302,7 @@ func (e *evaluation) match(name int, rrtype uint16, target []byte) (*rule, bool)
 			return e.grant(unchanging, name), true
 		}
 		n := &e.names[name]
+		n.byOther = true
 		n.narrowly = n.narrowly || denied || !r.coversAll()
 		return e.grant(r, name), true
 	}

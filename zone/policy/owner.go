@@ -412,6 +412,9 @@ func (e *evaluation) claim(name int, d *zone.Decision) {
 func (e *evaluation) claimForOthers(name int, d *zone.Decision) {
 	n, proposed := e.learn(name), e.proposal.Name(name)
 	remains, secure := proposed.HasRecordsAfter(), e.policy.mode == Secure
+	if !n.byOwner && !n.byOther {
+		return // nothing changes, which is permitted to every client
+	}
 	owner, wire := "", string(proposed.Wire())
 	switch {
 	case n.owner == "" && !n.exists && !remains:
