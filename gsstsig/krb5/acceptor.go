@@ -169,9 +169,11 @@ func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{accep
 // service and whether there is a key of it, and by the encryption types. Times are
 // not looked at.
 func (a *Acceptor) WouldAccept(c *AcceptorContext) bool {
-	if c.acceptor == a {
-		return true
-	}
+	return c.acceptor == a || a.accepts(c)
+}
+
+// accepts is WouldAccept for a context that this acceptor has not judged.
+func (a *Acceptor) accepts(c *AcceptorContext) bool {
 	for _, id := range append(c.types[:], c.SessionEnctype()) {
 		if !slices.Contains(a.enctypes, id) {
 			return false
@@ -224,6 +226,10 @@ type AcceptorContext struct {
 	types    [2]Enctype // of the ticket's encryption and of its session key
 	way      transit
 	session  *session
+
+	// For Export.
+	key           *serviceKey // that decrypted the ticket
+	authenticator authenticatorID
 }
 
 // Accept takes the client's token, one AP-REQ in the framing of RFC 2743,
@@ -263,6 +269,7 @@ func (c *AcceptorContext) Accept(token []byte) (reply []byte, err error) {
 	c.peer, c.service, c.expires, c.session = h.ticket.client, h.service, h.ticket.end, session
 	c.groups, c.account, c.hasPAC = h.groups, h.account, h.hasPAC
 	c.types = [2]Enctype{req.ticket.enc.enctype, h.session.encryption.id}
+	c.key, c.authenticator = h.key, h.seen
 	c.way = h.ticket.way()
 	// The ticket is wiped, so the list is copied. A list that is too long, which
 	// a KDC that is trusted may permit, is cut but stays too long.

@@ -28,6 +28,7 @@ type handshake struct {
 	plain         [][]byte // decrypted, to be wiped
 	ticket        encTicketPart
 	authenticator authenticator
+	seen          authenticatorID // of the authenticator
 	flags         uint32
 	session       key
 	subkey        key
@@ -313,7 +314,9 @@ func (h *handshake) checkReplay() *Error {
 			err: ErrReplay,
 		}
 	}
-	err := h.acceptor.replays.add(replayKeyOf(h.ticket.client, h.service, at, h.req.authenticator.cipher), at, h.now)
+	key := replayKeyOf(h.ticket.client, h.service, at, h.req.authenticator.cipher)
+	h.seen = authenticatorID{digest: key.digest, at: at}
+	err := h.acceptor.replays.add(key, at, h.now)
 	switch {
 	case err == nil:
 		return nil

@@ -89,6 +89,7 @@ type serviceKey struct {
 	until     time.Time // zero for one that a file holds
 	ticket    cipherKeys
 	pac       []byte // that signs PACs
+	record    []byte // that protects records of contexts; nil for RC4
 }
 
 // usable reports whether the key is held, or was until lately.
@@ -331,6 +332,7 @@ func newKeySet(files []keytabFile, removed []removedKey) *keySet {
 			until:     until,
 			ticket:    e.key.cipherKeys(usageTicket),
 			pac:       e.key.checksumKey(usagePAC),
+			record:    e.key.recordSecret(),
 		})
 	}
 	for _, f := range files {

@@ -72,6 +72,16 @@ type replayKey struct {
 	client uint64 // a hash, for the accounts
 }
 
+// authenticatorID is a replayKey that means the same in another process.
+type authenticatorID struct {
+	digest replayDigest
+	at     time.Time
+}
+
+func (id authenticatorID) replayKey(client Principal) replayKey {
+	return replayKey{digest: id.digest, client: clientHash(appendPrincipal(nil, client))}
+}
+
 // replayDigest is a part of a SHA-256 digest, long enough that no client meets
 // another's.
 type replayDigest [20]byte
@@ -143,7 +153,7 @@ func (c *ReplayCache) beganAfter(at time.Time) bool { return at.Before(c.began) 
 func replayKeyOf(client, service Principal, at time.Time, cipher []byte) replayKey {
 	h := sha256.New()
 	b := appendPrincipal(make([]byte, 0, 256), client)
-	k := replayKey{client: maphash.Bytes(clientSeed, b)}
+	k := replayKey{client: clientHash(b)}
 	b = appendPrincipal(b, service)
 	b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMicro()))
 	h.Write(b)
@@ -152,6 +162,9 @@ func replayKeyOf(client, service Principal, at time.Time, cipher []byte) replayK
 	copy(k.digest[:], h.Sum(sum[:0]))
 	return k
 }
+
+// clientHash hashes a client's name as appendPrincipal writes it.
+func clientHash(name []byte) uint64 { return maphash.Bytes(clientSeed, name) }
 
 func appendPrincipal(b []byte, p Principal) []byte {
 	b = appendCounted(b, p.Realm)
