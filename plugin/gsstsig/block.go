@@ -23,8 +23,11 @@ type block struct {
 	service atomic.Pointer[service.Service] // nil until its keytabs are open
 	keytabs keytabReports
 
+	server   *gsstsig.Server
 	contexts *gsstsig.Table
 	zones    []*zone.Zone
+
+	contextsFiles []string // where contexts may be kept; saveContexts uses the first
 }
 
 // open opens the block's keytabs and zones, and logs what the administrator should know about them.
@@ -40,12 +43,11 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	logFindings(s.StorageFindings())
 	b.contexts = b.process.acquireContexts(b, numbered(c, conf.Keytabs...), s.Keytabs)
 	b.service.Store(s)
-	server, err := b.newServer(s)
-	if err != nil {
+	if b.server, err = b.newServer(s); err != nil {
 		return nil, err
 	}
 
-	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: server, accounts: &b.process.accounts, audit: b.process.audit, service: s}
+	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: b.server, accounts: &b.process.accounts, audit: b.process.audit, service: s}
 	var primaries []string
 	addresses, err := service.ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	if err != nil {
@@ -57,6 +59,9 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 			return nil, err
 		}
 		b.zones = append(b.zones, z)
+		if s.Database != "" {
+			b.contextsFiles = append(b.contextsFiles, contextsFile(c, s.DatabaseOf(origin)))
+		}
 		handler.zones[origin] = z
 		handler.names = append(handler.names, origin)
 		primaries = append(primaries, z.Snapshot().SOA().Ns)
@@ -126,3 +131,9 @@ func (b *block) takeEffect() error {
 
 // release gives up what the block uses.
 func (b *block) release() error { return b.process.release(b) }
+
+// stop is release at the end of the process.
+func (b *block) stop() error {
+	b.saveContexts()
+	return b.release()
+}

@@ -88,8 +88,9 @@ func (s *shared[T]) remove(match func(*block) bool) bool {
 // contextTable is the contexts that were made with a set of keytabs, and these keytabs as they were last read, since
 // tickets outlive the keys that were removed from a file.
 type contextTable struct {
-	table   *gsstsig.Table
-	keytabs *krb5.Keytabs
+	table    *gsstsig.Table
+	keytabs  *krb5.Keytabs
+	restored bool // the contexts of the last process were looked for
 }
 
 // servedZone is a zone with the directory of its database, or inMemory.

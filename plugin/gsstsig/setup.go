@@ -53,6 +53,9 @@ func (p *process) setup(c *caddy.Controller) error {
 		Limits:   conf.ListenerLimits,
 		Plugin:   pluginName,
 		Answerer: handler.answerer,
+		Started:  b.restoreContexts,
+		Replaced: b.release,
+		Stopped:  b.stop,
 	}); err != nil {
 		return plugin.Error(pluginName, errors.Join(err, b.release()))
 	}
@@ -77,7 +80,6 @@ func (p *process) setup(c *caddy.Controller) error {
 		handler.tsig, _ = dnsserver.GetConfig(c).Handler("tsig").(*tsig.TSIGServer)
 		return nil
 	})
-	c.OnShutdown(b.release)
 	c.OnRestartFailed(func() error {
 		// The configuration that failed may have taken effect before.
 		return errors.Join(p.releaseOthers(b.instance), b.takeEffect())
@@ -91,6 +93,11 @@ type ordinalsKey struct{}
 // numbered makes a key that is the same after a reload: words and, where several blocks have the same ones, the number of
 // the block among these. The line in the Corefile would change with every block that is put before it.
 func numbered(c *caddy.Controller, words ...string) string {
+	return strings.Join(words, " ") + "#" + strconv.Itoa(ordinal(c, words...))
+}
+
+// ordinal counts the calls with the same words while a Corefile is read.
+func ordinal(c *caddy.Controller, words ...string) int {
 	counts, ok := c.Get(ordinalsKey{}).(map[string]int)
 	if !ok {
 		counts = make(map[string]int)
@@ -98,5 +105,5 @@ func numbered(c *caddy.Controller, words ...string) string {
 	}
 	key := strings.Join(words, " ")
 	counts[key]++
-	return key + "#" + strconv.Itoa(counts[key])
+	return counts[key]
 }

@@ -67,6 +67,8 @@ var (
 	probeLimits sync.Map
 	// probeAnswerers answer for the next probes by the shortcut, by label. Those of the label "cached" let caches answer.
 	probeAnswerers sync.Map
+	// probeCallbacks has functions that set the callbacks of a probe's block, by its label.
+	probeCallbacks sync.Map
 	// held is received from by queries for hold.<zone>, which tell entered first.
 	held    = make(chan struct{})
 	entered = make(chan struct{}, 100)
@@ -110,6 +112,9 @@ func setupProbe(c *caddy.Controller) error {
 		if p.label != "cached" {
 			p.zones = plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys)
 		}
+	}
+	if set, ok := probeCallbacks.Load(p.label); ok {
+		set.(func(*Block))(&b)
 	}
 	return testProcess.register(c, b)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -26,7 +28,9 @@ type instance struct {
 	blocks     []registeredBlock
 	sites      []site
 	servers    []*server
-	limiter    *limiter // of all servers
+	limiter    *limiter    // of all servers
+	started    sync.Once   // guards the calls of Block.Started
+	restarting atomic.Bool // by caddy; its shutdown is not that of the program
 }
 
 // registeredBlock is a Block and where it stands in the Corefile.
@@ -93,20 +97,60 @@ func (in *instance) takeOver() error {
 	})
 	in.caddy.OnStartup = slices.Concat([]func() error{in.makeServers}, in.caddy.OnStartup, []func() error{in.openSockets})
 	in.caddy.OnRestart = append(in.caddy.OnRestart, func() error {
+		in.restarting.Store(true)
 		in.process.beginRestart(in)
 		return nil
 	})
 	in.caddy.OnRestartFailed = append(in.caddy.OnRestartFailed, func() error {
 		// This instance runs on. The one that claimed its sockets did not start.
+		in.restarting.Store(false)
 		in.process.endRestart(in)
 		in.process.sockets.abandonDead()
 		return nil
 	})
 	in.caddy.OnShutdown = append(in.caddy.OnShutdown, func() error {
 		in.process.endRestart(in)
-		return nil
+		if !in.restarting.Load() {
+			return nil // stop follows
+		}
+		return in.end(func(b *registeredBlock) func() error { return b.Replaced })
 	})
+	// The last function of all plugins: those before may wait while requests are still served (lameduck of the health plugin).
+	in.caddy.OnFinalShutdown = append(in.caddy.OnFinalShutdown, in.stop)
 	return nil
+}
+
+// start is called by each server that begins to serve.
+func (in *instance) start() {
+	in.started.Do(func() {
+		for i := range in.blocks {
+			if f := in.blocks[i].Started; f != nil {
+				f()
+			}
+		}
+	})
+}
+
+// stop ends the work of all servers, and then the blocks. The servers do not return from Serve yet: caddy's Wait would
+// return, and the program would end under this function.
+func (in *instance) stop() error {
+	var halting sync.WaitGroup
+	for _, s := range in.servers {
+		halting.Go(s.halt)
+	}
+	halting.Wait()
+	return in.end(func(b *registeredBlock) func() error { return b.Stopped })
+}
+
+// end calls a function of every block.
+func (in *instance) end(function func(*registeredBlock) func() error) error {
+	var errs []error
+	for i := range in.blocks {
+		if f := function(&in.blocks[i]); f != nil {
+			errs = append(errs, f())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // registered returns the gsstsig block with that index, or nil.

@@ -32,6 +32,17 @@ type Block struct {
 	// is none. It is called once for each zone. The function is used if no plugin in front of the handler has to see
 	// queries. If Answerer is nil, no zone has this shortcut.
 	Answerer func(zone string) AnswerFunc
+
+	// Started is called once, when all servers of the Corefile are about to serve: nothing can make the start fail any more.
+	// It may be nil.
+	Started func()
+
+	// Replaced is called when a reload has put another Corefile in the place of the block's. It may be nil.
+	Replaced func() error
+
+	// Stopped is called when the program ends in good order, once no message is being worked on any more, nor will be. It may
+	// be nil.
+	Stopped func() error
 }
 
 // Observer counts what the listener keeps from the plugins. Its methods are called by many goroutines at once, on the

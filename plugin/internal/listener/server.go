@@ -43,6 +43,7 @@ type server struct {
 
 	requests *drainGroup
 	done     chan struct{} // closed by Stop
+	halting  sync.Once
 	stopping sync.Once
 
 	// Guarded by the socketTable.
@@ -62,6 +63,7 @@ func (s *server) alive() bool {
 // Serve takes the sockets over and returns when the server was stopped. Caddy calls it when all servers of the instance
 // have their sockets. The listener is the one that openSockets gave to caddy; the endpoint has it already.
 func (s *server) Serve(net.Listener) error {
+	s.instance.start()
 	if err := s.instance.process.sockets.activate(s); err != nil {
 		return err
 	}
@@ -75,7 +77,14 @@ func (s *server) ServePacket(net.PacketConn) error { return s.Serve(nil) }
 // Stop ends the server. Sockets that a newer server has claimed go on with that one, others are closed. It returns when
 // the requests being worked on are answered, or after graceTime.
 func (s *server) Stop() error {
-	s.stopping.Do(func() {
+	s.halt()
+	s.stopping.Do(func() { close(s.done) })
+	return nil
+}
+
+// halt is Stop but for the end of Serve. A second call waits for the first.
+func (s *server) halt() {
+	s.halting.Do(func() {
 		orphan := s.instance.process.sockets.stop(s)
 		s.requests.close()
 		timeout := time.NewTimer(graceTime)
@@ -88,7 +97,5 @@ func (s *server) Stop() error {
 		if orphan != nil {
 			orphan.close()
 		}
-		close(s.done)
 	})
-	return nil
 }
