@@ -1,4 +1,4 @@
-# Targets: run, test, tested, record, coredns, gsstsigctl, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The
+# Targets: run, test, tested, record, coredns, gsstsigctl, release, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The
 # README says what they are for.
 
 SHELL       := /bin/bash
@@ -16,7 +16,10 @@ SOAKFLAGS   ?=
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
-.PHONY: all run test tested record coredns gsstsigctl bench bench-go bench-peers soak lint fuzz clean
+# Where a release goes.
+DIST        ?= dist
+
+.PHONY: all run test tested record coredns gsstsigctl release bench bench-go bench-peers soak lint fuzz clean
 
 all: coredns
 
@@ -30,6 +33,10 @@ coredns:
 gsstsigctl: BINARY = gsstsigctl
 gsstsigctl:
 	$(build) -o $(BINARY) ./coredns-build/gsstsigctl
+
+# Archives, Debian packages, lists of modules and checksums. For another version: make release VERSION=v1.0.0.
+release:
+	coredns-build/release.sh $(DIST) $(VERSION)
 
 run:
 	@test/install.sh run

@@ -62,6 +62,12 @@ type site struct {
 // It is gone with the test.
 func newSite(t *testing.T, kdc string) *site {
 	t.Helper()
+	return newSiteWith(t, kdc, func(*node.Config) {})
+}
+
+// newSiteWith does the same, with a name server as configure wants it.
+func newSiteWith(t *testing.T, kdc string, configure func(*node.Config)) *site {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(testContext(t), startTimeout)
 	defer cancel()
 	network, err := node.NewNetwork(ctx)
@@ -71,7 +77,7 @@ func newSite(t *testing.T, kdc string) *site {
 	t.Cleanup(network.Close)
 	s := &site{network: network}
 	s.kdc = s.add(t, kdc, kdcOctet)
-	s.ns = s.add(t, "ns1", nsOctet)
+	s.ns = s.addWith(t, "ns1", nsOctet, configure)
 	for _, n := range []*node.Node{s.kdc, s.ns} {
 		if err := n.WriteFile("/etc/krb5.conf", s.krb5Conf(), 0o644); err != nil {
 			t.Fatal(err)
@@ -88,7 +94,15 @@ func newSite(t *testing.T, kdc string) *site {
 // add makes a machine that asks ns1, and that has to find the KDC by what ns1 says.
 func (s *site) add(t *testing.T, name string, octet int) *node.Node {
 	t.Helper()
-	n, err := s.network.Add(testContext(t), node.Config{Name: name, Domain: zone, Addresses: addresses(octet), Resolver: nsAddress.Addr()})
+	return s.addWith(t, name, octet, func(*node.Config) {})
+}
+
+// addWith does the same, as configure wants it.
+func (s *site) addWith(t *testing.T, name string, octet int, configure func(*node.Config)) *node.Node {
+	t.Helper()
+	config := node.Config{Name: name, Domain: zone, Addresses: addresses(octet), Resolver: nsAddress.Addr()}
+	configure(&config)
+	n, err := s.network.Add(testContext(t), config)
 	if err != nil {
 		t.Fatal(err)
 	}
