@@ -37,12 +37,18 @@ type Server struct {
 
 // directory is an authenticated connection to a domain controller.
 type directory struct {
-	ldap    *ldap.Conn
+	ldap    searcher
 	context *krb5.InitiatorContext
 
 	domain     string   // DN of the controller's domain
 	realm      string   // of that domain
 	partitions []string // DNs
+}
+
+// searcher is what is needed of an ldap.Conn once it is authenticated.
+type searcher interface {
+	Search(*ldap.SearchRequest) (*ldap.SearchResult, error)
+	Close() error
 }
 
 // connect connects to a controller, authenticates both sides, and reads what partitions it has.
@@ -68,28 +74,22 @@ func connect(ctx context.Context, s *Server) (*directory, error) {
 		return nil, err
 	}
 	conn := &protectedConn{Conn: raw}
-	d := &directory{ldap: ldap.NewConn(conn, false), context: kerberos}
-	d.ldap.SetTimeout(timeout)
-	d.ldap.Start()
-	if err := d.authenticate(conn, s.ServicePrincipal); err != nil {
+	l := ldap.NewConn(conn, false)
+	l.SetTimeout(timeout)
+	l.Start()
+	d := &directory{ldap: l, context: kerberos}
+	h := &handshake{context: kerberos}
+	if err := l.GSSAPIBind(h, s.ServicePrincipal, ""); err != nil {
 		d.close()
-		return nil, err
+		return nil, fmt.Errorf("authentication to %s: %w", s.ServicePrincipal, err)
 	}
+	conn.maxSend = h.maxSend
+	conn.protect(kerberos)
 	if err := d.readRoot(); err != nil {
 		d.close()
 		return nil, err
 	}
 	return d, nil
-}
-
-func (d *directory) authenticate(conn *protectedConn, service string) error {
-	h := &handshake{context: d.context}
-	if err := d.ldap.GSSAPIBind(h, service, ""); err != nil {
-		return fmt.Errorf("authentication to %s: %w", service, err)
-	}
-	conn.maxSend = h.maxSend
-	conn.protect(d.context)
-	return nil
 }
 
 func (d *directory) close() {

@@ -225,7 +225,7 @@ func (r *reader) values(entry *ldap.Entry) ([][]byte, error) {
 			continue
 		}
 		values := slices.Clone(a.ByteValues)
-		for begin != "" && !strings.HasSuffix(begin, "-*") {
+		for !strings.HasSuffix(begin, "-*") {
 			attribute := "dnsRecord;range=" + strconv.Itoa(len(values)) + "-*"
 			entries, err := r.directory.search(entry.DN, ldap.ScopeBaseObject, "(objectClass=dnsNode)", nil, attribute)
 			if err != nil {
@@ -238,6 +238,9 @@ func (r *reader) values(entry *ldap.Entry) ([][]byte, error) {
 						begin, values = rest, append(values, a.ByteValues...)
 					}
 				}
+			}
+			if begin == "" {
+				return nil, fmt.Errorf("%s: the domain controller sends %d of its records, and not the rest", entry.DN, len(values))
 			}
 			if len(values) > maxRecords {
 				return nil, fmt.Errorf("%s has more than %d records", entry.DN, maxRecords)
