@@ -14,8 +14,9 @@ import (
 // maxPolicy bounds the text that convert reads.
 const maxPolicy = 1 << 20
 
-// convert prints the rules of BIND's update-policy as lines of a Corefile.
+// convert prints the rules of BIND's update-policy as lines of a Corefile, or all of a Corefile.
 func convert(flags *flag.FlagSet) runner {
+	whole := flags.Bool("corefile", false, "print server blocks with the zones, the keytab and the HMAC keys too; they contain the secrets of the keys")
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {
 		name, in := "-", s.In
@@ -38,7 +39,11 @@ func convert(flags *flag.FlagSet) runner {
 		if len(text) > maxPolicy {
 			return 0, fmt.Errorf("%s: more than %d octets", name, maxPolicy)
 		}
-		lines, err := convertPolicy(string(text), name)
+		conversion := convertPolicy
+		if *whole {
+			conversion = convertCorefile
+		}
+		lines, err := conversion(string(text), name)
 		var failure error
 		if output.json {
 			converted := convertedJSON{Lines: []string{}}

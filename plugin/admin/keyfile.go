@@ -40,15 +40,7 @@ func readKeyFile(name string) (*client.HMACKey, error) {
 	if len(keys) != 1 {
 		return nil, fmt.Errorf("%s has %d key statements, one is expected", name, len(keys))
 	}
-	secret, err := base64.StdEncoding.DecodeString(keys[0].secret)
-	if err != nil {
-		return nil, fmt.Errorf("%s:%d: the secret is not base64", name, keys[0].line)
-	}
-	key, err := client.NewHMACKey(keys[0].name, keys[0].algorithm, secret)
-	if err != nil {
-		return nil, fmt.Errorf("%s:%d: %w", name, keys[0].line, err)
-	}
-	return key, nil
+	return keys[0].hmac(name)
 }
 
 // keyStatement is a key of named.conf.
@@ -56,6 +48,19 @@ type keyStatement struct {
 	name, algorithm string
 	secret          string // base64
 	line            int
+}
+
+// hmac returns the key of a statement in the file of that name.
+func (k *keyStatement) hmac(name string) (*client.HMACKey, error) {
+	secret, err := base64.StdEncoding.DecodeString(k.secret)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: the secret is not base64", name, k.line)
+	}
+	key, err := client.NewHMACKey(k.name, k.algorithm, secret)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: %w", name, k.line, err)
+	}
+	return key, nil
 }
 
 // keysIn finds the key statements among the tokens of a named.conf. Other statements, and what is inside of them, are skipped.

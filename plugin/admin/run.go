@@ -42,7 +42,7 @@ func commands(program string) []command {
 		{name: "check", define: check(program),
 			purpose: "Check the whole Corefile, keytabs, zones, KDC, clocks and ports, and print the problems that clients will have."},
 		{name: "convert", words: "[FILE]", define: convert,
-			purpose: "Convert the update-policy of a named.conf, FILE or standard input, to lines of a gsstsig block."},
+			purpose: "Convert the update-policy of a named.conf, FILE or standard input, to lines of a gsstsig block, or all of the file to a Corefile."},
 		{name: "dump", words: "ZONE", define: dump,
 			purpose: "Print a zone from its database as a master file. The server may be running."},
 		{name: "load", words: "ZONE FILE", define: load,
