@@ -230,7 +230,7 @@ func groupName(word string) *cause {
 // types returns why no update has a record of the rule's types, or nil. The rule owner also decides on
 // updates that change nothing, whatever its types are.
 func (k *known) types(r *Rule) *cause {
-	if len(r.types) == 0 || r.kind == ruleOwner || slices.ContainsFunc(r.types, func(t typeLimit) bool { return changeable(t.rrtype) || t.rrtype == dns.TypeANY }) {
+	if len(r.types) == 0 || r.kind == ruleOwner || r.isAboutAdministrator() || slices.ContainsFunc(r.types, func(t typeLimit) bool { return changeable(t.rrtype) || t.rrtype == dns.TypeANY }) {
 		return nil
 	}
 	return &cause{"no update can change records of these types", "leave the rule out, or correct its record types"}

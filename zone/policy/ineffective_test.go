@@ -115,6 +115,11 @@ func TestIneffective(t *testing.T) {
 		{secure, "grant * zonesub ANY; deny bob@EXAMPLE.TEST name a.example.test", `"grant * zonesub ANY", in front of it, decides|put it in front of Corefile:1`},
 		{secure, "grant * zonesub ANY; deny * name a.example.test ANY", "decides whenever it would"},
 		{open, "grant * zonesub ANY; deny * name a.example.test ANY", ""},
+		{secure, "deny * zonesub ANY; deny administrator name a.example.test ANY", ""},
+		{secure, "grant * zonesub ANY; deny administrator name a.example.test ANY", ""},
+		{secure, "deny administrator zonesub ANY; deny administrator name a.example.test ANY", "decides whenever it would"},
+		{secure, "deny administrator zonesub A; deny administrator name a.example.test A NSEC", ""},
+		{secure, "deny administrator name www.other.test ANY", "none of the zones"},
 		{open, "deny * zonesub ANY; grant anonymous name a.example.test ANY", "decides whenever it would"},
 		{secure, "grant * zonesub ANY; grant * zonesub ANY", "decides whenever it would|leave it out"},
 		{secure, "grant * zonesub; grant * zonesub ANY", ""},
@@ -256,6 +261,9 @@ func (r *randomSetting) rule() string {
 	who := r.pick("*", "*", "*", "*", "*", "*", "bob@EXAMPLE.TEST", "BOB@EXAMPLE.TEST", "bob@CORP.TEST", "bob@example.test", "key1.example.test.", "key2.", "anonymous",
 		"sid:S-1-5-21-1-2-3-512", "sid:S-1-5-21-1-2-3-513", "*.example.test", "*.TEST", "*.pc1@EXAMPLE.TEST", "pc1$@EXAMPLE.TEST",
 		"host/pc1.example.test@EXAMPLE.TEST", "EXAMPLE.TEST", "*.CORP.TEST", "*.a")
+	if verb == "deny" && r.random.IntN(6) == 0 {
+		who = policy.AdministratorName
+	}
 	realm := r.pick("EXAMPLE.TEST", "EXAMPLE.TEST", "CORP.TEST", "example.test", "X!Y")
 	kind := r.pick("name", "subdomain", "zonesub", "wildcard", "self", "krb5", "ms", "tcp-self", "6to4-self", "owner", "subdomain", "zonesub")
 	family := kind
@@ -285,8 +293,10 @@ func (r *randomSetting) rule() string {
 
 func (r *randomSetting) identity() policy.Identity {
 	id := policy.Identity{}
-	switch r.random.IntN(8) {
+	switch r.random.IntN(9) {
 	case 0:
+	case 3:
+		return policy.Identity{Kind: policy.Administrator}
 	case 1, 2:
 		id = policy.Identity{Kind: policy.Static, Name: r.pick("key1.example.test.", "key3.")}
 	default:

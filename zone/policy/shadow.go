@@ -64,6 +64,9 @@ func typesOf(rules []Rule, r *Rule) []uint16 {
 			}
 		}
 	}
+	if r.isAboutAdministrator() {
+		all = append(all, dns.TypeNSEC, dns.TypeNSEC3) // which others change in no case
+	}
 	const privateUse = 65280 // RFC 6895 section 3.1
 	other := uint16(privateUse)
 	for slices.Contains(all, other) {
@@ -105,6 +108,9 @@ func (r *Rule) isAccount() bool {
 
 func (r *Rule) isAddress() bool { return r.kind == ruleTCPSelf || r.kind == rule6to4Self }
 
+// isAboutAdministrator reports whether the rule is one about the administrator, whom no other identity includes.
+func (r *Rule) isAboutAdministrator() bool { return r.who.kind == administrator && !r.isAddress() }
+
 // onlyUnsigned reports whether the rule is about clients that did not sign alone.
 func (r *Rule) onlyUnsigned() bool { return r.who.kind == noSigner && !r.isAddress() }
 
@@ -114,6 +120,8 @@ func (r *Rule) onlyUnsigned() bool { return r.who.kind == noSigner && !r.isAddre
 func (r *Rule) includesSenders(other *Rule, unsigned bool) bool {
 	stricter := r.deny || !other.deny
 	switch {
+	case other.isAboutAdministrator():
+		return r.isAboutAdministrator()
 	case r.isAddress():
 		return r.kind == other.kind && r.includesAddresses(other)
 	case r.isHost():
