@@ -146,26 +146,31 @@ func TestCompareKeys(t *testing.T) {
 	}
 }
 
-// TestCheckServedDatabase: a database that a server has open is examined, and not changed.
-func TestCheckServedDatabase(t *testing.T) {
+// TestCheckDatabase: a database is examined whether a server has it open or not, and not changed.
+func TestCheckDatabase(t *testing.T) {
 	directory := t.TempDir()
 	conf := write(t, "\t\tdatabase "+directory)
 	if status, out, errs := run(t, "load", "-conf", conf, "example.test", writeFile(t, master)); status != ExitOK {
 		t.Fatal(out, errs)
+	}
+	check := func(what string) {
+		t.Helper()
+		status, out, errs := run(t, "check", "-offline", "-conf", conf)
+		if status != ExitOK || !strings.Contains(out, "ok      zone example.test.: serial ") {
+			t.Errorf("%s: exit status %d:\n%s%s", what, status, out, errs)
+		}
+	}
+	before := contentsOf(t, directory)
+	check("stopped")
+	if after := contentsOf(t, directory); after != before {
+		t.Errorf("check changed the database:\n%s\nwas\n%s", after, before)
 	}
 	served, err := disk.Open(disk.Path(directory, "example.test."), disk.Options{Origin: "example.test."})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer served.Close()
-	before := contentsOf(t, directory)
-	status, out, errs := run(t, "check", "-offline", "-conf", conf)
-	if status != ExitOK || !strings.Contains(out, "ok      zone example.test.: serial ") {
-		t.Errorf("exit status %d:\n%s%s", status, out, errs)
-	}
-	if after := contentsOf(t, directory); after != before {
-		t.Errorf("check changed the database:\n%s\nwas\n%s", after, before)
-	}
+	check("served")
 }
 
 // contentsOf lists the files of a directory with their sizes and times.

@@ -29,8 +29,9 @@ var wrongCorefiles = map[string]wrongCorefile{
 	// The whole Corefile.
 	"no server block":           {"# nothing\n", "error", "", "no server block|write a server block"},
 	"no gsstsig":                {".:5399 {\n\twhoami\n}\n", "error", "", "no server block has gsstsig|-conf"},
-	"unknown directive":         {"example.test:5399 {\n\tcahce\n}\n", "error", "2", "unknown directive 'cahce'|coredns -plugins"},
+	"unknown directive":         {"example.test:5399 {\n\tcahce\n}\n", "error", "2", "unknown directive \"cahce\"|coredns -plugins"},
 	"brace of the block":        {"@\twhoami\n}\n", "error", "6", "unknown property \"whoami\"; gsstsig knows"},
+	"second unknown directive":  {"@\t}\n\tcahce\n}\n.:5399 {\n\twhoareyou\n}\n", "error", "10", "unknown directive \"whoareyou\""},
 	"import of nothing":         {"import DIR/none.conf\n", "error", "1", "import not found"},
 	"zone is no name":           {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example.test:", "example..test:", 1), 1), "error", "1", "example..test|ZONE:PORT"},
 	"port is too large":         {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, ":5399", ":99999", 1), 1), "error", "1", "99999 is not a port"},

@@ -7,7 +7,6 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
-	"github.com/coredns/coredns/core/dnsserver"
 )
 
 // pluginName is the directive of this plugin.
@@ -31,7 +30,7 @@ func ReadFile(path string) ([]Server, error) {
 		return nil, err
 	}
 	defer f.Close()
-	blocks, err := caddyfile.Parse(path, f, dnsserver.Directives)
+	blocks, err := caddyfile.Parse(path, f, nil) // the program that serves it may have other plugins
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	stdlog "log"
+	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -73,7 +74,7 @@ type site struct {
 
 func (in *inspection) run() {
 	var err error
-	if in.blocks, err = caddyfile.Parse(in.path, bytes.NewReader(in.content), dnsserver.Directives); err != nil {
+	if in.blocks, err = caddyfile.Parse(in.path, bytes.NewReader(in.content), nil); err != nil {
 		in.fail(in.path, "", err)
 		return
 	}
@@ -92,6 +93,7 @@ func (in *inspection) run() {
 			}
 		}
 	}
+	in.findUnknown()
 	if len(in.missing) > 0 {
 		in.Findings = append(in.Findings, diagnose.Finding{Severity: diagnose.Warning, Subject: in.path,
 			Problem: fmt.Sprintf("this program does not have the plugins %s, so that their lines are not examined", strings.Join(in.missing, ", ")),
@@ -198,6 +200,27 @@ func (in *inspection) add(severity diagnose.Severity, position, problem, fix str
 	in.Findings = append(in.Findings, diagnose.Finding{Severity: severity, Subject: position, Problem: problem, Fix: fix})
 }
 
+// findUnknown finds directives that are none of this program's. They are errors if the program has all plugins of its order, as
+// a server has. Another program, such as gsstsigctl, cannot tell.
+func (in *inspection) findUnknown() {
+	isServer := !slices.ContainsFunc(dnsserver.Directives, func(directive string) bool {
+		_, err := caddy.DirectiveAction("dns", directive)
+		return err != nil
+	})
+	for _, block := range in.blocks {
+		for _, directive := range slices.Sorted(maps.Keys(block.Tokens)) {
+			switch {
+			case slices.Contains(dnsserver.Directives, directive):
+			case isServer:
+				in.fail(in.position(block.Tokens[directive][0]), "", diagnose.WithFix(fmt.Errorf("unknown directive %q", directive),
+					"correct the word, or use a CoreDNS that has the plugin: coredns -plugins lists those of a binary"))
+			case !slices.Contains(in.missing, directive):
+				in.missing = append(in.missing, directive)
+			}
+		}
+	}
+}
+
 // run calls a setup function.
 func run(setup caddy.SetupFunc, c *caddy.Controller) (err error) {
 	defer func() {
@@ -228,10 +251,6 @@ func (in *inspection) fail(position, directive string, err error) {
 	}
 	f.Subject = position
 	f.Problem = strings.TrimPrefix(f.Problem, position+": ")
-	if name, ok := strings.CutPrefix(f.Problem, "Unknown directive "); ok {
-		f.Problem = "unknown directive " + name
-		f.Fix = "correct the word, or use a CoreDNS that has the plugin: coredns -plugins lists those of a binary"
-	}
 	if f.Fix == "" {
 		f.Fix = "correct the line; " + manual(directive)
 	}
