@@ -160,6 +160,28 @@ func (s *Snapshot) WireRecords() iter.Seq[store.Record] {
 	}
 }
 
+// WireRecordsAt yields the records of one name as they are stored. Their rdata must not be modified.
+func (s *Snapshot) WireRecordsAt(name string) iter.Seq[store.Record] {
+	return func(yield func(store.Record) bool) {
+		key, ok := s.origin.key(name)
+		if !ok {
+			return
+		}
+		n, _ := s.node(key)
+		if n.empty() {
+			return
+		}
+		spelled := s.origin.spelled(key, n)
+		for set := range n.sets {
+			for data, hours := range set.timed {
+				if !yield(store.Record{Name: spelled, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Hours: hours, Data: data}) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // InZone reports whether name is the origin or below it.
 func (s *Snapshot) InZone(name string) bool {
 	_, ok := s.origin.key(name)

@@ -4,18 +4,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/netip"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
 
-	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/permission"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
@@ -46,7 +44,7 @@ func may(flags *flag.FlagSet) runner {
 		if *noPAC && (*account != "" || *sid != "" || len(groups) > 0) {
 			return 0, &usageError{"a ticket with -no-pac tells no -account, -sid and -group"}
 		}
-		id, err := identity(args[0], *client, groups)
+		id, err := permission.Identity(args[0], *client, groups)
 		if err != nil {
 			return 0, &usageError{err.Error()}
 		}
@@ -54,7 +52,7 @@ func may(flags *flag.FlagSet) runner {
 			id.Account, id.SID, id.HasPAC, id.RealmNamesAccounts = *account, *sid, !*noPAC, *noPAC
 		}
 		name := dns.Fqdn(args[1])
-		update, err := change(name, args[2], args[3:], *deletion)
+		update, err := permission.Change(name, args[2], args[3:], *deletion)
 		if err != nil {
 			return 0, &usageError{err.Error()}
 		}
@@ -70,8 +68,8 @@ func may(flags *flag.FlagSet) runner {
 		if err != nil {
 			return 0, err
 		}
-		result := decisionJSON{
-			Permitted: decision.Allow, Identity: id.String(), Update: describe(update), Rule: decision.Rule, Reason: decision.Reason, Notes: decision.Notes,
+		result := view.Decision{
+			Permitted: decision.Allow, Identity: id.String(), Update: permission.Describe(update), Rule: decision.Rule, Reason: decision.Reason, Notes: decision.Notes,
 		}
 		if block.Database == "" {
 			result.Notes = append(result.Notes, fmt.Sprintf("zone %s has no database and is in memory only: what a running server has changed is not known here, owners included", origin))
@@ -79,7 +77,7 @@ func may(flags *flag.FlagSet) runner {
 		if output.json {
 			err = printJSON(s.Out, result)
 		} else {
-			err = result.print(s.Out)
+			err = printDecision(s.Out, result)
 		}
 		if result.Permitted {
 			return ExitOK, err
@@ -88,8 +86,8 @@ func may(flags *flag.FlagSet) runner {
 	}
 }
 
-// print prints the decision as a sentence.
-func (d decisionJSON) print(w io.Writer) error {
+// printDecision prints a decision as a sentence.
+func printDecision(w io.Writer, d view.Decision) error {
 	verb := "may not"
 	if d.Permitted {
 		verb = "may"
@@ -107,84 +105,6 @@ func (d decisionJSON) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, text)
 	return err
-}
-
-// identity reads the sender of an update: a Kerberos principal, the name of an HMAC key with its final dot, or "anonymous".
-func identity(word, client string, groups []string) (policy.Identity, error) {
-	id := policy.Identity{Groups: groups}
-	if client != "" {
-		a, err := netip.ParseAddr(client)
-		if err != nil {
-			return id, fmt.Errorf("-client %q is not an IP address", client)
-		}
-		id.Client, id.TCP = a.Unmap(), true
-	}
-	switch {
-	case word == "anonymous":
-		return id, nil
-	case strings.HasSuffix(word, ".") && !strings.Contains(word, "@"):
-		id.Kind, id.Name = policy.Static, dns.CanonicalName(word)
-		return id, nil
-	}
-	p, err := krb5.ParsePrincipal(word)
-	if err != nil {
-		return id, fmt.Errorf("principal %q: %w", word, err)
-	}
-	if p.Realm == "" {
-		return id, fmt.Errorf("principal %q needs its realm: %s@REALM; an HMAC key is named with a final dot", word, word)
-	}
-	id.Kind, id.Name, id.Components, id.Realm = policy.Kerberos, p.String(), p.Components, p.Realm
-	return id, nil
-}
-
-// samples are the rdata of types that may be given without.
-var samples = map[uint16]string{
-	dns.TypeA:    "192.0.2.1",
-	dns.TypeAAAA: "2001:db8::1",
-	dns.TypeTXT:  `"sample"`,
-}
-
-// change makes the update section of the message.
-func change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, error) {
-	rrtype, ok := recordType(typeName)
-	if !ok {
-		return nil, fmt.Errorf("%q is not a record type", typeName)
-	}
-	m := new(dns.Msg)
-	if deletion {
-		m.RemoveRRset([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: name, Rrtype: rrtype}}})
-		return m.Ns, nil
-	}
-	data := strings.Join(rdata, " ")
-	if data == "" {
-		if data, ok = samples[rrtype]; !ok {
-			return nil, fmt.Errorf("a record of type %s needs rdata: NAME %s RDATA", dns.Type(rrtype), dns.Type(rrtype))
-		}
-	}
-	rr, err := dns.NewRR(fmt.Sprintf("%s 3600 IN %s %s", name, dns.Type(rrtype), data))
-	if err != nil || rr == nil {
-		return nil, fmt.Errorf("%s %q: %w", dns.Type(rrtype), data, err)
-	}
-	return []dns.RR{rr}, nil
-}
-
-// recordType reads a type, also one without a name (RFC 3597 section 5).
-func recordType(word string) (uint16, bool) {
-	word = strings.ToUpper(word)
-	if rrtype, ok := dns.StringToType[word]; ok {
-		return rrtype, true
-	}
-	number, ok := strings.CutPrefix(word, "TYPE")
-	rrtype, err := strconv.ParseUint(number, 10, 16)
-	return uint16(rrtype), ok && err == nil
-}
-
-func describe(update []dns.RR) string {
-	h := update[0].Header()
-	if h.Class == dns.ClassANY {
-		return fmt.Sprintf("delete %s %s", h.Name, dns.Type(h.Rrtype))
-	}
-	return "add " + strings.Join(strings.Fields(update[0].String()), " ")
 }
 
 // blockOf returns the service of the block that has a name, and the name's zone.
@@ -208,13 +128,8 @@ func blockOf(servers []corefile.Server, name string) (*service.Service, string, 
 	return found, origin, nil
 }
 
-// decide returns the decision on an update: by the permitted realms, as at the handshake, then by the zone's policy on a
-// copy of the zone.
+// decide returns the decision on an update, on a copy of the zone.
 func decide(s *service.Service, origin string, id policy.Identity, update []dns.RR) (zone.Decision, error) {
-	if id.Kind == policy.Kerberos && !slices.Contains(s.Realms, id.Realm) {
-		return zone.Decision{Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s. Fix: add the realm to the property realm",
-			id.Realm, strings.Join(s.Realms, ", "))}, nil
-	}
 	z, err := copyOf(s, origin, nil, func(diagnose.Finding) {})
 	if err != nil {
 		return zone.Decision{}, err
@@ -224,22 +139,7 @@ func decide(s *service.Service, origin string, id policy.Identity, update []dns.
 	if err != nil {
 		return zone.Decision{}, err
 	}
-	m := new(dns.Msg)
-	m.SetUpdate(origin)
-	m.Ns = update
-	message, err := m.Pack()
-	if err != nil {
-		return zone.Decision{}, err
-	}
-	proposal, err := z.Propose(message)
-	if err != nil {
-		return zone.Decision{}, err
-	}
-	u := rules.Update(id, message)
-	if u.Refusal != nil {
-		return *u.Refusal, nil
-	}
-	return u.Authorize(proposal), nil
+	return permission.Decide(s.Realms, rules, z, id, update)
 }
 
 // ownerOf returns the recorded owner of a name with records in the databases of the block's zones, or "".

@@ -15,6 +15,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 )
 
 func TestMain(m *testing.M) {
@@ -123,16 +124,16 @@ func TestFlagsAnywhere(t *testing.T) {
 func TestMayJSON(t *testing.T) {
 	conf := write(t, "\t\tdatabase zones")
 	for name, want := range map[string]struct {
-		status int
-		decisionJSON
+		status   int
+		decision view.Decision
 	}{
-		"a.example.test": {ExitOK, decisionJSON{Permitted: true, Identity: "host/a.example.test@EXAMPLE.TEST",
+		"a.example.test": {ExitOK, view.Decision{Permitted: true, Identity: "host/a.example.test@EXAMPLE.TEST",
 			Update: "add a.example.test. 3600 IN A 192.0.2.1", Rule: "default: grant EXAMPLE.TEST owner ."}},
-		"ns1.example.test": {ExitNo, decisionJSON{Identity: "host/a.example.test@EXAMPLE.TEST",
+		"ns1.example.test": {ExitNo, view.Decision{Identity: "host/a.example.test@EXAMPLE.TEST",
 			Update: "add ns1.example.test. 3600 IN A 192.0.2.1", Rule: "no rule"}},
 	} {
 		status, out, errs := run(t, "may", "-o", "json", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", name, "A")
-		var got decisionJSON
+		var got view.Decision
 		if err := json.Unmarshal([]byte(out), &got); err != nil {
 			t.Fatalf("%s: %v\n%s%s", name, err, out, errs)
 		}
@@ -140,7 +141,7 @@ func TestMayJSON(t *testing.T) {
 			t.Errorf("%s: reason %q", name, got.Reason)
 		}
 		got.Reason = ""
-		if status != want.status || !reflect.DeepEqual(got, want.decisionJSON) {
+		if status != want.status || !reflect.DeepEqual(got, want.decision) {
 			t.Errorf("%s: exit status %d, %+v, want %+v", name, status, got, want)
 		}
 	}

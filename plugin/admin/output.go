@@ -51,15 +51,6 @@ type convertedJSON struct {
 	Lines []string `json:"lines"` // of a gsstsig block
 }
 
-type decisionJSON struct {
-	Permitted bool     `json:"permitted"`
-	Identity  string   `json:"identity"`
-	Update    string   `json:"update"`
-	Rule      string   `json:"rule,omitempty"`
-	Reason    string   `json:"reason,omitempty"`
-	Notes     []string `json:"notes,omitempty"`
-}
-
 // zoneJSON is a zone for dump.
 func zoneJSON(s *zone.Snapshot) dumpJSON {
 	dump := dumpJSON{Zone: s.Origin(), Serial: s.Serial(), Records: []recordJSON{}, Owners: []ownerJSON{}}

@@ -23,6 +23,8 @@ type block struct {
 	service atomic.Pointer[service.Service] // nil until its keytabs are open
 	keytabs keytabReports
 
+	handler atomic.Pointer[Handler] // nil until the block is open
+
 	server   *gsstsig.Server
 	contexts *gsstsig.Table
 	zones    []*zone.Zone
@@ -72,6 +74,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 			return nil, err
 		}
 	}
+	b.handler.Store(handler)
 	return handler, nil
 }
 

@@ -44,6 +44,7 @@ type process struct {
 	mu       sync.Mutex
 	contexts map[string]*shared[contextTable] // by keytabs
 	zones    map[string]*shared[servedZone]   // by directory or, in memory, by origin and number of the block
+	pages    map[string]*shared[pageServer]   // by address
 }
 
 func newProcess() *process {
@@ -54,6 +55,7 @@ func newProcess() *process {
 		registerer: prometheus.DefaultRegisterer,
 		contexts:   make(map[string]*shared[contextTable]),
 		zones:      make(map[string]*shared[servedZone]),
+		pages:      make(map[string]*shared[pageServer]),
 	}
 	p.registerGauges = sync.OnceValue(func() error { return p.registerer.Register(gauges{p}) })
 	return p
@@ -177,6 +179,13 @@ func (p *process) releaseIf(match func(*block) bool) error {
 		}
 	}
 	var errs []error
+	for address, s := range p.pages {
+		if s.remove(match) {
+			delete(p.pages, address)
+			p.audit.watchers.Add(-1)
+			errs = append(errs, s.value.server.Close())
+		}
+	}
 	for key, s := range p.zones {
 		if s.remove(match) {
 			delete(p.zones, key)

@@ -65,6 +65,9 @@ func (p *process) setup(c *caddy.Controller) error {
 	})
 	c.OnStartup(p.registerGauges)
 	c.OnStartup(b.takeEffect)
+	if conf.StatusPage != "" {
+		c.OnStartup(func() error { return p.acquirePage(b, conf.StatusPage) })
+	}
 	c.OnStartup(func() error {
 		handler.screened = listener.Screened(c, pluginName)
 		handler.otherZones = make(map[string]bool)

@@ -46,6 +46,7 @@ type Block struct {
 	Limits          zone.Limits         // a limit of zero is the default
 	ContextLimits   gsstsig.TableConfig // likewise
 	ListenerLimits  listener.Limits     // likewise
+	StatusPage      string              // address of the status page; empty: there is none
 	RefusedLevel    LogLevel            // of lines about refused updates
 	Tombstones      time.Duration       // how long a name without records keeps its owner; zero: the default
 
@@ -122,6 +123,7 @@ var properties = map[string]func(b *Block, c *caddy.Controller, root string, arg
 	"clockskew":   (*Block).clockskew,
 	"lifetime":    (*Block).lifetime,
 	"log":         (*Block).log,
+	"status":      (*Block).status,
 }
 
 // Parse reads the gsstsig block that c stands before. Relative paths are below root. Errors name the Corefile line.

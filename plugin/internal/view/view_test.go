@@ -37,7 +37,7 @@ func TestFieldsOfJSON(t *testing.T) {
 			examine(field.Type)
 		}
 	}
-	for _, v := range []any{Status{}, Context{}, Name{}, Stale{}, Change{}, Refusal{}, HandshakeFailure{}} {
+	for _, v := range []any{Status{}, Context{}, Name{}, Stale{}, Change{}, Refusal{}, HandshakeFailure{}, Recent{}, Point{}, Decision{}} {
 		examine(reflect.TypeOf(v))
 	}
 }

@@ -36,6 +36,7 @@ type Change struct {
 	From   uint32    `json:"from"` // serials
 	To     uint32    `json:"to"`
 	Author string    `json:"author,omitempty"` // principal, key, or anonymous
+	Client string    `json:"client,omitempty"` // address and port, where it is known
 	Rule   string    `json:"rule,omitempty"`
 	// Removed and Added are without the SOA record whose serial every change raises.
 	Removed []NamedRecord `json:"removed"`
@@ -58,21 +59,24 @@ type Refusal struct {
 	Rcode    string    `json:"rcode"`
 	Rule     string    `json:"rule,omitempty"`
 	Reason   string    `json:"reason,omitempty"`
+	Cause    string    `json:"cause,omitempty"` // of a refusal, in a word
 	Fix      string    `json:"fix,omitempty"`
 	// What the update asked for.
 	Removed []NamedRecord `json:"removed"`
 	Added   []NamedRecord `json:"added"`
 }
 
-// HandshakeFailure is a TKEY negotiation that failed.
+// HandshakeFailure is a TKEY negotiation that failed, or a message whose signature does not verify.
 type HandshakeFailure struct {
 	Time       time.Time `json:"time"`
-	Client     string    `json:"client"` // address and port
+	Key        string    `json:"key,omitempty"` // name of the key
+	Client     string    `json:"client"`        // address and port
 	Result     string    `json:"result"`
 	Peer       string    `json:"peer,omitempty"` // principal, if the ticket could be read
 	Service    string    `json:"service,omitempty"`
 	Enctype    string    `json:"enctype,omitempty"`
 	TicketKVNO uint32    `json:"ticket_kvno,omitempty"`
+	KeytabKVNO []uint32  `json:"keytab_kvno,omitempty"` // versions that the keytab has for the service
 	Reason     string    `json:"reason"`
 	Fix        string    `json:"fix,omitempty"`
 }

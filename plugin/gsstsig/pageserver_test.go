@@ -1,0 +1,144 @@
+package gsstsig
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+)
+
+// fetch reads a view of the status page.
+func fetch[T any](t *testing.T, address, path string) (v T) {
+	t.Helper()
+	response, err := http.Get("http://" + address + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&v); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", path, response.Status, err)
+	}
+	return v
+}
+
+// TestStatusPage: the page knows the zones, what clients did, and what they may do.
+func TestStatusPage(t *testing.T) {
+	address := freeAddress(t)
+	corefile := strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nstatus "+address, 1)
+	s := start(t, corefile)
+	host, other := s.context("host/client1.example.test"), s.context("host/client2.example.test")
+	want(t, "update", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	want(t, "update", s.signed(host, message(t, "example.test.", "-client1.example.test. A", "+client1.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
+	want(t, "PTR", s.signed(host, message(t, "2.0.192.in-addr.arpa.", "+2.2.0.192.in-addr.arpa. 300 PTR client1.example.test.")), dns.RcodeSuccess)
+	want(t, "refused", s.signed(other, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.66")), dns.RcodeRefused)
+
+	overview := fetch[struct {
+		Status view.Status
+		Recent view.Recent
+	}](t, address, "/index.json")
+	if st := overview.Status; !st.Ready || len(st.Zones) != 2 || len(st.Keys) == 0 || st.Contexts.Established.Used != 2 || len(st.Findings) == 0 {
+		t.Errorf("%+v", st)
+	}
+	const client2 = "host/client2.example.test@EXAMPLE.TEST"
+	refused := overview.Recent.Refused
+	if len(refused) != 1 || refused[0].Client != client2 || !strings.Contains(refused[0].Refusals[0].Reason, "belongs to host/client1.example.test@EXAMPLE.TEST") ||
+		refused[0].Refusals[0].Fix == "" || refused[0].Refusals[0].Added[0].Data != "192.0.2.66" {
+		t.Errorf("%+v", refused)
+	}
+	for zone, counts := range map[string][2]int{"example.test.": {2, 1}, "2.0.192.in-addr.arpa.": {1, 0}} {
+		v := fetch[struct {
+			Zone    string
+			Updates string
+			Records view.Usage
+			History []view.Point
+			Recent  view.Recent
+		}](t, address, "/zone.json?name="+zone)
+		var applied, refused int
+		for _, p := range v.History {
+			applied += p.Applied
+			refused += p.Refused
+		}
+		if v.Zone != zone || v.Updates != "secure" || v.Records.Used == 0 || v.Records.Limit == 0 || [2]int{applied, refused} != counts || len(v.Recent.Changes) != counts[0] {
+			t.Errorf("%+v", v)
+		}
+	}
+	changes := fetch[struct{ Changes []view.Change }](t, address, "/changes.json?zone=example.test.").Changes
+	if c := changes[0]; c.Removed[0].Data != "192.0.2.1" || c.Added[0].Data != "192.0.2.2" || c.Author != "host/client1.example.test@EXAMPLE.TEST" || c.To != c.From+1 {
+		t.Errorf("%+v", c)
+	}
+
+	may := func(principal, name string) bool {
+		q := url.Values{"principal": {principal}, "name": {name}, "type": {"A"}}
+		return fetch[struct{ Decision view.Decision }](t, address, "/may.json?"+q.Encode()).Decision.Permitted
+	}
+	want(t, "the owner may", may("host/client1.example.test@EXAMPLE.TEST", "client1.example.test"), true)
+	want(t, "another may", may(client2, "client1.example.test"), false)
+	want(t, "one of another realm", may("host/x@EXAMPLE.ORG", "new.example.test"), false)
+	for _, q := range []string{"principal=x&name=a.example.test", "principal=" + client2 + "&name=a.example.org", "principal=" + client2 + "&name=a.example.test&type=NOTHING"} {
+		if v := fetch[struct{ Error string }](t, address, "/may.json?"+q); v.Error == "" {
+			t.Errorf("%s: no error", q)
+		}
+	}
+
+	// A reload keeps the page and what it knows; a Corefile without it ends it.
+	if err := s.reload(corefile); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "changes after a reload", len(fetch[struct{ Changes []view.Change }](t, address, "/changes.json").Changes), 3)
+	if err := s.reload(smallCorefile); err != nil {
+		t.Fatal(err)
+	}
+	if response, err := http.Get("http://" + address); err == nil {
+		response.Body.Close()
+		t.Error("the page is there after a reload without it")
+	}
+	want(t, "watchers", current.audit.keeps(), false)
+}
+
+// TestSearch: names are found by themselves, their addresses and their owners, what is meant exactly first.
+func TestSearch(t *testing.T) {
+	s := start(t, smallCorefile)
+	host := s.context("host/client1.example.test")
+	want(t, "update", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1", "+client1.example.test. 300 AAAA 2001:db8::1")), dns.RcodeSuccess)
+	want(t, "update", s.signed(host, message(t, "example.test.", "+Other.example.test. 300 A 192.0.2.11")), dns.RcodeSuccess)
+	want(t, "update", s.signed(host, message(t, "example.test.", "+gone.example.test. 300 A 192.0.2.3")), dns.RcodeSuccess)
+	want(t, "update", s.signed(host, message(t, "example.test.", "-gone.example.test. A")), dns.RcodeSuccess)
+	want(t, "PTR", s.signed(host, message(t, "2.0.192.in-addr.arpa.", "+1.2.0.192.in-addr.arpa. 300 PTR client1.example.test.")), dns.RcodeSuccess)
+	for words, names := range map[string]string{
+		"client1":                                "client1.example.test. 1.2.0.192.in-addr.arpa. gone.example.test. other.example.test.",
+		"CLIENT1.example.test.":                  "client1.example.test. 1.2.0.192.in-addr.arpa. gone.example.test. other.example.test.",
+		"192.0.2.1":                              "1.2.0.192.in-addr.arpa. client1.example.test.",
+		"2001:DB8:0::1":                          "client1.example.test.",
+		"192.0.2.11":                             "other.example.test.",
+		"gone":                                   "gone.example.test.",
+		"ther.exam":                              "other.example.test.",
+		"host/client1.example.test@EXAMPLE.TEST": "1.2.0.192.in-addr.arpa. client1.example.test. gone.example.test. other.example.test.",
+		"nothing":                                "",
+		" ":                                      "",
+		strings.Repeat("a", 300):                 "",
+	} {
+		found, more := current.search(t.Context(), words, 10)
+		var got []string
+		for _, n := range found {
+			got = append(got, n.Name)
+		}
+		if strings.Join(got, " ") != names || more {
+			t.Errorf("%s: %v, %t; want %s", words, got, more, names)
+		}
+	}
+	found, more := current.search(t.Context(), "client1", 2)
+	want(t, "found", fmt.Sprint(len(found), more), "2 true")
+	if v := found[0]; len(v.Records) != 2 || v.Owner != "host/client1.example.test@EXAMPLE.TEST" || v.Deleted != nil {
+		t.Errorf("%+v", v)
+	}
+	found, _ = current.search(t.Context(), "gone", 1)
+	if found[0].Deleted == nil || len(found[0].Records) != 0 {
+		t.Errorf("%+v", found)
+	}
+}

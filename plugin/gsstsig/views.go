@@ -1,0 +1,167 @@
+package gsstsig
+
+import (
+	"cmp"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coredns/caddy"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+)
+
+// started is when the process started, about.
+var started = time.Now().UTC()
+
+// modulePath is the module of this plugin.
+const modulePath = "github.com/gsstsig/coredns-gsstsig"
+
+// version returns the version of the plugin's module in this program.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, module := range append(info.Deps, &info.Main) {
+		if module.Path == modulePath {
+			return module.Version
+		}
+	}
+	return ""
+}
+
+// servedBy is a zone with the block that serves it.
+type servedBy struct {
+	*zone.Zone
+	handler *Handler
+}
+
+// handlers lists the handlers of all blocks, in the order of the Corefile.
+func (p *process) handlers() []*Handler {
+	var handlers []*Handler
+	for _, b := range p.blocks() {
+		if h := b.handler.Load(); h != nil {
+			handlers = append(handlers, h)
+		}
+	}
+	slices.SortFunc(handlers, func(a, b *Handler) int {
+		return cmp.Or(cmp.Compare(len(a.service.Position), len(b.service.Position)), cmp.Compare(a.service.Position, b.service.Position))
+	})
+	return handlers
+}
+
+// served lists the zones by name. Of several views' zones of one name it has the one with the newest serial.
+func (p *process) served() []servedBy {
+	byName := make(map[string]servedBy)
+	for _, h := range p.handlers() {
+		for origin, z := range h.zones {
+			if other, ok := byName[origin]; !ok || other.Snapshot().Serial() < z.Snapshot().Serial() {
+				byName[origin] = servedBy{z, h}
+			}
+		}
+	}
+	zones := make([]servedBy, 0, len(byName))
+	for _, z := range byName {
+		zones = append(zones, z)
+	}
+	slices.SortFunc(zones, func(a, b servedBy) int { return cmp.Compare(a.Origin(), b.Origin()) })
+	return zones
+}
+
+// status describes the server as a whole.
+func (p *process) status() view.Status {
+	s := view.Status{Version: version(), CoreDNS: caddy.AppVersion, PID: os.Getpid(), Started: started, Ready: true,
+		Findings: []diagnose.Finding{}, Zones: []view.Zone{}, Keys: []view.Key{}}
+	add := func(findings []diagnose.Finding) {
+		for _, f := range findings {
+			if f.Severity != diagnose.OK && !slices.Contains(s.Findings, f) {
+				s.Findings = append(s.Findings, f)
+			}
+		}
+	}
+	for _, h := range p.handlers() {
+		notReady := h.service.NotReady()
+		s.Ready = s.Ready && len(notReady) == 0
+		add(notReady)
+		add(h.service.FileFindings())
+		add(h.service.RealmFindings())
+		add(h.service.StorageFindings())
+		for _, k := range h.service.Keytabs.Keys() {
+			key := view.Key{Keytab: k.File, Principal: k.Principal.String(), KVNO: k.KVNO, Enctype: k.Enctype.String()}
+			if !slices.ContainsFunc(s.Keys, func(other view.Key) bool {
+				return other.Keytab == key.Keytab && other.Principal == key.Principal && other.KVNO == key.KVNO && other.Enctype == key.Enctype
+			}) {
+				key.Time = timeOf(k.Added)
+				s.Keys = append(s.Keys, key)
+			}
+		}
+	}
+	for _, z := range p.served() {
+		add(z.handler.service.ApexFindings(z.Snapshot()))
+		s.Zones = append(s.Zones, p.zoneView(z))
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.contexts {
+		live, halfOpen := c.value.table.Len()
+		s.Contexts.Established.Used += live
+		s.Contexts.HalfOpen.Used += halfOpen
+	}
+	return s
+}
+
+// zoneView describes a zone.
+func (p *process) zoneView(z servedBy) view.Zone {
+	snapshot, limits := z.Snapshot(), z.Limits()
+	size := snapshot.Size()
+	v := view.Zone{
+		Zone: z.Origin(), Serial: snapshot.Serial(), Primary: snapshot.SOA().Ns, Updates: z.handler.service.Mode(z.Origin()).String(),
+		Records: view.Usage{Used: size.Records, Limit: limits.ZoneRecords}, Octets: view.Usage{Used: size.Octets, Limit: limits.ZoneOctets},
+		Owners: size.Owners, Names: size.Names, Tombstones: view.Usage{Used: size.Tombstones, Limit: limits.Tombstones},
+		Rules: z.handler.policies[z.Origin()].Rules(),
+	}
+	if z.handler.service.Database != "" {
+		v.Database = z.handler.service.DatabaseOf(z.Origin())
+	}
+	if since, frozen := z.Frozen(); frozen {
+		v.Frozen = timeOf(since)
+	}
+	if changes := p.audit.recent.Changes(z.Origin()); len(changes) > 0 {
+		v.Changed = timeOf(changes[0].Last)
+	}
+	return v
+}
+
+// nameView describes a name of a zone.
+func nameView(snapshot *zone.Snapshot, name string) view.Name {
+	v := view.Name{Zone: snapshot.Origin(), Name: name, Records: []view.Record{}}
+	if owner, ok := snapshot.Owner(name); ok {
+		v.Owner, v.Deleted = owner.Principal, timeOf(owner.Deleted)
+	}
+	for r := range snapshot.WireRecordsAt(name) {
+		record := view.Record{TTL: r.TTL, Type: dnswire.TypeText(r.Type), Data: dnswire.TextOrGeneric(r.Type, r.Data), Static: r.Hours == 0}
+		if r.Hours != 0 {
+			record.Refreshed = timeOf(time.Unix(int64(r.Hours)*3600, 0))
+		}
+		v.Records = append(v.Records, record)
+	}
+	return v
+}
+
+// timeOf returns a time for a view, nil for the zero time.
+func timeOf(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Millisecond)
+	return &t
+}
+
+// lowerName returns a name in wire form as views have it.
+func lowerName(wire string) string { return strings.ToLower(dnswire.NameText([]byte(wire))) }

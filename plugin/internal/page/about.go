@@ -1,0 +1,64 @@
+package page
+
+import (
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+)
+
+// about returns the recent events that have the words: in the client's identity or address, or in a name or data of a record.
+func about(r view.Recent, words string) view.Recent {
+	m := matcher(strings.ToLower(strings.TrimSuffix(words, ".")))
+	found := view.Recent{Refused: []view.RefusedClient{}, Handshakes: m.failed(r.Handshakes), Signatures: m.failed(r.Signatures), Changes: []view.Change{}}
+	for _, c := range r.Refused {
+		all := m.in(c.Client)
+		c.Refusals = filter(c.Refusals, func(u view.Refusal) bool {
+			return all || m.in(u.Identity, host(u.Client), u.Reason) || m.inRecords(u.Removed, u.Added)
+		})
+		if len(c.Refusals) > 0 {
+			found.Refused = append(found.Refused, c)
+		}
+	}
+	found.Changes = append(found.Changes, filter(r.Changes, func(c view.Change) bool {
+		return m.in(c.Author, host(c.Client)) || m.inRecords(c.Removed, c.Added)
+	})...)
+	return found
+}
+
+func filter[T any](list []T, keep func(T) bool) []T {
+	return slices.DeleteFunc(slices.Clone(list), func(v T) bool { return !keep(v) })
+}
+
+type matcher string
+
+func (m matcher) in(texts ...string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), string(m)) })
+}
+
+func (m matcher) inRecords(lists ...[]view.NamedRecord) bool {
+	return slices.ContainsFunc(lists, func(list []view.NamedRecord) bool {
+		return slices.ContainsFunc(list, func(r view.NamedRecord) bool { return m.in(r.Name, r.Data) })
+	})
+}
+
+func (m matcher) failed(clients []view.FailedClient) []view.FailedClient {
+	found := []view.FailedClient{}
+	for _, c := range clients {
+		all := m.in(c.Client)
+		c.Failures = filter(c.Failures, func(f view.HandshakeFailure) bool { return all || m.in(f.Peer, f.Service, f.Key, host(f.Client)) })
+		if len(c.Failures) > 0 {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// host returns the address of an address with a port.
+func host(client string) string {
+	if h, _, err := net.SplitHostPort(client); err == nil {
+		return h
+	}
+	return client
+}

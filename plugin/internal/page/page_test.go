@@ -1,0 +1,252 @@
+package page
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+)
+
+const (
+	alice   = "host/alice.example.test@EXAMPLE.TEST"
+	mallory = "host/mallory.example.test@EXAMPLE.TEST"
+	hostile = `<script>alert("x")</script>`
+)
+
+var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+
+// fake is a source with one of each, texts of clients with what HTML gives a meaning.
+type fake struct{ findings []diagnose.Finding }
+
+func (f fake) Status() view.Status {
+	changed := noon.Add(-time.Minute)
+	return view.Status{Version: "v1", CoreDNS: "1.15.0", Started: noon.Add(-72 * time.Hour), Ready: len(f.findings) == 0, Findings: f.findings,
+		Zones: []view.Zone{{Zone: "example.test.", Serial: 7, Primary: "ns1.example.test.", Updates: "secure", Database: "/var/lib/coredns", Changed: &changed,
+			Records: view.Usage{Used: 12345, Limit: 20000}, Octets: view.Usage{Used: 1, Limit: 100}, Owners: 2, Names: 3,
+			Tombstones: view.Usage{Used: 95, Limit: 100}, Rules: []string{"grant EXAMPLE.TEST owner ."}}},
+		Keys:     []view.Key{{Keytab: "/etc/dns.keytab", Principal: "DNS/ns1.example.test@EXAMPLE.TEST", KVNO: 3, Enctype: "aes256-cts-hmac-sha1-96"}},
+		Contexts: view.Contexts{Established: view.Usage{Used: 4}, HalfOpen: view.Usage{Used: 1}}}
+}
+
+func record(name, rrtype, data string) view.NamedRecord {
+	return view.NamedRecord{Name: name, Record: view.Record{TTL: 300, Type: rrtype, Data: data}}
+}
+
+func (fake) Recent(string) view.Recent {
+	refused := func(client, identity, cause, reason string) view.RefusedClient {
+		return view.RefusedClient{Client: client, Count: 3, First: noon, Last: noon, Refusals: []view.Refusal{{Time: noon, Zone: "example.test.",
+			Client: "192.0.2.66:53", Identity: identity, Rcode: "REFUSED", Reason: reason, Cause: cause, Fix: "ask " + cause,
+			Removed: []view.NamedRecord{record("a.example.test.", "A", "")}, Added: []view.NamedRecord{record("a.example.test.", "TXT", hostile)}}}}
+	}
+	failed := func(reason string) []view.FailedClient {
+		return []view.FailedClient{{Client: "192.0.2.9", Count: 1, First: noon, Last: noon, Failures: []view.HandshakeFailure{{Time: noon, Client: "192.0.2.9:99",
+			Result: "badkey", Service: "DNS/ns1", TicketKVNO: 4, KeytabKVNO: []uint32{2, 3}, Reason: reason, Fix: "export the keytab"}}}}
+	}
+	return view.Recent{
+		Refused: []view.RefusedClient{refused(mallory, mallory, "owned", "a.example.test. A: the name belongs to "+alice),
+			refused("192.0.2.80", "anonymous", "unsigned", "the update is not signed")},
+		Handshakes: failed("no key of that version"), Signatures: failed("no such key"),
+		Changes: []view.Change{{Time: noon, Zone: "example.test.", Author: alice, Client: "192.0.2.1:53", Removed: []view.NamedRecord{record("a.example.test.", "A", "192.0.2.1")},
+			Added: []view.NamedRecord{record("A.example.test.", "A", "192.0.2.2")}}},
+	}
+}
+
+func (fake) History(string) []view.Point {
+	return []view.Point{{Start: noon, Applied: 4, Refused: 1}, {Start: noon}, {Start: noon, Applied: 1}}
+}
+
+func (fake) Search(_ context.Context, words string, _ int) ([]view.Name, bool) {
+	return []view.Name{{Zone: "example.test.", Name: "a.example.test.", Owner: alice + " S-1-5-21-1-2-3-4", Records: []view.Record{{TTL: 300, Type: "A", Data: "192.0.2.2"}}}}, words == "many"
+}
+
+func (fake) May(q Question) (view.Decision, error) {
+	if q.Type == "NOTHING" {
+		return view.Decision{}, errors.New("no such type")
+	}
+	return view.Decision{Permitted: q.Principal == alice, Identity: q.Principal, Update: "add " + q.Name, Rule: "grant", Reason: q.Data}, nil
+}
+
+func newPage(source Source) *Handler {
+	h := New(source, Hosts("status.example.test:9154"))
+	h.now = func() time.Time { return noon.Add(90 * time.Second) }
+	return h
+}
+
+// get asks for a page as a browser does.
+func get(t *testing.T, h http.Handler, target string, edit func(*http.Request)) (*http.Response, string) {
+	t.Helper()
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	r.Host = "localhost:9154"
+	if edit != nil {
+		edit(r)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	body, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Result(), string(body)
+}
+
+var allPages = []string{"/", "/search?q=alice", "/search", "/refused", "/changes", "/changes?zone=example.test.", "/zones", "/zone?name=example.test.",
+	"/keys", "/contexts", "/may", "/may?principal=" + mallory + "&name=a.example.test&type=TXT&data=%3Cscript%3Ealert(%22x%22)%3C/script%3E"}
+
+// TestEveryPage: each page is whole, says nothing that a client could make HTML of, and has no script and no style of its own,
+// which its policy would not permit.
+func TestEveryPage(t *testing.T) {
+	h := newPage(fake{})
+	for _, target := range allPages {
+		response, body := get(t, h, target, nil)
+		if response.StatusCode != http.StatusOK || !strings.HasSuffix(strings.TrimSpace(body), "</html>") {
+			t.Errorf("%s: %s\n%s", target, response.Status, body)
+		}
+		if found := regexp.MustCompile(`(?i)<script|<style| style=| on[a-z]+=|javascript:|https?://`).FindString(body); found != "" {
+			t.Errorf("%s has %q", target, found)
+		}
+		policy := response.Header.Get("Content-Security-Policy")
+		if !strings.HasPrefix(policy, "default-src 'none'; ") || strings.Contains(policy, "script-src") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: policy %q", target, policy)
+		}
+	}
+}
+
+// TestWords: what a reader looks for is there.
+func TestWords(t *testing.T) {
+	h := newPage(fake{})
+	broken := newPage(fake{[]diagnose.Finding{{Severity: diagnose.Error, Subject: "keytab k", Problem: "it has no key", Fix: "export one"}}})
+	for _, test := range []struct {
+		h      *Handler
+		target string
+		words  []string
+	}{
+		{h, "/", []string{"All is well", "4 clients have", "3 days ago", mallory, "belongs to " + alice, "ask owned", "3 times", "1 client was refused an update without signature", "no key of that version"}},
+		{broken, "/", []string{"Not ready", "it has no key", "export one"}},
+		{h, "/refused", []string{"Without signature", "ask unsigned", "no such key", "2, 3"}},
+		{h, "/changes", []string{"<del>192.0.2.1</del>", "<ins>192.0.2.2</ins>", alice, "192.0.2.1"}},
+		{h, "/zone?name=example.test.", []string{"12\u202f345", "grant EXAMPLE.TEST owner .", `class="much"`, "5 applied", "1 refused"}},
+		{h, "/search?q=alice", []string{"Why it was refused", "Belongs to", "192.0.2.2", "static"}},
+		{h, "/search?q=many", []string{"and more"}},
+		{h, "/keys", []string{"DNS/ns1.example.test@EXAMPLE.TEST", "aes256"}},
+		{h, "/contexts", []string{"<dd>4</dd>"}},
+		{h, "/may?principal=" + alice + "&name=a", []string{"<b>Yes.</b>", "may add a"}},
+		{h, "/may?principal=" + mallory + "&name=a", []string{"<b>No.</b>", "may not add a"}},
+		{h, "/may?principal=x&name=a&type=nothing", []string{"no such type"}},
+	} {
+		_, body := get(t, test.h, test.target, nil)
+		for _, w := range test.words {
+			if !strings.Contains(strings.ReplaceAll(body, "&#43;", "+"), w) {
+				t.Errorf("%s does not say %q:\n%s", test.target, w, body)
+			}
+		}
+	}
+}
+
+// TestJSON: behind each page is JSON, by its path or by what the client accepts.
+func TestJSON(t *testing.T) {
+	h := newPage(fake{})
+	for _, target := range allPages {
+		path, query, _ := strings.Cut(target, "?")
+		path = strings.TrimSuffix(path, "/")
+		if path == "" {
+			path = "/index"
+		}
+		response, byPath := get(t, h, path+".json?"+query, nil)
+		_, byHeader := get(t, h, target, func(r *http.Request) { r.Header.Set("Accept", "application/json") })
+		if response.Header.Get("Content-Type") != "application/json" || !json.Valid([]byte(byPath)) || byPath != byHeader {
+			t.Errorf("%s: %s\n%s", target, response.Status, byPath)
+		}
+	}
+	_, body := get(t, h, "/search.json?q=192.0.2.80", nil)
+	var found searched
+	if err := json.Unmarshal([]byte(body), &found); err != nil || len(found.Recent.Refused) != 1 || found.Recent.Refused[0].Client != "192.0.2.80" || len(found.Recent.Changes) != 0 {
+		t.Errorf("%v: %s", err, body)
+	}
+	_, body = get(t, h, "/", func(r *http.Request) {
+		r.Header.Set("Accept", "text/html,application/xhtml+xml,application/json;q=0.1")
+	})
+	if !strings.HasPrefix(body, "<!doctype html>") {
+		t.Error("a browser gets JSON")
+	}
+}
+
+// TestRefusedRequests: the page answers no request that would change something, none for the name of another server, and none
+// that is too long.
+func TestRefusedRequests(t *testing.T) {
+	h := newPage(fake{})
+	for name, test := range map[string]struct {
+		target, method, host string
+		status               int
+	}{
+		"address":             {"/", "GET", "192.0.2.1:9154", http.StatusOK},
+		"IPv6 address":        {"/", "GET", "[::1]:9154", http.StatusOK},
+		"localhost":           {"/", "GET", "LOCALHOST", http.StatusOK},
+		"its own name":        {"/", "GET", "status.example.test.", http.StatusOK},
+		"HEAD":                {"/", "HEAD", "localhost", http.StatusOK},
+		"another name":        {"/", "GET", "rebound.example.org:9154", http.StatusMisdirectedRequest},
+		"another name, JSON":  {"/index.json", "GET", "rebound.example.org", http.StatusMisdirectedRequest},
+		"a name as prefix":    {"/", "GET", "localhost.example.org", http.StatusMisdirectedRequest},
+		"no name":             {"/", "GET", "", http.StatusMisdirectedRequest},
+		"POST":                {"/", "POST", "localhost", http.StatusMethodNotAllowed},
+		"PUT":                 {"/may", "PUT", "localhost", http.StatusMethodNotAllowed},
+		"no page":             {"/nothing", "GET", "localhost", http.StatusNotFound},
+		"a file":              {"/assets/layout.html", "GET", "localhost", http.StatusNotFound},
+		"no zone":             {"/zone?name=example.org.", "GET", "localhost", http.StatusNotFound},
+		"no zone's changes":   {"/changes?zone=example.org.", "GET", "localhost", http.StatusNotFound},
+		"a very long query":   {"/search?q=" + strings.Repeat("a", maxQuery+1), "GET", "localhost", http.StatusRequestURITooLong},
+		"styles":              {"/style.css", "GET", "localhost", http.StatusOK},
+		"icon":                {"/icon.svg", "GET", "localhost", http.StatusOK},
+		"styles, other name":  {"/style.css", "GET", "example.org", http.StatusMisdirectedRequest},
+		"a percent in a path": {"/%2e%2e/x", "GET", "localhost", http.StatusNotFound},
+	} {
+		response, body := get(t, h, test.target, func(r *http.Request) { r.Method, r.Host = test.method, test.host })
+		if response.StatusCode != test.status {
+			t.Errorf("%s: %s, want %d", name, response.Status, test.status)
+		}
+		if test.method == "HEAD" && body != "" {
+			t.Error("HEAD has a body")
+		}
+		if response.Header.Get("X-Content-Type-Options") != "nosniff" || response.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v", name, response.Header)
+		}
+	}
+}
+
+// TestSearchesAreBounded: a search goes through whole zones, so that only a few are under way at a time.
+func TestSearchesAreBounded(t *testing.T) {
+	h := newPage(fake{})
+	for range cap(h.searching) {
+		h.searching <- struct{}{}
+	}
+	if response, _ := get(t, h, "/search?q=a", nil); response.StatusCode != http.StatusServiceUnavailable {
+		t.Error(response.Status)
+	}
+	<-h.searching
+	if response, _ := get(t, h, "/search?q=a", nil); response.StatusCode != http.StatusOK {
+		t.Error(response.Status)
+	}
+}
+
+func TestAgo(t *testing.T) {
+	h := newPage(fake{})
+	for d, want := range map[time.Duration]string{time.Second: "just now", 20 * time.Second: "20 s ago", 90 * time.Second: "1 min ago",
+		3 * time.Hour: "3 h ago", 72 * time.Hour: "3 days ago", -time.Minute: "just now"} {
+		if got := h.ago(h.now().Add(-d)); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
+	}
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1\u202f000", 1234567: "1\u202f234\u202f567"} {
+		if got := number(n); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
+	}
+}

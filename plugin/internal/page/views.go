@@ -1,0 +1,173 @@
+package page
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+// How many clients and changes the overview has.
+const (
+	overviewClients = 5
+	overviewChanges = 8
+)
+
+// zoneView is a zone with its last 24 hours.
+type zoneView struct {
+	view.Zone
+	History []view.Point `json:"history"`
+}
+
+type overview struct {
+	Status view.Status `json:"status"`
+	Zones  []zoneView  `json:"zones"`
+	Recent view.Recent `json:"recent"`
+	// Unsigned is how many clients were refused nothing but unsigned updates. Recent does not have them.
+	Unsigned int `json:"unsigned"`
+}
+
+func (h *Handler) overview(*http.Request) (any, error) {
+	v := overview{Status: h.source.Status(), Recent: h.source.Recent("")}
+	v.Zones = h.withHistory(v.Status.Zones)
+	signed, unsigned := split(v.Recent.Refused)
+	v.Recent.Refused, v.Unsigned = first(signed, overviewClients), len(unsigned)
+	v.Recent.Handshakes = first(v.Recent.Handshakes, overviewClients)
+	v.Recent.Signatures = first(v.Recent.Signatures, overviewClients)
+	v.Recent.Changes = first(v.Recent.Changes, overviewChanges)
+	return v, nil
+}
+
+func (h *Handler) withHistory(zones []view.Zone) []zoneView {
+	list := make([]zoneView, len(zones))
+	for i, z := range zones {
+		list[i] = zoneView{z, h.source.History(z.Zone)}
+	}
+	return list
+}
+
+// split separates clients that were refused nothing but unsigned updates: clients of Windows try each update like that first.
+func split(refused []view.RefusedClient) (signed, unsigned []view.RefusedClient) {
+	signed, unsigned = []view.RefusedClient{}, []view.RefusedClient{}
+	for _, c := range refused {
+		if slices.ContainsFunc(c.Refusals, func(r view.Refusal) bool { return r.Cause != policy.CauseUnsigned }) {
+			signed = append(signed, c)
+		} else {
+			unsigned = append(unsigned, c)
+		}
+	}
+	return signed, unsigned
+}
+
+func first[T any](list []T, most int) []T { return list[:min(most, len(list))] }
+
+type searched struct {
+	Query  string      `json:"query"`
+	Names  []view.Name `json:"names"`
+	More   bool        `json:"more"`
+	Recent view.Recent `json:"recent"` // events that have the words
+}
+
+var errBusy = errors.New("other searches are under way. Fix: try again in a moment")
+
+func (h *Handler) search(r *http.Request) (any, error) {
+	v := searched{Query: strings.TrimSpace(r.FormValue("q")), Names: []view.Name{}}
+	if v.Query == "" {
+		return v, nil
+	}
+	select {
+	case h.searching <- struct{}{}:
+		defer func() { <-h.searching }()
+	default:
+		return nil, errBusy
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), searchTime)
+	defer cancel()
+	v.Names, v.More = h.source.Search(ctx, v.Query, mostNames)
+	v.Recent = about(h.source.Recent(""), v.Query)
+	return v, nil
+}
+
+type refusals struct {
+	Refused    []view.RefusedClient `json:"refused"`
+	Handshakes []view.FailedClient  `json:"handshakes"`
+	Signatures []view.FailedClient  `json:"signatures"`
+	Unsigned   []view.RefusedClient `json:"unsigned"` // clients that were refused nothing but unsigned updates
+}
+
+func (h *Handler) refused(*http.Request) (any, error) {
+	recent := h.source.Recent("")
+	v := refusals{Handshakes: recent.Handshakes, Signatures: recent.Signatures}
+	v.Refused, v.Unsigned = split(recent.Refused)
+	return v, nil
+}
+
+type changed struct {
+	Zone    string        `json:"zone,omitempty"` // empty: all
+	Zones   []string      `json:"zones"`
+	Changes []view.Change `json:"changes"`
+}
+
+func (h *Handler) changes(r *http.Request) (any, error) {
+	v := changed{Zone: r.FormValue("zone"), Zones: []string{}}
+	for _, z := range h.source.Status().Zones {
+		v.Zones = append(v.Zones, z.Zone)
+	}
+	if v.Zone != "" && !slices.Contains(v.Zones, v.Zone) {
+		return nil, absentError("The server has no zone of that name.")
+	}
+	v.Changes = h.source.Recent(v.Zone).Changes
+	return v, nil
+}
+
+func (h *Handler) zones(*http.Request) (any, error) {
+	return h.withHistory(h.source.Status().Zones), nil
+}
+
+type oneZone struct {
+	zoneView
+	Recent view.Recent `json:"recent"`
+}
+
+func (h *Handler) zone(r *http.Request) (any, error) {
+	name := r.FormValue("name")
+	for _, z := range h.source.Status().Zones {
+		if z.Zone == name {
+			return oneZone{zoneView{z, h.source.History(name)}, h.source.Recent(name)}, nil
+		}
+	}
+	return nil, absentError("The server has no zone of that name.")
+}
+
+func (h *Handler) keys(*http.Request) (any, error) { return h.source.Status().Keys, nil }
+
+func (h *Handler) contexts(*http.Request) (any, error) { return h.source.Status().Contexts, nil }
+
+type mayView struct {
+	Question Question       `json:"question"`
+	Decision *view.Decision `json:"decision,omitempty"`
+	Error    string         `json:"error,omitempty"` // what is wrong with the question
+}
+
+func (h *Handler) may(r *http.Request) (any, error) {
+	v := mayView{Question: Question{
+		Principal: strings.TrimSpace(r.FormValue("principal")), Name: strings.TrimSpace(r.FormValue("name")),
+		Type: strings.ToUpper(cmp.Or(strings.TrimSpace(r.FormValue("type")), "A")), Data: strings.TrimSpace(r.FormValue("data")),
+		Delete: r.FormValue("delete") != "", Client: strings.TrimSpace(r.FormValue("client")),
+	}}
+	if v.Question.Principal == "" || v.Question.Name == "" {
+		return v, nil
+	}
+	d, err := h.source.May(v.Question)
+	if err != nil {
+		v.Error = err.Error()
+		return v, nil
+	}
+	v.Decision = &d
+	return v, nil
+}

@@ -1,0 +1,121 @@
+// Package permission answers what a client may do: for the command may, and for the form of the status page.
+package permission
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+)
+
+// Identity reads the sender of an update: a Kerberos principal, the name of an HMAC key with its final dot, or "anonymous".
+func Identity(word, client string, groups []string) (policy.Identity, error) {
+	id := policy.Identity{Groups: groups}
+	if client != "" {
+		a, err := netip.ParseAddr(client)
+		if err != nil {
+			return id, fmt.Errorf("-client %q is not an IP address", client)
+		}
+		id.Client, id.TCP = a.Unmap(), true
+	}
+	switch {
+	case word == "anonymous":
+		return id, nil
+	case strings.HasSuffix(word, ".") && !strings.Contains(word, "@"):
+		id.Kind, id.Name = policy.Static, dns.CanonicalName(word)
+		return id, nil
+	}
+	p, err := krb5.ParsePrincipal(word)
+	if err != nil {
+		return id, fmt.Errorf("principal %q: %w", word, err)
+	}
+	if p.Realm == "" {
+		return id, fmt.Errorf("principal %q needs its realm: %s@REALM; an HMAC key is named with a final dot", word, word)
+	}
+	id.Kind, id.Name, id.Components, id.Realm = policy.Kerberos, p.String(), p.Components, p.Realm
+	return id, nil
+}
+
+// samples are the rdata of types that may be given without.
+var samples = map[uint16]string{
+	dns.TypeA:    "192.0.2.1",
+	dns.TypeAAAA: "2001:db8::1",
+	dns.TypeTXT:  `"sample"`,
+}
+
+// Change makes the update section of a message that adds a record, or deletes an RRset. The rdata of an added record may be left
+// out where a sample will do.
+func Change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, error) {
+	rrtype, ok := recordType(typeName)
+	if !ok {
+		return nil, fmt.Errorf("%q is not a record type", typeName)
+	}
+	m := new(dns.Msg)
+	if deletion {
+		m.RemoveRRset([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: name, Rrtype: rrtype}}})
+		return m.Ns, nil
+	}
+	data := strings.Join(rdata, " ")
+	if data == "" {
+		if data, ok = samples[rrtype]; !ok {
+			return nil, fmt.Errorf("a record of type %s needs rdata: NAME %s RDATA", dns.Type(rrtype), dns.Type(rrtype))
+		}
+	}
+	rr, err := dns.NewRR(fmt.Sprintf("%s 3600 IN %s %s", name, dns.Type(rrtype), data))
+	if err != nil || rr == nil {
+		return nil, fmt.Errorf("%s %q: %w", dns.Type(rrtype), data, err)
+	}
+	return []dns.RR{rr}, nil
+}
+
+// recordType reads a type, also one without a name (RFC 3597 section 5).
+func recordType(word string) (uint16, bool) {
+	word = strings.ToUpper(word)
+	if rrtype, ok := dns.StringToType[word]; ok {
+		return rrtype, true
+	}
+	number, ok := strings.CutPrefix(word, "TYPE")
+	rrtype, err := strconv.ParseUint(number, 10, 16)
+	return uint16(rrtype), ok && err == nil
+}
+
+// Describe returns an update section of [Change] in words.
+func Describe(update []dns.RR) string {
+	h := update[0].Header()
+	if h.Class == dns.ClassANY {
+		return fmt.Sprintf("delete %s %s", h.Name, dns.Type(h.Rrtype))
+	}
+	return "add " + strings.Join(strings.Fields(update[0].String()), " ")
+}
+
+// Decide returns the decision on an update in the present state of a zone: by the permitted realms, as at the handshake, then by
+// the zone's policy. Nothing changes.
+func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Identity, update []dns.RR) (zone.Decision, error) {
+	if id.Kind == policy.Kerberos && !slices.Contains(realms, id.Realm) {
+		return zone.Decision{Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s. Fix: add the realm to the property realm",
+			id.Realm, strings.Join(realms, ", "))}, nil
+	}
+	m := new(dns.Msg)
+	m.SetUpdate(z.Origin())
+	m.Ns = update
+	message, err := m.Pack()
+	if err != nil {
+		return zone.Decision{}, err
+	}
+	proposal, err := z.Propose(message)
+	if err != nil {
+		return zone.Decision{}, err
+	}
+	u := rules.Update(id, message)
+	if u.Refusal != nil {
+		return *u.Refusal, nil
+	}
+	return u.Authorize(proposal), nil
+}
