@@ -71,7 +71,11 @@ func (b *builder) add(r *store.Record) error {
 			return fmt.Errorf("%s: more than %d %s records", b.text(), maxSet, dnswire.TypeText(rrtype))
 		}
 	}
-	b.draft.add(rrtype, ttl, draftRecord{data: data, hours: r.Hours})
+	record := draftRecord{data: data, hours: r.Hours}
+	if b.key == "" {
+		record.hours = 0 // the zone's own records do not age
+	}
+	b.draft.add(rrtype, ttl, record)
 	return nil
 }
 

@@ -36,6 +36,10 @@ type SeedConfig struct {
 	// Annotate receives the words of each comment that begins with ";gsstsig:", without quotes and
 	// escapes. Its error is one of that line. nil ignores these comments.
 	Annotate func(words []string) error
+	// Hours returns the time of each record, as in store.Record. It is called for every record that is
+	// read, in their order, after Annotate was called for the comments in front of it. nil makes all
+	// records static.
+	Hours func() uint32
 	// Signed keeps the records that DNSSEC signing adds, as the restore of a backup must. Without
 	// it they are left out.
 	Signed bool
@@ -143,6 +147,10 @@ func (p *seedParser) read(content io.Reader) {
 			p.failed(err)
 			return
 		}
+		hours := uint32(0)
+		if p.config.Hours != nil {
+			hours = p.config.Hours()
+		}
 		if !p.config.Signed && isSigning(m.Type, m.Name, p.builder.snapshot.origin) {
 			p.signed++
 			continue
@@ -150,7 +158,7 @@ func (p *seedParser) read(content io.Reader) {
 		if string(m.Name) != name {
 			name = string(m.Name)
 		}
-		p.add(store.Record{Name: name, Type: m.Type, Class: m.Class, TTL: m.TTL, Data: m.Data}, m.File, m.Line)
+		p.add(store.Record{Name: name, Type: m.Type, Class: m.Class, TTL: m.TTL, Hours: hours, Data: m.Data}, m.File, m.Line)
 	}
 	// Errors of closing say nothing about what was read.
 	_ = r.Close()

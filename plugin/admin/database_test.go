@@ -159,7 +159,7 @@ func TestDatabaseJSON(t *testing.T) {
 	if dumped.Zone != "example.test." || dumped.Serial != 42 || len(dumped.Records) != 6 || len(dumped.Owners) != 2 {
 		t.Errorf("%+v", dumped)
 	}
-	if !slices.Contains(dumped.Records, recordJSON{"ns1.example.test.", 300, "A", "192.0.2.53"}) {
+	if !slices.Contains(dumped.Records, recordJSON{Name: "ns1.example.test.", TTL: 300, Type: "A", Data: "192.0.2.53"}) {
 		t.Errorf("%+v", dumped.Records)
 	}
 	for _, o := range dumped.Owners {

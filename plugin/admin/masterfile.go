@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -21,12 +22,15 @@ import (
 //
 //	;gsstsig: zone NAME serial SERIAL
 //	;gsstsig: owner NAME PRINCIPAL [deleted TIME]
+//	;gsstsig: refreshed TIME
 //
-// The first is the first line.
+// The first is the first line. The last is in front of each record that is not static, and belongs to that record alone. Its time
+// is in whole hours.
 const (
-	zoneAnnotation  = "zone"
-	ownerAnnotation = "owner"
-	dumpBegins      = ";gsstsig: " + zoneAnnotation + " "
+	refreshedAnnotation = "refreshed"
+	zoneAnnotation      = "zone"
+	ownerAnnotation     = "owner"
+	dumpBegins          = ";gsstsig: " + zoneAnnotation + " "
 )
 
 // writeMaster writes a zone as a dump.
@@ -39,6 +43,11 @@ func writeMaster(w io.Writer, s *zone.Snapshot, progress *progress) error {
 		return err
 	}
 	for r := range s.WireRecords() {
+		if r.Hours != 0 {
+			if err := out.Annotate(refreshedAnnotation, timeOf(min(r.Hours, maxHours)).Format(time.RFC3339)); err != nil {
+				return err
+			}
+		}
 		if err := out.Record(masterfile.Record{Name: []byte(r.Name), Type: r.Type, Class: r.Class, TTL: r.TTL, Data: r.Data}); err != nil {
 			return err
 		}
@@ -67,7 +76,7 @@ func readMaster(r io.Reader, origin, file string, warn func(diagnose.Finding)) (
 	}
 	dump := dumpReader{apex: apex}
 	config := service.SeedConfig(origin, file, warn)
-	config.Annotate = dump.annotation
+	config.Annotate, config.Hours = dump.annotation, dump.takeHours
 	config.Signed = string(begins) == dumpBegins
 	records, err := zone.ParseSeed(in, config)
 	return records, dump.owners, err
@@ -77,6 +86,36 @@ func readMaster(r io.Reader, origin, file string, warn func(diagnose.Finding)) (
 type dumpReader struct {
 	apex   []byte // the zone's name in wire form
 	owners []store.Owner
+	hours  uint32 // of the next record
+}
+
+// takeHours returns the time of a record that was read.
+func (d *dumpReader) takeHours() uint32 {
+	hours := d.hours
+	d.hours = 0
+	return hours
+}
+
+// timeOf is the beginning of an hour of Unix time.
+func timeOf(hours uint32) time.Time { return time.Unix(3600*int64(hours), 0).UTC() }
+
+// maxHours is the last hour that has a form in RFC 3339, which is in the year 9999.
+var maxHours = uint32(time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC).Unix() / 3600)
+
+// parseRefreshed reads an annotation of a record's time.
+func parseRefreshed(words []string) (hours uint32, err error) {
+	if len(words) != 2 {
+		return 0, fmt.Errorf("not of the form %s TIME", refreshedAnnotation)
+	}
+	at, err := time.Parse(time.RFC3339, words[1])
+	if err != nil {
+		return 0, fmt.Errorf("time %q: %w", words[1], err)
+	}
+	seconds := at.Unix()
+	if seconds < 3600 || seconds%3600 != 0 || seconds/3600 > int64(maxHours) {
+		return 0, fmt.Errorf("time %q is not a whole hour after 1970-01-01T00:00:00Z", words[1])
+	}
+	return uint32(seconds / 3600), nil
 }
 
 func (d *dumpReader) annotation(words []string) error {
@@ -94,6 +133,13 @@ func (d *dumpReader) annotation(words []string) error {
 		if err == nil {
 			d.owners = append(d.owners, owner)
 		}
+		return err
+	case refreshedAnnotation:
+		hours, err := parseRefreshed(words)
+		if err == nil && d.hours != 0 {
+			err = errors.New("there is no record between this time and the one before")
+		}
+		d.hours = hours
 		return err
 	}
 	return diagnose.WithFix(fmt.Errorf("%q is not known to this release", words[0]), "load the dump with the release that wrote it")

@@ -23,6 +23,8 @@ type recordJSON struct {
 	TTL  uint32 `json:"ttl"`
 	Type string `json:"type"`
 	Data string `json:"data"` // in the form of a master file
+	// Refreshed is the hour in which the record was last refreshed; a static record has none.
+	Refreshed *time.Time `json:"refreshed,omitempty"`
 }
 
 type ownerJSON struct {
@@ -55,9 +57,14 @@ type convertedJSON struct {
 func zoneJSON(s *zone.Snapshot) dumpJSON {
 	dump := dumpJSON{Zone: s.Origin(), Serial: s.Serial(), Records: []recordJSON{}, Owners: []ownerJSON{}}
 	for r := range s.WireRecords() {
-		dump.Records = append(dump.Records, recordJSON{
+		record := recordJSON{
 			Name: dnswire.NameText([]byte(r.Name)), TTL: r.TTL, Type: dnswire.TypeText(r.Type), Data: dnswire.TextOrGeneric(r.Type, r.Data),
-		})
+		}
+		if r.Hours != 0 {
+			at := timeOf(min(r.Hours, maxHours))
+			record.Refreshed = &at
+		}
+		dump.Records = append(dump.Records, record)
 	}
 	for owner := range s.Owners() {
 		o := ownerJSON{Name: dnswire.NameText([]byte(owner.Name)), Principal: owner.Principal}

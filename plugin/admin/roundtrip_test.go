@@ -56,7 +56,7 @@ func sameZone(t testing.TB, what string, got, want *zone.Snapshot) {
 				r.Data = slices.Clone(r.Data)
 				clear(r.Data[len(r.Data)-20 : len(r.Data)-16])
 			}
-			all[fmt.Sprintf("%q %d %d %d %x", r.Name, r.Type, r.Class, r.TTL, r.Data)]++
+			all[fmt.Sprintf("%q %d %d %d %d %x", r.Name, r.Type, r.Class, r.TTL, r.Hours, r.Data)]++
 		}
 		for o := range s.Owners() {
 			all[fmt.Sprintf("%+q", fmt.Sprint(o))]++
@@ -104,6 +104,14 @@ var hostileLabels = []string{
 	"(", ")", ";gsstsig: owner x y", "\n;gsstsig: owner example.test. evil@E", "tab\there", "\x1b[31m", "\xff\xfe", "TYPE1", "IN", "300", " ", "UPPER", `\#`,
 }
 
+// hours is a time of a record, or that of a static one.
+func hours(random *rand.Rand) uint32 {
+	if random.IntN(2) == 0 {
+		return 0
+	}
+	return 1 + random.Uint32N(maxHours)
+}
+
 // TestRoundTrip: a zone with all types of records, whatever their octets, whatever their names and owners, comes back the same
 // from its dump, and from its database.
 func TestRoundTrip(t *testing.T) {
@@ -115,7 +123,7 @@ func TestRoundTrip(t *testing.T) {
 			continue
 		}
 		name := below(fmt.Sprintf("%d %s", i, hostileLabels[random.IntN(len(hostileLabels))]))
-		records = append(records, store.Record{Name: name, Type: r.Type, Class: 1, TTL: random.Uint32() >> 1, Data: r.Octets})
+		records = append(records, store.Record{Name: name, Type: r.Type, Class: 1, TTL: random.Uint32() >> 1, Hours: hours(random), Data: r.Octets})
 	}
 	for i, label := range hostileLabels {
 		principal := fmt.Sprintf("host/%d%s@EXAMPLE.TEST", i, label)
@@ -137,8 +145,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatalf("octet %#x in a dump: %q", c, dump[max(0, i-40):i+1])
 		}
 	}
-	if lines := strings.Count(dump, "\n"); lines != 2+want.Len()+len(owners) {
-		t.Errorf("%d lines for %d records and %d owners", lines, want.Len(), len(owners))
+	if lines := strings.Count(dump, "\n"); lines != 2+want.Len()+want.Dynamic()+len(owners) {
+		t.Errorf("%d lines for %d records, %d of them dynamic, and %d owners", lines, want.Len(), want.Dynamic(), len(owners))
 	}
 	got := reload(t, dump)
 	sameZone(t, "the dump", got, want)
