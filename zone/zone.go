@@ -267,6 +267,7 @@ func Open(config Config) (*Zone, error) {
 		z.elapsed = func() time.Duration { return z.now().Sub(opened) }
 	}
 	z.Configure(config.Limits, config.TombstoneLifetime, config.Aging)
+	z.grace.observe(z.now().Unix(), z.elapsed())
 	z.batch = make([]*pending, 0, z.settings.Load().limits.Batch)
 	s, err := load(o, config.Store)
 	if err == nil && s == nil {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +61,9 @@ func (a *auditor) keeps() bool { return a.watchers.Load() > 0 }
 func (a *auditor) update(z *zone.Zone, id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result, refused corefile.LogLevel) {
 	rcode := rcodeName(result.Rcode)
 	updates.WithLabelValues(z.Origin(), rcode).Inc()
+	if result.Refreshed > 0 {
+		refreshes.WithLabelValues(z.Origin()).Add(float64(result.Refreshed))
+	}
 	cause := causeOf(result)
 	if cause != "" {
 		refusals.WithLabelValues(z.Origin(), cause).Inc()
@@ -134,11 +136,7 @@ func describeUpdate(id policy.Identity, client netip.AddrPort, r *dns.Msg, resul
 // has names and types only.
 func updateLine(e *event.Update) *logLine {
 	l := newLogLine("update")
-	if strings.ContainsAny(e.Zone, ` "\`) {
-		l.quoted("zone", e.Zone) // it might look like other fields
-	} else {
-		l.word("zone", e.Zone)
-	}
+	l.zone(e.Zone)
 	l.client(e.Client)
 	l.word("transport", transportName(e.TCP))
 	l.quoted("identity", e.Identity)

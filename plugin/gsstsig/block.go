@@ -28,6 +28,7 @@ type block struct {
 	server   *gsstsig.Server
 	contexts *gsstsig.Table
 	zones    []*zone.Zone
+	notifier atomic.Pointer[notifier] // nil until the block serves, and without the plugin transfer
 
 	contextsFiles []string // where contexts may be kept; saveContexts uses the first
 }
@@ -127,7 +128,7 @@ func (b *block) takeEffect() error {
 	s := b.service.Load()
 	b.contexts.Limit(s.ContextLimits)
 	for _, z := range b.zones {
-		z.Configure(s.Limits, s.Tombstones, zone.Aging{})
+		z.Configure(s.Limits, s.Tombstones, s.Aging(z.Origin()))
 	}
 	return nil
 }

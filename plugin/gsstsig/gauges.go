@@ -19,6 +19,8 @@ var (
 	contextsDesc   = gauge("contexts", "Number of security contexts by state: live or half_open.", "state")
 	serialDesc     = gauge("zone_serial", "Serial number of the zone.", "zone")
 	recordsDesc    = gauge("zone_records", "Number of records in the zone.", "zone")
+	dynamicDesc    = gauge("zone_dynamic_records", "Number of records that are not static.", "zone")
+	staleDesc      = gauge("zone_stale_records", "Number of stale records that the last scavenging has left, to give clients time to refresh them.", "zone")
 	maxRecordsDesc = gauge("zone_records_limit", "Limit zone-records.", "zone")
 	octetsDesc     = gauge("zone_octets", "Octets of the zone's names, data and owners, without tombstones.", "zone")
 	maxOctetsDesc  = gauge("zone_octets_limit", "Limit zone-octets.", "zone")
@@ -37,7 +39,7 @@ type gauges struct{ *process }
 
 // Describe implements prometheus.Collector.
 func (gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{contextsDesc, serialDesc, recordsDesc, maxRecordsDesc, octetsDesc, maxOctetsDesc, ownedDesc,
+	for _, d := range []*prometheus.Desc{contextsDesc, serialDesc, recordsDesc, dynamicDesc, staleDesc, maxRecordsDesc, octetsDesc, maxOctetsDesc, ownedDesc,
 		ownersDesc, tombsDesc, maxTombsDesc, readableDesc, modifiedDesc, kvnoDesc, keyTimeDesc} {
 		ch <- d
 	}
@@ -56,6 +58,8 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		size := snapshot.Size()
 		send(serialDesc, float64(snapshot.Serial()), origin)
 		send(recordsDesc, float64(size.Records), origin)
+		send(dynamicDesc, float64(snapshot.Dynamic()), origin)
+		send(staleDesc, float64(z.stale), origin)
 		send(maxRecordsDesc, float64(limits.ZoneRecords), origin)
 		send(octetsDesc, float64(size.Octets), origin)
 		send(maxOctetsDesc, float64(limits.ZoneOctets), origin)

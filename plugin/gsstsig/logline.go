@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
@@ -53,6 +54,15 @@ func (l *logLine) quoted(name, value string) {
 	}
 	l.name(name)
 	l.text = strconv.AppendQuote(l.text, value)
+}
+
+// zone adds a zone's name, which might look like other fields.
+func (l *logLine) zone(name string) {
+	if strings.ContainsAny(name, ` "\`) {
+		l.quoted("zone", name)
+		return
+	}
+	l.word("zone", name)
 }
 
 // quotedIfAny adds a field unless its value is empty.

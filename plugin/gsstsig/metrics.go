@@ -36,6 +36,20 @@ var (
 		Help:      "Counter of UPDATE messages that were refused, by zone and reason. The zone is \"\" if no server block has it.",
 	}, []string{"zone", "reason"})
 
+	refreshes = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "refreshes_total",
+		Help:      "Counter of records whose time of the last refresh an update has renewed, and that did not change otherwise.",
+	}, []string{"zone"})
+
+	scavenged = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "scavenged_total",
+		Help:      "Counter of stale records that were removed.",
+	}, []string{"zone"})
+
 	verificationFailures = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,

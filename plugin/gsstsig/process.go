@@ -25,7 +25,7 @@ const replayEntries = 1 << 22
 // were seen, and the zones. All else is made again from the new configuration. For the time of a reload the blocks of both
 // configurations use the same state; what no block uses any more is closed.
 type process struct {
-	// now and random are the time and the randomness of handshakes. They are nil, which stands for the machine's clock and
+	// now is the time of handshakes and zones, random the randomness of handshakes. They are nil, which stands for the machine's clock and
 	// crypto/rand, but in the test that replays recorded messages. Nothing in a Corefile sets them.
 	now    func() time.Time
 	random io.Reader
@@ -36,8 +36,10 @@ type process struct {
 	registerer     prometheus.Registerer
 	registerGauges func() error // the same result each time
 
-	watching  sync.Once  // the keytabs
-	reloading sync.Mutex // held while keytabs are reloaded
+	watching   sync.Once     // the keytabs
+	aging      sync.Once     // of zones
+	scavenging chan struct{} // holds one value during a pass
+	reloading  sync.Mutex    // held while keytabs are reloaded
 
 	// mu guards what follows. It is held while a zone is opened, since two blocks must not open one database. Requests never
 	// take it.
@@ -53,6 +55,7 @@ func newProcess() *process {
 		accounts:   accountRealms{realms: make(map[string]struct{})},
 		audit:      newAuditor(),
 		registerer: prometheus.DefaultRegisterer,
+		scavenging: make(chan struct{}, 1),
 		contexts:   make(map[string]*shared[contextTable]),
 		zones:      make(map[string]*shared[servedZone]),
 		pages:      make(map[string]*shared[pageServer]),
@@ -99,6 +102,7 @@ type contextTable struct {
 type servedZone struct {
 	*zone.Zone
 	place string
+	stale int // records that the last pass has left, although they are stale
 }
 
 // acquireContexts returns the contexts of a set of keytabs for a block. The new keytabs inherit the keys that tickets may
@@ -142,7 +146,7 @@ func (p *process) acquireZone(b *block, key, origin, place string, open func() (
 	if z, err = open(); err != nil {
 		return nil, false, err
 	}
-	p.zones[key] = &shared[servedZone]{value: servedZone{z, place}, users: map[*block]bool{b: true}}
+	p.zones[key] = &shared[servedZone]{value: servedZone{Zone: z, place: place}, users: map[*block]bool{b: true}}
 	return z, false, nil
 }
 

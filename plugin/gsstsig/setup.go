@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -69,6 +70,10 @@ func (p *process) setup(c *caddy.Controller) error {
 		c.OnStartup(func() error { return p.acquirePage(b, conf.StatusPage) })
 	}
 	c.OnStartup(func() error {
+		p.aging.Do(func() { go p.scavengeAll(time.NewTicker(scavengeInterval).C) })
+		return nil
+	})
+	c.OnStartup(func() error {
 		handler.screened = listener.Screened(c, pluginName)
 		handler.otherZones = make(map[string]bool)
 		for _, z := range listener.Zones(c) {
@@ -78,6 +83,7 @@ func (p *process) setup(c *caddy.Controller) error {
 		}
 		if t, ok := dnsserver.GetConfig(c).Handler("transfer").(*transfer.Transfer); ok {
 			handler.useTransfer(t)
+			b.notifier.Store(handler.notifier)
 		}
 		logFindings(b.service.Load().RuleFindings(listener.Keys(c)))
 		handler.tsig, _ = dnsserver.GetConfig(c).Handler("tsig").(*tsig.TSIGServer)

@@ -26,7 +26,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 		place = s.DatabaseOf(origin)
 		key = place
 	}
-	z, found, err := b.process.acquireZone(b, key, origin, place, func() (*zone.Zone, error) { return openNew(s, origin, addresses) })
+	z, found, err := b.process.acquireZone(b, key, origin, place, func() (*zone.Zone, error) { return b.openNew(s, origin, addresses) })
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 }
 
 // openNew opens a zone that is not served yet.
-func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
+func (b *block) openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
 	source, seed := s.Seed(origin, addresses, logFinding)
 	var contents store.Store = store.NewMemory(store.MemoryOptions{})
 	place := ", in memory"
@@ -74,7 +74,7 @@ func openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone,
 			isNew = true
 			return seed()
 		},
-		Limits: s.Limits, TombstoneLifetime: s.Tombstones,
+		Limits: s.Limits, TombstoneLifetime: s.Tombstones, Aging: s.Aging(origin), Now: b.process.now,
 		Committed: observeCommits(origin),
 	})
 	if err != nil {

@@ -50,6 +50,7 @@ type Block struct {
 	RefusedLevel    LogLevel            // of lines about refused updates
 	Tombstones      time.Duration       // how long a name without records keeps its owner; zero: the default
 
+	aging map[string]zone.Aging  // by origin, "" for zones that are not named
 	mode  policy.Mode            // of the zones that modes does not name
 	modes map[string]policy.Mode // by origin
 	given map[string]bool        // properties that may be given once
@@ -64,6 +65,14 @@ func (b *Block) Mode(origin string) policy.Mode {
 		return mode
 	}
 	return b.mode
+}
+
+// Aging is when dynamic records of one of the block's zones go.
+func (b *Block) Aging(origin string) zone.Aging {
+	if a, ok := b.aging[origin]; ok {
+		return a
+	}
+	return b.aging[""]
 }
 
 // DatabaseOf is the directory of one zone's database, below Database.
@@ -116,6 +125,7 @@ var properties = map[string]func(b *Block, c *caddy.Controller, root string, arg
 	"transfers":   (*Block).transfers,
 	"require_pac": (*Block).requirePAC,
 	"tombstones":  (*Block).tombstones,
+	"aging":       (*Block).readAging,
 	"krb5conf":    (*Block).krb5conf,
 	"transit":     (*Block).transit,
 	"enctypes":    (*Block).enctypes,
@@ -132,6 +142,7 @@ func Parse(c *caddy.Controller, root string) (*Block, error) {
 		Seeds: make(map[string]string),
 		mode:  policy.Secure,
 		modes: make(map[string]policy.Mode),
+		aging: make(map[string]zone.Aging),
 		given: make(map[string]bool),
 	}
 	for _, origin := range plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys) {
@@ -360,6 +371,37 @@ func (b *Block) tombstones(c *caddy.Controller, _ string, args []string) error {
 	return b.duration(c, "tombstones", "168h", &b.Tombstones, args)
 }
 
+func (b *Block) readAging(c *caddy.Controller, _ string, args []string) error {
+	const form = "aging needs the no-refresh and the refresh interval, and zones if it is not for all: aging 7d 7d [ZONE...]"
+	if len(args) < 2 {
+		return c.Errf(form)
+	}
+	var intervals [2]time.Duration
+	for i, arg := range args[:2] {
+		d, err := parseDuration(arg)
+		if err != nil || d < time.Hour || d%time.Hour != 0 {
+			return c.Errf("aging: %q is not a number of whole hours or days, of at least 1h, such as 7d. %s", arg, form)
+		}
+		intervals[i] = d
+	}
+	a := zone.Aging{NoRefresh: intervals[0], Refresh: intervals[1]}
+	if len(args) == 2 {
+		b.aging[""] = a
+		return b.once(c, "aging for all zones")
+	}
+	for _, arg := range args[2:] {
+		origin, err := b.origin(arg)
+		if err != nil {
+			return c.Errf("aging: %v", err)
+		}
+		if _, ok := b.aging[origin]; ok {
+			return c.Errf("aging is given twice for zone %s", origin)
+		}
+		b.aging[origin] = a
+	}
+	return nil
+}
+
 func (b *Block) clockskew(c *caddy.Controller, _ string, args []string) error {
 	return b.duration(c, "clockskew", "300s", &b.ClockSkew, args)
 }
@@ -373,7 +415,7 @@ func (b *Block) duration(c *caddy.Controller, property, example string, field *t
 	if len(args) != 1 {
 		return c.Errf("%s needs a time, such as %s", property, example)
 	}
-	d, err := time.ParseDuration(args[0])
+	d, err := parseDuration(args[0])
 	if err != nil || d < time.Second {
 		return c.Errf("%s needs a time of at least 1s, such as %s, not %q", property, example, args[0])
 	}
