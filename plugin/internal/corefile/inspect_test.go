@@ -1,0 +1,61 @@
+package corefile
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+)
+
+// TestInspectWithoutPlugins: a program without a server's plugins examines what it knows, and says which lines it has not
+// examined. For it an unknown directive is no error: the server may have the plugin.
+func TestInspectWithoutPlugins(t *testing.T) {
+	const text = "example.test:5399 {\n\tgsstsig {\n\t\tkeytab dns.keytab\n\t}\n\tkubernetes cluster.local\n\tanotherplugin\n}\nother.test:5399 {\n\tanotherplugin x\n}\n"
+	stock := dnsserver.Directives
+	defer func() { dnsserver.Directives = stock }()
+	dnsserver.Directives = append(slices.Clone(stock), pluginName)
+	port := dnsserver.Port
+	got := Inspect("Corefile", []byte(text), "5300")
+	if len(got.Servers) != 1 || got.Servers[0].Position != "Corefile:2" || got.Keys == nil || !slices.Equal(got.Ports, []string{"5399"}) {
+		t.Errorf("%+v", got)
+	}
+	if len(got.Findings) != 1 || got.Findings[0].Severity != diagnose.Warning ||
+		!strings.Contains(got.Findings[0].Problem, "does not have the plugins kubernetes, anotherplugin, so") {
+		t.Errorf("%v", got.Findings)
+	}
+	if dnsserver.Port != port {
+		t.Errorf("the standard port is %s now", dnsserver.Port)
+	}
+	file := filepath.Join(t.TempDir(), "Corefile")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if servers, err := ReadFile(file); err != nil || len(servers) != 1 {
+		t.Errorf("%v, %v", servers, err)
+	}
+}
+
+// TestInspectErrors: each wrong line has a finding; one error does not hide the others.
+func TestInspectErrors(t *testing.T) {
+	stock := dnsserver.Directives
+	defer func() { dnsserver.Directives = stock }()
+	dnsserver.Directives = []string{pluginName}
+	got := Inspect("Corefile", []byte("a.test {\n\tgsstsig {\n\t\tkeytab\n\t}\n\tcahce\n}\nb.test {\n\tgsstsig {\n\t\tkeytab k\n\t\tlimit queue 0\n\t}\n}\nc.test {\n\tgsstsig {\n\t\tkeytab k\n\t}\n}\n"), "53")
+	var lines []string
+	for _, f := range got.Findings {
+		if f.Severity == diagnose.Error && strings.HasPrefix(f.Problem, "the server does not start: ") && f.Fix != "" {
+			lines = append(lines, f.Subject)
+		}
+	}
+	if want := []string{"Corefile:3", "Corefile:10"}; !slices.Equal(lines, want) || got.Keys != nil {
+		t.Errorf("errors at %q, want %q; keys %q", lines, want, got.Keys)
+	}
+	if len(got.Servers) != 1 || got.Servers[0].Position != "Corefile:14" {
+		t.Errorf("blocks without errors: %+v", got.Servers)
+	}
+}
