@@ -278,11 +278,12 @@ func (b *transaction) run(batch []*pending) (err error) {
 
 // commit writes changes to the store. The caller holds z.writing.
 func (z *Zone) commit(changes []store.Change) error {
-	if z.observe == nil {
-		return z.store.Commit(context.Background(), changes)
-	}
 	begun := time.Now()
 	err := z.store.Commit(context.Background(), changes)
+	z.noteCommit(err)
+	if z.observe == nil {
+		return err
+	}
 	z.observe(Commit{Updates: len(changes), Duration: time.Since(begun), Err: err})
 	return err
 }

@@ -222,10 +222,15 @@ type Zone struct {
 	wake  chan struct{} // holds one value if updates were queued while a writer was active
 	later *time.Timer   // wakes the writer
 
+	// failing is the error of the last commit, nil if it was none.
+	failing atomic.Pointer[error]
+
 	// writing is held by the zone's single writer: an Apply that found no other active, or
 	// writeQueued. It guards batch and the store.
 	writing sync.Mutex
 	batch   []*pending
+
+	failedAt time.Duration // of z.elapsed, when failing was set
 
 	closing  chan struct{} // closed by Close
 	stopped  chan struct{} // closed when writeQueued has ended
