@@ -120,7 +120,7 @@ func (in *instance) takeOver() error {
 	return nil
 }
 
-// start is called by each server that begins to serve.
+// start is called for each server that is about to serve.
 func (in *instance) start() {
 	in.started.Do(func() {
 		for i := range in.blocks {

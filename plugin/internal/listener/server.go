@@ -63,7 +63,6 @@ func (s *server) alive() bool {
 // Serve takes the sockets over and returns when the server was stopped. Caddy calls it when all servers of the instance
 // have their sockets. The listener is the one that openSockets gave to caddy; the endpoint has it already.
 func (s *server) Serve(net.Listener) error {
-	s.instance.start()
 	if err := s.instance.process.sockets.activate(s); err != nil {
 		return err
 	}

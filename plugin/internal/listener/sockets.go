@@ -150,6 +150,9 @@ func (t *socketTable) activateLocked(s *server) {
 	}
 	t.forget(s)
 	s.endpoint = e
+	if s.instance != nil {
+		s.instance.start() // before any message comes
+	}
 	if s.makeDecorate != nil && s.decorate == nil {
 		s.decorate = s.makeDecorate(s.Server)
 	}
