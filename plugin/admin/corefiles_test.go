@@ -50,6 +50,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"key of tsig is no base64":  {"@\t}\n\ttsig {\n\t\tsecret key1. nonsense!\n\t}\n}\n", "error", "7", "key1. is not base64|tsig-keygen"},
 	"keys of tsig differ": {"@\t}\n\ttsig {\n\t\tsecret key1. AAAA\n\t}\n}\nother.test:5399 {\n\tbind 127.0.0.1\n\ttsig {\n\t\tsecret key1. BBBB\n\t}\n\twhoami\n}\n", "error", "",
 		"give the key key1. different secrets|different names"},
+	"ready with properties":  {"@\t}\n\tready {\n\t\tmonitor continuously\n\t}\n}\n", "ok", "-", "which the keytab has a key for"},
 	"health on a word":       {"@\t}\n\thealth localhost:abc\n}\n", "error", "7", "health cannot listen on \"localhost:abc\""},
 	"prometheus on a word":   {"@\t}\n\tprometheus nonsense\n}\n", "error", "7", "prometheus: address nonsense"},
 	"view is no expression":  {"@\t}\n\tview x {\n\t\texpr nonsense(\n\t}\n}\n", "error", "7", "view: unexpected token"},

@@ -379,7 +379,8 @@ func (in *inspection) findAddresses() {
 	for _, block := range in.blocks {
 		for _, directive := range []string{"health", "ready", "prometheus", "pprof"} {
 			args := words(in.path, block, directive)
-			if len(args) == 0 {
+			// Properties in braces may follow without an address.
+			if tokens := block.Tokens[directive]; len(args) == 0 || tokens[1].Line != tokens[0].Line || tokens[1].Text == "{" {
 				continue
 			}
 			if _, err := net.ResolveTCPAddr("tcp", args[0]); err != nil {
