@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // checker collects findings.
@@ -42,8 +44,13 @@ func (c *checker) doesNotStart(subject string, err error) {
 	c.add(f)
 }
 
-// zoneDoesNotStart adds the findings that a zone keeps the server from starting, one for each error of its master file.
+// zoneDoesNotStart adds the findings that a zone is not served, or keeps the server from starting, one for each error of its
+// master file.
 func (c *checker) zoneDoesNotStart(origin string, err error) {
+	if errors.Is(err, disk.ErrDamaged) {
+		c.add(service.DamagedFinding(origin, err))
+		return
+	}
 	findings := service.SeedFindings(origin, err)
 	if findings == nil {
 		c.doesNotStart("zone "+origin, err)

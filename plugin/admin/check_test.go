@@ -84,6 +84,31 @@ func TestCheckSample(t *testing.T) {
 	}
 }
 
+// TestCheckDamagedZone: the server starts with a damaged zone, but does not serve it.
+func TestCheckDamagedZone(t *testing.T) {
+	directory := t.TempDir()
+	for _, zone := range []string{"example.test", "2.0.192.in-addr.arpa"} {
+		if status, _, err := run(t, "load", "-database", directory, zone, writeFile(t, "@ 300 SOA ns1.example.test. h.example.test. 1 2 3 4 5\n@ 300 NS ns1.example.test.\n")); status != ExitOK {
+			t.Fatal(err)
+		}
+	}
+	tables, err := filepath.Glob(filepath.Join(directory, "example.test", "*", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("%v, %v", tables, err)
+	}
+	for _, table := range tables {
+		if err := os.WriteFile(table, []byte("damage"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	status, out, errs := run(t, "check", "-offline", "-conf", write(t, "\t\tdatabase "+directory))
+	for _, words := range []string{"error   zone example.test.: ", "database damaged", "SERVFAIL, and serves the others", "then reload the Corefile", "ok      zone 2.0.192.in-addr.arpa."} {
+		if status == ExitOK || !strings.Contains(out+errs, words) {
+			t.Errorf("exit status %d, %q is not in:\n%s%s", status, words, out, errs)
+		}
+	}
+}
+
 // TestCheckOutput: for programs, and for those who mistype.
 func TestCheckOutput(t *testing.T) {
 	conf := write(t, "")

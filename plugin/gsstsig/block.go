@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"errors"
 	"sync/atomic"
 
 	"github.com/coredns/caddy"
@@ -13,6 +14,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // block is one gsstsig block of a configuration. It uses the state of the process until it is released.
@@ -57,7 +59,12 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		log.Warningf("%v. The primary server of a generated zone gets no address", err)
 	}
 	for _, origin := range conf.Origins {
+		handler.names = append(handler.names, origin)
 		z, err := b.openZone(s, origin, numbered(c, "zone", origin), addresses)
+		if errors.Is(err, disk.ErrDamaged) {
+			handler.setDamaged(origin, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +73,6 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 			b.contextsFiles = append(b.contextsFiles, contextsFile(c, s.DatabaseOf(origin)))
 		}
 		handler.zones[origin] = z
-		handler.names = append(handler.names, origin)
 		primaries = append(primaries, z.Snapshot().SOA().Ns)
 		logFindings(s.ApexFindings(z.Snapshot()))
 	}

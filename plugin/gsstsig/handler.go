@@ -9,6 +9,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
@@ -23,7 +24,8 @@ type Handler struct {
 
 	zones    map[string]*zone.Zone     // by origin
 	policies map[string]*policy.Policy // by origin
-	names    plugin.Zones              // the origins, for the longest match
+	names    plugin.Zones              // the origins, those of damaged zones too, for the longest match
+	damaged  []diagnose.Finding        // of the zones in names that are not in zones
 	server   *gsstsig.Server           // the contexts and keytab of the block
 	accounts *accountRealms            // of the process
 	audit    *auditor                  // of the process
@@ -58,6 +60,9 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 			return dns.RcodeRefused, nil
 		}
 		return h.answer(w, r, dns.RcodeNotAuth)
+	}
+	if h.zones[origin] == nil {
+		return h.answer(w, r, dns.RcodeServerFailure) // damaged
 	}
 	switch r.Opcode {
 	case dns.OpcodeQuery:

@@ -1,16 +1,24 @@
 package gsstsig
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
-// Ready implements ready.Readiness: the keytab has a usable key. Zones are open before there is a handler. Why a server is
-// not ready is logged once, and so is that it is ready again.
+// Ready implements ready.Readiness: the keytab has a usable key, and each zone of the block is served and takes updates. Why
+// a server is not ready is logged once, and so is that it is ready again.
 func (h *Handler) Ready() bool {
-	findings := h.service.NotReady()
+	findings := append(h.service.NotReady(), h.damaged...)
+	for _, origin := range h.names {
+		if z := h.zones[origin]; z != nil {
+			if err := z.Writable(); err != nil {
+				findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", err)))
+			}
+		}
+	}
 	h.readiness.report(findings)
 	return len(findings) == 0
 }

@@ -1,14 +1,22 @@
 package gsstsig
 
 import (
+	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
 )
 
 // TestReadySaysWhyNot: a server whose keytab has lost its key is not ready, and the log says so once, with the reason.
@@ -50,6 +58,43 @@ func TestReadySaysWhyNot(t *testing.T) {
 			t.Errorf("step %d: %d lines say that it is ready again, want %d", i, n, step.againN)
 		}
 	}
+}
+
+// TestReadyTellsTheDisk: a server that cannot commit is not ready, and is again when it can, without any update.
+func TestReadyTellsTheDisk(t *testing.T) {
+	s, err := service.Open(&corefile.Block{Keytabs: []string{krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faulty := &storetest.Faulty{Store: store.NewMemory(store.MemoryOptions{})}
+	now := time.Now()
+	z, err := zone.Open(zone.Config{Origin: "full.test.", Store: faulty, Now: func() time.Time { return now }, Seed: func() ([]store.Record, error) {
+		return zone.ParseSeed(strings.NewReader("@ 300 SOA ns1.example.test. hostmaster 1 2 3 4 5\n@ 300 NS ns1.example.test.\n"), zone.SeedConfig{Origin: "full.test.", File: "db"})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	h := &Handler{service: s, names: []string{"full.test."}, zones: map[string]*zone.Zone{"full.test.": z}}
+	want(t, "at first", h.Ready(), true)
+	faulty.Fail(syscall.ENOSPC)
+	m, err := message(t, "full.test.", "+a.full.test. 300 A 192.0.2.1").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "an update", z.Apply(t.Context(), &zone.Update{Message: m}).Rcode, dns.RcodeServerFailure)
+	words := []string{"ERROR", "not ready: zone full.test.: its updates are answered SERVFAIL: no space left on device"}
+	for range 2 {
+		want(t, "with a full disk", h.Ready(), false)
+		now = now.Add(time.Second)
+	}
+	want(t, "lines", len(logged.lines(words...)), 1)
+	faulty.Fail(nil)
+	want(t, "with space again", h.Ready(), true)
+
+	h.setDamaged("damaged.test.", errors.New("broken"))
+	want(t, "with a damaged zone", h.Ready(), false)
+	want(t, "lines", len(logged.lines("ERROR", "not ready: zone damaged.test.: broken; ")), 1)
 }
 
 // TestFindingsAreLogged: at the level of their severity, in one line.

@@ -31,7 +31,7 @@ func (h *Handler) useTransfer(t *transfer.Transfer) {
 	h.transfers = t
 	t.Next = &transferEnd{handler: h, next: t.Next}
 	h.notifier = &notifier{send: t.Notify}
-	for _, origin := range h.names {
+	for origin := range h.zones {
 		h.notifier.changed(origin)
 	}
 }

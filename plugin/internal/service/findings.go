@@ -218,6 +218,18 @@ func SharedZoneFindings(servers []corefile.Server) []diagnose.Finding {
 	return findings
 }
 
+// DamagedFinding says what follows from damage to a zone's database, which is err.
+func DamagedFinding(origin string, err error) diagnose.Finding {
+	f := diagnose.FromError("zone "+origin, err)
+	// Some errors of the engine have two lines.
+	f.Problem = strings.Join(strings.Fields(f.Problem), " ") + "; the server answers all queries and updates of the zone SERVFAIL, and serves the others"
+	if f.Fix != "" {
+		f.Fix += ", then reload the Corefile (SIGUSR1) or restart the server"
+	}
+	f.ClientError = "SERVFAIL for names in " + withoutDot(origin)
+	return f
+}
+
 // ApexFindings compares the names that clients derive the service principal from, the zone's MNAME and name servers, with the
 // principals of the keytab, and looks for the address of the primary server. A client whose KDC does not know the principal
 // fails before it sends anything to this server, so that nothing else can tell the administrator why.
