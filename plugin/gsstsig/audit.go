@@ -73,7 +73,7 @@ func (a *auditor) update(z *zone.Zone, id policy.Identity, client netip.AddrPort
 	if !logged && !kept {
 		return
 	}
-	e := describeUpdate(id, client, r, result)
+	e := describeUpdate(id, client, r, result, kept || !result.Changed)
 	e.Zone, e.Rcode, e.Cause = z.Origin(), rcode, cause
 	e.Fix = fixFor(cause, &e)
 	if logged {
@@ -101,7 +101,7 @@ func (a *auditor) notAuthoritative(remote net.Addr, transaction *gsstsig.Transac
 	if !logged && !kept {
 		return
 	}
-	e := describeUpdate(id, source(remote), r, zone.Result{Decision: zone.Decision{Reason: "no server block of this address has the zone"}})
+	e := describeUpdate(id, source(remote), r, zone.Result{Decision: zone.Decision{Reason: "no server block of this address has the zone"}}, true)
 	e.Zone, e.Rcode, e.Cause, e.Fix = cut(r.Question[0].Name, auditName), rcode, causeNotAuth, fixNotAuth
 	if logged {
 		updateLine(&e).write(corefile.LogInfo)
@@ -111,12 +111,13 @@ func (a *auditor) notAuthoritative(remote net.Addr, transaction *gsstsig.Transac
 	}
 }
 
-// describeUpdate makes the event of an update, but for zone, rcode, cause and fix.
-func describeUpdate(id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result) event.Update {
+// describeUpdate makes the event of an update, but for zone, rcode, cause and fix. Values in the update section are left out
+// unless they are asked for: the line about a change has those that went and came.
+func describeUpdate(id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result, values bool) event.Update {
 	e := event.Update{
 		Time: time.Now(), Client: client, TCP: id.TCP, Identity: cut(id.String(), auditName), Signed: id.Kind != policy.Anonymous,
 		Before: result.Before, After: result.After,
-		Asked: asked(r.Ns), Removed: changed('-', result.Removed), Added: changed('+', result.Added),
+		Asked: asked(r.Ns, values), Removed: changed('-', result.Removed), Added: changed('+', result.Added),
 		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText),
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {

@@ -59,7 +59,8 @@ func newLineLimit(c lineLimitConfig) *lineLimit {
 // allow reports whether a line about an update may be written. report is called later with the number of lines of an
 // identity that were left out.
 func (l *lineLimit) allow(id policy.Identity, changed bool, report func(identity string, lines int)) bool {
-	key := ratelimit.Key{}.With([]byte(sourceOf(id)))
+	var source [128]byte
+	key := ratelimit.Key{}.With(appendSource(source[:0], &id))
 	if changed && l.changes.Take(key) || !changed && l.others.Take(key) && l.all.Allow() {
 		return true
 	}

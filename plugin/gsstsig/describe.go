@@ -33,8 +33,8 @@ func cut(s string, most int) string {
 	return s[:most] + "..."
 }
 
-// asked describes an update section.
-func asked(update []dns.RR) event.Records {
+// asked describes an update section, with or without the values of its records.
+func asked(update []dns.RR, values bool) event.Records {
 	first := update[:min(auditRecords, len(update))]
 	list := make([]event.Record, len(first))
 	for i, rr := range first {
@@ -43,7 +43,7 @@ func asked(update []dns.RR) event.Records {
 		if h.Class != dns.ClassINET {
 			r.Sign = '-'
 		}
-		if h.Class != dns.ClassANY {
+		if values && h.Class != dns.ClassANY {
 			// The header of a record of class NONE is written with that class.
 			r.Data = cut(strings.TrimPrefix(rr.String(), h.String()), auditData)
 		}
@@ -57,13 +57,18 @@ func changed(sign byte, records []store.Record) event.Records {
 	if len(records) > 0 && records[0].Type == dns.TypeSOA {
 		records = records[1:]
 	}
+	if len(records) == 0 {
+		return event.Records{}
+	}
 	first := records[:min(auditRecords, len(records))]
 	list := make([]event.Record, len(first))
 	for i := range first {
 		r := &first[i]
-		list[i] = event.Record{
-			Sign: sign, Name: cut(dnswire.NameText([]byte(r.Name)), auditName), TTL: r.TTL,
-			Type: dnswire.TypeText(r.Type), Data: dataText(r.Type, r.Data),
+		list[i] = event.Record{Sign: sign, TTL: r.TTL, Type: dnswire.TypeText(r.Type), Data: dataText(r.Type, r.Data)}
+		if i > 0 && first[i-1].Name == r.Name {
+			list[i].Name = list[i-1].Name
+		} else {
+			list[i].Name = cut(dnswire.NameText([]byte(r.Name)), auditName)
 		}
 	}
 	return event.Records{List: list, More: len(records) - len(first)}

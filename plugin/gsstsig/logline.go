@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
@@ -21,13 +22,20 @@ type logLine struct {
 	attrs []slog.Attr
 }
 
+// textLines has lines in text form that were written, whose buffers are used again.
+var textLines = sync.Pool{New: func() any { return &logLine{text: make([]byte, 0, 512)} }}
+
+// maxTextLine is the size of the largest buffer that is kept.
+const maxTextLine = 4096
+
+// newLogLine begins a line, which is to be written once.
 func newLogLine(event string) *logLine {
-	l := &logLine{event: event, json: clog.IsJSON()}
-	if l.json {
-		l.attrs = append(make([]slog.Attr, 0, 16), slog.String("plugin", pluginName), slog.Attr{}) // the severity
-	} else {
-		l.text = append(make([]byte, 0, 512), event...)
+	if clog.IsJSON() {
+		attrs := append(make([]slog.Attr, 0, 16), slog.String("plugin", pluginName), slog.Attr{}) // the severity
+		return &logLine{event: event, json: true, attrs: attrs}
 	}
+	l := textLines.Get().(*logLine)
+	l.event, l.text = event, append(l.text[:0], event...)
 	return l
 }
 
@@ -53,7 +61,17 @@ func (l *logLine) quoted(name, value string) {
 		return
 	}
 	l.name(name)
-	l.text = strconv.AppendQuote(l.text, value)
+	l.text = appendQuoted(l.text, value)
+}
+
+// appendQuoted is strconv.AppendQuote, which takes many times as long for a text that needs no escapes, as most do.
+func appendQuoted(to []byte, text string) []byte {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return strconv.AppendQuote(to, text)
+		}
+	}
+	return append(append(append(to, '"'), text...), '"')
 }
 
 // zone adds a zone's name, which might look like other fields.
@@ -134,33 +152,24 @@ func (l *logLine) records(name string, records event.Records, section, data bool
 	if len(records.List) == 0 && !section {
 		return
 	}
-	text, list := make([]byte, 0, 256), make([]string, 0, len(records.List)+1)
-	for i := range records.List {
-		r := &records.List[i]
-		start := len(text)
-		if section {
-			text = append(text, r.Sign)
-		}
-		text = append(append(text, r.Name...), ' ')
-		if !section {
-			text = append(strconv.AppendUint(text, uint64(r.TTL), 10), ' ')
-		}
-		text = append(text, r.Type...)
-		if data && r.Data != "" {
-			text = append(append(text, ' '), r.Data...)
-		}
-		if l.json {
-			list = append(list, string(text[start:]))
-		} else if i < len(records.List)-1 {
-			text = append(text, ", "...)
-		}
-	}
 	if l.json {
+		list := make([]string, len(records.List), len(records.List)+1)
+		for i := range records.List {
+			list[i] = string(appendRecord(nil, &records.List[i], section, data))
+		}
 		if records.More > 0 {
 			list = append(list, strconv.Itoa(records.More)+" more")
 		}
 		l.attrs = append(l.attrs, slog.Any(name, list))
 		return
+	}
+	var buffer [512]byte
+	text := buffer[:0]
+	for i := range records.List {
+		if i > 0 {
+			text = append(text, ", "...)
+		}
+		text = appendRecord(text, &records.List[i], section, data)
 	}
 	if records.More > 0 {
 		text = append(strconv.AppendInt(append(text, " and "...), int64(records.More), 10), " more"...)
@@ -168,7 +177,23 @@ func (l *logLine) records(name string, records event.Records, section, data bool
 	l.quoted(name, string(text))
 }
 
-// write writes the line. CoreDNS's JSON format has fields only in lines of the level INFO, so that each line has its level in
+// appendRecord appends a record, with its sign or its TTL.
+func appendRecord(text []byte, r *event.Record, section, data bool) []byte {
+	if section {
+		text = append(text, r.Sign)
+	}
+	text = append(append(text, r.Name...), ' ')
+	if !section {
+		text = append(strconv.AppendUint(text, uint64(r.TTL), 10), ' ')
+	}
+	text = append(text, r.Type...)
+	if data && r.Data != "" {
+		text = append(append(text, ' '), r.Data...)
+	}
+	return text
+}
+
+// write writes the line, which must not be used any more. CoreDNS's JSON format has fields only in lines of the level INFO, so that each line has its level in
 // the field severity too.
 func (l *logLine) write(level corefile.LogLevel) {
 	if l.json {
@@ -176,12 +201,16 @@ func (l *logLine) write(level corefile.LogLevel) {
 		clog.InfoAttrs(l.event, l.attrs...)
 		return
 	}
+	text := string(l.text)
+	if cap(l.text) <= maxTextLine {
+		textLines.Put(l)
+	}
 	switch level {
 	case corefile.LogError:
-		log.Error(string(l.text))
+		log.Error(text)
 	case corefile.LogWarning:
-		log.Warning(string(l.text))
+		log.Warning(text)
 	default:
-		log.Info(string(l.text))
+		log.Info(text)
 	}
 }

@@ -18,11 +18,17 @@ var sourceSeed = maphash.MakeSeed()
 // sourceOf returns who shares a place in a zone's queue: a principal, a key, or some of the networks
 // that unsigned updates come from.
 func sourceOf(id policy.Identity) string {
+	var buffer [128]byte
+	return string(appendSource(buffer[:0], &id))
+}
+
+// appendSource appends what sourceOf returns.
+func appendSource(to []byte, id *policy.Identity) []byte {
 	switch id.Kind {
 	case policy.Kerberos:
-		return "principal " + id.Name
+		return append(append(to, "principal "...), id.Name...)
 	case policy.Static:
-		return "key " + id.Name
+		return append(append(to, "key "...), id.Name...)
 	}
-	return "anonymous " + strconv.FormatUint(maphash.Comparable(sourceSeed, ratelimit.Of(id.Client))%anonymousSources, 10)
+	return strconv.AppendUint(append(to, "anonymous "...), maphash.Comparable(sourceSeed, ratelimit.Of(id.Client))%anonymousSources, 10)
 }
