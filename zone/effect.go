@@ -101,8 +101,9 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 		}
 	}
 	for _, ne := range e.nodes {
-		records += ne.after.count() - ne.before.count()
-		octets += ne.after.octets() - ne.before.octets()
+		before, after := ne.before.tally(), ne.after.tally()
+		records += after.records - before.records
+		octets += after.octets - before.octets
 		if ne.before == nil {
 			octets += len(ne.key)
 		}

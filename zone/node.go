@@ -175,39 +175,31 @@ func (n *node) withSerial(serial uint32) *node {
 // empty reports whether the name has no records. A node without records has no spelling either.
 func (n *node) empty() bool { return n == nil || len(n.packed) == 0 }
 
-// count returns the number of records.
-func (n *node) count() int {
-	count := 0
-	if n != nil {
-		for set := range n.sets {
-			count += set.count
-		}
-	}
-	return count
+// A tally is what a node counts.
+type tally struct {
+	records int
+	dynamic int // records that are not static
+	// octets is for Limits.ZoneOctets, without the name. Times are not in it: a record that is replaced by
+	// one of the same size must not need more room.
+	octets int
 }
 
-// dynamic returns how many records are not static.
-func (n *node) dynamic() int {
-	count := 0
-	if n != nil {
-		for set := range n.sets {
-			count += set.dynamic()
-		}
-	}
-	return count
-}
-
-// octets is what the node counts towards Limits.ZoneOctets, without its name. Times are not counted:
-// a record that is replaced by one of the same size must not need more room.
-func (n *node) octets() int {
+// tally counts the node. A nil node has nothing.
+func (n *node) tally() (t tally) {
 	if n == nil {
-		return 0
+		return t
 	}
-	octets := len(n.packed)
-	for set := range n.sets {
-		octets -= len(set.times)
+	t.octets = len(n.packed)
+	for p := n.body(); len(p) > 0; {
+		var set rrset
+		set, p = cutSet(p)
+		t.records += set.count
+		if set.times != nil {
+			t.octets -= len(set.times)
+			t.dynamic += set.dynamic()
+		}
 	}
-	return octets
+	return t
 }
 
 // cuts reports whether names below the node are not answered from their own data: it has an NS or a

@@ -61,7 +61,8 @@ func usageOf(key string, n *node, deleted bool) usage {
 	case n.empty():
 		return usage{names: 1}
 	}
-	return usage{names: 1, records: n.count(), octets: len(key) + n.octets()}
+	t := n.tally()
+	return usage{names: 1, records: t.records, octets: len(key) + t.octets}
 }
 
 func (u usage) negative() usage {
@@ -199,7 +200,8 @@ func (e *effect) gains(s *Snapshot) map[string]usage {
 	for i := range e.nodes {
 		// Most updates replace a record by another.
 		ne := &e.nodes[i]
-		if len(e.owners) > 0 || ne.before.count() != ne.after.count() || ne.before.octets() != ne.after.octets() {
+		before, after := ne.before.tally(), ne.after.tally()
+		if len(e.owners) > 0 || before.records != after.records || before.octets != after.octets {
 			settle(ne.key, ne.before, ne.after)
 		}
 	}

@@ -309,9 +309,10 @@ func (s *Snapshot) fork() *Snapshot {
 // replace replaces old, the node in the tree, by n, which is nil if the name has no records any
 // more.
 func (s *Snapshot) replace(key string, old, n *node) {
-	records, octets := n.count()-old.count(), n.octets()-old.octets()
+	before, after := old.tally(), n.tally()
+	records, octets := after.records-before.records, after.octets-before.octets
 	s.records += records
-	s.dynamic += n.dynamic() - old.dynamic()
+	s.dynamic += after.dynamic - before.dynamic
 	s.octets += octets
 	if (records != 0 || octets != 0) && s.owners.Len() > 0 {
 		if own, ok := s.owners.Get(key); ok && own.deleted == 0 {

@@ -210,12 +210,12 @@ func verify(t testing.TB, s *Snapshot) {
 		}
 		previous = key
 		if spelling := n.spelling(); spelling != nil {
-			if again, ok := s.origin.keyOf(string(spelling)); !ok || again != key || !hasUpper(spelling) || n.count() == 0 {
-				t.Fatalf("%q is spelled %q, %d records", key, spelling, n.count())
+			if again, ok := s.origin.keyOf(string(spelling)); !ok || again != key || !hasUpper(spelling) || n.tally().records == 0 {
+				t.Fatalf("%q is spelled %q, %d records", key, spelling, n.tally().records)
 			}
 		}
-		records += n.count()
-		octets += n.octets() + len(key)
+		records += n.tally().records
+		octets += n.tally().octets + len(key)
 		last := -1
 		for set := range n.sets {
 			if int(set.rrtype) <= last {
