@@ -21,12 +21,12 @@ const (
 
 // Shares is the time that sources have had. Its zero value is ready for use. It remembers the sources
 // that were active in the last two windows, and those that have had more than their share. It is not safe
-// for concurrent use. Times are those of a monotonic clock.
+// for concurrent use. Times are those of a monotonic clock. One may be before that of the last call.
 type Shares struct {
 	// Parallel is how many work at the same time; 0 is 1. A source's share is that of their time together.
 	Parallel int
 
-	sources  map[string]share
+	sources  map[string]*share
 	window   time.Duration // number of the Window that current counts for
 	current  int           // sources that were active in it
 	previous int           // and in the one before
@@ -41,12 +41,11 @@ type share struct {
 // Arrived notes that a source is active.
 func (s *Shares) Arrived(source string, now time.Duration) {
 	s.advance(now)
-	one, known := s.sources[source]
-	if known && one.window == s.window {
+	one := s.of(source)
+	if one.window == s.window {
 		return
 	}
 	one.window = s.window
-	s.set(source, one)
 	s.current++
 }
 
@@ -54,12 +53,8 @@ func (s *Shares) Arrived(source string, now time.Duration) {
 // requests that wait, as far as the caller knows.
 func (s *Shares) Charge(source string, took, now time.Duration, waiting int) {
 	s.advance(now)
-	one, known := s.sources[source]
-	if !known {
-		one.window = s.window - 2 // not active
-	}
+	one := s.of(source)
 	one.due = max(one.due, now) + took*time.Duration(min(s.active(waiting), LeastShare))/time.Duration(max(1, s.Parallel))
-	s.set(source, one)
 }
 
 // Wait returns how long a source has to wait before the next of its requests is worked on, 0 if not at
@@ -69,13 +64,17 @@ func (s *Shares) Wait(source string, now time.Duration, waiting int) time.Durati
 	if s.active(waiting) < 2 {
 		return 0
 	}
-	return max(0, s.sources[source].due-Burst-now)
+	one, known := s.sources[source]
+	if !known {
+		return 0
+	}
+	return max(0, one.due-Burst-now)
 }
 
 // advance begins another window if it is time, and forgets the sources that are not needed any more.
 func (s *Shares) advance(now time.Duration) {
 	window := now / Window
-	if window == s.window {
+	if window <= s.window {
 		return
 	}
 	if s.previous = 0; window == s.window+1 {
@@ -92,9 +91,15 @@ func (s *Shares) advance(now time.Duration) {
 // active returns how many sources are active, at least the one that is asked for.
 func (s *Shares) active(waiting int) int { return max(1, s.current, s.previous, waiting) }
 
-func (s *Shares) set(source string, one share) {
-	if s.sources == nil {
-		s.sources = make(map[string]share)
+// of returns what is known of a source. A new one is not active.
+func (s *Shares) of(source string) *share {
+	one, known := s.sources[source]
+	if !known {
+		if s.sources == nil {
+			s.sources = make(map[string]*share)
+		}
+		one = &share{window: s.window - 2}
+		s.sources[source] = one
 	}
-	s.sources[source] = one
+	return one
 }

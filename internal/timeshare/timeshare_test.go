@@ -92,3 +92,14 @@ func TestSourcesAreForgotten(t *testing.T) {
 		t.Errorf("%d sources, want the one that is active", len(s.sources))
 	}
 }
+
+// A time that was read before that of another call, as concurrent callers do, forgets no source.
+func TestEarlierTime(t *testing.T) {
+	var s Shares
+	s.Arrived("a", 2*Window)
+	s.Arrived("b", 2*Window)
+	s.Charge("a", time.Hour, 2*Window-1, 0)
+	if s.Wait("a", 2*Window, 0) == 0 {
+		t.Error("the heavy source need not wait for its share")
+	}
+}

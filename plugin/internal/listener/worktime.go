@@ -67,13 +67,12 @@ func signerOf(t *gsstsig.Transaction) string {
 	return id.Principal.String()
 }
 
-// begin waits until a request of the client may be worked on, or until ended says that waiting is over, and charges the
-// client for the work that was needed to verify it. It reports false at once if too many of the client's requests that
-// came by UDP wait. from is the source, with the key.
-func (t *workTime) begin(client string, from ratelimit.Key, stream bool, verified time.Duration, ended func() bool) bool {
+// begin waits from now until a request of the client may be worked on, or until ended says that waiting is over, and
+// charges the client for the work that was needed to verify it. It returns the time then, and reports false at once if
+// too many of the client's requests that came by UDP wait. from is the source, with the key.
+func (t *workTime) begin(client string, from ratelimit.Key, stream bool, verified, now time.Duration, ended func() bool) (time.Duration, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.clock()
 	t.shares.Arrived(client, now)
 	line := t.delayed[client]
 	if wait := t.shares.Wait(client, now, 0); line != nil || wait > 0 {
@@ -84,15 +83,16 @@ func (t *workTime) begin(client string, from ratelimit.Key, stream bool, verifie
 		if !stream {
 			if line.packets == maxDelayed {
 				t.setFull(from, now, now+delay(wait))
-				return false
+				return now, false
 			}
 			line.packets++
 			defer func() { line.packets-- }()
 		}
 		t.await(client, line, ended)
+		now = t.clock()
 	}
-	t.shares.Charge(client, verified, t.clock(), 0)
-	return true
+	t.shares.Charge(client, verified, now, 0)
+	return now, true
 }
 
 // await waits in a client's line. The first one waits for the time, and the others for those before them, so that few
@@ -141,11 +141,11 @@ func (t *workTime) hasRoom(from ratelimit.Key) bool {
 	return !full
 }
 
-// end charges a client for the work on a request.
-func (t *workTime) end(client string, worked time.Duration) {
+// end charges a client for the work on a request, which is done now.
+func (t *workTime) end(client string, worked, now time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.shares.Charge(client, worked, t.clock(), 0)
+	t.shares.Charge(client, worked, now, 0)
 }
 
 // beginWork waits until a request that is signed may be worked on. It reports false if the request is to be dropped.
@@ -157,11 +157,13 @@ func (s *server) beginWork(w *responseWriter) bool {
 	work := s.limiter.work
 	w.signer = signerOf(w.transaction)
 	stopping := s.requests.closed.Load
-	if !work.begin(w.signer, w.sender, w.stream, min(work.clock()-w.began, w.mostTime()), stopping) {
+	now := work.clock()
+	began, ok := work.begin(w.signer, w.sender, w.stream, min(now-w.began, w.mostTime()), now, stopping)
+	if !ok {
 		s.observer.Dropped(Busy)
 		return false
 	}
-	w.began = work.clock()
+	w.began = began
 	return true
 }
 
@@ -169,7 +171,8 @@ func (s *server) beginWork(w *responseWriter) bool {
 func (s *server) endWork(w *responseWriter) {
 	if w.signer != "" {
 		work := s.limiter.work
-		work.end(w.signer, min(work.clock()-w.began-w.waited, w.mostTime()))
+		now := work.clock()
+		work.end(w.signer, min(now-w.began-w.waited, w.mostTime()), now)
 	}
 }
 

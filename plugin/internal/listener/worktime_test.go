@@ -42,8 +42,8 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 		return 0
 	}
 
-	work.begin("other", ratelimit.Key{}, true, 0, never)
-	work.end(client, time.Minute)
+	work.begin("other", ratelimit.Key{}, true, 0, work.clock(), never)
+	work.end(client, time.Minute, work.clock())
 
 	packets, err := net.Dial("udp", local(port))
 	if err != nil {
@@ -70,7 +70,7 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 		stream.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(wire))), wire...))
 	}
 	answersAll(t, port, "shares unsigned")
-	if !work.begin("other", ratelimit.Key{}, false, 0, func() bool { t.Error("another waits"); return true }) {
+	if _, ok := work.begin("other", ratelimit.Key{}, false, 0, work.clock(), func() bool { t.Error("another waits"); return true }); !ok {
 		t.Error("another is dropped")
 	}
 	if delayed() != maxDelayed || counts.get("badsig") != bad {
@@ -104,13 +104,13 @@ func TestRequestsWaitForTheirShare(t *testing.T) {
 func TestWaitEndsWithTheServer(t *testing.T) {
 	work := newWorkTime(time.Now)
 	for _, client := range []string{"a", "b"} {
-		work.begin(client, ratelimit.Key{}, true, 0, never)
+		work.begin(client, ratelimit.Key{}, true, 0, work.clock(), never)
 	}
-	work.end("a", time.Hour)
+	work.end("a", time.Hour, work.clock())
 	waits, stops := make(chan struct{}), make(chan struct{})
 	done := make(chan bool)
 	begin := func() {
-		done <- work.begin("a", ratelimit.Key{}, true, 0, func() bool {
+		_, ok := work.begin("a", ratelimit.Key{}, true, 0, work.clock(), func() bool {
 			select {
 			case <-stops:
 				return true
@@ -119,6 +119,7 @@ func TestWaitEndsWithTheServer(t *testing.T) {
 			}
 			return false
 		})
+		done <- ok
 	}
 	const requests = 3
 	for range requests {
@@ -162,7 +163,7 @@ func TestWorkIsCharged(t *testing.T) {
 			work.shares.Parallel = 1
 			now = now.Add(c.took)
 			for _, client := range []string{"a", "b"} {
-				work.begin(client, ratelimit.Key{}, true, 0, never)
+				work.begin(client, ratelimit.Key{}, true, 0, work.clock(), never)
 			}
 			// As many as take little more than the burst.
 			const requests = 30
