@@ -243,6 +243,11 @@ func (e *effect) apply(s *Snapshot) {
 // change returns the effect as the store keeps it. The SOA comes first, as its name does.
 func (e *effect) change(o *origin) store.Change {
 	c := store.Change{From: e.from, To: e.to}
+	if n := len(e.nodes); e.changed {
+		// Most updates replace one record of each name.
+		room := make([]store.Record, 2*n)
+		c.Removed, c.Added = room[:0:n], room[n:n]
+	}
 	for _, ne := range e.nodes {
 		// A name keeps its spelling while it has records.
 		name := o.spelled(ne.key, ne.before)

@@ -25,7 +25,8 @@ type pending struct {
 	size     int // Proposal.size
 	state    atomic.Uint32
 	took     time.Duration // the writer's work on it
-	done     chan Result   // holds one
+	result   Result        // of the one that has taken it
+	done     chan struct{} // closed when there is the result
 
 	ahead, behind *pending // in its line of the queue
 }
@@ -62,20 +63,21 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 		return z.failure(ErrClosed)
 	default:
 	}
-	p := &pending{update: u, proposal: proposal, size: proposal.size(len(u.Message)), done: make(chan Result, 1)}
+	p := &pending{update: u, proposal: proposal, size: proposal.size(len(u.Message)), done: make(chan struct{})}
 	if u.Sections != nil && u.stale == nil { // scavenging has no haste
 		return z.applyAlone(p)
 	}
 	refused, limit := z.queue.put(p, limits)
 	for _, r := range refused {
 		if r.state.CompareAndSwap(waiting, taken) {
-			r.done <- z.failure(limit)
+			r.result = z.failure(limit)
+			close(r.done)
 		}
 	}
 	z.tryWrite()
 	select {
-	case r := <-p.done:
-		return r
+	case <-p.done:
+		return p.result
 	case <-ctx.Done():
 		err = fmt.Errorf("zone: update not started: %w", ctx.Err())
 	case <-z.stopped:
@@ -84,7 +86,8 @@ func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	if p.state.CompareAndSwap(waiting, abandoned) {
 		return z.failure(err)
 	}
-	return <-p.done
+	<-p.done
+	return p.result
 }
 
 func (z *Zone) parse(u *Update, limits *Limits) (*Proposal, error) {
@@ -104,7 +107,7 @@ func (z *Zone) applyAlone(p *pending) Result {
 	default:
 	}
 	z.do([]*pending{p})
-	return <-p.done
+	return p.result
 }
 
 // failure is the Result of an update that did not get as far as the writer.
@@ -215,18 +218,17 @@ func (z *Zone) do(batch []*pending) {
 			live = append(live, p)
 		}
 	}
-	b.results = make([]Result, len(live))
 	if err := b.run(live); err != nil {
 		// Everything from the first change on was evaluated on a state that was not committed.
 		for i := max(b.first, 0); i < len(live); i++ {
-			b.results[i] = failed(z.Snapshot(), b.results[i].Decision, err)
+			live[i].result = failed(z.Snapshot(), live[i].result.Decision, err)
 		}
 	} else if len(b.changes) > 0 {
 		z.current.Store(b.state)
 	}
 	z.queue.charge(live)
-	for i, p := range live {
-		p.done <- b.results[i]
+	for _, p := range live {
+		close(p.done)
 	}
 }
 
@@ -236,7 +238,6 @@ type transaction struct {
 	state   *Snapshot // the published one until the first change
 	changes []store.Change
 	first   int // index of the first update that changes something, or -1
-	results []Result
 }
 
 // run evaluates and commits. A panic is an error like one of the store: an error in the evaluation
@@ -251,7 +252,7 @@ func (b *transaction) run(batch []*pending) (err error) {
 	began := b.zone.queue.clock()
 	for i, p := range batch {
 		var e *effect
-		b.results[i], e = b.decide(p)
+		p.result, e = b.decide(p)
 		if e != nil && !e.empty() {
 			if b.first < 0 {
 				b.first = i
@@ -259,9 +260,9 @@ func (b *transaction) run(batch []*pending) (err error) {
 			}
 			e.apply(b.state)
 			c := e.change(b.zone.origin)
-			c.Author, c.Rule = store.CutText(p.update.Principal), store.CutText(b.results[i].Decision.Rule)
-			b.results[i].Removed, b.results[i].Added = c.Removed, c.Added
-			b.results[i].Refreshed = len(c.Refreshed)
+			c.Author, c.Rule = store.CutText(p.update.Principal), store.CutText(p.result.Decision.Rule)
+			p.result.Removed, p.result.Added = c.Removed, c.Added
+			p.result.Refreshed = len(c.Refreshed)
 			b.changes = append(b.changes, c)
 		}
 		ended := b.zone.queue.clock()
