@@ -68,9 +68,9 @@ func TestBlockLifeCycle(t *testing.T) {
 	<-entered
 	stopped := make(chan []error)
 	go func() { stopped <- r.inst.ShutdownCallbacks() }()
-	ended := make(chan struct{})
+	ended, inst := make(chan struct{}), r.inst
 	go func() {
-		r.inst.Wait()
+		inst.Wait()
 		close(ended)
 	}()
 	eventually(t, "the address is not served any more", func() bool { return endpointOf(local(port)) == nil })
