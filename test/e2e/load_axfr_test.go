@@ -57,9 +57,14 @@ sub IN DS 1 13 2 000000000000000000000000000000000000000000000000000000000000000
 	cache := logIn(t, host1).cache
 	gss := []string{"-ccache", cache, "-service", "DNS/ns1.example.test"}
 	hmac := []string{"-key", keyFile}
+	keytab, err := shared.realm.Keytab(filepath.Join(t.TempDir(), "client.keytab"), host1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byKeytab := []string{"-keytab", keytab, "-principal", host1, "-service", "DNS/ns1.example.test"}
 
 	want, serial := transferred(t, bind.Address, forwardZone)
-	for name, sign := range map[string][]string{"unsigned": nil, "HMAC": hmac, "GSS-TSIG": gss} {
+	for name, sign := range map[string][]string{"unsigned": nil, "HMAC": hmac, "GSS-TSIG": gss, "GSS-TSIG by keytab": byKeytab} {
 		t.Run(name, func(t *testing.T) {
 			directory := t.TempDir()
 			output, status := command(t, directory, slices.Concat([]string{"load", "-database", directory}, sign, []string{forwardZone, source})...)
