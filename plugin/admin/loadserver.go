@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -28,6 +29,7 @@ type serverFlags struct {
 	gss     bool
 	service string
 	primary string
+	replace bool
 
 	krb5conf, ccache, keytab, principal string
 }
@@ -42,6 +44,7 @@ func addServerFlags(flags *flag.FlagSet) *serverFlags {
 	flags.StringVar(&f.principal, "principal", "", "`PRINCIPAL` that asks, with -keytab")
 	flags.StringVar(&f.service, "service", "", "`PRINCIPAL` of the server (default DNS/HOST for axfr, ldap/HOST for ldap)")
 	flags.StringVar(&f.primary, "primary", "", "axfr, ldap: `HOST` that the SOA record is to name as primary server, and an NS record of the zone too")
+	flags.BoolVar(&f.replace, "replace-ns", false, "the NS record of -primary replaces those that the zone's name has, instead of one more")
 	return f
 }
 
@@ -63,8 +66,10 @@ func serverSource(word string) (*url.URL, error) {
 func (f *serverFlags) validate(server *url.URL) error {
 	kerberos := f.gss || f.ccache != "" || f.keytab != "" || f.principal != "" || f.service != ""
 	switch {
-	case server == nil && (kerberos || f.key != "" || f.primary != ""):
-		return &usageError{"-key, -gss, -ccache, -keytab, -principal, -service and -primary are for a zone that a server has, not for a FILE"}
+	case server == nil && (kerberos || f.key != "" || f.primary != "" || f.replace):
+		return &usageError{"-key, -gss, -ccache, -keytab, -principal, -service, -primary and -replace-ns are for a zone that a server has, not for a FILE"}
+	case f.replace && f.primary == "":
+		return &usageError{"-replace-ns needs -primary"}
 	case f.key != "" && server.Scheme == "ldap":
 		return &usageError{"-key is for axfr; ldap needs a ticket or a keytab of Kerberos"}
 	case f.key != "" && kerberos:
@@ -194,7 +199,7 @@ func (f *serverFlags) readServer(ctx context.Context, server *url.URL, origin st
 	if from.records, err = zone.CheckSeed(from.records, service.SeedConfig(origin, name, warn)); err != nil {
 		return seed{}, err
 	}
-	from.records, err = withPrimary(from.records, f.primary)
+	from.records, err = withPrimary(from.records, f.primary, f.replace)
 	return from, err
 }
 
@@ -247,8 +252,8 @@ func leaveOutside(records []store.Record, origin, name string, warn func(diagnos
 }
 
 // withPrimary makes a host the primary server of a zone, whose first record is the SOA record: the SOA record names it, and an
-// NS record too. An empty host changes nothing.
-func withPrimary(records []store.Record, host string) ([]store.Record, error) {
+// NS record too, or with replace the only one of the zone's name. An empty host changes nothing.
+func withPrimary(records []store.Record, host string, replace bool) ([]store.Record, error) {
 	if host == "" {
 		return records, nil
 	}
@@ -257,16 +262,14 @@ func withPrimary(records []store.Record, host string) ([]store.Record, error) {
 		return nil, fmt.Errorf("primary server %q: %w", host, err)
 	}
 	soa := &records[0]
-	old := dnswire.NameLen(soa.Data)
-	soa.Data = append(append([]byte(nil), name...), soa.Data[old:]...)
-	ttl := soa.TTL
-	for _, r := range records {
-		if r.Type != dns.TypeNS || !dnswire.EqualNames([]byte(r.Name), []byte(soa.Name)) {
-			continue
+	soa.Data = slices.Concat(name, soa.Data[dnswire.NameLen(soa.Data):])
+	ns := store.Record{Name: soa.Name, Type: dns.TypeNS, Class: dns.ClassINET, TTL: soa.TTL, Data: name}
+	others := slices.DeleteFunc(records, func(r store.Record) bool {
+		if r.Type != dns.TypeNS || !dnswire.EqualNames([]byte(r.Name), []byte(ns.Name)) {
+			return false
 		}
-		if ttl = r.TTL; dnswire.EqualNames(r.Data, name) {
-			return records, nil
-		}
-	}
-	return append(records, store.Record{Name: soa.Name, Type: dns.TypeNS, Class: dns.ClassINET, TTL: ttl, Data: name}), nil
+		ns.TTL = r.TTL
+		return replace || dnswire.EqualNames(r.Data, name)
+	})
+	return append(others, ns), nil
 }

@@ -115,6 +115,24 @@ func TestLoadFromServer(t *testing.T) {
 	}
 }
 
+// TestReplaceNS: with -replace-ns the new primary server is the only name server of the zone.
+func TestReplaceNS(t *testing.T) {
+	directory := t.TempDir()
+	status, out, err := run(t, "load", "-database", directory, "-primary", "ns1.example.test", "-replace-ns", "example.test", "axfr://"+primary(t, false))
+	if status != ExitOK || !strings.Contains(out, "5 records") {
+		t.Fatalf("exit status %d: %s%s", status, out, err)
+	}
+	_, dumped, _ := run(t, "dump", "-database", directory, "example.test")
+	if strings.Count(dumped, " IN NS ") != 1 || !strings.Contains(dumped, "example.test. 300 IN NS ns1.example.test.\n") {
+		t.Errorf("dumped:\n%s", dumped)
+	}
+	// One that is there already stays.
+	again := t.TempDir()
+	if status, out, err := run(t, "load", "-database", again, "-primary", "OLD.example.test", "example.test", "axfr://"+primary(t, false)); status != ExitOK || !strings.Contains(out, "5 records") {
+		t.Errorf("exit status %d: %s%s", status, out, err)
+	}
+}
+
 // TestLoadFromServerRefuses: what is wrong is named, and no database is made.
 func TestLoadFromServerRefuses(t *testing.T) {
 	open, closed := primary(t, false), primary(t, true)
@@ -140,6 +158,7 @@ func TestLoadFromServerRefuses(t *testing.T) {
 		"LDAP, no host":    {[]string{"ldap:///DC=corp"}, ExitUsage, []string{"ldap://HOST[:PORT][/DN]"}},
 		"LDAP, an address": {[]string{"ldap://127.0.0.1:1"}, ExitNo, []string{"ldap://127.0.0.1:1: 127.0.0.1: Kerberos knows the server by its name", "-service ldap/HOST"}},
 		"LDAP, no ticket":  {[]string{"-ccache", "/nonexistent/cache", "-krb5conf", writeFile(t, "[libdefaults]\n"), "ldap://dc1.corp.test"}, ExitNo, []string{"/nonexistent/cache", "Fix: get a ticket by kinit"}},
+		"no primary":       {[]string{"-replace-ns", "axfr://" + open}, ExitUsage, []string{"-replace-ns needs -primary"}},
 		"a bad primary":    {[]string{"-primary", "a..b", "axfr://" + open}, ExitNo, []string{`primary server "a..b"`}},
 	} {
 		directory := t.TempDir()
