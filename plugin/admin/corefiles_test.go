@@ -78,7 +78,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"krb5conf is wrong":          {"@\t\tkrb5conf DIR/krb5\n\t}\n}\n", "error", "3", "DIR/krb5, line 1|krb5conf"},
 
 	// Words of gsstsig.
-	"property":                {"@\t\tdatabse /x\n\t}\n}\n", "error", "6", "unknown property \"databse\"; gsstsig knows allow_rc4"},
+	"property":                {"@\t\tdatabse /x\n\t}\n}\n", "error", "6", "unknown property \"databse\"; gsstsig knows |allow_rc4, clockskew, database"},
 	"argument":                {"example.test:5399 {\n\tgsstsig example.test {\n\t}\n}\n", "error", "2", "takes no arguments"},
 	"mode":                    {"@\t\tupdates maybe\n\t}\n}\n", "error", "6", "gsstsig: updates: \"maybe\" is none of none, secure"},
 	"mode of another":         {"@\t\tupdates secure other.test\n\t}\n}\n", "error", "6", "other.test. is not a zone"},
@@ -95,7 +95,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"principal not in keytab": {"@\t\tprincipal DNS/other.example.test\n\t}\n}\n", "error", "3", "is not in the keytab|export its key"},
 	"limit":                   {"@\t\tlimit quue 5\n\t}\n}\n", "error", "6", "unknown limit \"quue\"; the names are"},
 	"limit of words":          {"@\t\tlimit queue many\n\t}\n}\n", "error", "6", "a number of at least 1, not \"many\""},
-	"time of days":            {"@\t\ttombstones 7d\n\t}\n}\n", "error", "6", "such as 168h, not \"7d\""},
+	"time of weeks":           {"@\t\ttombstones 7w\n\t}\n}\n", "error", "6", "tombstones needs a time|not \"7w\""},
 	"encryption type":         {"@\t\tenctypes aes512\n\t}\n}\n", "error", "6", "does not know \"aes512\"|name one of aes128"},
 	"RC4":                     {"@\t\tenctypes rc4-hmac\n\t}\n}\n", "error", "6", "does not take|allow_rc4"},
 	"realm of require_pac":    {"@\t\trequire_pac OTHER.TEST\n\t}\n}\n", "error", "3", "OTHER.TEST are not accepted|property realm"},
