@@ -14,13 +14,14 @@ const recentChanges = 200
 
 // recent describes what happened lately, in one zone, or in all of them and elsewhere if zone is "".
 func (p *process) recent(zone string) view.Recent {
-	v := view.Recent{Refused: []view.RefusedClient{}, Handshakes: []view.FailedClient{}, Signatures: []view.FailedClient{}, Changes: []view.Change{}}
+	v := view.Recent{Handshakes: []view.FailedClient{}, Signatures: []view.FailedClient{}, Changes: []view.Change{}}
 	kept := p.audit.recent
-	var changes, refused []event.Group[event.Update]
+	var changes, refused, unsigned []event.Group[event.Update]
 	for _, z := range p.served() {
 		if zone == "" || zone == z.Origin() {
 			changes = append(changes, kept.Changes(z.Origin())...)
 			refused = append(refused, kept.Refusals(z.Origin())...)
+			unsigned = append(unsigned, kept.Unsigned(z.Origin())...)
 		}
 	}
 	if zone == "" {
@@ -32,7 +33,7 @@ func (p *process) recent(zone string) view.Recent {
 		v.Changes = append(v.Changes, view.Change{Time: rounded(u.Time), Zone: u.Zone, From: u.Before, To: u.After, Author: u.Identity, Client: u.Client.String(),
 			Rule: u.Rule, Removed: namedRecords(u.Removed, 0), Added: namedRecords(u.Added, 0)})
 	}
-	v.Refused = refusedClients(refused)
+	v.Refused, v.Unsigned = refusedClients(refused), refusedClients(unsigned)
 	return v
 }
 

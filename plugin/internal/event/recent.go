@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 // Config bounds a [Recent]. The zero value is the defaults.
 type Config struct {
-	// Octets is about how much memory each of its parts takes: the changes of a zone, the refusals of a zone, the failed
+	// Octets is about how much memory each of its parts takes: the changes of a zone, its refusals, those of unsigned updates, the failed
 	// handshakes, and the signatures that do not verify. Default 1 MiB.
 	Octets int
 	// ClientOctets and ClientEvents bound what one client has in each part. Default a 64th of Octets, and 20.
@@ -66,7 +67,10 @@ type Recent struct {
 
 type zoneEvents struct {
 	changes, refusals *groups[Update]
-	history           history
+	// unsigned are refusals for want of a signature alone. Clients of Windows cause one before each signed update, and addresses
+	// can be forged: they must not displace other refusals.
+	unsigned *groups[Update]
+	history  history
 }
 
 // NewRecent makes an empty Recent.
@@ -93,11 +97,13 @@ func (r *Recent) AddUpdate(u *Update) {
 		if len(r.zones) >= r.config.Zones {
 			return
 		}
-		z = &zoneEvents{changes: newGroups[Update](r.config), refusals: newGroups[Update](r.config)}
+		z = &zoneEvents{changes: newGroups[Update](r.config), refusals: newGroups[Update](r.config), unsigned: newGroups[Update](r.config)}
 		r.zones[u.Zone] = z
 	}
 	z.history.add(r.config.Now(), u.Rcode == noError)
 	switch {
+	case u.Cause == policy.CauseUnsigned:
+		z.unsigned.add(u.who(), u.Time, u, u.size())
 	case u.Rcode != noError:
 		z.refusals.add(u.who(), u.Time, u, u.size())
 	case u.Changed():
@@ -141,7 +147,13 @@ func (r *Recent) Changes(zone string) []Group[Update] {
 	return r.ofZone(zone, func(z *zoneEvents) *groups[Update] { return z.changes })
 }
 
-// Refusals returns the updates of a zone that were not applied, by client, those with the newest first.
+// Unsigned returns the updates of a zone that were refused for want of a signature alone, by client, those with the newest
+// first.
+func (r *Recent) Unsigned(zone string) []Group[Update] {
+	return r.ofZone(zone, func(z *zoneEvents) *groups[Update] { return z.unsigned })
+}
+
+// Refusals returns the other updates of a zone that were not applied, by client, those with the newest first.
 func (r *Recent) Refusals(zone string) []Group[Update] {
 	return r.ofZone(zone, func(z *zoneEvents) *groups[Update] { return z.refusals })
 }

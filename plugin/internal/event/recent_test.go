@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 // clock is the time of a test.
@@ -80,9 +82,11 @@ func TestWhereEventsAre(t *testing.T) {
 	other.Zone = "example.org."
 	unsigned := refusal(c, "anonymous")
 	unsigned.Signed, unsigned.Client = false, netip.MustParseAddrPort("[2001:db8::7]:53")
+	first := refusal(c, "anonymous")
+	first.Signed, first.Cause = false, policy.CauseUnsigned
 	surplus := refusal(c, "alice")
 	surplus.Zone = "surplus.test."
-	for _, u := range []*Update{changing, nothing, other, unsigned, surplus, refusal(c, "bob")} {
+	for _, u := range []*Update{changing, nothing, other, unsigned, first, surplus, refusal(c, "bob")} {
 		r.AddUpdate(u)
 	}
 	r.AddElsewhere(refusal(c, "carol"))
@@ -92,6 +96,7 @@ func TestWhereEventsAre(t *testing.T) {
 	for what, test := range map[string]struct{ got, want string }{
 		"changes":      {clients(r.Changes("example.test.")), "alice 1/1"},
 		"refusals":     {clients(r.Refusals("example.test.")), "bob 1/1, 2001:db8::/64 1/1"},
+		"unsigned":     {clients(r.Unsigned("example.test.")), "192.0.2.1 1/1"},
 		"another zone": {clients(r.Refusals("example.org.")), "alice 1/1"},
 		"no room":      {clients(r.Refusals("surplus.test.")), ""},
 		"elsewhere":    {clients(r.Elsewhere()), "carol 1/1"},

@@ -11,16 +11,7 @@ import (
 // about returns the recent events that have the words: in the client's identity or address, or in a name or data of a record.
 func about(r view.Recent, words string) view.Recent {
 	m := matcher(strings.ToLower(strings.TrimSuffix(words, ".")))
-	found := view.Recent{Refused: []view.RefusedClient{}, Handshakes: m.failed(r.Handshakes), Signatures: m.failed(r.Signatures), Changes: []view.Change{}}
-	for _, c := range r.Refused {
-		all := m.in(c.Client)
-		c.Refusals = filter(c.Refusals, func(u view.Refusal) bool {
-			return all || m.in(u.Identity, host(u.Client), u.Reason) || m.inRecords(u.Removed, u.Added)
-		})
-		if len(c.Refusals) > 0 {
-			found.Refused = append(found.Refused, c)
-		}
-	}
+	found := view.Recent{Refused: m.refused(r.Refused), Unsigned: m.refused(r.Unsigned), Handshakes: m.failed(r.Handshakes), Signatures: m.failed(r.Signatures), Changes: []view.Change{}}
 	found.Changes = append(found.Changes, filter(r.Changes, func(c view.Change) bool {
 		return m.in(c.Author, host(c.Client)) || m.inRecords(c.Removed, c.Added)
 	})...)
@@ -41,6 +32,20 @@ func (m matcher) inRecords(lists ...[]view.NamedRecord) bool {
 	return slices.ContainsFunc(lists, func(list []view.NamedRecord) bool {
 		return slices.ContainsFunc(list, func(r view.NamedRecord) bool { return m.in(r.Name, r.Data) })
 	})
+}
+
+func (m matcher) refused(clients []view.RefusedClient) []view.RefusedClient {
+	found := []view.RefusedClient{}
+	for _, c := range clients {
+		all := m.in(c.Client)
+		c.Refusals = filter(c.Refusals, func(u view.Refusal) bool {
+			return all || m.in(u.Identity, host(u.Client), u.Reason) || m.inRecords(u.Removed, u.Added)
+		})
+		if len(c.Refusals) > 0 {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 func (m matcher) failed(clients []view.FailedClient) []view.FailedClient {

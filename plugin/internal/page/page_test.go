@@ -52,8 +52,8 @@ func (fake) Recent(string) view.Recent {
 			Result: "badkey", Service: "DNS/ns1", TicketKVNO: 4, KeytabKVNO: []uint32{2, 3}, Reason: reason, Fix: "export the keytab"}}}}
 	}
 	return view.Recent{
-		Refused: []view.RefusedClient{refused(mallory, mallory, "owned", "a.example.test. A: the name belongs to "+alice),
-			refused("192.0.2.80", "anonymous", "unsigned", "the update is not signed")},
+		Refused:    []view.RefusedClient{refused(mallory, mallory, "owned", "a.example.test. A: the name belongs to "+alice)},
+		Unsigned:   []view.RefusedClient{refused("192.0.2.80", "anonymous", "unsigned", "the update is not signed")},
 		Handshakes: failed("no key of that version"), Signatures: failed("no such key"),
 		Changes: []view.Change{{Time: noon, Zone: "example.test.", Author: alice, Client: "192.0.2.1:53", Removed: []view.NamedRecord{record("a.example.test.", "A", "192.0.2.1")},
 			Added: []view.NamedRecord{record("A.example.test.", "A", "192.0.2.2")}}},
@@ -129,7 +129,7 @@ func TestWords(t *testing.T) {
 		target string
 		words  []string
 	}{
-		{h, "/", []string{"All is well", "4 clients have", "3 days ago", mallory, "belongs to " + alice, "ask owned", "3 times", "1 client was refused an update without signature", "no key of that version"}},
+		{h, "/", []string{"All is well", "4 security contexts", "3 days ago", mallory, "belongs to " + alice, "ask owned", "3 times", "1 client was refused an update without signature", "no key of that version"}},
 		{broken, "/", []string{"Not ready", "it has no key", "export one"}},
 		{h, "/refused", []string{"Without signature", "ask unsigned", "no such key", "2, 3"}},
 		{h, "/changes", []string{"<del>192.0.2.1</del>", "<ins>192.0.2.2</ins>", alice, "192.0.2.1"}},
@@ -168,7 +168,7 @@ func TestJSON(t *testing.T) {
 	}
 	_, body := get(t, h, "/search.json?q=192.0.2.80", nil)
 	var found searched
-	if err := json.Unmarshal([]byte(body), &found); err != nil || len(found.Recent.Refused) != 1 || found.Recent.Refused[0].Client != "192.0.2.80" || len(found.Recent.Changes) != 0 {
+	if err := json.Unmarshal([]byte(body), &found); err != nil || len(found.Recent.Refused) != 0 || len(found.Recent.Unsigned) != 1 || found.Recent.Unsigned[0].Client != "192.0.2.80" || len(found.Recent.Changes) != 0 {
 		t.Errorf("%v: %s", err, body)
 	}
 	_, body = get(t, h, "/", func(r *http.Request) {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
-	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 // How many clients and changes the overview has.
@@ -28,15 +27,12 @@ type overview struct {
 	Status view.Status `json:"status"`
 	Zones  []zoneView  `json:"zones"`
 	Recent view.Recent `json:"recent"`
-	// Unsigned is how many clients were refused nothing but unsigned updates. Recent does not have them.
-	Unsigned int `json:"unsigned"`
 }
 
 func (h *Handler) overview(*http.Request) (any, error) {
 	v := overview{Status: h.source.Status(), Recent: h.source.Recent("")}
 	v.Zones = h.withHistory(v.Status.Zones)
-	signed, unsigned := split(v.Recent.Refused)
-	v.Recent.Refused, v.Unsigned = first(signed, overviewClients), len(unsigned)
+	v.Recent.Refused = first(v.Recent.Refused, overviewClients)
 	v.Recent.Handshakes = first(v.Recent.Handshakes, overviewClients)
 	v.Recent.Signatures = first(v.Recent.Signatures, overviewClients)
 	v.Recent.Changes = first(v.Recent.Changes, overviewChanges)
@@ -49,19 +45,6 @@ func (h *Handler) withHistory(zones []view.Zone) []zoneView {
 		list[i] = zoneView{z, h.source.History(z.Zone)}
 	}
 	return list
-}
-
-// split separates clients that were refused nothing but unsigned updates: clients of Windows try each update like that first.
-func split(refused []view.RefusedClient) (signed, unsigned []view.RefusedClient) {
-	signed, unsigned = []view.RefusedClient{}, []view.RefusedClient{}
-	for _, c := range refused {
-		if slices.ContainsFunc(c.Refusals, func(r view.Refusal) bool { return r.Cause != policy.CauseUnsigned }) {
-			signed = append(signed, c)
-		} else {
-			unsigned = append(unsigned, c)
-		}
-	}
-	return signed, unsigned
 }
 
 func first[T any](list []T, most int) []T { return list[:min(most, len(list))] }
@@ -93,19 +76,7 @@ func (h *Handler) search(r *http.Request) (any, error) {
 	return v, nil
 }
 
-type refusals struct {
-	Refused    []view.RefusedClient `json:"refused"`
-	Handshakes []view.FailedClient  `json:"handshakes"`
-	Signatures []view.FailedClient  `json:"signatures"`
-	Unsigned   []view.RefusedClient `json:"unsigned"` // clients that were refused nothing but unsigned updates
-}
-
-func (h *Handler) refused(*http.Request) (any, error) {
-	recent := h.source.Recent("")
-	v := refusals{Handshakes: recent.Handshakes, Signatures: recent.Signatures}
-	v.Refused, v.Unsigned = split(recent.Refused)
-	return v, nil
-}
+func (h *Handler) refused(*http.Request) (any, error) { return h.source.Recent(""), nil }
 
 type changed struct {
 	Zone    string        `json:"zone,omitempty"` // empty: all

@@ -6,6 +6,7 @@ import "time"
 // that were heard of last. Everything is in the order of time, the newest first.
 type Recent struct {
 	Refused    []RefusedClient `json:"refused"`    // clients whose updates were not applied
+	Unsigned   []RefusedClient `json:"unsigned"`   // clients whose updates were refused for want of a signature alone
 	Handshakes []FailedClient  `json:"handshakes"` // clients whose handshakes failed
 	Signatures []FailedClient  `json:"signatures"` // clients whose signatures do not verify
 	Changes    []Change        `json:"changes"`
