@@ -139,7 +139,9 @@ func TestMoveFromDirectory(t *testing.T) {
 	}
 	compareMoved(t, nodes, readMoved(t, disk.Path(database, movedZone)))
 
-	t.Run("afterwards", func(t *testing.T) { updateMoved(t, database) })
+	// The lines that it prints are the last ones, and the block takes them.
+	_, lines, _ := strings.Cut(said, "in Active Directory:\n")
+	t.Run("afterwards", func(t *testing.T) { updateMoved(t, database, lines) })
 	t.Run("refused", func(t *testing.T) {
 		for name, test := range map[string]struct {
 			args []string
@@ -241,11 +243,11 @@ func compareMoved(t *testing.T, nodes []movedNode, got *zones.Snapshot) {
 	}
 }
 
-// updateMoved serves the zone that was loaded, and has machines update it.
-func updateMoved(t *testing.T, database string) {
+// updateMoved serves the zone that was loaded, with the settings that it had, and has machines update it.
+func updateMoved(t *testing.T, database, lines string) {
 	d := shared.domain
 	address := netip.AddrPortFrom(nsAddress.Addr(), 5353)
-	corefile := fmt.Sprintf("%s {\n    gsstsig {\n        keytab %s\n        database %s\n    }\n    errors\n    log\n}\n", movedZone, d.keytab, database)
+	corefile := fmt.Sprintf("%s {\n    gsstsig {\n        keytab %s\n        database %s\n%s    }\n    errors\n    log\n}\n", movedZone, d.keytab, database, lines)
 	s, err := server.Start(shared.ctx, server.Config{Binary: shared.binary, Corefile: corefile, Probe: movedZone,
 		Place: &server.Place{Address: address, Start: d.ns.Start, Dial: d.ns.Dial}})
 	if err != nil {
