@@ -109,12 +109,14 @@ func (p Principal) String() string {
 	if p.Realm == "" {
 		return p.Name()
 	}
-	return string(appendEscaped(append(p.appendName(nil), '@'), p.Realm))
+	var buffer [128]byte
+	return string(appendEscaped(append(p.appendName(buffer[:0]), '@'), p.Realm))
 }
 
 // Name returns the components without the realm, escaped as in String.
 func (p Principal) Name() string {
-	return string(p.appendName(nil))
+	var buffer [128]byte
+	return string(p.appendName(buffer[:0]))
 }
 
 func (p Principal) appendName(b []byte) []byte {
