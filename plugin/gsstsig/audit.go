@@ -58,15 +58,15 @@ func (a *auditor) keeps() bool { return a.watchers.Load() > 0 }
 
 // update counts, logs and keeps an update of a zone that a server block has. Lines about a refused one have the level of the
 // block.
-func (a *auditor) update(z *zone.Zone, id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result, refused corefile.LogLevel) {
+func (a *auditor) update(origin string, id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result, refused corefile.LogLevel) {
 	rcode := rcodeName(result.Rcode)
-	updates.WithLabelValues(z.Origin(), rcode).Inc()
+	updates.WithLabelValues(origin, rcode).Inc()
 	if result.Refreshed > 0 {
-		refreshes.WithLabelValues(z.Origin()).Add(float64(result.Refreshed))
+		refreshes.WithLabelValues(origin).Add(float64(result.Refreshed))
 	}
 	cause := causeOf(result)
 	if cause != "" {
-		refusals.WithLabelValues(z.Origin(), cause).Inc()
+		refusals.WithLabelValues(origin, cause).Inc()
 	}
 
 	logged, kept := updateLines.allow(id, result.Changed, reportLeftOut), a.keeps()
@@ -74,7 +74,7 @@ func (a *auditor) update(z *zone.Zone, id policy.Identity, client netip.AddrPort
 		return
 	}
 	e := describeUpdate(id, client, r, result, kept || !result.Changed)
-	e.Zone, e.Rcode, e.Cause = z.Origin(), rcode, cause
+	e.Zone, e.Rcode, e.Cause = origin, rcode, cause
 	e.Fix = fixFor(cause, &e)
 	if logged {
 		level := corefile.LogInfo

@@ -1,6 +1,16 @@
 package gsstsig
 
-import "github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+import (
+	"context"
+	"fmt"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
+)
 
 // setDamaged notes a zone whose database is damaged: it is answered SERVFAIL, and the other zones are served, as in BIND. Its
 // files are left as they are, and are not held open, so that they can be repaired or moved away. The next reload tries again.
@@ -9,4 +19,16 @@ func (h *Handler) setDamaged(origin string, err error) {
 	f := service.DamagedFinding(origin, err)
 	h.damaged = append(h.damaged, f)
 	logFinding(f)
+}
+
+// answerDamaged answers a message for a damaged zone. An update is counted and logged as any other.
+func (h *Handler) answerDamaged(ctx context.Context, origin string, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	if r.Opcode == dns.OpcodeUpdate {
+		transaction, _ := listener.TransactionFrom(ctx)
+		h.audit.update(origin, h.identity(transaction, w.RemoteAddr()), source(w.RemoteAddr()), r, zone.Result{
+			Rcode: dns.RcodeServerFailure,
+			Err:   fmt.Errorf("the zone is not served: %w", disk.ErrDamaged),
+		}, h.service.RefusedLevel)
+	}
+	return h.answer(w, r, dns.RcodeServerFailure)
 }

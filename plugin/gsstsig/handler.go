@@ -62,7 +62,7 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		return h.answer(w, r, dns.RcodeNotAuth)
 	}
 	if h.zones[origin] == nil {
-		return h.answer(w, r, dns.RcodeServerFailure) // damaged
+		return h.answerDamaged(ctx, origin, w, r)
 	}
 	switch r.Opcode {
 	case dns.OpcodeQuery:

@@ -34,14 +34,14 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	if result.Changed && h.notifier != nil {
 		h.notifier.changed(z.Origin())
 	}
-	h.audit.update(z, id, source(w.RemoteAddr()), r, result, h.service.RefusedLevel)
+	h.audit.update(z.Origin(), id, source(w.RemoteAddr()), r, result, h.service.RefusedLevel)
 	return h.answer(w, r, result.Rcode)
 }
 
 // refuse answers an update that is refused before the policy is asked.
 func (h *Handler) refuse(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, id policy.Identity, cause, reason string) (int, error) {
 	serial := z.Snapshot().Serial()
-	h.audit.update(z, id, source(w.RemoteAddr()), r, zone.Result{
+	h.audit.update(z.Origin(), id, source(w.RemoteAddr()), r, zone.Result{
 		Rcode:    dns.RcodeRefused,
 		Before:   serial,
 		After:    serial,
