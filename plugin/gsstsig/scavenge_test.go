@@ -97,8 +97,18 @@ func TestScavenge(t *testing.T) {
 	pass()
 	want(t, "stale records after it was thawed", gaugeOf(t, p, "zone_stale_records"), 1)
 	ahead.Store(int64(21 * 24 * time.Hour))
+	sent := make(chan string, 1)
+	for _, served := range p.zones {
+		for b := range served.users {
+			b.notifier.Store(&notifier{send: func(origin string) error {
+				sent <- origin
+				return nil
+			}})
+		}
+	}
 	serial := z.Snapshot().Serial()
 	pass()
+	want(t, "NOTIFY", <-sent, "example.test.")
 	want(t, "lines", len(logged.lines(line...)), 1)
 	want(t, "serial", z.Snapshot().Serial(), serial+1)
 	want(t, "counted", metric(t, "coredns_gsstsig_scavenged_total", "zone", "example.test."), counted+1)
