@@ -99,6 +99,8 @@ func TestStatusPage(t *testing.T) {
 		t.Error("the page is there after a reload without it")
 	}
 	want(t, "watchers", current.audit.keeps(), false)
+	s.stop()
+	want(t, "changes of a zone that is gone", len(current.audit.recent.Changes("example.test.")), 0)
 }
 
 // TestSearch: names are found by themselves, their addresses and their owners, what is meant exactly first.

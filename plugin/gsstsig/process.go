@@ -193,6 +193,7 @@ func (p *process) releaseIf(match func(*block) bool) error {
 	for key, s := range p.zones {
 		if s.remove(match) {
 			delete(p.zones, key)
+			p.forget(s.value.Origin())
 			errs = append(errs, s.value.Close())
 		}
 	}
@@ -210,4 +211,14 @@ func (p *process) blocks() []*block {
 		}
 	}
 	return blocks
+}
+
+// forget drops the recent events of a zone that is not served any more. The caller holds p.mu.
+func (p *process) forget(origin string) {
+	for _, s := range p.zones {
+		if s.value.Origin() == origin {
+			return // another view has it
+		}
+	}
+	p.audit.recent.Forget(origin)
 }

@@ -196,7 +196,7 @@ func (r *Recent) History(zone string) History {
 	return new(history).read(now)
 }
 
-// Forget drops the events of zones that are not served any more.
+// Forget drops the events of a zone.
 func (r *Recent) Forget(zone string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
