@@ -240,6 +240,8 @@ func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
 		mechanism: h.kerberos,
 		expires:   expires,
 		until:     n.now.Sub(started) + expires.Sub(n.now),
+		client:    n.event.Client,
+		created:   n.now,
 	}
 	if !s.contexts.insert(c) {
 		n.nameTaken()

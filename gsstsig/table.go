@@ -2,7 +2,9 @@ package gsstsig
 
 import (
 	"hash/maphash"
+	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
@@ -88,7 +90,8 @@ type shard struct {
 	byUse    list[securityContext] // the longest unused first
 }
 
-// securityContext is an established context. All but the links is immutable.
+// securityContext is an established context. All but the links and the counts of
+// use is immutable.
 // One that left the table still signs the answers of transactions under way.
 type securityContext struct {
 	name      string // on the wire
@@ -97,6 +100,10 @@ type securityContext struct {
 	mechanism *krb5.AcceptorContext
 	expires   time.Time     // by the wall clock, as the client was told
 	until     time.Duration // since started, by the clock that is never set
+	client    netip.AddrPort
+	created   time.Time
+	lastUse   atomic.Int64  // Unix time of the last message that verified, 0 if there was none
+	messages  atomic.Uint64 // that verified
 
 	byUse link[securityContext] // in its shard
 	quotaEntry

@@ -141,6 +141,7 @@ func (a *Authenticator) checkMIC(m *tsig.Message, r *tsig.Record, now time.Time,
 			*digest = m.AppendRequestDigest(*digest, r)
 		}
 		if cause = c.verify(*digest, r.MAC); cause == nil {
+			c.verified(now)
 			return newTransaction(server, c, &c.identity, c.name, c.algorithm, r.MAC), nil
 		}
 		kind = BadSig
