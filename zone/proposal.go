@@ -117,9 +117,6 @@ func (n *ProposedName) Records(rrtype uint16) [][]byte {
 	return records
 }
 
-// TTL returns the TTL of an RRset before the update, 0 if there is none.
-func (n *ProposedName) TTL(rrtype uint16) uint32 { return n.node().set(rrtype).ttl }
-
 // Owner returns the owner of the name before the update. A tombstone that has expired is not
 // returned.
 func (n *ProposedName) Owner() (Ownership, bool) {

@@ -224,6 +224,8 @@ func (z *Zone) do(batch []*pending) {
 			live[i].result = failed(z.Snapshot(), live[i].result.Decision, err)
 		}
 	} else if len(b.changes) > 0 {
+		now := z.now().UTC()
+		z.changed.Store(&now)
 		z.current.Store(b.state)
 	}
 	z.queue.charge(live)
@@ -296,7 +298,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	expired := now.Add(-set.lifetime).Unix()
 	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static, stale: p.update.stale})
 	if since, frozen := z.Frozen(); frozen && !p.update.Administrative {
-		d := Decision{Rule: "frozen", Reason: "the zone is frozen since " + since.Format(time.RFC3339)}
+		d := Decision{Rule: "frozen", Cause: CauseFrozen, Reason: "the zone is frozen since " + since.Format(time.RFC3339)}
 		return failed(s, d, notPermitted(d)), nil
 	}
 	d, err := authorize(p.update, p.proposal)

@@ -131,8 +131,9 @@ type Update struct {
 // Sections are the prerequisite and update sections of an update that is no message (RFC 2136
 // sections 2.4 and 2.5). The class of a record has the meaning that it has in a message. They may be
 // of any size: the limits UpdateRecords, UpdateOctets and NonTerminals do not apply, and the update
-// does not wait in the queue but for the batch that is being written. They must not be modified
-// until Apply returns.
+// does not wait in the queue but for the batch that is being written. While Authorize is called,
+// [Zone.Snapshot] is the state that they would apply to. They must not be modified until Apply
+// returns.
 type Sections struct {
 	Prerequisites, Updates []store.Record
 }
@@ -213,7 +214,8 @@ type Zone struct {
 	// current is the published state. It is stored to with writing held.
 	current atomic.Pointer[Snapshot]
 
-	frozen atomic.Pointer[time.Time] // nil while updates are taken
+	frozen  atomic.Pointer[time.Time] // nil while updates are taken
+	changed atomic.Pointer[time.Time] // the last change of records or owners; nil: none since Open
 
 	grace   grace
 	elapsed func() time.Duration // monotonic
@@ -349,6 +351,17 @@ func (z *Zone) Origin() string { return z.origin.name }
 
 // Snapshot returns the zone's current state. It never blocks.
 func (z *Zone) Snapshot() *Snapshot { return z.current.Load() }
+
+// LastChange returns when records or owners last changed; the zero time if they have not since Open.
+func (z *Zone) LastChange() time.Time {
+	if t := z.changed.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
+}
+
+// CauseFrozen is the [Decision.Cause] of a refusal because of Freeze.
+const CauseFrozen = "frozen"
 
 // Freeze has all updates refused that are not Administrative. When it returns, no other update will
 // be applied until Thaw. Queries go on. It returns false if the zone was frozen already.

@@ -39,3 +39,15 @@ func (e *evaluation) denial(name int, rrtype uint16) *rule {
 	}
 	return nil
 }
+
+// DeniesAdministrator returns the refusal of a change of the owner of a name, in wire form and lower case: a rule that denies the
+// administrator any change of the name's records denies that too. It returns nil if there is none.
+func (p *Policy) DeniesAdministrator(name []byte) *zone.Decision {
+	s := newSubject(Identity{Kind: Administrator}, nil)
+	for i := range p.rules {
+		if r := &p.rules[i]; r.means(s) && r.reaches(s, name, nil) {
+			return &zone.Decision{Rule: r.label, Reason: dnswire.NameText(name) + ": denied", Cause: CauseDenied}
+		}
+	}
+	return nil
+}
