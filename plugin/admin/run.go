@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/coredns/coredns/coremain"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/version"
 )
 
 // Exit statuses that Run returns.
@@ -51,6 +55,36 @@ func commands(program string) []command {
 				"ldap://HOST[:PORT][/DN] is a domain controller of Active Directory. It is asked with a Kerberos ticket for records, their times, and owners of names."},
 		{name: "may", words: "PRINCIPAL NAME TYPE [RDATA...]", define: may,
 			purpose: "Print whether a principal may add a record (or delete an RRset), and by which rule."},
+		{name: "status", words: "[ZONE]", define: status,
+			purpose: "Print what the running server has: version, zones, keys and contexts, or one zone in detail."},
+		{name: "show", words: "ZONE [NAME]", define: show,
+			purpose: "Print the names of a zone with records, owners and the time when each record was last seen."},
+		{name: "update", words: "ZONE", define: update,
+			purpose: "Do what lines of nsupdate on standard input say, as the administrator and in one transaction.",
+			more: "Prerequisites are compared as in a message. Lines that say how a message is sent, such as server and key, have no effect.\n" +
+				"Nothing may follow the line send."},
+		{name: "edit", words: "ZONE", define: edit,
+			purpose: "Open a zone in $VISUAL or $EDITOR, and apply what was changed as one transaction.",
+			more: "Nothing is changed if one of the RRsets or owners that were edited has been changed meanwhile: the difference is shown then.\n" +
+				"The serial goes on by itself."},
+		{name: "own", words: "NAME PRINCIPAL", define: own,
+			purpose: "Make a principal the owner of a name, or of the tombstone of a name.",
+			more:    "PRINCIPAL has its realm, and may be followed by a space and the SID of its account. It may also be the name of an HMAC key with its final dot, or first-come: the first client that signs."},
+		{name: "release", words: "NAME", define: release,
+			purpose: "Take the owner of a name away: the name is the administrator's then, and a tombstone goes."},
+		{name: "contexts", define: contexts,
+			purpose: "Print the security contexts of clients, without their keys, or drop some."},
+		{name: "freeze", words: "ZONE", define: freeze,
+			purpose: "Have the updates of a zone refused until thaw or the end of the process. Queries are answered, and the administrator's own changes go on."},
+		{name: "thaw", words: "ZONE", define: thaw,
+			purpose: "Have the updates of a frozen zone permitted again."},
+		{name: "changes", words: "ZONE [FROM]", define: changes,
+			purpose: "Print the log of a zone's changes, oldest first: when, by whom, by which rule, and the records and owners that went and came.",
+			more:    "FROM is a serial: only changes since then are printed. How far the log reaches back depends on the database."},
+		{name: "stale", words: "ZONE", define: stale,
+			purpose: "Print the records that aging takes from a zone, and when each is due."},
+		{name: "scavenge", words: "ZONE", define: scavenge,
+			purpose: "Remove the stale records of a zone now."},
 		{name: "completion", words: "bash|zsh|fish", define: completion(program),
 			purpose: "Print the completion of commands, flags and zones for a shell.",
 			more:    "For bash: source <(" + program + " completion bash). A package puts the output into bash-completion/completions, zsh/site-functions or fish/vendor_completions.d."},
@@ -80,6 +114,9 @@ func Run(program string, args []string, s Streams) int {
 		return ExitUsage
 	}
 	switch name := args[0]; name {
+	case "version", "-version", "--version":
+		fmt.Fprintf(s.Out, "%s %s, for CoreDNS %s\n", program, version.Module(), coremain.CoreVersion)
+		return ExitOK
 	case "help", "-h", "--h", "-help", "--help":
 		if len(args) == 1 || name != "help" {
 			usage(s.Out, program)
@@ -123,7 +160,7 @@ func usage(w io.Writer, program string) {
 	for _, c := range commands(program) {
 		fmt.Fprintf(w, "  %s\n      %s\n", strings.TrimSpace(c.name+" "+c.words), c.purpose)
 	}
-	fmt.Fprintf(w, "\"%s COMMAND -h\" describes the flags of a command.\n", program)
+	fmt.Fprintf(w, "\"%s COMMAND -h\" describes the flags of a command, \"%s -version\" prints the version.\n", program, program)
 }
 
 // help describes one command.

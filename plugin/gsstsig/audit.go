@@ -138,8 +138,12 @@ func describeUpdate(id policy.Identity, client netip.AddrPort, r *dns.Msg, resul
 func updateLine(e *event.Update) *logLine {
 	l := newLogLine("update")
 	l.zone(e.Zone)
-	l.client(e.Client)
-	l.word("transport", transportName(e.TCP))
+	if e.Client.IsValid() {
+		l.client(e.Client)
+		l.word("transport", transportName(e.TCP))
+	} else {
+		l.word("transport", "control")
+	}
 	l.quoted("identity", e.Identity)
 	l.word("rcode", e.Rcode)
 	if e.Cause != causeNotAuth {

@@ -21,6 +21,7 @@ import (
 type block struct {
 	process  *process
 	instance caddy.Context // the configuration that the block is part of
+	number   int           // in the order of the blocks, over all configurations
 
 	service atomic.Pointer[service.Service] // nil until its keytabs are open
 	keytabs keytabReports
@@ -140,7 +141,9 @@ func (b *block) takeEffect() error {
 }
 
 // release gives up what the block uses.
-func (b *block) release() error { return b.process.release(b) }
+func (b *block) release() error {
+	return errors.Join(b.process.release(b), b.process.closeUnusedControl())
+}
 
 // stop is release at the end of the process.
 func (b *block) stop() error {

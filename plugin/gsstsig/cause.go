@@ -20,7 +20,7 @@ const (
 )
 
 // causes are all causes that the metric of refusals counts.
-var causes = append(policy.Causes(), causeLimit, causeQueue, causeListener, causeContext)
+var causes = append(policy.Causes(), causeLimit, causeQueue, causeListener, causeContext, zone.CauseFrozen)
 
 // causeOf returns why an update was refused, in a word. It is empty for an update that was not refused.
 func causeOf(result zone.Result) string {
@@ -66,6 +66,8 @@ func fixFor(cause string, e *event.Update) string {
 		return "nothing, if it was a burst: clients try again. Else find out which client sends that many updates, or raise the limit"
 	case causeListener:
 		return "have the client send updates by plain DNS or by DNS over TLS"
+	case zone.CauseFrozen:
+		return "thaw the zone when the work on it is done: coredns gsstsig thaw " + e.Zone
 	case causeContext:
 		return "give both server blocks the same keytab and the same properties for accepting tickets"
 	}

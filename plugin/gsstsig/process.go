@@ -47,6 +47,9 @@ type process struct {
 	contexts map[string]*shared[contextTable] // by keytabs
 	zones    map[string]*shared[servedZone]   // by directory or, in memory, by origin and number of the block
 	pages    map[string]*shared[pageServer]   // by address
+	numbered int                              // blocks that were made so far
+
+	control controlSocket
 }
 
 func newProcess() *process {

@@ -35,7 +35,7 @@ func (p *process) setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(pluginName, err)
 	}
-	b := &block{process: p, instance: c.Context()}
+	b := p.newBlock(c.Context())
 	handler, err := b.open(c, conf)
 	if err != nil {
 		return plugin.Error(pluginName, fmt.Errorf("%s: %w", conf.Position, errors.Join(conf.Explain(err), b.release())))
@@ -73,6 +73,7 @@ func (p *process) setup(c *caddy.Controller) error {
 		p.aging.Do(func() { go p.scavengeAll(time.NewTicker(scavengeInterval).C) })
 		return nil
 	})
+	c.OnStartup(func() error { return p.serveControl(b.instance) })
 	c.OnStartup(func() error {
 		handler.screened = listener.Screened(c, pluginName)
 		handler.otherZones = make(map[string]bool)
@@ -91,7 +92,7 @@ func (p *process) setup(c *caddy.Controller) error {
 	})
 	c.OnRestartFailed(func() error {
 		// The configuration that failed may have taken effect before.
-		return errors.Join(p.releaseOthers(b.instance), b.takeEffect())
+		return errors.Join(p.releaseOthers(b.instance), b.takeEffect(), p.serveControl(b.instance))
 	})
 	return nil
 }

@@ -29,6 +29,8 @@ func appendSource(to []byte, id *policy.Identity) []byte {
 		return append(append(to, "principal "...), id.Name...)
 	case policy.Static:
 		return append(append(to, "key "...), id.Name...)
+	case policy.Administrator:
+		return append(to, policy.AdministratorName...)
 	}
 	return strconv.AppendUint(append(to, "anonymous "...), maphash.Comparable(sourceSeed, ratelimit.Of(id.Client))%anonymousSources, 10)
 }

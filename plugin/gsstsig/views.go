@@ -3,7 +3,6 @@ package gsstsig
 import (
 	"cmp"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -12,29 +11,13 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/version"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
 // started is when the process started, about.
 var started = time.Now().UTC()
-
-// modulePath is the module of this plugin.
-const modulePath = "github.com/gsstsig/coredns-gsstsig"
-
-// version returns the version of the plugin's module in this program.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, module := range append(info.Deps, &info.Main) {
-		if module.Path == modulePath {
-			return module.Version
-		}
-	}
-	return ""
-}
 
 // servedBy is a zone with the block that serves it.
 type servedBy struct {
@@ -76,7 +59,7 @@ func (p *process) served() []servedBy {
 
 // status describes the server as a whole.
 func (p *process) status() view.Status {
-	s := view.Status{Version: version(), CoreDNS: caddy.AppVersion, PID: os.Getpid(), Started: started, Ready: true,
+	s := view.Status{Version: version.Module(), CoreDNS: caddy.AppVersion, PID: os.Getpid(), Started: started, Ready: true,
 		Findings: []diagnose.Finding{}, Zones: []view.Zone{}, Keys: []view.Key{}}
 	add := func(findings []diagnose.Finding) {
 		for _, f := range findings {
@@ -132,9 +115,7 @@ func (p *process) zoneView(z servedBy) view.Zone {
 	if since, frozen := z.Frozen(); frozen {
 		v.Frozen = timeOf(since)
 	}
-	if changes := p.audit.recent.Changes(z.Origin()); len(changes) > 0 {
-		v.Changed = timeOf(changes[0].Last)
-	}
+	v.Changed = timeOf(z.LastChange())
 	return v
 }
 

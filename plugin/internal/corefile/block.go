@@ -38,6 +38,8 @@ type Block struct {
 	Lifetime        time.Duration       // of contexts; zero: the default
 	Seeds           map[string]string   // master files by origin
 	Database        string              // directory of the zones' databases; empty: zones are in memory only
+	Control         string              // path of the control socket; empty: the default
+	ControlOff      bool                // no control socket
 	Rules           []policy.Rule       // of grant and deny, in their order
 	Proxies         []string            // identities that update on behalf of others
 	Reclaim         policy.Reclaim      // which machines may take their own names back
@@ -116,6 +118,7 @@ var properties = map[string]func(b *Block, c *caddy.Controller, root string, arg
 	"principal":   (*Block).principal,
 	"file":        (*Block).file,
 	"database":    (*Block).database,
+	"control":     (*Block).control,
 	"updates":     (*Block).updates,
 	"grant":       (*Block).grant,
 	"deny":        (*Block).deny,
@@ -262,6 +265,18 @@ func (b *Block) database(c *caddy.Controller, root string, args []string) error 
 	}
 	b.Database = below(root, args[0])
 	return b.once(c, "database")
+}
+
+func (b *Block) control(c *caddy.Controller, root string, args []string) error {
+	switch {
+	case len(args) != 1:
+		return c.Errf("control needs the path of a unix socket, or off")
+	case args[0] == "off":
+		b.ControlOff = true
+	default:
+		b.Control = below(root, args[0])
+	}
+	return b.once(c, "control")
 }
 
 func (b *Block) updates(c *caddy.Controller, _ string, args []string) error {

@@ -67,8 +67,8 @@ type Context struct {
 	Account   string     `json:"account,omitempty"` // in Active Directory
 	Service   string     `json:"service"`           // the server's principal
 	Enctype   string     `json:"enctype"`
-	Address   string     `json:"address"` // that it was negotiated from
-	Created   time.Time  `json:"created"`
+	Address   string     `json:"address,omitempty"` // that it was negotiated from; empty: before the last restart
+	Created   *time.Time `json:"created,omitempty"`
 	Expires   time.Time  `json:"expires"`
 	Used      *time.Time `json:"used,omitempty"` // by the last message that verified
 	Messages  uint64     `json:"messages"`       // that verified

@@ -16,8 +16,9 @@ type Record struct {
 	TTL  uint32 `json:"ttl"`
 	Type string `json:"type"`
 	Data string `json:"data"`
-	// Static says that aging never takes the record. Refreshed is the hour in which another was added or last refreshed.
-	Static    bool       `json:"static"`
+	// Static says that aging never takes the record. Refreshed is the hour in which another was added or last refreshed. Records
+	// of changes and refusals have neither.
+	Static    bool       `json:"static,omitempty"`
 	Refreshed *time.Time `json:"refreshed,omitempty"`
 }
 
@@ -27,6 +28,23 @@ type Stale struct {
 	Owner  string    `json:"owner,omitempty"`
 	Record Record    `json:"record"`
 	Due    time.Time `json:"due"` // when it is taken, or could have been already
+}
+
+// StaleList is what aging takes from a zone.
+type StaleList struct {
+	Zone      string     `json:"zone"`
+	NoRefresh uint32     `json:"no_refresh"`     // interval in seconds
+	Refresh   uint32     `json:"refresh"`        // interval in seconds
+	From      *time.Time `json:"from,omitempty"` // nothing is taken before
+	Stale     []Stale    `json:"stale"`
+}
+
+// Scavenged is what a scavenging has done.
+type Scavenged struct {
+	Zone    string     `json:"zone"`
+	Removed int        `json:"removed"` // records
+	Waiting int        `json:"waiting"` // records that are stale and stay until From
+	From    *time.Time `json:"from,omitempty"`
 }
 
 // Change is one transaction of a zone's log.
@@ -79,4 +97,97 @@ type HandshakeFailure struct {
 	KeytabKVNO []uint32  `json:"keytab_kvno,omitempty"` // versions that the keytab has for the service
 	Reason     string    `json:"reason"`
 	Fix        string    `json:"fix,omitempty"`
+}
+
+// Instruction is a record of the prerequisite or update section of an UPDATE message (RFC 2136 sections 2.4 and 2.5).
+type Instruction struct {
+	Name  string `json:"name"`
+	Class string `json:"class"` // IN, ANY or NONE
+	Type  string `json:"type"`
+	TTL   uint32 `json:"ttl"`
+	Data  string `json:"data,omitempty"`
+}
+
+// Update is an update of the administrator.
+type Update struct {
+	Zone          string        `json:"zone"`
+	Prerequisites []Instruction `json:"prerequisites"`
+	Updates       []Instruction `json:"updates"`
+}
+
+// Applied is what a transaction of the administrator changed.
+type Applied struct {
+	Zone    string        `json:"zone"`
+	From    uint32        `json:"from"` // serials
+	To      uint32        `json:"to"`
+	Changed bool          `json:"changed"` // records; ownership alone does not count
+	Removed []NamedRecord `json:"removed"`
+	Added   []NamedRecord `json:"added"`
+	Notes   []string      `json:"notes,omitempty"`
+}
+
+// Set is an RRset.
+type Set struct {
+	TTL  uint32   `json:"ttl"`
+	Data []string `json:"data"`
+}
+
+// SetChange is an RRset before and after an edit. A Set that is nil does not exist.
+type SetChange struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Before *Set   `json:"before,omitempty"`
+	After  *Set   `json:"after,omitempty"`
+}
+
+// OwnerChange is the owner of a name before and after an edit, empty if it has none.
+type OwnerChange struct {
+	Name   string `json:"name"`
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+}
+
+// Edit is the difference between a zone as it was read and as it is to be. It is applied only if everything in it is still as it
+// was read.
+type Edit struct {
+	Zone   string        `json:"zone"`
+	Sets   []SetChange   `json:"sets"`
+	Owners []OwnerChange `json:"owners"`
+}
+
+// Conflict is a part of an edit that was changed by another one since it was read.
+type Conflict struct {
+	Name   string `json:"name"`
+	Type   string `json:"type,omitempty"`  // of an RRset
+	Read   *Set   `json:"read,omitempty"`  // the RRset as it was read
+	Found  *Set   `json:"found,omitempty"` // the RRset as it is
+	Owner  string `json:"owner,omitempty"` // as it is, if it is the owner that has changed
+	Wanted string `json:"wanted,omitempty"`
+}
+
+// Edited is the outcome of an edit: what was applied, or why nothing was.
+type Edited struct {
+	Applied
+	Conflicts []Conflict `json:"conflicts,omitempty"`
+}
+
+// Ownership is the change of a name's owner.
+type Ownership struct {
+	Zone      string `json:"zone"`
+	Name      string `json:"name"`
+	Before    string `json:"before,omitempty"` // owner
+	Owner     string `json:"owner,omitempty"`
+	Tombstone bool   `json:"tombstone"` // the name had no records
+}
+
+// String tells the change in a few words.
+func (o Ownership) String() string {
+	before, after := o.Before, o.Owner
+	if before == "" {
+		before = "nobody"
+	}
+	if after == "" {
+		after = "nobody"
+	}
+	return o.Name + " belonged to " + before + ", and belongs to " + after + " now"
 }

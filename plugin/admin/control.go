@@ -1,0 +1,237 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
+)
+
+// operationTimeout bounds an operation of a running server.
+const operationTimeout = 10 * time.Minute
+
+// controlFlags name the server that a command is for.
+type controlFlags struct {
+	conf, socket *string
+}
+
+func addControlFlags(flags *flag.FlagSet) controlFlags {
+	return controlFlags{
+		conf:   flags.String("conf", "Corefile", "Corefile of the server, which names the control socket, a `FILE`"),
+		socket: flags.String("control", "", "control socket of the server, a `PATH`; no Corefile is read"),
+	}
+}
+
+// A target is the server that a command is for. If it is stopped, and the Corefile was read, there are databases in its place.
+type target struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	client  *control.Client
+	servers []corefile.Server // nil if the Corefile was not read
+	offline error             // why there is no server; nil if there may be one
+}
+
+// open finds the server. It does not connect yet.
+func (f controlFlags) open() (*target, error) {
+	t := new(target)
+	path := *f.socket
+	if path == "" {
+		var err error
+		if t.servers, err = corefile.ReadFile(*f.conf); err != nil {
+			return nil, err
+		}
+		if path, _, err = corefile.ControlSocketOf(t.servers); err != nil {
+			return nil, err
+		}
+	}
+	t.ctx, t.cancel = context.WithTimeout(context.Background(), operationTimeout)
+	if path == "" {
+		t.offline = diagnose.WithFix(fmt.Errorf("%s: the server has no control socket: it has no database, or control is off", *f.conf),
+			"add \"control PATH\" to a gsstsig block and reload the server")
+		return t, nil
+	}
+	t.client = control.NewClient(path)
+	return t, nil
+}
+
+func (t *target) close() {
+	t.cancel()
+	if t.client != nil {
+		t.client.Close()
+	}
+}
+
+// call asks the server for an operation.
+func call[R, Q any](t *target, operation string, request Q) (answer R, err error) {
+	if t.offline != nil {
+		return answer, t.offline
+	}
+	return control.Call[R](t.ctx, t.client, operation, request)
+}
+
+// isStopped reports whether an error says that there is no server, so that a command may work on the database.
+func (t *target) isStopped(err error) bool {
+	return t.servers != nil && (errors.Is(err, control.ErrNotRunning) || t.offline != nil)
+}
+
+// block returns the block of a zone.
+func (t *target) block(origin string) (*corefile.Block, error) {
+	for _, server := range t.servers {
+		for _, o := range server.Origins {
+			if o == origin {
+				return server.Block, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("no gsstsig block has the zone %s", origin)
+}
+
+// zoneOf returns the closest zone of a name.
+func (t *target) zoneOf(name string) (string, error) {
+	closest := ""
+	for _, server := range t.servers {
+		for _, o := range server.Origins {
+			if dns.IsSubDomain(o, name) && len(o) > len(closest) {
+				closest = o
+			}
+		}
+	}
+	if closest == "" {
+		return "", fmt.Errorf("%s is in no zone of a gsstsig block", name)
+	}
+	return closest, nil
+}
+
+// database returns the directory of a zone's database, which has to be there. The error of the server is the reason why the
+// database is needed.
+func (t *target) database(origin string, reason error) (string, *corefile.Block, error) {
+	block, err := t.block(origin)
+	if err != nil {
+		return "", nil, err
+	}
+	if block.Database == "" {
+		return "", nil, fmt.Errorf("zone %s has no database, and without a server it does not exist: %w", origin, reason)
+	}
+	return block.DatabaseOf(origin), block, nil
+}
+
+// snapshot reads a zone from its database, because there is no server.
+func (t *target) snapshot(origin string, reason error) (*zone.Snapshot, error) {
+	directory, _, err := t.database(origin, reason)
+	if err != nil {
+		return nil, err
+	}
+	return readDatabase(directory, origin)
+}
+
+// change opens a zone's database, calls do and closes it. The server must be stopped: while one has the database, opening it
+// fails.
+func (t *target) change(origin string, reason error, do func(administration.Zone) error) (err error) {
+	directory, block, err := t.database(origin, reason)
+	if err != nil {
+		return err
+	}
+	s, err := service.Open(block)
+	if err != nil {
+		return fmt.Errorf("%s: %w", block.Position, block.Explain(err))
+	}
+	if !s.HasDatabase(origin) {
+		return diagnose.WithFix(fmt.Errorf("zone %s: there is no database %s", origin, directory), "start the server, which makes it")
+	}
+	inherit, err := inheritOwner(directory)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, inherit([]string{directory})) }()
+	database, err := disk.Open(directory, disk.Options{Origin: origin})
+	if err != nil {
+		return err
+	}
+	z, err := zone.Open(zone.Config{Origin: origin, Store: database, Limits: s.Limits, TombstoneLifetime: s.Tombstones,
+		Seed: func() ([]store.Record, error) { return nil, fmt.Errorf("database %s is empty", directory) }})
+	if err != nil {
+		return errors.Join(err, database.Close())
+	}
+	defer func() { err = errors.Join(err, z.Close()) }()
+	rules, err := s.Policy(origin, nil, nil)
+	if err != nil {
+		return err
+	}
+	return do(administration.Zone{Zone: z, Policy: rules})
+}
+
+// names collects names of a zone, from the server or from the database.
+func (t *target) names(q view.NamesRequest, each func(view.Name) error) error {
+	failure := t.offline
+	if failure == nil {
+		for n, err := range control.List[view.Name](t.ctx, t.client, "names", q) {
+			if err == nil {
+				err = each(n)
+			}
+			if failure = err; failure != nil {
+				break
+			}
+		}
+	}
+	if failure == nil || !t.isStopped(failure) {
+		return failure
+	}
+	s, err := t.snapshot(dns.CanonicalName(q.Zone), failure)
+	if err != nil {
+		return err
+	}
+	name := ""
+	if q.Name != "" {
+		name = dns.CanonicalName(q.Name)
+	}
+	for n := range administration.Names(s, name, q.Owner) {
+		if err := each(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changes collects changes of a zone, newest first, from the server or from the database.
+func (t *target) changes(q view.ChangesRequest, each func(view.Change)) error {
+	collect := func(list iter.Seq2[view.Change, error]) error {
+		for c, err := range list {
+			if err != nil {
+				return err
+			}
+			each(c)
+		}
+		return nil
+	}
+	failure := t.offline
+	if failure == nil {
+		failure = collect(control.List[view.Change](t.ctx, t.client, "changes", q))
+	}
+	if failure == nil || !t.isStopped(failure) {
+		return failure
+	}
+	origin := dns.CanonicalName(q.Zone)
+	directory, _, err := t.database(origin, failure)
+	if err != nil {
+		return err
+	}
+	source, err := disk.OpenSnapshot(t.ctx, directory)
+	if err != nil {
+		return err
+	}
+	return errors.Join(collect(administration.Changes(origin, source.Log(t.ctx), q.From)), source.Close())
+}

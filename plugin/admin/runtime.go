@@ -1,0 +1,363 @@
+package admin
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+)
+
+// table writes rows in aligned columns. The first is the head.
+func table(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+	}
+	return t.Flush()
+}
+
+// when writes a time for people: in UTC, to the second, and "-" for none.
+func when(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// status prints what the running server has.
+func status(flags *flag.FlagSet) runner {
+	server := addControlFlags(flags)
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) > 1 {
+			return 0, &usageError{"one ZONE is expected, or none for all"}
+		}
+		var q view.StatusRequest
+		if len(words) == 1 {
+			q.Zone = words[0]
+		}
+		t, err := server.open()
+		if err != nil {
+			return 0, err
+		}
+		defer t.close()
+		state, err := call[view.Status](t, "status", q)
+		if err != nil {
+			return 0, err
+		}
+		if output.json {
+			return ExitOK, printJSON(s.Out, state)
+		}
+		if q.Zone != "" {
+			return ExitOK, printZones(s.Out, state.Zones)
+		}
+		return ExitOK, printStatus(s.Out, state)
+	}
+}
+
+func printStatus(w io.Writer, s view.Status) error {
+	ready := "ready"
+	if !s.Ready {
+		ready = "not ready"
+	}
+	fmt.Fprintf(w, "gsstsig %s, CoreDNS %s, process %d since %s: %s\n", s.Version, s.CoreDNS, s.PID, when(&s.Started), ready)
+	if err := diagnose.Write(w, s.Findings); err != nil {
+		return err
+	}
+	rows := [][]string{{"\nZONE", "SERIAL", "UPDATES", "RECORDS", "OWNED NAMES", "TOMBSTONES", "LAST CHANGE", "DATABASE"}}
+	for _, z := range s.Zones {
+		rows = append(rows, []string{z.Zone, fmt.Sprint(z.Serial), updatesOf(z), strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names),
+			strconv.Itoa(z.Tombstones.Used), when(z.Changed), orMemory(z.Database)})
+	}
+	if err := table(w, rows); err != nil {
+		return err
+	}
+	rows = [][]string{{"\nKEY OF", "VERSION", "TYPE", "WRITTEN", "KEYTAB"}}
+	for _, k := range s.Keys {
+		rows = append(rows, []string{k.Principal, fmt.Sprint(k.KVNO), k.Enctype, when(k.Time), k.Keytab})
+	}
+	if err := table(w, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\ncontexts: %d of %d, half open: %d of %d\n", s.Contexts.Established.Used, s.Contexts.Established.Limit, s.Contexts.HalfOpen.Used, s.Contexts.HalfOpen.Limit)
+	return err
+}
+
+func updatesOf(z view.Zone) string {
+	if z.Frozen != nil {
+		return "frozen"
+	}
+	return z.Updates
+}
+
+func orMemory(database string) string {
+	if database == "" {
+		return "in memory"
+	}
+	return database
+}
+
+// printZones describes zones in detail.
+func printZones(w io.Writer, zones []view.Zone) error {
+	for _, z := range zones {
+		rows := [][]string{
+			{"zone", z.Zone},
+			{"serial", fmt.Sprint(z.Serial)},
+			{"primary server", z.Primary},
+			{"updates", z.Updates},
+		}
+		if z.Frozen != nil {
+			rows = append(rows, []string{"frozen since", when(z.Frozen)})
+		}
+		used := func(u view.Usage) string { return fmt.Sprintf("%d of %d", u.Used, u.Limit) }
+		rows = append(rows,
+			[]string{"last change", when(z.Changed)},
+			[]string{"database", orMemory(z.Database)},
+			[]string{"records", used(z.Records)},
+			[]string{"octets", used(z.Octets)},
+			[]string{"owned names", strconv.Itoa(z.Names)},
+			[]string{"owners", strconv.Itoa(z.Owners)},
+			[]string{"tombstones", used(z.Tombstones)},
+		)
+		for i, rule := range z.Rules {
+			head := ""
+			if i == 0 {
+				head = "rules"
+			}
+			rows = append(rows, []string{head, rule})
+		}
+		if err := table(w, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show prints names of a zone with their records and owners.
+func show(flags *flag.FlagSet) runner {
+	server := addControlFlags(flags)
+	owner := flags.String("owner", "", "only names that `PRINCIPAL` owns")
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) < 1 || len(words) > 2 {
+			return 0, &usageError{"ZONE is needed, and a NAME may follow"}
+		}
+		q := view.NamesRequest{Zone: words[0], Owner: *owner}
+		if len(words) == 2 {
+			q.Name = nameIn(words[1], words[0])
+		}
+		t, err := server.open()
+		if err != nil {
+			return 0, err
+		}
+		defer t.close()
+		list := []view.Name{}
+		if err := t.names(q, func(n view.Name) error {
+			list = append(list, n)
+			return nil
+		}); err != nil {
+			return 0, err
+		}
+		if output.json {
+			err = printJSON(s.Out, list)
+		} else {
+			err = printNames(s.Out, list)
+		}
+		if q.Name != "" && len(list) == 0 {
+			return ExitNo, fmt.Errorf("%s has neither records nor an owner", q.Name)
+		}
+		return ExitOK, err
+	}
+}
+
+// nameIn completes a name that is not below the zone's.
+func nameIn(name, origin string) string {
+	origin = dns.CanonicalName(origin)
+	switch absolute := dns.CanonicalName(name); {
+	case name == "@":
+		return origin
+	case strings.HasSuffix(name, "."), dns.IsSubDomain(origin, absolute), origin == ".":
+		return absolute
+	default:
+		return absolute + origin
+	}
+}
+
+func printNames(w io.Writer, list []view.Name) error {
+	rows := [][]string{{"NAME", "TTL", "TYPE", "DATA", "OWNER", "LAST SEEN"}}
+	for _, n := range list {
+		owner := orDash(n.Owner)
+		if len(n.Records) == 0 {
+			rows = append(rows, []string{n.Name, "-", "-", "deleted", owner, when(n.Deleted)})
+		}
+		for _, r := range n.Records {
+			seen := "static"
+			if !r.Static {
+				seen = when(r.Refreshed)
+			}
+			rows = append(rows, []string{n.Name, fmt.Sprint(r.TTL), r.Type, r.Data, owner, seen})
+		}
+	}
+	return table(w, rows)
+}
+
+// own makes a principal the owner of a name.
+func own(flags *flag.FlagSet) runner {
+	server := addControlFlags(flags)
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) != 2 {
+			return 0, &usageError{"NAME and PRINCIPAL are needed"}
+		}
+		owner, err := administration.ParseOwner(words[1])
+		if err != nil {
+			return 0, &usageError{err.Error()}
+		}
+		return changeOwner(s, server, output, "own", words[0], owner)
+	}
+}
+
+// release takes the owner of a name away.
+func release(flags *flag.FlagSet) runner {
+	server := addControlFlags(flags)
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) != 1 {
+			return 0, &usageError{"one NAME is needed"}
+		}
+		return changeOwner(s, server, output, "release", words[0], "")
+	}
+}
+
+func changeOwner(s Streams, server controlFlags, output *output, operation, name, owner string) (int, error) {
+	name = dns.CanonicalName(name)
+	t, err := server.open()
+	if err != nil {
+		return 0, err
+	}
+	defer t.close()
+	change, err := call[view.Ownership](t, operation, view.OwnRequest{Name: name, Owner: ownerWord(owner)})
+	if t.isStopped(err) {
+		var origin string
+		reason := err
+		if origin, err = t.zoneOf(name); err != nil {
+			return 0, err
+		}
+		err = t.change(origin, reason, func(z administration.Zone) (err error) {
+			if owner == "" {
+				change, _, err = z.Release(t.ctx, name)
+			} else {
+				change, _, err = z.Own(t.ctx, name, owner)
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return 0, err
+	}
+	if output.json {
+		return ExitOK, printJSON(s.Out, change)
+	}
+	_, err = fmt.Fprintln(s.Out, change)
+	return ExitOK, err
+}
+
+// ownerWord is an owner as ParseOwner reads it.
+func ownerWord(owner string) string {
+	switch {
+	case strings.HasPrefix(owner, "key:"):
+		return strings.TrimPrefix(owner, "key:")
+	case owner == "first-come:":
+		return "first-come"
+	}
+	return owner
+}
+
+// contexts lists the security contexts of clients, or drops some.
+func contexts(flags *flag.FlagSet) runner {
+	server := addControlFlags(flags)
+	drop := flags.String("drop", "", "drop the context of a key or those of a principal, a `WORD`; the client negotiates anew")
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) > 0 {
+			return 0, &usageError{"contexts takes no arguments"}
+		}
+		t, err := server.open()
+		if err != nil {
+			return 0, err
+		}
+		defer t.close()
+		var list []view.Context
+		if *drop != "" {
+			list, err = call[[]view.Context](t, "drop", view.DropRequest{Word: *drop})
+		} else {
+			list, err = call[[]view.Context](t, "contexts", struct{}{})
+		}
+		if err != nil {
+			return 0, err
+		}
+		if *drop != "" && len(list) == 0 {
+			return 0, fmt.Errorf("no context has the key or the principal %q", *drop)
+		}
+		if output.json {
+			return ExitOK, printJSON(s.Out, list)
+		}
+		if *drop != "" {
+			fmt.Fprintf(s.Out, "dropped %d:\n", len(list))
+		}
+		rows := [][]string{{"PRINCIPAL", "ADDRESS", "CREATED", "EXPIRES", "LAST USE", "MESSAGES", "TYPE", "KEY"}}
+		for _, c := range list {
+			rows = append(rows, []string{c.Principal, orDash(c.Address), when(c.Created), when(&c.Expires), when(c.Used), fmt.Sprint(c.Messages), c.Enctype, c.Key})
+		}
+		return ExitOK, table(s.Out, rows)
+	}
+}
+
+// freeze has the updates of a zone refused, thaw ends that.
+func freeze(flags *flag.FlagSet) runner { return freezeOrThaw(flags, "freeze") }
+
+func thaw(flags *flag.FlagSet) runner { return freezeOrThaw(flags, "thaw") }
+
+func freezeOrThaw(flags *flag.FlagSet, operation string) runner {
+	server := addControlFlags(flags)
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) != 1 {
+			return 0, &usageError{"one ZONE is needed"}
+		}
+		t, err := server.open()
+		if err != nil {
+			return 0, err
+		}
+		defer t.close()
+		z, err := call[view.Zone](t, operation, view.ZoneRequest{Zone: words[0]})
+		if err != nil {
+			return 0, err
+		}
+		if output.json {
+			return ExitOK, printJSON(s.Out, z)
+		}
+		if z.Frozen != nil {
+			_, err = fmt.Fprintf(s.Out, "zone %s is frozen at serial %d since %s: updates are refused, queries are answered\n", z.Zone, z.Serial, when(z.Frozen))
+		} else {
+			_, err = fmt.Fprintf(s.Out, "zone %s is not frozen: updates %s\n", z.Zone, z.Updates)
+		}
+		return ExitOK, err
+	}
+}

@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+)
+
+// duration is a flag in the words of TTLs, such as 7d.
+type duration uint32
+
+// String implements flag.Value.
+func (d *duration) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return fmt.Sprint(uint32(*d))
+}
+
+// Set implements flag.Value.
+func (d *duration) Set(v string) error {
+	seconds, err := dnswire.ParseTTL(v)
+	if err != nil {
+		return errors.New("must be a time such as 12h or 7d")
+	}
+	*d = duration(seconds)
+	return nil
+}
+
+// intervals is a flag of the two intervals of aging.
+type intervals struct{ noRefresh, refresh *uint32 }
+
+// String implements flag.Value.
+func (i *intervals) String() string { return "" }
+
+// Set implements flag.Value.
+func (i *intervals) Set(v string) error {
+	first, second, found := strings.Cut(v, ",")
+	noRefresh, err1 := dnswire.ParseTTL(first)
+	refresh, err2 := dnswire.ParseTTL(second)
+	if !found || errors.Join(err1, err2) != nil || uint64(noRefresh)+uint64(refresh) == 0 {
+		return errors.New("must be two times such as 7d,7d")
+	}
+	i.noRefresh, i.refresh = &noRefresh, &refresh
+	return nil
+}
+
+// stale prints what aging takes, and when.
+func stale(flags *flag.FlagSet) runner {
+	server := addControlFlags(flags)
+	var in duration
+	flags.Var(&in, "in", "also what goes within a `TIME`, such as 7d")
+	var preview intervals
+	flags.Var(&preview, "intervals", "preview: what aging would take with `NO-REFRESH,REFRESH`, such as 7d,7d")
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) != 1 {
+			return 0, &usageError{"one ZONE is needed"}
+		}
+		q := view.StaleRequest{Zone: words[0], In: uint32(in), NoRefresh: preview.noRefresh, Refresh: preview.refresh}
+		t, err := server.open()
+		if err != nil {
+			return 0, err
+		}
+		defer t.close()
+		list, err := call[view.StaleList](t, "stale", q)
+		if t.isStopped(err) {
+			list, err = t.stale(q, err)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if output.json {
+			return ExitOK, printJSON(s.Out, list)
+		}
+		rows := [][]string{{"DUE", "NAME", "TTL", "TYPE", "DATA", "LAST SEEN", "OWNER"}}
+		for _, r := range list.Stale {
+			rows = append(rows, []string{when(&r.Due), r.Name, fmt.Sprint(r.Record.TTL), r.Record.Type, r.Record.Data, when(r.Record.Refreshed), orDash(r.Owner)})
+		}
+		if err := table(s.Out, rows); err != nil {
+			return 0, err
+		}
+		if list.From != nil {
+			fmt.Fprintf(s.Out, "nothing is taken before %s, so that clients can refresh their records\n", when(list.From))
+		}
+		return ExitOK, nil
+	}
+}
+
+// stale lists what is stale in a database.
+func (t *target) stale(q view.StaleRequest, reason error) (view.StaleList, error) {
+	origin := dns.CanonicalName(q.Zone)
+	snapshot, err := t.snapshot(origin, reason)
+	if err != nil {
+		return view.StaleList{}, err
+	}
+	block, err := t.block(origin)
+	if err != nil {
+		return view.StaleList{}, err
+	}
+	return administration.Stale(snapshot, block.Aging(origin), &q, time.Now())
+}
+
+// scavenge has the server take what is stale now.
+func scavenge(flags *flag.FlagSet) runner {
+	server := addControlFlags(flags)
+	output := addOutputFlag(flags)
+	return func(s Streams, words []string) (int, error) {
+		if len(words) != 1 {
+			return 0, &usageError{"one ZONE is needed"}
+		}
+		t, err := server.open()
+		if err != nil {
+			return 0, err
+		}
+		defer t.close()
+		done, err := call[view.Scavenged](t, "scavenge", view.ZoneRequest{Zone: words[0]})
+		if err != nil {
+			return 0, err
+		}
+		if output.json {
+			return ExitOK, printJSON(s.Out, done)
+		}
+		fmt.Fprintf(s.Out, "zone %s: %d records removed\n", done.Zone, done.Removed)
+		if done.Waiting > 0 {
+			fmt.Fprintf(s.Out, "%d more are stale and stay until %s, so that clients can refresh them\n", done.Waiting, when(done.From))
+		}
+		return ExitOK, nil
+	}
+}

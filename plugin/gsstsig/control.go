@@ -1,0 +1,110 @@
+package gsstsig
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/coredns/caddy"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+)
+
+// controlSocket is the process's socket for the administrator. It stays across reloads that do not move it.
+type controlSocket struct {
+	mu       sync.Mutex // guards what follows
+	instance caddy.Context
+	path     string
+	server   *control.Server // nil: none
+}
+
+// newBlock makes a block of a configuration.
+func (p *process) newBlock(instance caddy.Context) *block {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.numbered++
+	return &block{process: p, instance: instance, number: p.numbered}
+}
+
+// blocksOf lists the blocks of a configuration in the order of its Corefile.
+func (p *process) blocksOf(instance caddy.Context) []*block {
+	blocks := slices.DeleteFunc(p.blocks(), func(b *block) bool {
+		return b.instance != instance || b.service.Load() == nil || b.handler.Load() == nil
+	})
+	slices.SortFunc(blocks, func(a, b *block) int { return a.number - b.number })
+	return slices.Compact(blocks)
+}
+
+// serveControl makes a configuration the one that the socket shows, and opens the socket where that has it. Each block of a
+// configuration calls it at start-up, when all of them are there. A socket that no property asks for may fail: the server goes
+// on without.
+func (p *process) serveControl(instance caddy.Context) error {
+	var blocks []*corefile.Block
+	for _, b := range p.blocksOf(instance) {
+		blocks = append(blocks, b.service.Load().Block)
+	}
+	path, given, err := corefile.ControlSocket(blocks)
+	if err != nil {
+		return err
+	}
+	c := &p.control
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.instance != instance
+	c.instance = instance
+	if !first || c.server != nil && c.path == path {
+		return nil
+	}
+	if err := c.close(); err != nil {
+		log.Warningf("control socket: %v", err)
+	}
+	if path == "" {
+		return nil
+	}
+	l, err := control.Listen(path)
+	if err != nil && given {
+		return err
+	}
+	if err != nil {
+		f := diagnose.FromError("", err)
+		f.Severity, f.Problem = diagnose.Warning, f.Problem+"; the server runs without a control socket"
+		logFinding(f)
+		return nil
+	}
+	c.path, c.server = path, control.Serve(l, p.operations())
+	log.Infof("control socket %s", path)
+	return nil
+}
+
+// closeUnusedControl closes the socket if no block is in use any more.
+func (p *process) closeUnusedControl() error {
+	if len(p.blocks()) > 0 {
+		return nil
+	}
+	p.control.mu.Lock()
+	defer p.control.mu.Unlock()
+	p.control.instance = nil
+	return p.control.close()
+}
+
+// close closes the socket. The caller holds mu.
+func (c *controlSocket) close() error {
+	if c.server == nil {
+		return nil
+	}
+	err := c.server.Close()
+	c.server, c.path = nil, ""
+	return err
+}
+
+// inForce lists the blocks of the configuration in force.
+func (p *process) inForce() []*block {
+	p.control.mu.Lock()
+	instance := p.control.instance
+	p.control.mu.Unlock()
+	return p.blocksOf(instance)
+}
+
+var errNoZone = errors.New("no gsstsig block has it")

@@ -1,0 +1,321 @@
+package gsstsig
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+)
+
+// operations are what the control socket offers.
+func (p *process) operations() *control.Mux {
+	m := new(control.Mux)
+	control.Handle(m, "status", p.statusOf)
+	control.HandleList(m, "names", p.names)
+	control.Handle(m, "update", p.administer)
+	control.Handle(m, "edit", p.edit)
+	control.Handle(m, "own", p.own)
+	control.Handle(m, "release", p.releaseName)
+	control.Handle(m, "contexts", p.listContexts)
+	control.Handle(m, "drop", p.dropContexts)
+	control.Handle(m, "freeze", p.freeze)
+	control.Handle(m, "thaw", p.thaw)
+	control.HandleList(m, "changes", p.changes)
+	control.Handle(m, "stale", p.staleRecords)
+	control.Handle(m, "scavenge", p.scavengeNow)
+	return m
+}
+
+// served is a zone of the configuration in force, with the block that has it first.
+type served struct {
+	administration.Zone
+	block *block
+}
+
+// zoneNamed finds a zone.
+func (p *process) zoneNamed(name string) (served, error) {
+	origin := dns.CanonicalName(name)
+	var found served
+	for _, b := range p.inForce() {
+		z := b.handler.Load().zones[origin]
+		switch {
+		case z == nil || z == found.Zone.Zone:
+		case found.block != nil:
+			return served{}, control.Failed(http.StatusConflict, diagnose.WithFix(
+				fmt.Errorf("zone %s: several server blocks have it in memory, each in a copy of its own", origin), "add the same \"database DIR\" to all of these blocks"))
+		default:
+			found = served{administration.Zone{Zone: z, Policy: b.handler.Load().policies[origin]}, b}
+		}
+	}
+	if found.block == nil {
+		return served{}, control.Failed(http.StatusNotFound, fmt.Errorf("zone %s: %w", origin, errNoZone))
+	}
+	return found, nil
+}
+
+// zoneOf finds the closest zone of a name.
+func (p *process) zoneOf(name string) (served, error) {
+	name = dns.CanonicalName(name)
+	closest := ""
+	for _, b := range p.inForce() {
+		if origin := b.handler.Load().names.Matches(name); len(origin) > len(closest) {
+			closest = origin
+		}
+	}
+	if closest == "" {
+		return served{}, control.Failed(http.StatusNotFound, fmt.Errorf("%s is in no zone of a gsstsig block", name))
+	}
+	return p.zoneNamed(closest)
+}
+
+// record logs and counts what the administrator did, and tells secondaries.
+func (s served) record(r zone.Result) {
+	h := s.block.handler.Load()
+	if r.Changed && h.notifier != nil {
+		h.notifier.changed(s.Origin())
+	}
+	h.audit.update(s.Origin(), administration.Identity, netip.AddrPort{}, new(dns.Msg), r, h.service.RefusedLevel)
+}
+
+// statusOf is the status of all, or of one zone.
+func (p *process) statusOf(_ context.Context, q view.StatusRequest) (view.Status, error) {
+	s := p.status()
+	tables := make(map[*gsstsig.Table]bool)
+	for _, b := range p.inForce() {
+		if limits := b.service.Load().ContextLimits; !tables[b.contexts] {
+			tables[b.contexts] = true
+			s.Contexts.Established.Limit += cmp.Or(limits.MaxContexts, gsstsig.DefaultMaxContexts)
+			s.Contexts.HalfOpen.Limit += cmp.Or(limits.MaxHalfOpen, gsstsig.DefaultMaxHalfOpen)
+		}
+	}
+	if q.Zone == "" {
+		return s, nil
+	}
+	s.Zones = slices.DeleteFunc(s.Zones, func(z view.Zone) bool { return z.Zone != dns.CanonicalName(q.Zone) })
+	if len(s.Zones) == 0 {
+		_, err := p.zoneNamed(q.Zone)
+		return s, err
+	}
+	return s, nil
+}
+
+func (p *process) names(_ context.Context, q view.NamesRequest) (iter.Seq2[view.Name, error], error) {
+	z, err := p.zoneNamed(q.Zone)
+	if err != nil {
+		return nil, err
+	}
+	name := ""
+	if q.Name != "" {
+		name = dns.CanonicalName(q.Name)
+	}
+	snapshot := z.Snapshot()
+	return func(yield func(view.Name, error) bool) {
+		for n := range administration.Names(snapshot, name, q.Owner) {
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}, nil
+}
+
+func (p *process) administer(ctx context.Context, u view.Update) (view.Applied, error) {
+	z, err := p.zoneNamed(u.Zone)
+	if err != nil {
+		return view.Applied{}, err
+	}
+	a, r, err := z.Update(ctx, &u)
+	z.recordIfDecided(r, err)
+	return a, err
+}
+
+func (p *process) edit(ctx context.Context, e view.Edit) (view.Edited, error) {
+	z, err := p.zoneNamed(e.Zone)
+	if err != nil {
+		return view.Edited{}, err
+	}
+	a, r, err := z.Edit(ctx, &e)
+	z.recordIfDecided(r, err)
+	return a, err
+}
+
+func (p *process) own(ctx context.Context, q view.OwnRequest) (view.Ownership, error) {
+	owner, err := administration.ParseOwner(q.Owner)
+	if err != nil {
+		return view.Ownership{}, err
+	}
+	return p.changeOwner(q.Name, func(z served) (view.Ownership, zone.Result, error) { return z.Own(ctx, q.Name, owner) })
+}
+
+func (p *process) releaseName(ctx context.Context, q view.OwnRequest) (view.Ownership, error) {
+	return p.changeOwner(q.Name, func(z served) (view.Ownership, zone.Result, error) { return z.Release(ctx, q.Name) })
+}
+
+func (p *process) changeOwner(name string, change func(served) (view.Ownership, zone.Result, error)) (view.Ownership, error) {
+	z, err := p.zoneOf(name)
+	if err != nil {
+		return view.Ownership{}, err
+	}
+	o, r, err := change(z)
+	z.recordIfDecided(r, err)
+	return o, err
+}
+
+// recordIfDecided records a transaction that came as far as the zone: the result of another is the zero value.
+func (s served) recordIfDecided(r zone.Result, err error) {
+	if err == nil || r.Err != nil {
+		s.record(r)
+	}
+}
+
+func (p *process) listContexts(context.Context, struct{}) ([]view.Context, error) {
+	list := []view.Context{}
+	for _, t := range p.tables() {
+		for _, c := range t.Contexts() {
+			list = append(list, contextView(c))
+		}
+	}
+	sortContexts(list)
+	return list, nil
+}
+
+// dropContexts drops the contexts of a principal, or the one of that key.
+func (p *process) dropContexts(_ context.Context, q view.DropRequest) ([]view.Context, error) {
+	if q.Word == "" {
+		return nil, errors.New("a key or a principal is needed")
+	}
+	list := []view.Context{}
+	for _, t := range p.tables() {
+		for _, c := range t.Drop(func(c gsstsig.ContextInfo) bool {
+			return c.Principal.String() == q.Word || strings.EqualFold(c.KeyName, dns.Fqdn(q.Word))
+		}) {
+			list = append(list, contextView(c))
+			log.Infof("context dropped by the administrator: key=%q principal=%q client=%s", c.KeyName, c.Principal, c.Client)
+		}
+	}
+	sortContexts(list)
+	return list, nil
+}
+
+// tables lists the tables of contexts of the configuration in force.
+func (p *process) tables() []*gsstsig.Table {
+	var tables []*gsstsig.Table
+	for _, b := range p.inForce() {
+		if !slices.Contains(tables, b.contexts) {
+			tables = append(tables, b.contexts)
+		}
+	}
+	return tables
+}
+
+func contextView(c gsstsig.ContextInfo) view.Context {
+	v := view.Context{
+		Key: c.KeyName, Principal: c.Principal.String(), Account: c.Account.Name, Service: c.Service.String(), Enctype: c.Enctype.String(),
+		Expires: c.Expires.UTC(), Messages: c.Messages,
+	}
+	if !c.Created.IsZero() {
+		created := c.Created.UTC()
+		v.Created, v.Address = &created, c.Client.String()
+	}
+	if !c.LastUse.IsZero() {
+		used := c.LastUse.UTC()
+		v.Used = &used
+	}
+	return v
+}
+
+func sortContexts(list []view.Context) {
+	slices.SortFunc(list, func(a, b view.Context) int {
+		if c := strings.Compare(a.Principal, b.Principal); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+}
+
+func (p *process) freeze(_ context.Context, q view.ZoneRequest) (view.Zone, error) {
+	z, err := p.zoneNamed(q.Zone)
+	if err != nil {
+		return view.Zone{}, err
+	}
+	if z.Freeze() {
+		log.Infof("zone %s: frozen by the administrator: updates are refused", z.Origin())
+	}
+	return p.zoneView(servedBy{z.Zone.Zone, z.block.handler.Load()}), nil
+}
+
+func (p *process) thaw(_ context.Context, q view.ZoneRequest) (view.Zone, error) {
+	z, err := p.zoneNamed(q.Zone)
+	if err != nil {
+		return view.Zone{}, err
+	}
+	if z.Thaw() {
+		log.Infof("zone %s: thawed by the administrator", z.Origin())
+	}
+	return p.zoneView(servedBy{z.Zone.Zone, z.block.handler.Load()}), nil
+}
+
+func (p *process) changes(ctx context.Context, q view.ChangesRequest) (iter.Seq2[view.Change, error], error) {
+	z, err := p.zoneNamed(q.Zone)
+	if err != nil {
+		return nil, err
+	}
+	return administration.Changes(z.Origin(), z.Log(ctx), q.From), nil
+}
+
+func (p *process) staleRecords(_ context.Context, q view.StaleRequest) (view.StaleList, error) {
+	z, err := p.zoneNamed(q.Zone)
+	if err != nil {
+		return view.StaleList{}, err
+	}
+	list, err := administration.Stale(z.Snapshot(), z.Aging(), &q, p.clock())
+	list.From = from(z.Zone.Zone, p.clock())
+	return list, err
+}
+
+// from returns the time before which aging takes nothing from a zone, nil if it has come.
+func from(z *zone.Zone, now time.Time) *time.Time {
+	if t := z.AgingFrom().UTC(); t.After(now) {
+		return &t
+	}
+	return nil
+}
+
+// scavengeNow removes the records of a zone that are stale.
+func (p *process) scavengeNow(ctx context.Context, q view.ZoneRequest) (view.Scavenged, error) {
+	z, err := p.zoneNamed(q.Zone)
+	if err != nil {
+		return view.Scavenged{}, err
+	}
+	if _, err := administration.Stale(z.Snapshot(), z.Aging(), &view.StaleRequest{}, p.clock()); err != nil {
+		return view.Scavenged{}, err // the zone does not age
+	}
+	log.Infof("zone %s: scavenging by the administrator", z.Origin())
+	s, err := p.scavenge(ctx, z.Zone.Zone)
+	if err != nil {
+		return view.Scavenged{}, fmt.Errorf("zone %s: %d records were removed, then: %w", z.Origin(), s.Removed, err)
+	}
+	return view.Scavenged{Zone: z.Origin(), Removed: s.Removed, Waiting: s.Waiting, From: from(z.Zone.Zone, p.clock())}, nil
+}
+
+// clock is the process's clock.
+func (p *process) clock() time.Time {
+	if p.now != nil {
+		return p.now()
+	}
+	return time.Now()
+}

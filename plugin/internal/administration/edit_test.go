@@ -1,0 +1,143 @@
+package administration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+const seed = `
+example.test.	3600	IN	SOA	ns1.example.test. h.example.test. 10 900 600 86400 300
+example.test.	3600	IN	NS	ns1.example.test.
+ns1.example.test.	3600	IN	A	192.0.2.1
+`
+
+func open(t *testing.T, rules ...string) Zone {
+	t.Helper()
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Seed: func() ([]store.Record, error) {
+		return zone.ParseSeed(strings.NewReader(seed), zone.SeedConfig{Origin: "example.test.", File: "seed"})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { z.Close() })
+	var config policy.Config
+	for _, rule := range rules {
+		r, err := policy.ParseRule(strings.Fields(rule), "", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Rules = append(config.Rules, r)
+	}
+	p, err := policy.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Zone{Zone: z, Policy: p}
+}
+
+func set(ttl uint32, data ...string) *view.Set { return &view.Set{TTL: ttl, Data: data} }
+
+// soa is the SOA record of the seed with a serial and a refresh interval.
+func soa(serial, refresh int) *view.Set {
+	return set(3600, fmt.Sprintf("ns1.example.test. h.example.test. %d %d 600 86400 300", serial, refresh))
+}
+
+// TestEditSOA: the serial of an edited SOA record is greater than the zone's, however many updates come at the same time.
+func TestEditSOA(t *testing.T) {
+	z := open(t)
+	edit := func(after *view.Set) view.Edited {
+		t.Helper()
+		refresh := z.Snapshot().SOA().Refresh
+		edited, _, err := z.Edit(t.Context(), &view.Edit{Zone: "example.test.", Sets: []view.SetChange{
+			{Name: "example.test.", Type: "SOA", Before: soa(1, int(refresh)), After: after},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return edited
+	}
+	if edited := edit(soa(1, 901)); edited.To != 11 || z.Snapshot().SOA().Refresh != 901 {
+		t.Errorf("%+v", edited)
+	}
+	if edited := edit(soa(2026010101, 901)); edited.To != 2026010101 {
+		t.Errorf("%+v", edited)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for i := range 4 {
+		group.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				_, _, err := z.Update(context.Background(), &view.Update{Zone: "example.test.", Updates: []view.Instruction{
+					{Name: fmt.Sprintf("n%d.example.test.", i), Class: "IN", Type: "A", TTL: uint32(n), Data: "192.0.2.1"},
+				}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for refresh := 902; refresh < 930; refresh++ {
+		before := z.Snapshot().Serial()
+		if edited := edit(soa(1, refresh)); int32(edited.To-before) <= 0 || z.Snapshot().SOA().Refresh != uint32(refresh) {
+			t.Errorf("%+v", edited.Applied)
+		}
+	}
+	cancel()
+	group.Wait()
+}
+
+// TestEditApex: all NS records of the apex may be replaced at once; a deletion of the SOA record is refused.
+func TestEditApex(t *testing.T) {
+	z := open(t)
+	edited, _, err := z.Edit(t.Context(), &view.Edit{Sets: []view.SetChange{
+		{Name: "example.test.", Type: "NS", Before: set(3600, "ns1.example.test."), After: set(60, "ns2.example.test.", "ns3.example.test.")},
+	}})
+	if err != nil || len(edited.Removed) != 1 || len(edited.Added) != 2 || edited.Added[0].TTL != 60 {
+		t.Errorf("%+v, %v", edited, err)
+	}
+	if _, _, err := z.Edit(t.Context(), &view.Edit{Sets: []view.SetChange{{Name: "example.test.", Type: "SOA", Before: soa(10, 900)}}}); err == nil {
+		t.Error("the SOA record was deleted")
+	}
+}
+
+// TestEditDenied: what a rule denies to the administrator, an edit cannot do either, owners included.
+func TestEditDenied(t *testing.T) {
+	z := open(t, "administrator name locked.example.test ANY")
+	for name, edit := range map[string]view.Edit{
+		"record": {Sets: []view.SetChange{{Name: "free.example.test.", Type: "A", After: set(60, "192.0.2.1")}, {Name: "locked.example.test.", Type: "A", After: set(60, "192.0.2.1")}}},
+		"owner":  {Owners: []view.OwnerChange{{Name: "locked.example.test.", After: "host/a@EXAMPLE.TEST"}}},
+	} {
+		if _, r, err := z.Edit(t.Context(), &edit); err == nil || r.Decision.Cause != policy.CauseDenied || z.Snapshot().Serial() != 10 {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
+
+// TestEditMalformed: nothing of an edit is done that is not as it should be.
+func TestEditMalformed(t *testing.T) {
+	z := open(t)
+	for name, change := range map[string]view.SetChange{
+		"name":       {Name: "a..example.test.", Type: "A", After: set(60, "192.0.2.1")},
+		"outside":    {Name: "a.example.org.", Type: "A", After: set(60, "192.0.2.1")},
+		"type":       {Name: "a.example.test.", Type: "ADDRESS", After: set(60, "192.0.2.1")},
+		"meta type":  {Name: "a.example.test.", Type: "ANY", After: set(60, "192.0.2.1")},
+		"data":       {Name: "a.example.test.", Type: "A", After: set(60, "192.0.2")},
+		"two lines":  {Name: "a.example.test.", Type: "A", After: set(60, "192.0.2.1\nb.example.test. 60 IN A 192.0.2.2")},
+		"before":     {Name: "a.example.test.", Type: "A", Before: set(60, "x")},
+		"second SOA": {Name: "a.example.test.", Type: "SOA", After: soa(1, 900)},
+	} {
+		good := view.SetChange{Name: "good.example.test.", Type: "A", After: set(60, "192.0.2.1")}
+		if _, _, err := z.Edit(t.Context(), &view.Edit{Sets: []view.SetChange{good, change}}); err == nil || z.Snapshot().Serial() != 10 {
+			t.Errorf("%s: %v, serial %d", name, err, z.Snapshot().Serial())
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package administration
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// Update does what an UPDATE message with these sections would do.
+func (z Zone) Update(ctx context.Context, u *view.Update) (view.Applied, zone.Result, error) {
+	sections := new(zone.Sections)
+	for _, part := range []struct {
+		from []view.Instruction
+		to   *[]store.Record
+	}{{u.Prerequisites, &sections.Prerequisites}, {u.Updates, &sections.Updates}} {
+		for _, in := range part.from {
+			r, err := instruction(&in)
+			if err != nil {
+				return view.Applied{}, zone.Result{}, err
+			}
+			*part.to = append(*part.to, r)
+		}
+	}
+	r := z.apply(ctx, sections, nil)
+	return applied(z, r), r, failure(z, r)
+}
+
+// instruction makes a record of a section.
+func instruction(in *view.Instruction) (store.Record, error) {
+	wire, err := dnswire.ParseName(dns.Fqdn(in.Name), nil)
+	if err != nil {
+		return store.Record{}, fmt.Errorf("name %q: %w", in.Name, err)
+	}
+	class, ok := dns.StringToClass[in.Class]
+	if !ok {
+		return store.Record{}, fmt.Errorf("%s: %q is not a class", in.Name, in.Class)
+	}
+	r := store.Record{Name: string(wire), Class: class, TTL: in.TTL}
+	if in.Data == "" {
+		if r.Type, ok = dnswire.ParseType(in.Type); !ok {
+			return r, fmt.Errorf("%s: %q is not a type", in.Name, in.Type)
+		}
+		return r, nil
+	}
+	if r.Type, r.Data, err = ParseData(in.Type, in.Data); err != nil {
+		return r, fmt.Errorf("%s: %w", in.Name, err)
+	}
+	return r, nil
+}

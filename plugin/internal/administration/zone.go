@@ -1,0 +1,157 @@
+package administration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// Identity is the administrator, as log and rules know it.
+var Identity = policy.Identity{Kind: policy.Administrator}
+
+// A Zone is a zone and the policy that decides what the administrator may do with it.
+type Zone struct {
+	*zone.Zone
+	Policy *policy.Policy
+}
+
+// apply does a transaction. The decision of the policy comes before check, which may refuse on the state that the transaction
+// would apply to, and may claim and release names.
+func (z Zone) apply(ctx context.Context, s *zone.Sections, check func(*zone.Decision)) zone.Result {
+	u := z.Policy.Update(Identity, nil)
+	authorize := u.Authorize
+	u.Sections = s
+	u.Authorize = func(p *zone.Proposal) zone.Decision {
+		d := authorize(p)
+		if d.Allow && check != nil {
+			check(&d)
+		}
+		return d
+	}
+	return z.Apply(ctx, u)
+}
+
+// failure returns the error of a transaction, nil if it was done.
+func failure(z Zone, r zone.Result) error {
+	if r.Rcode == dns.RcodeSuccess {
+		return nil
+	}
+	err := fmt.Errorf("zone %s: %s: %w", z.Origin(), dns.RcodeToString[r.Rcode], r.Err)
+	if r.Decision.Cause == policy.CauseDenied {
+		return diagnose.WithFix(fmt.Errorf("%w, by %s", err, r.Decision.Rule), "change the rule in the Corefile, if the administrator is to do this")
+	}
+	return err
+}
+
+// applied describes a transaction that was done.
+func applied(z Zone, r zone.Result) view.Applied {
+	a := view.Applied{Zone: z.Origin(), From: r.Before, To: r.After, Changed: r.Changed, Notes: r.Decision.Notes,
+		Removed: namedRecords(r.Removed), Added: namedRecords(r.Added)}
+	return a
+}
+
+// namedRecords describes records without the SOA record, whose serial every change raises.
+func namedRecords(records []store.Record) []view.NamedRecord {
+	list := []view.NamedRecord{}
+	for i := range records {
+		if i == 0 && records[0].Type == dns.TypeSOA {
+			continue
+		}
+		list = append(list, namedRecord(&records[i]))
+	}
+	return list
+}
+
+// Own makes a principal the owner of a name that has records or a tombstone.
+func (z Zone) Own(ctx context.Context, name, owner string) (view.Ownership, zone.Result, error) {
+	return z.setOwner(ctx, name, owner)
+}
+
+// Release takes the owner of a name away. A name with records is the administrator's then; a tombstone goes.
+func (z Zone) Release(ctx context.Context, name string) (view.Ownership, zone.Result, error) {
+	return z.setOwner(ctx, name, "")
+}
+
+func (z Zone) setOwner(ctx context.Context, name, owner string) (view.Ownership, zone.Result, error) {
+	wire, err := z.name(name)
+	if err != nil {
+		return view.Ownership{}, zone.Result{}, err
+	}
+	change := view.Ownership{Zone: z.Origin(), Name: text(wire), Owner: owner}
+	var missing error
+	r := z.apply(ctx, new(zone.Sections), func(d *zone.Decision) {
+		if denial := z.Policy.DeniesAdministrator(wire); denial != nil {
+			*d = *denial
+			return
+		}
+		state := z.Snapshot()
+		before, owned := state.Owner(change.Name)
+		change.Before = before.Principal
+		change.Tombstone = owned && !before.Deleted.IsZero()
+		switch {
+		case owner == "" && !owned:
+			missing = fmt.Errorf("%s has no owner", change.Name)
+		case owner != "" && !owned && !state.Exists(change.Name):
+			missing = diagnose.WithFix(fmt.Errorf("%s has neither records nor a former owner", change.Name),
+				"add a record first, or let the client create the name: it becomes the owner then")
+		case owner == "":
+			d.Released = []string{string(wire)}
+		default:
+			d.Own = []zone.Claim{{Name: string(wire), Principal: owner}}
+		}
+		if missing != nil {
+			*d = zone.Decision{Rule: d.Rule, Reason: missing.Error()}
+			return
+		}
+		d.Notes = append(d.Notes, change.String())
+	})
+	if missing != nil {
+		return change, r, missing
+	}
+	return change, r, failure(z, r)
+}
+
+// name reads a name of the zone.
+func (z Zone) name(word string) ([]byte, error) {
+	wire, err := parseName(word)
+	if err != nil {
+		return nil, err
+	}
+	if !z.Snapshot().InZone(text(wire)) {
+		return nil, fmt.Errorf("%s is not in the zone %s", text(wire), z.Origin())
+	}
+	return wire, nil
+}
+
+// ParseOwner reads an owner: a principal with its realm and perhaps, after a space, the SID of its account; the name of an HMAC
+// key with its final dot; or first-come, for the first client that signs.
+func ParseOwner(word string) (string, error) {
+	switch {
+	case word == "first-come":
+		return policy.FirstCome, nil
+	case strings.HasSuffix(word, ".") && !strings.Contains(word, "@"):
+		return policy.Identity{Kind: policy.Static, Name: word}.Owner(), nil
+	}
+	principal, sid := policy.SplitOwner(word)
+	p, err := krb5.ParsePrincipal(principal)
+	if err != nil {
+		return "", fmt.Errorf("principal %q: %w", principal, err)
+	}
+	if p.Realm == "" {
+		return "", diagnose.WithFix(fmt.Errorf("principal %q has no realm", principal),
+			"write %s@REALM; the name of an HMAC key has a final dot", principal)
+	}
+	if sid != "" {
+		return p.String() + " " + sid, nil
+	}
+	return p.String(), nil
+}

@@ -1,0 +1,215 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// directory is a short one: the path of a socket has little room.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "control")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+type question struct {
+	Words []string `json:"words"`
+}
+
+// serve starts a server with an operation that echoes, one that lists, and some that fail.
+func serve(t *testing.T, path string) *Client {
+	t.Helper()
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Mux{most: 8 << 20}
+	Handle(m, "echo", func(_ context.Context, q question) (question, error) { return q, nil })
+	Handle(m, "fail", func(context.Context, question) (question, error) {
+		return question{}, Failed(http.StatusNotFound, fmt.Errorf("zone a.test.: %w", errors.New("it is not here. Fix: look elsewhere")))
+	})
+	HandleList(m, "list", func(_ context.Context, q question) (iter.Seq2[string, error], error) {
+		if q.Words == nil {
+			return nil, errors.New("no words")
+		}
+		return func(yield func(string, error) bool) {
+			for _, word := range q.Words {
+				var err error
+				if word == "broken" {
+					err = errors.New("the list is broken")
+				}
+				if !yield(word, err) || err != nil {
+					return
+				}
+			}
+		}, nil
+	})
+	s := Serve(l, m)
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the socket is left: %v", err)
+		}
+	})
+	c := NewClient(path)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// TestCall: requests, answers and errors arrive as they were sent.
+func TestCall(t *testing.T) {
+	c := serve(t, filepath.Join(directory(t), "s"))
+	answer, err := Call[question](t.Context(), c, "echo", question{[]string{"<a>", "b"}})
+	if err != nil || len(answer.Words) != 2 || answer.Words[0] != "<a>" {
+		t.Errorf("%v, %v", answer, err)
+	}
+	var failed *Error
+	if _, err := Call[question](t.Context(), c, "fail", question{}); !errors.As(err, &failed) || failed.Status != http.StatusNotFound || !strings.Contains(err.Error(), "it is not here") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Call[question](t.Context(), c, "nothing", question{}); err == nil || !strings.Contains(err.Error(), "404") || !strings.Contains(err.Error(), "same release") {
+		t.Errorf("an operation that there is not: %v", err)
+	}
+	if _, err := Call[question](t.Context(), c, "echo", map[string]string{"other": "field"}); !errors.As(err, &failed) || failed.Status != http.StatusBadRequest {
+		t.Errorf("an unknown field: %v", err)
+	}
+	if _, err := Call[question](t.Context(), c, "echo", "text"); !errors.As(err, &failed) || failed.Status != http.StatusBadRequest {
+		t.Errorf("another type: %v", err)
+	}
+}
+
+// TestList: a list that breaks off is no whole list.
+func TestList(t *testing.T) {
+	c := serve(t, filepath.Join(directory(t), "s"))
+	collect := func(words []string) (got []string, err error) {
+		for word, failure := range List[string](t.Context(), c, "list", question{words}) {
+			if failure != nil {
+				return got, failure
+			}
+			got = append(got, word)
+		}
+		return got, nil
+	}
+	many := make([]string, 10_000)
+	for i := range many {
+		many[i] = strings.Repeat("x", 100)
+	}
+	if got, err := collect(many); err != nil || len(got) != len(many) {
+		t.Errorf("%d words, %v", len(got), err)
+	}
+	if got, err := collect([]string{}); err != nil || len(got) != 0 {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := collect(append(many, "broken", "more")); err == nil || !strings.Contains(err.Error(), "the list is broken") || len(got) != len(many) {
+		t.Errorf("%d words of a broken list, %v", len(got), err)
+	}
+	if _, err := collect(nil); err == nil || !strings.Contains(err.Error(), "no words") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestMode: nobody but the owner may connect, whatever the umask is.
+func TestMode(t *testing.T) {
+	path := filepath.Join(directory(t), "s")
+	serve(t, path)
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// TestListenOverStale: the socket of a process that was killed is replaced, and nothing else is.
+func TestListenOverStale(t *testing.T) {
+	dir := directory(t)
+	path := filepath.Join(dir, "s")
+	old, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.SetUnlinkOnClose(false)
+	if _, err := Listen(path); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "Fix: ") {
+		t.Errorf("a socket that is served: %v", err)
+	}
+	old.Close()
+	if _, err := os.Lstat(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Call[question](t.Context(), NewClient(path), "echo", question{}); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("a socket that nobody serves: %v", err)
+	}
+	c := serve(t, path)
+	if _, err := Call[question](t.Context(), c, "echo", question{}); err != nil {
+		t.Error(err)
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(file); err == nil || !strings.Contains(err.Error(), "another kind") {
+		t.Errorf("a file: %v", err)
+	}
+	if content, _ := os.ReadFile(file); string(content) != "x" {
+		t.Error("the file is gone")
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(link); err == nil || !strings.Contains(err.Error(), "another kind") {
+		t.Errorf("a link: %v", err)
+	}
+}
+
+// TestListenFails: the error names the path and the fix.
+func TestListenFails(t *testing.T) {
+	dir := directory(t)
+	for name, test := range map[string]struct{ path, says string }{
+		"too long":     {filepath.Join(dir, strings.Repeat("x", 100)), "too long"},
+		"no directory": {filepath.Join(dir, "nothing", "s"), "make the directory"},
+	} {
+		if _, err := Listen(test.path); err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "Fix: ") || !strings.Contains(err.Error(), test.path) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	long := filepath.Join(dir, strings.Repeat("x", maxPath-len(dir)-1))
+	serve(t, long)
+	for err, says := range map[error]string{
+		&net.OpError{Err: os.NewSyscallError("connect", syscall.EACCES)}: fmt.Sprintf("user %d may not connect", os.Geteuid()),
+		&net.OpError{Err: os.NewSyscallError("connect", syscall.ENOENT)}: "not running",
+		io.ErrUnexpectedEOF: "unexpected EOF",
+	} {
+		if got := NewClient("/run/s").explain(err); !strings.Contains(got.Error(), says) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
+// TestRequestIsBounded: a request that is too large is refused, and the server goes on.
+func TestRequestIsBounded(t *testing.T) {
+	c := serve(t, filepath.Join(directory(t), "s"))
+	var failed *Error
+	huge := question{[]string{strings.Repeat("x", 8<<20)}}
+	if _, err := Call[question](t.Context(), c, "echo", huge); err == nil || errors.As(err, &failed) && failed.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("%v", err)
+	}
+	if _, err := Call[question](t.Context(), c, "echo", question{}); err != nil {
+		t.Error(err)
+	}
+}
