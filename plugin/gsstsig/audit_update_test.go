@@ -207,6 +207,17 @@ func TestCauses(t *testing.T) {
 			t.Errorf("%s: no advice", cause)
 		}
 	}
+	for cause, commands := range map[string][]string{
+		policy.CauseOwned:         {"coredns gsstsig own NAME PRINCIPAL", "coredns gsstsig release NAME"},
+		policy.CauseAdministrator: {"coredns gsstsig own NAME PRINCIPAL", "coredns gsstsig edit example.test."},
+		zone.CauseFrozen:          {"coredns gsstsig thaw example.test."},
+	} {
+		for _, command := range commands {
+			if fix := fixFor(cause, &event.Update{Zone: "example.test."}); !strings.Contains(fix, command) {
+				t.Errorf("%s: %q does not name %q", cause, fix, command)
+			}
+		}
+	}
 	for _, test := range []struct {
 		result zone.Result
 		want   string

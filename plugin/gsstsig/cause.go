@@ -53,9 +53,10 @@ func fixFor(cause string, e *event.Update) string {
 	case policy.CauseNoRule:
 		return "if the client is right, add a grant line for it; \"coredns gsstsig may\" shows which rule decides"
 	case policy.CauseOwned:
-		return "nothing, if the name is the other client's. If it is to be this one's, give it to the client"
+		return "nothing, if the name is the other client's. If it is to be this one's: coredns gsstsig own NAME PRINCIPAL. " +
+			"If a name without records is to be free for everyone: coredns gsstsig release NAME"
 	case policy.CauseAdministrator:
-		return "if the client is to have the name, give it to the client, or delete its records so that the client can create it"
+		return "if the client is to have the name: coredns gsstsig own NAME PRINCIPAL. If any client may create it: delete its records, by coredns gsstsig edit " + e.Zone
 	case policy.CauseProtected:
 		return "if the client is right, grant it the name by a rule other than owner, such as name or zonesub"
 	case policy.CauseCount:
