@@ -2,6 +2,7 @@
 package permission
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
@@ -57,9 +59,13 @@ func Change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, err
 	if !ok {
 		return nil, fmt.Errorf("%q is not a record type", typeName)
 	}
+	owner, err := dnswire.ParseName(dns.Fqdn(name), nil)
+	if err != nil {
+		return nil, fmt.Errorf("name %q: %w", name, err)
+	}
 	m := new(dns.Msg)
 	if deletion {
-		m.RemoveRRset([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: name, Rrtype: rrtype}}})
+		m.RemoveRRset([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: dnswire.NameText(owner), Rrtype: rrtype}}})
 		return m.Ns, nil
 	}
 	data := strings.Join(rdata, " ")
@@ -68,11 +74,27 @@ func Change(name, typeName string, rdata []string, deletion bool) ([]dns.RR, err
 			return nil, fmt.Errorf("a record of type %s needs rdata: NAME %s RDATA", dns.Type(rrtype), dns.Type(rrtype))
 		}
 	}
-	rr, err := dns.NewRR(fmt.Sprintf("%s 3600 IN %s %s", name, dns.Type(rrtype), data))
-	if err != nil || rr == nil {
+	rr, err := record(owner, rrtype, data)
+	if err != nil {
 		return nil, fmt.Errorf("%s %q: %w", dns.Type(rrtype), data, err)
 	}
 	return []dns.RR{rr}, nil
+}
+
+// record reads one record. Name and rdata may be anyone's, and a master file has directives that open files: the name is written
+// with escapes, and the parser is one that permits no $INCLUDE, which that of dns.NewRR does.
+func record(name []byte, rrtype uint16, data string) (dns.RR, error) {
+	line := fmt.Sprintf("%s 3600 IN %s %s\n", dnswire.NameText(name), dns.Type(rrtype), data)
+	parser := dns.NewZoneParser(strings.NewReader(line), ".", "")
+	rr, ok := parser.Next()
+	_, more := parser.Next()
+	switch {
+	case parser.Err() != nil:
+		return nil, parser.Err()
+	case !ok || more:
+		return nil, errors.New("it is not the rdata of one record")
+	}
+	return rr, nil
 }
 
 // recordType reads a type, also one without a name (RFC 3597 section 5).
