@@ -37,8 +37,8 @@ const (
 	propertyRefresh   = 0x20
 	propertyAging     = 0x40
 
-	// maxInterval bounds intervals, whose hours fill 32 bits, to a century.
-	maxInterval = 100 * 366 * 24 * time.Hour
+	// maxHours bounds intervals to a century: a time.Duration does not hold all hours of 32 bits.
+	maxHours = 100 * 366 * 24
 )
 
 // Add takes a value of dnsProperty in ([MS-DNSP] 2.3.2.1). Those that say other things are passed over.
@@ -60,7 +60,7 @@ func (s *Settings) Add(value []byte) error {
 	default:
 		return nil // the server's default
 	}
-	hours := min(time.Duration(number)*time.Hour, maxInterval)
+	hours := time.Duration(min(number, maxHours)) * time.Hour
 	switch binary.LittleEndian.Uint32(value[16:]) {
 	case propertyUpdates:
 		if number > uint32(UpdatesSecure) {

@@ -153,8 +153,12 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := s.Add(octets(t, "0400000001000000000000000100000010000000"+"ffffffff"+"00")); err != nil || s.NoRefresh != maxInterval {
-		t.Errorf("2^32-1 hours: %v, %v", s.NoRefresh, err)
+	// The product of the last two and an hour has more than 63 bits: one is negative, one is small.
+	for _, hours := range []uint32{878401, 1<<32 - 1, 3_000_000, 5_124_096} {
+		value := binary.LittleEndian.AppendUint32(octets(t, "0400000001000000000000000100000010000000"), hours)
+		if err := s.Add(value); err != nil || s.NoRefresh != maxHours*time.Hour {
+			t.Errorf("%d hours: %v, %v", hours, s.NoRefresh, err)
+		}
 	}
 }
 
