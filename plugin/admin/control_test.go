@@ -244,6 +244,44 @@ func TestCommandsOnServerAndDatabase(t *testing.T) {
 	}
 }
 
+// TestDamagedZoneIsTold: status and every command on a damaged zone say what is wrong, and the fix.
+func TestDamagedZoneIsTold(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.stop()
+	tables, err := filepath.Glob(filepath.Join(s.dir, "db", "example.test", "*", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("%v, %v", tables, err)
+	}
+	for _, table := range tables {
+		if err := os.WriteFile(table, []byte("damage"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.start()
+	for _, test := range []struct {
+		args   []string
+		input  string
+		status int
+		says   []string
+	}{
+		{[]string{"status"}, "", ExitOK, []string{": not ready", "error   zone example.test.: ", "Fix: ", "\nexample.test.  -       damaged  -"}},
+		{[]string{"status", "example.test"}, "", ExitOK, []string{"error   zone example.test.: ", "Fix: ", "\nzone      example.test.", "updates   secure"}},
+		{[]string{"status", "example.test", "-o", "json"}, "", ExitOK, []string{`"damaged": {`, `"fix": "`}},
+		{[]string{"show", "example.test"}, "", ExitNo, []string{"zone example.test.: ", "Fix: "}},
+		{[]string{"update", "example.test"}, someNames, ExitNo, []string{"zone example.test.: ", "Fix: "}},
+		{[]string{"own", "a.example.test", clientA}, "", ExitNo, []string{"zone example.test.: ", "Fix: "}},
+		{[]string{"freeze", "example.test"}, "", ExitNo, []string{"zone example.test.: ", "Fix: "}},
+	} {
+		status, out, errs := s.command(test.input, test.args...)
+		for _, words := range append(test.says, "database damaged", "restore it from a dump", "then reload the Corefile") {
+			if status != test.status || !strings.Contains(out+errs, words) {
+				t.Errorf("%q: exit status %d, %q is not in:\n%s%s", test.args, status, words, out, errs)
+			}
+		}
+	}
+}
+
 // TestOwnAndRelease: of tombstones too.
 func TestOwnAndRelease(t *testing.T) {
 	s := newSite(t, "")

@@ -82,6 +82,10 @@ func printStatus(w io.Writer, s view.Status) error {
 	}
 	rows := [][]string{{"\nZONE", "SERIAL", "UPDATES", "RECORDS", "OWNED NAMES", "TOMBSTONES", "LAST CHANGE", "DATABASE"}}
 	for _, z := range s.Zones {
+		if z.Damaged != nil {
+			rows = append(rows, []string{z.Zone, "-", "damaged", "-", "-", "-", "-", z.Database})
+			continue
+		}
 		rows = append(rows, []string{z.Zone, fmt.Sprint(z.Serial), updatesOf(z), strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names),
 			strconv.Itoa(z.Tombstones.Used), when(z.Changed), orMemory(z.Database)})
 	}
@@ -116,25 +120,13 @@ func orMemory(database string) string {
 // printZones describes zones in detail.
 func printZones(w io.Writer, zones []view.Zone) error {
 	for _, z := range zones {
-		rows := [][]string{
-			{"zone", z.Zone},
-			{"serial", fmt.Sprint(z.Serial)},
-			{"primary server", z.Primary},
-			{"updates", z.Updates},
+		rows := zoneRows(z)
+		if z.Damaged != nil {
+			if err := diagnose.Write(w, []diagnose.Finding{*z.Damaged}); err != nil {
+				return err
+			}
+			rows = [][]string{{"zone", z.Zone}, {"updates", z.Updates}, {"database", z.Database}}
 		}
-		if z.Frozen != nil {
-			rows = append(rows, []string{"frozen since", when(z.Frozen)})
-		}
-		used := func(u view.Usage) string { return fmt.Sprintf("%d of %d", u.Used, u.Limit) }
-		rows = append(rows,
-			[]string{"last change", when(z.Changed)},
-			[]string{"database", orMemory(z.Database)},
-			[]string{"records", used(z.Records)},
-			[]string{"octets", used(z.Octets)},
-			[]string{"owned names", strconv.Itoa(z.Names)},
-			[]string{"owners", strconv.Itoa(z.Owners)},
-			[]string{"tombstones", used(z.Tombstones)},
-		)
 		for i, rule := range z.Rules {
 			head := ""
 			if i == 0 {
@@ -147,6 +139,29 @@ func printZones(w io.Writer, zones []view.Zone) error {
 		}
 	}
 	return nil
+}
+
+// zoneRows are what a zone is and holds.
+func zoneRows(z view.Zone) [][]string {
+	rows := [][]string{
+		{"zone", z.Zone},
+		{"serial", fmt.Sprint(z.Serial)},
+		{"primary server", z.Primary},
+		{"updates", z.Updates},
+	}
+	if z.Frozen != nil {
+		rows = append(rows, []string{"frozen since", when(z.Frozen)})
+	}
+	used := func(u view.Usage) string { return fmt.Sprintf("%d of %d", u.Used, u.Limit) }
+	return append(rows,
+		[]string{"last change", when(z.Changed)},
+		[]string{"database", orMemory(z.Database)},
+		[]string{"records", used(z.Records)},
+		[]string{"octets", used(z.Octets)},
+		[]string{"owned names", strconv.Itoa(z.Names)},
+		[]string{"owners", strconv.Itoa(z.Owners)},
+		[]string{"tombstones", used(z.Tombstones)},
+	)
 }
 
 // show prints names of a zone with their records and owners.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
@@ -53,7 +54,10 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		return nil, err
 	}
 
-	handler := &Handler{zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), server: b.server, accounts: &b.process.accounts, audit: b.process.audit, service: s}
+	handler := &Handler{
+		zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), damaged: make(map[string]diagnose.Finding),
+		server: b.server, accounts: &b.process.accounts, audit: b.process.audit, service: s,
+	}
 	var primaries []string
 	addresses, err := service.ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	if err != nil {

@@ -1,12 +1,18 @@
 package gsstsig
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 )
 
 // damage overwrites the tables of a zone's database, and returns what is in its directory then.
@@ -126,4 +132,68 @@ func TestOnlyDamagedZones(t *testing.T) {
 	s.context("host/client1.example.test")
 	s.stop()
 	s.restart(durableCorefile)
+}
+
+// TestDamagedZoneIsShown: status lists a damaged zone with the error and the fix, in the control socket and in the status page,
+// and the other operations fail with both.
+func TestDamagedZoneIsShown(t *testing.T) {
+	page, path := freeAddress(t), socketPath(t)
+	corefile := strings.Replace(durableCorefile, "database", "control "+path+"\n\t\tstatus "+page+"\n\t\tdatabase", 1)
+	s := start(t, corefile)
+	s.stop()
+	damage(t, filepath.Join(s.directory, "zones", "example.test"))
+	s.restart(corefile)
+	c := control.NewClient(path)
+	defer c.Close()
+
+	const problem, fix = "database damaged", "restore it from a dump, or move the directory away"
+	show := func(what string, state view.Status, zones int) {
+		t.Helper()
+		var names []string
+		for _, z := range state.Zones {
+			names = append(names, z.Zone)
+			if damaged := z.Zone == "example.test."; damaged != (z.Damaged != nil) {
+				t.Errorf("%s: %+v", what, z)
+			} else if damaged && (!strings.Contains(z.Damaged.Problem, problem) || !strings.HasPrefix(z.Damaged.Fix, fix) || z.Updates != "secure" || z.Database == "" || len(z.Rules) == 0) {
+				t.Errorf("%s: %+v", what, z)
+			}
+		}
+		if len(names) != zones || !slices.IsSorted(names) || !slices.Contains(names, "example.test.") {
+			t.Errorf("%s: zones %q", what, names)
+		}
+		if state.Ready || !slices.ContainsFunc(state.Findings, func(f diagnose.Finding) bool {
+			return f.Severity == diagnose.Error && f.Subject == "zone example.test." && strings.HasPrefix(f.Fix, fix)
+		}) {
+			t.Errorf("%s: ready %t, findings %+v", what, state.Ready, state.Findings)
+		}
+	}
+	for zone, zones := range map[string]int{"": 2, "Example.Test": 1} {
+		state, err := control.Call[view.Status](t.Context(), c, "status", view.StatusRequest{Zone: zone})
+		if err != nil {
+			t.Fatal(err)
+		}
+		show("status "+zone, state, zones)
+	}
+	show("the page", fetch[struct{ Status view.Status }](t, page, "/index.json").Status, 2)
+	may := fetch[struct{ Error string }](t, page, "/may.json?principal=host/client1.example.test@EXAMPLE.TEST&name=client1.example.test&type=A").Error
+	if !strings.Contains(may, problem) || !strings.Contains(may, fix) {
+		t.Errorf("may: %q", may)
+	}
+
+	named := view.ZoneRequest{Zone: "example.test"}
+	owned := view.OwnRequest{Name: "a.example.test", Owner: "host/client1.example.test@EXAMPLE.TEST"}
+	for operation, request := range map[string]any{
+		"names": view.NamesRequest{Zone: "example.test"}, "update": view.Update{Zone: "example.test"}, "edit": view.Edit{Zone: "example.test"},
+		"own": owned, "release": owned, "freeze": named, "thaw": named, "changes": view.ChangesRequest{Zone: "example.test"},
+		"stale": view.StaleRequest{Zone: "example.test"}, "scavenge": named,
+	} {
+		_, err := control.Call[any](t.Context(), c, operation, request)
+		var failed *control.Error
+		if !errors.As(err, &failed) || !strings.Contains(failed.Problem, "zone example.test.: ") || !strings.Contains(failed.Problem, problem) || !strings.HasPrefix(failed.Fix, fix) {
+			t.Errorf("%s: %v", operation, err)
+		}
+	}
+	if _, err := control.Call[view.Zone](t.Context(), c, "freeze", view.ZoneRequest{Zone: "2.0.192.in-addr.arpa"}); err != nil {
+		t.Errorf("the other zone: %v", err)
+	}
 }

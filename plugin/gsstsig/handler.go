@@ -22,13 +22,13 @@ const pluginName = "gsstsig"
 type Handler struct {
 	Next plugin.Handler
 
-	zones    map[string]*zone.Zone     // by origin
-	policies map[string]*policy.Policy // by origin
-	names    plugin.Zones              // the origins, those of damaged zones too, for the longest match
-	damaged  []diagnose.Finding        // of the zones in names that are not in zones
-	server   *gsstsig.Server           // the contexts and keytab of the block
-	accounts *accountRealms            // of the process
-	audit    *auditor                  // of the process
+	zones    map[string]*zone.Zone       // by origin
+	policies map[string]*policy.Policy   // by origin
+	names    plugin.Zones                // the origins, those of damaged zones too, for the longest match
+	damaged  map[string]diagnose.Finding // by origin: of the zones in names that are not in zones
+	server   *gsstsig.Server             // the contexts and keytab of the block
+	accounts *accountRealms              // of the process
+	audit    *auditor                    // of the process
 
 	// Set when CoreDNS starts.
 	otherZones map[string]bool // of all blocks, but for those of this one

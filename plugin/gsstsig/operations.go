@@ -62,10 +62,17 @@ func (p *process) zoneNamed(name string) (served, error) {
 			found = served{administration.Zone{Zone: z, Policy: b.handler.Load().policies[origin]}, b}
 		}
 	}
-	if found.block == nil {
-		return served{}, control.Failed(http.StatusNotFound, fmt.Errorf("zone %s: %w", origin, errNoZone))
+	if found.block != nil {
+		return found, nil
 	}
-	return found, nil
+	var handlers []*Handler
+	for _, b := range p.inForce() {
+		handlers = append(handlers, b.handler.Load())
+	}
+	if err := damagedError(handlers, origin); err != nil {
+		return served{}, err
+	}
+	return served{}, control.Failed(http.StatusNotFound, fmt.Errorf("zone %s: %w", origin, errNoZone))
 }
 
 // zoneOf finds the closest zone of a name.

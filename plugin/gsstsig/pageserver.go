@@ -110,6 +110,13 @@ func (s pageSource) May(q page.Question) (view.Decision, error) {
 			in = &z
 		}
 	}
+	for _, h := range s.handlers() {
+		for origin := range h.damaged {
+			if dns.IsSubDomain(origin, name) && (in == nil || len(origin) > len(in.Origin())) {
+				return view.Decision{}, damagedError([]*Handler{h}, origin)
+			}
+		}
+	}
 	if in == nil {
 		return view.Decision{}, fmt.Errorf("%s is in no zone of this server", name)
 	}

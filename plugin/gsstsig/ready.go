@@ -11,16 +11,22 @@ import (
 // Ready implements ready.Readiness: the keytab has a usable key, and each zone of the block is served and takes updates. Why
 // a server is not ready is logged once, and so is that it is ready again.
 func (h *Handler) Ready() bool {
-	findings := append(h.service.NotReady(), h.damaged...)
-	for _, origin := range h.names {
-		if z := h.zones[origin]; z != nil {
-			if err := z.Writable(); err != nil {
-				findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", err)))
-			}
-		}
-	}
+	findings := h.notReady()
 	h.readiness.report(findings)
 	return len(findings) == 0
+}
+
+// notReady says why the block is not ready.
+func (h *Handler) notReady() []diagnose.Finding {
+	findings := h.service.NotReady()
+	for _, origin := range h.names {
+		if f, damaged := h.damaged[origin]; damaged {
+			findings = append(findings, f)
+		} else if err := h.zones[origin].Writable(); err != nil {
+			findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", err)))
+		}
+	}
+	return findings
 }
 
 // readiness logs changes of a server's readiness.

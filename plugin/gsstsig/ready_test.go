@@ -75,7 +75,7 @@ func TestReadyTellsTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer z.Close()
-	h := &Handler{service: s, names: []string{"full.test."}, zones: map[string]*zone.Zone{"full.test.": z}}
+	h := &Handler{service: s, names: []string{"full.test."}, zones: map[string]*zone.Zone{"full.test.": z}, damaged: make(map[string]diagnose.Finding)}
 	want(t, "at first", h.Ready(), true)
 	faulty.Fail(syscall.ENOSPC)
 	m, err := message(t, "full.test.", "+a.full.test. 300 A 192.0.2.1").Pack()
@@ -92,6 +92,7 @@ func TestReadyTellsTheDisk(t *testing.T) {
 	faulty.Fail(nil)
 	want(t, "with space again", h.Ready(), true)
 
+	h.names = append(h.names, "damaged.test.")
 	h.setDamaged("damaged.test.", errors.New("broken"))
 	want(t, "with a damaged zone", h.Ready(), false)
 	want(t, "lines", len(logged.lines("ERROR", "not ready: zone damaged.test.: broken; ")), 1)

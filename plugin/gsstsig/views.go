@@ -69,7 +69,7 @@ func (p *process) status() view.Status {
 		}
 	}
 	for _, h := range p.handlers() {
-		notReady := h.service.NotReady()
+		notReady := h.notReady()
 		s.Ready = s.Ready && len(notReady) == 0
 		add(notReady)
 		add(h.service.FileFindings())
@@ -89,6 +89,14 @@ func (p *process) status() view.Status {
 		add(z.handler.service.ApexFindings(z.Snapshot()))
 		s.Zones = append(s.Zones, p.zoneView(z))
 	}
+	for _, h := range p.handlers() {
+		for origin := range h.damaged {
+			if !slices.ContainsFunc(s.Zones, func(z view.Zone) bool { return z.Zone == origin }) {
+				s.Zones = append(s.Zones, h.damagedView(origin))
+			}
+		}
+	}
+	slices.SortFunc(s.Zones, func(a, b view.Zone) int { return cmp.Compare(a.Zone, b.Zone) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.contexts {

@@ -25,12 +25,15 @@ const (
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
 // fake is a source with one of each, texts of clients with what HTML gives a meaning.
-type fake struct{ findings []diagnose.Finding }
+type fake struct {
+	findings []diagnose.Finding
+	damaged  *diagnose.Finding // of the zone
+}
 
 func (f fake) Status() view.Status {
 	changed := noon.Add(-time.Minute)
 	return view.Status{Version: "v1", CoreDNS: "1.15.0", Started: noon.Add(-72 * time.Hour), Ready: len(f.findings) == 0, Findings: f.findings,
-		Zones: []view.Zone{{Zone: "example.test.", Serial: 7, Primary: "ns1.example.test.", Updates: "secure", Database: "/var/lib/coredns", Changed: &changed,
+		Zones: []view.Zone{{Zone: "example.test.", Serial: 7, Primary: "ns1.example.test.", Updates: "secure", Database: "/var/lib/coredns", Changed: &changed, Damaged: f.damaged,
 			Records: view.Usage{Used: 12345, Limit: 20000}, Octets: view.Usage{Used: 1, Limit: 100}, Owners: 2, Names: 3,
 			Tombstones: view.Usage{Used: 95, Limit: 100}, Rules: []string{"grant EXAMPLE.TEST owner ."}}},
 		Keys:     []view.Key{{Keytab: "/etc/dns.keytab", Principal: "DNS/ns1.example.test@EXAMPLE.TEST", KVNO: 3, Enctype: "aes256-cts-hmac-sha1-96"}},
@@ -123,7 +126,8 @@ func TestEveryPage(t *testing.T) {
 // TestWords: what a reader looks for is there.
 func TestWords(t *testing.T) {
 	h := newPage(fake{})
-	broken := newPage(fake{[]diagnose.Finding{{Severity: diagnose.Error, Subject: "keytab k", Problem: "it has no key", Fix: "export one"}}})
+	broken := newPage(fake{findings: []diagnose.Finding{{Severity: diagnose.Error, Subject: "keytab k", Problem: "it has no key", Fix: "export one"}}})
+	damaged := newPage(fake{damaged: &diagnose.Finding{Severity: diagnose.Error, Subject: "zone example.test.", Problem: "database damaged", ClientError: "SERVFAIL", Fix: "restore it"}})
 	for _, test := range []struct {
 		h      *Handler
 		target string
@@ -131,6 +135,10 @@ func TestWords(t *testing.T) {
 	}{
 		{h, "/", []string{"All is well", "4 security contexts", "3 days ago", mallory, "belongs to " + alice, "ask owned", "3 times", "1 client was refused an update without signature", "no key of that version"}},
 		{broken, "/", []string{"Not ready", "it has no key", "export one"}},
+		{damaged, "/", []string{`<b class="bad">damaged</b>`, "database damaged", "restore it"}},
+		{damaged, "/zones", []string{`<b class="bad">damaged</b>`, "database damaged", "restore it"}},
+		{damaged, "/zone?name=example.test.", []string{"<b>Damaged.</b> database damaged. Clients show: SERVFAIL", "restore it", "/var/lib/coredns", "grant EXAMPLE.TEST owner ."}},
+		{damaged, "/zone.json?name=example.test.", []string{`"damaged": {`, `"fix": "restore it"`}},
 		{h, "/refused", []string{"Without signature", "ask unsigned", "no such key", "2, 3"}},
 		{h, "/changes", []string{"<del>192.0.2.1</del>", "<ins>192.0.2.2</ins>", alice, "192.0.2.1"}},
 		{h, "/zone?name=example.test.", []string{"12\u202f345", "grant EXAMPLE.TEST owner .", `class="much"`, "5 applied", "1 refused"}},
@@ -146,6 +154,19 @@ func TestWords(t *testing.T) {
 		for _, w := range test.words {
 			if !strings.Contains(strings.ReplaceAll(body, "&#43;", "+"), w) {
 				t.Errorf("%s does not say %q:\n%s", test.target, w, body)
+			}
+		}
+	}
+}
+
+// TestDamagedZone: a page shows no serial and no contents of a zone that has none.
+func TestDamagedZone(t *testing.T) {
+	h := newPage(fake{damaged: &diagnose.Finding{Problem: "database damaged"}})
+	for _, target := range []string{"/zones", "/zone?name=example.test."} {
+		_, body := get(t, h, target, nil)
+		for _, word := range []string{"Serial", "serial 7", "12\u202f345", "Tombstones"} {
+			if strings.Contains(body, word) {
+				t.Errorf("%s has %q:\n%s", target, word, body)
 			}
 		}
 	}

@@ -12,8 +12,8 @@ type Status struct {
 	CoreDNS string    `json:"coredns"` // version
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"` // the process
-	// Ready says that every block has a key that it can use. Findings are what is wrong: with severity error what keeps the
-	// server from being ready.
+	// Ready says that every block has a key that it can use, that no zone is damaged, and that updates can be written. Findings
+	// are what is wrong: with severity error what keeps the server from being ready.
 	Ready    bool               `json:"ready"`
 	Findings []diagnose.Finding `json:"findings"`
 	Zones    []Zone             `json:"zones"` // by name
@@ -30,6 +30,9 @@ type Zone struct {
 	Database string     `json:"database,omitempty"`
 	Frozen   *time.Time `json:"frozen,omitempty"`  // since when updates are refused
 	Changed  *time.Time `json:"changed,omitempty"` // the last change since the start of the process
+	// Damaged is what is wrong with the database of a zone that is answered SERVFAIL because of it. Such a zone has neither a
+	// serial nor contents here.
+	Damaged *diagnose.Finding `json:"damaged,omitempty"`
 	// What the zone holds, and what it may hold.
 	Records    Usage    `json:"records"`
 	Octets     Usage    `json:"octets"`
