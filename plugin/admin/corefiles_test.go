@@ -78,7 +78,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"krb5conf is wrong":          {"@\t\tkrb5conf DIR/krb5\n\t}\n}\n", "error", "3", "DIR/krb5, line 1|krb5conf"},
 
 	// Words of gsstsig.
-	"property":                {"@\t\tdatabse /x\n\t}\n}\n", "error", "6", "unknown property \"databse\"; gsstsig knows |allow_rc4, clockskew, database"},
+	"property":                {"@\t\tdatabse /x\n\t}\n}\n", "error", "6", "unknown property \"databse\"; gsstsig knows |allow_rc4, clockskew, control, database"},
 	"argument":                {"example.test:5399 {\n\tgsstsig example.test {\n\t}\n}\n", "error", "2", "takes no arguments"},
 	"mode":                    {"@\t\tupdates maybe\n\t}\n}\n", "error", "6", "gsstsig: updates: \"maybe\" is none of none, secure"},
 	"mode of another":         {"@\t\tupdates secure other.test\n\t}\n}\n", "error", "6", "other.test. is not a zone"},
