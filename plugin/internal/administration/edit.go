@@ -29,6 +29,7 @@ func (z Zone) Edit(ctx context.Context, edit *view.Edit) (view.Edited, zone.Resu
 		if err != nil {
 			return view.Edited{}, zone.Result{}, err
 		}
+		c.Name = text(wire) // with its final dot
 		e.owners = append(e.owners, ownerChange{OwnerChange: c, wire: wire})
 	}
 	// The serial of an edited SOA record has to be greater than the zone's, which is known only once the writer is locked. The

@@ -122,6 +122,20 @@ func TestEditDenied(t *testing.T) {
 	}
 }
 
+// TestEditOwnerByAnySpelling: an edit that has read another owner changes nothing, however it spells the name.
+func TestEditOwnerByAnySpelling(t *testing.T) {
+	z := open(t)
+	if _, _, err := z.Own(t.Context(), "ns1.example.test.", "host/a@EXAMPLE.TEST"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ns1.example.test.", "ns1.example.test", "NS1.Example.Test", `n\1151.example.test`} {
+		edited, _, err := z.Edit(t.Context(), &view.Edit{Owners: []view.OwnerChange{{Name: name, After: "host/b@EXAMPLE.TEST"}}})
+		if own, _ := z.Snapshot().Owner("ns1.example.test."); err != nil || len(edited.Conflicts) != 1 || own.Principal != "host/a@EXAMPLE.TEST" {
+			t.Errorf("%s: %+v, %v; the owner is %s", name, edited, err, own.Principal)
+		}
+	}
+}
+
 // TestEditMalformed: nothing of an edit is done that is not as it should be.
 func TestEditMalformed(t *testing.T) {
 	z := open(t)
