@@ -2,6 +2,7 @@ package zone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -124,6 +125,7 @@ func (g *grace) observe(now int64, elapsed time.Duration) (jump time.Duration) {
 	}
 	g.wall, g.elapsed = now, elapsed
 	if jump < clockJump {
+		g.since = min(g.since, now) // the clock was ahead when it began, and was set back
 		return 0
 	}
 	g.since = now
@@ -147,7 +149,8 @@ type Scavenging struct {
 // Result of each update; it may be nil.
 //
 // It is not for concurrent use on one zone. If ctx ends, the zone is frozen or the store cannot
-// commit, it returns an error beside what was done until then.
+// commit, it returns an error beside what was done until then. If there is no room for further
+// tombstones of SignedOwner, its names stay for now and all others go on: the error is a *LimitError.
 func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, err error) {
 	now := z.now().Unix()
 	s.ClockJump = z.grace.observe(now, z.elapsed())
@@ -157,12 +160,17 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 		}
 		return s, ctx.Err()
 	}
+	var full *LimitError
 	for key := firstKey; key != ""; {
 		// Each update is put together from the newest state: no state is kept in memory for long.
-		var r Result
-		if r, key, err = z.scavengeFrom(ctx, key); err != nil {
+		r, next, err := z.scavengeFrom(ctx, key, full != nil)
+		if full == nil && errors.As(err, &full) {
+			continue // the same again, without the names that there is no room for
+		}
+		if err != nil {
 			return s, err
 		}
+		key = next
 		if r.Changed {
 			for _, record := range r.Removed {
 				if record.Type != dns.TypeSOA {
@@ -174,12 +182,15 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 			}
 		}
 	}
+	if full != nil {
+		return s, full
+	}
 	return s, nil
 }
 
-// scavengeFrom removes stale records from the name with that key on. It returns where to go on, "" at
-// the end.
-func (z *Zone) scavengeFrom(ctx context.Context, key string) (r Result, next string, err error) {
+// scavengeFrom removes stale records from the name with that key on, but not those of names that would
+// leave reserved tombstones if unreserved is set. It returns where to go on, "" at the end.
+func (z *Zone) scavengeFrom(ctx context.Context, key string, unreserved bool) (r Result, next string, err error) {
 	if err := ctx.Err(); err != nil {
 		return r, "", fmt.Errorf("zone: scavenging: %w", err)
 	}
@@ -196,6 +207,9 @@ func (z *Zone) scavengeFrom(ctx context.Context, key string) (r Result, next str
 		if len(sections.Updates) == scavengeRecords {
 			next = key
 			return false
+		}
+		if own, owned := snapshot.owners.Get(key); unreserved && owned && isReserved(own.principal) {
+			return true
 		}
 		r.Class, r.TTL = dns.ClassNONE, 0
 		sections.Updates = append(sections.Updates, r)

@@ -165,6 +165,19 @@ func TestScavengeGrace(t *testing.T) {
 			}
 			return z
 		},
+		"set back": func(t *testing.T, z *Zone, c *clock) *Zone {
+			passed := time.Duration(0)
+			z.elapsed = func() time.Duration { return passed }
+			at := c.at
+			c.at = at.Add(1000 * week)
+			scavenge(t, z) // the clock goes ahead
+			c.at = at
+			if gone, s := scavenge(t, z); len(gone) != 0 || s.ClockJump != 0 {
+				t.Errorf("gone: %q, %+v", gone, s)
+			}
+			z.elapsed = func() time.Duration { return passed + c.at.Sub(at) }
+			return z
+		},
 		"clock": func(t *testing.T, z *Zone, c *clock) *Zone {
 			passed := time.Duration(0)
 			z.elapsed = func() time.Duration { return passed }
@@ -320,6 +333,49 @@ func TestScavengeFails(t *testing.T) {
 	}
 	if gone, _ := scavenge(t, z); len(gone) != 1 {
 		t.Errorf("gone: %q", gone)
+	}
+}
+
+// Names that clients created with a signature and may not own leave tombstones that stay, and there is room for
+// some only. Those for which there is none are in nobody else's way.
+func TestScavengeWithoutRoomForTombstones(t *testing.T) {
+	z, c, _ := aged(t, Aging{NoRefresh: week, Refresh: week})
+	const limit = 3
+	z.Configure(Limits{OwnerTombstones: limit}, week, z.Aging())
+	for i := range 2 * limit {
+		name := fmt.Sprintf("b%d.example.test.", i)
+		if r := applyAs(t, z, "U "+name+" 300 IN A 192.0.2.7", Claim{Name: wire(t, name), Principal: SignedOwner}); r.Rcode != dns.RcodeSuccess {
+			t.Fatal(r)
+		}
+	}
+	host(t, z, "a")
+	host(t, z, "z")
+	c.at = c.at.Add(3 * week)
+	s, err := z.Scavenge(t.Context(), nil)
+	var full *LimitError
+	if !errors.As(err, &full) || full.Limit != "OwnerTombstones" || s.Removed != 2 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if z.Snapshot().Exists("a.example.test.") || z.Snapshot().Exists("z.example.test.") || !z.Snapshot().Exists("b0.example.test.") {
+		t.Errorf("still stale: %q", stale(z, c.at))
+	}
+}
+
+// A client that repeats a record does not have the database written more than once an hour, whatever the intervals.
+func TestRepetitionsWriteOnceAnHour(t *testing.T) {
+	z, c, f := aged(t, Aging{Refresh: week})
+	c.at = c.at.Truncate(time.Hour)
+	host(t, z, "a")
+	c.at = c.at.Add(time.Hour)
+	commits := len(f.Commits())
+	for range 100 {
+		if r := host(t, z, "a"); r.Changed {
+			t.Fatalf("%+v", r)
+		}
+		c.at = c.at.Add(time.Second)
+	}
+	if got := len(f.Commits()) - commits; got != 1 {
+		t.Errorf("%d commits", got)
 	}
 }
 
