@@ -1,7 +1,6 @@
 package gsstsig
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,14 +101,6 @@ func (s served) record(r zone.Result) {
 // statusOf is the status of all, or of one zone.
 func (p *process) statusOf(_ context.Context, q view.StatusRequest) (view.Status, error) {
 	s := p.status()
-	tables := make(map[*gsstsig.Table]bool)
-	for _, b := range p.inForce() {
-		if limits := b.service.Load().ContextLimits; !tables[b.contexts] {
-			tables[b.contexts] = true
-			s.Contexts.Established.Limit += cmp.Or(limits.MaxContexts, gsstsig.DefaultMaxContexts)
-			s.Contexts.HalfOpen.Limit += cmp.Or(limits.MaxHalfOpen, gsstsig.DefaultMaxHalfOpen)
-		}
-	}
 	if q.Zone == "" {
 		return s, nil
 	}
@@ -190,12 +181,7 @@ func (s served) recordIfDecided(r zone.Result, err error) {
 }
 
 func (p *process) listContexts(context.Context, struct{}) ([]view.Context, error) {
-	list := []view.Context{}
-	for _, t := range p.tables() {
-		for _, c := range t.Contexts() {
-			list = append(list, contextView(c))
-		}
-	}
+	list := p.contextViews()
 	sortContexts(list)
 	return list, nil
 }
@@ -216,42 +202,6 @@ func (p *process) dropContexts(_ context.Context, q view.DropRequest) ([]view.Co
 	}
 	sortContexts(list)
 	return list, nil
-}
-
-// tables lists the tables of contexts of the configuration in force.
-func (p *process) tables() []*gsstsig.Table {
-	var tables []*gsstsig.Table
-	for _, b := range p.inForce() {
-		if !slices.Contains(tables, b.contexts) {
-			tables = append(tables, b.contexts)
-		}
-	}
-	return tables
-}
-
-func contextView(c gsstsig.ContextInfo) view.Context {
-	v := view.Context{
-		Key: c.KeyName, Principal: c.Principal.String(), Account: c.Account.Name, Service: c.Service.String(), Enctype: c.Enctype.String(),
-		Expires: c.Expires.UTC(), Messages: c.Messages,
-	}
-	if !c.Created.IsZero() {
-		created := c.Created.UTC()
-		v.Created, v.Address = &created, c.Client.String()
-	}
-	if !c.LastUse.IsZero() {
-		used := c.LastUse.UTC()
-		v.Used = &used
-	}
-	return v
-}
-
-func sortContexts(list []view.Context) {
-	slices.SortFunc(list, func(a, b view.Context) int {
-		if c := strings.Compare(a.Principal, b.Principal); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Key, b.Key)
-	})
 }
 
 func (p *process) freeze(_ context.Context, q view.ZoneRequest) (view.Zone, error) {

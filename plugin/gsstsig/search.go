@@ -8,6 +8,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -64,7 +66,8 @@ func (f *finder) add(snapshot *zone.Snapshot, name string) bool {
 		return false
 	}
 	f.seen[key] = true
-	f.names = append(f.names, nameView(snapshot, name))
+	found, _ := administration.Name(snapshot, name)
+	f.names = append(f.names, found)
 	return true
 }
 
@@ -112,3 +115,6 @@ func (f *finder) within(ctx context.Context, snapshot *zone.Snapshot) {
 func (f *finder) hasAddress(r *store.Record) bool {
 	return (r.Type == dns.TypeA || r.Type == dns.TypeAAAA) && slices.Equal(r.Data, f.address.AsSlice())
 }
+
+// lowerName returns a name in wire form as views have it.
+func lowerName(wire string) string { return strings.ToLower(dnswire.NameText([]byte(wire))) }

@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/coredns/caddy"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
-	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/version"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -25,17 +23,12 @@ type servedBy struct {
 	handler *Handler
 }
 
-// handlers lists the handlers of all blocks, in the order of the Corefile.
+// handlers lists the handlers of the configuration in force, in the order of its Corefile.
 func (p *process) handlers() []*Handler {
 	var handlers []*Handler
-	for _, b := range p.blocks() {
-		if h := b.handler.Load(); h != nil {
-			handlers = append(handlers, h)
-		}
+	for _, b := range p.inForce() {
+		handlers = append(handlers, b.handler.Load())
 	}
-	slices.SortFunc(handlers, func(a, b *Handler) int {
-		return cmp.Or(cmp.Compare(len(a.service.Position), len(b.service.Position)), cmp.Compare(a.service.Position, b.service.Position))
-	})
 	return handlers
 }
 
@@ -97,13 +90,7 @@ func (p *process) status() view.Status {
 		}
 	}
 	slices.SortFunc(s.Zones, func(a, b view.Zone) int { return cmp.Compare(a.Zone, b.Zone) })
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.contexts {
-		live, halfOpen := c.value.table.Len()
-		s.Contexts.Established.Used += live
-		s.Contexts.HalfOpen.Used += halfOpen
-	}
+	s.Contexts = p.contextNumbers()
 	return s
 }
 
@@ -127,22 +114,6 @@ func (p *process) zoneView(z servedBy) view.Zone {
 	return v
 }
 
-// nameView describes a name of a zone.
-func nameView(snapshot *zone.Snapshot, name string) view.Name {
-	v := view.Name{Zone: snapshot.Origin(), Name: name, Records: []view.Record{}}
-	if owner, ok := snapshot.Owner(name); ok {
-		v.Owner, v.Deleted = owner.Principal, timeOf(owner.Deleted)
-	}
-	for r := range snapshot.WireRecordsAt(name) {
-		record := view.Record{TTL: r.TTL, Type: dnswire.TypeText(r.Type), Data: dnswire.TextOrGeneric(r.Type, r.Data), Static: r.Hours == 0}
-		if r.Hours != 0 {
-			record.Refreshed = timeOf(time.Unix(int64(r.Hours)*3600, 0))
-		}
-		v.Records = append(v.Records, record)
-	}
-	return v
-}
-
 // timeOf returns a time for a view, nil for the zero time.
 func timeOf(t time.Time) *time.Time {
 	if t.IsZero() {
@@ -151,6 +122,3 @@ func timeOf(t time.Time) *time.Time {
 	t = t.UTC().Truncate(time.Millisecond)
 	return &t
 }
-
-// lowerName returns a name in wire form as views have it.
-func lowerName(wire string) string { return strings.ToLower(dnswire.NameText([]byte(wire))) }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/miekg/dns"
-
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -40,30 +38,19 @@ func changeView(origin string, c *store.Change) view.Change {
 	v := view.Change{Time: c.Committed, Zone: origin, From: c.From, To: c.To, Author: c.Author, Rule: c.Rule,
 		Removed: loggedRecords(c.Removed), Added: loggedRecords(c.Added)}
 	for _, o := range c.Owners {
-		n := view.Name{Zone: origin, Name: text([]byte(o.Name)), Owner: o.Principal, Records: []view.Record{}}
-		if !o.Deleted.IsZero() {
-			deleted := o.Deleted
-			n.Deleted = &deleted
-		}
-		v.Owners = append(v.Owners, n)
+		v.Owners = append(v.Owners, ownedName(origin, &o))
 	}
 	for _, name := range c.Disowned {
-		v.Owners = append(v.Owners, view.Name{Zone: origin, Name: text([]byte(name)), Records: []view.Record{}})
+		v.Owners = append(v.Owners, ownedName(origin, &store.Owner{Name: name}))
 	}
 	return v
 }
 
-// loggedRecords describes records of the log, whose times mean nothing. The SOA record is left out: the change has
-// its serials.
+// loggedRecords describes records of the log, whose times mean nothing.
 func loggedRecords(records []store.Record) []view.NamedRecord {
-	list := []view.NamedRecord{}
-	for i := range records {
-		if i == 0 && records[0].Type == dns.TypeSOA {
-			continue
-		}
-		r := namedRecord(&records[i])
-		r.Static, r.Refreshed = false, nil
-		list = append(list, r)
+	list := namedRecords(records)
+	for i := range list {
+		list[i].Static, list[i].Refreshed = false, nil
 	}
 	return list
 }
