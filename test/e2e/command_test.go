@@ -20,6 +20,12 @@ import (
 // command runs "coredns gsstsig" and returns its output and exit status.
 func command(t *testing.T, dir string, args ...string) (string, int) {
 	t.Helper()
+	return commandWith(t, dir, "", args...)
+}
+
+// commandWith is command with that standard input.
+func commandWith(t *testing.T, dir, input string, args ...string) (string, int) {
+	t.Helper()
 	binary, err := shared.coredns()
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +35,7 @@ func command(t *testing.T, dir string, args ...string) (string, int) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(testContext(t), binary, append([]string{"gsstsig"}, args...)...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(input)
 	cmd.Env = append(os.Environ(), "KRB5_CONFIG="+krb5conf)
 	output, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
