@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -71,13 +72,14 @@ type Handler struct {
 	templates *template.Template
 	styles    []byte
 	icon      []byte
-	searching chan struct{} // holds one value for each search under way
+	// searching holds one value for each search under way. A search keeps a processor busy, which queries need too.
+	searching chan struct{}
 }
 
 // New returns the page of a source. Hosts reports whether a name in the header Host is one of the server: a page on the
 // Internet whose name leads to the server's address (DNS rebinding) must not read what this page shows.
 func New(source Source, hosts func(host string) bool) *Handler {
-	h := &Handler{source: source, hosts: hosts, now: time.Now, searching: make(chan struct{}, 2)}
+	h := &Handler{source: source, hosts: hosts, now: time.Now, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/4))}
 	h.templates = template.Must(template.New("page").Funcs(h.functions()).ParseFS(assets, "assets/*.html"))
 	h.styles, h.icon = mustRead("assets/style.css"), mustRead("assets/icon.svg")
 	return h

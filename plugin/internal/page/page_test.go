@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -239,6 +240,46 @@ func TestRefusedRequests(t *testing.T) {
 		if response.Header.Get("X-Content-Type-Options") != "nosniff" || response.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %v", name, response.Header)
 		}
+	}
+}
+
+// crowd is a source with many clients that were refused.
+type crowd struct{ fake }
+
+func (c crowd) Recent(zone string) view.Recent {
+	r := c.fake.Recent(zone)
+	for i := range 2 * mostClients {
+		refused, failed := r.Refused[0], r.Handshakes[0]
+		refused.Client, failed.Client = fmt.Sprintf("client-%d.", i), fmt.Sprintf("192.0.2.9-%d", i)
+		r.Refused, r.Unsigned = append(r.Refused, refused), append(r.Unsigned, refused)
+		r.Handshakes, r.Signatures = append(r.Handshakes, failed), append(r.Signatures, failed)
+	}
+	return r
+}
+
+// TestListsAreBounded: a page lists the latest clients only, however many were refused, and the search finds the others.
+func TestListsAreBounded(t *testing.T) {
+	h := newPage(crowd{})
+	for _, target := range []string{"/refused.json", "/zone.json?name=example.test.", "/search.json?q=example.test"} {
+		_, body := get(t, h, target, nil)
+		for _, list := range []string{"refused", "unsigned", "handshakes", "signatures"} {
+			var top map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(body), &top); err != nil {
+				t.Fatal(err)
+			}
+			if _, inside := top["recent"]; inside {
+				if err := json.Unmarshal(top["recent"], &top); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var clients []json.RawMessage
+			if err := json.Unmarshal(top[list], &clients); err != nil || len(clients) > mostClients || len(clients) == 0 && !strings.HasPrefix(target, "/search") {
+				t.Errorf("%s: %d clients of %s, %v", target, len(clients), list, err)
+			}
+		}
+	}
+	if _, body := get(t, h, fmt.Sprintf("/search.json?q=client-%d", 2*mostClients-1), nil); !strings.Contains(body, fmt.Sprintf("client-%d.", 2*mostClients-1)) {
+		t.Error("the search does not find the last one")
 	}
 }
 

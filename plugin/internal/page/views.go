@@ -49,6 +49,16 @@ func (h *Handler) withHistory(zones []view.Zone) []zoneView {
 
 func first[T any](list []T, most int) []T { return list[:min(most, len(list))] }
 
+// mostClients is how many clients of each kind a page lists. The search finds the others.
+const mostClients = 100
+
+// latest leaves out all but the latest clients: anyone can send what is refused, and every zone keeps some hundred of them.
+func latest(r view.Recent) view.Recent {
+	r.Refused, r.Unsigned = first(r.Refused, mostClients), first(r.Unsigned, mostClients)
+	r.Handshakes, r.Signatures = first(r.Handshakes, mostClients), first(r.Signatures, mostClients)
+	return r
+}
+
 type searched struct {
 	Query  string      `json:"query"`
 	Names  []view.Name `json:"names"`
@@ -72,11 +82,11 @@ func (h *Handler) search(r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), searchTime)
 	defer cancel()
 	v.Names, v.More = h.source.Search(ctx, v.Query, mostNames)
-	v.Recent = about(h.source.Recent(""), v.Query)
+	v.Recent = latest(about(h.source.Recent(""), v.Query))
 	return v, nil
 }
 
-func (h *Handler) refused(*http.Request) (any, error) { return h.source.Recent(""), nil }
+func (h *Handler) refused(*http.Request) (any, error) { return latest(h.source.Recent("")), nil }
 
 type changed struct {
 	Zone    string        `json:"zone,omitempty"` // empty: all
@@ -109,7 +119,7 @@ func (h *Handler) zone(r *http.Request) (any, error) {
 	name := r.FormValue("name")
 	for _, z := range h.source.Status().Zones {
 		if z.Zone == name {
-			return oneZone{zoneView{z, h.source.History(name)}, h.source.Recent(name)}, nil
+			return oneZone{zoneView{z, h.source.History(name)}, latest(h.source.Recent(name))}, nil
 		}
 	}
 	return nil, absentError("The server has no zone of that name.")
