@@ -40,7 +40,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, explainListen(path, err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil { // where ownerOnly has no effect
+	if err := closeToOthers(path); err != nil {
 		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	return l, nil
