@@ -84,6 +84,13 @@ func (s pageSource) Recent(zone string) view.Recent { return s.recent(zone) }
 // History implements page.Source.
 func (s pageSource) History(zone string) []view.Point { return s.history(zone) }
 
+// Contexts implements page.Source.
+func (s pageSource) Contexts() []view.Context {
+	list := s.contextViews()
+	sortNewest(list)
+	return list
+}
+
 // Search implements page.Source.
 func (s pageSource) Search(ctx context.Context, words string, most int) ([]view.Name, bool) {
 	return s.search(ctx, words, most)

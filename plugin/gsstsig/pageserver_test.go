@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -71,6 +74,26 @@ func TestStatusPage(t *testing.T) {
 	changes := fetch[struct{ Changes []view.Change }](t, address, "/changes.json?zone=example.test.").Changes
 	if c := changes[0]; c.Removed[0].Data != "192.0.2.1" || c.Added[0].Data != "192.0.2.2" || c.Author != "host/client1.example.test@EXAMPLE.TEST" || c.To != c.From+1 {
 		t.Errorf("%+v", c)
+	}
+
+	// The list of contexts is that of the control socket, the newest first.
+	listed, err := current.listContexts(t.Context(), struct{}{})
+	contexts := fetch[struct {
+		Established view.Usage
+		Total       int
+		Contexts    []view.Context
+	}](t, address, "/contexts.json")
+	if err != nil || contexts.Total != 2 || len(contexts.Contexts) != 2 || contexts.Established.Used != 2 {
+		t.Fatalf("%+v, %v", contexts, err)
+	}
+	for _, c := range contexts.Contexts {
+		if !slices.ContainsFunc(listed, func(l view.Context) bool { return reflect.DeepEqual(l, c) }) || c.Messages == 0 || c.Created == nil || c.Used == nil || c.Address == "" {
+			t.Errorf("%+v, at the socket: %+v", c, listed)
+		}
+	}
+	of2 := fetch[struct{ Contexts []view.Context }](t, address, "/search.json?q=client2").Contexts
+	if len(of2) != 1 || of2[0].Principal != client2 {
+		t.Errorf("%+v", of2)
 	}
 
 	may := func(principal, name string) bool {
@@ -143,4 +166,19 @@ func TestSearch(t *testing.T) {
 	if found[0].Deleted == nil || len(found[0].Records) != 0 {
 		t.Errorf("%+v", found)
 	}
+}
+
+// TestNewestContexts: the newest contexts come first, and those of the last process, whose age is not known, last.
+func TestNewestContexts(t *testing.T) {
+	at := func(minute int) *time.Time {
+		created := time.Date(2026, 5, 4, 12, minute, 0, 0, time.UTC)
+		return &created
+	}
+	list := []view.Context{{Key: "b", Principal: "p"}, {Key: "old", Created: at(1)}, {Key: "a", Principal: "p"}, {Key: "new", Created: at(2)}}
+	sortNewest(list)
+	var order []string
+	for _, c := range list {
+		order = append(order, c.Key)
+	}
+	want(t, "order", strings.Join(order, " "), "new old a b")
 }

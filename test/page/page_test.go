@@ -101,7 +101,7 @@ func TestPages(t *testing.T) {
 				{"zones", "/zones", []string{zoneName, reverse, "applied"}},
 				{"zone", "/zone?name=" + zoneName + ".", []string{"Primary server", "ns1.corp.example.com.", "grant " + realmName + " owner ."}},
 				{"keys", "/keys", []string{"DNS/ns1.corp.example.com@" + realmName}},
-				{"contexts", "/contexts", []string{"Negotiations under way"}},
+				{"contexts", "/contexts", []string{"Negotiations under way", owner, other, "Expires", "in "}},
 				{"search", "/search?q=pc17", []string{"Why it was refused", "pc17.corp.example.com.", "Belongs to", "17.2.0.192.in-addr.arpa."}},
 				{"may", "/may?principal=" + other + "@" + realmName + "&name=pc17.corp.example.com&type=A", []string{"No.", "belongs to " + owner}},
 			} {

@@ -18,6 +18,12 @@ func about(r view.Recent, words string) view.Recent {
 	return found
 }
 
+// contextsAbout returns the contexts that have the words in the client's principal, account or address.
+func contextsAbout(list []view.Context, words string) []view.Context {
+	m := matcher(strings.ToLower(strings.TrimSuffix(words, ".")))
+	return filter(list, func(c view.Context) bool { return m.in(c.Principal, c.Account, host(c.Address)) })
+}
+
 func filter[T any](list []T, keep func(T) bool) []T {
 	return slices.DeleteFunc(slices.Clone(list), func(v T) bool { return !keep(v) })
 }

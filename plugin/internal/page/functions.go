@@ -14,6 +14,7 @@ func (h *Handler) functions() template.FuncMap {
 	return template.FuncMap{
 		"frame":   func(title string, f frame) titled { return titled{title, f} },
 		"ago":     h.ago,
+		"until":   h.until,
 		"utc":     func(t time.Time) string { return t.Format("2006-01-02 15:04:05") + " UTC" },
 		"rfc3339": func(t time.Time) string { return t.Format(time.RFC3339) },
 		"host":    host,
@@ -36,17 +37,33 @@ type titled struct {
 
 // ago says how long ago something was.
 func (h *Handler) ago(t time.Time) string {
-	switch d := h.now().Sub(t); {
-	case d < 5*time.Second:
+	d := h.now().Sub(t)
+	if d < 5*time.Second {
 		return "just now"
+	}
+	return duration(d) + " ago"
+}
+
+// until says in how much time something will be.
+func (h *Handler) until(t time.Time) string {
+	d := t.Sub(h.now())
+	if d < time.Second {
+		return "now"
+	}
+	return "in " + duration(d)
+}
+
+// duration says how long a time is, in its greatest unit.
+func duration(d time.Duration) string {
+	switch {
 	case d < time.Minute:
-		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < time.Hour:
-		return fmt.Sprintf("%d min ago", int(d.Minutes()))
+		return fmt.Sprintf("%d min", int(d.Minutes()))
 	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h ago", int(d.Hours()))
+		return fmt.Sprintf("%d h", int(d.Hours()))
 	default:
-		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
 	}
 }
 

@@ -27,6 +27,8 @@ type Source interface {
 	Recent(zone string) view.Recent
 	// History has the counts of a zone's last 24 hours, the oldest first.
 	History(zone string) []view.Point
+	// Contexts describes the established contexts, the newest first.
+	Contexts() []view.Context
 	// Search finds names by themselves, their addresses or their owners, up to a number of them, and says whether there are
 	// more. It may end early with ctx.
 	Search(ctx context.Context, words string, most int) (names []view.Name, more bool)
@@ -51,6 +53,8 @@ const (
 	searchTime = 2 * time.Second
 	mostNames  = 100
 	maxQuery   = 512 // octets of a form's field
+
+	mostContexts = 500 // that are listed
 )
 
 // securityHeaders are sent with every answer: nothing is loaded from elsewhere, no script runs, no other page may embed this one.
@@ -72,7 +76,8 @@ type Handler struct {
 	templates *template.Template
 	styles    []byte
 	icon      []byte
-	// searching holds one value for each search under way. A search keeps a processor busy, which queries need too.
+	// searching holds one value for each search, or list of contexts, under way. These keep a processor busy, which queries need
+	// too.
 	searching chan struct{}
 }
 

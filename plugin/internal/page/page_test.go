@@ -29,6 +29,7 @@ var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 type fake struct {
 	findings []diagnose.Finding
 	damaged  *diagnose.Finding // of the zone
+	contexts int               // beside that of alice
 }
 
 func (f fake) Status() view.Status {
@@ -62,6 +63,16 @@ func (fake) Recent(string) view.Recent {
 		Changes: []view.Change{{Time: noon, Zone: "example.test.", Author: alice, Client: "192.0.2.1:53", Removed: []view.NamedRecord{record("a.example.test.", "A", "192.0.2.1")},
 			Added: []view.NamedRecord{record("A.example.test.", "A", "192.0.2.2")}}},
 	}
+}
+
+func (f fake) Contexts() []view.Context {
+	created, used := noon, noon.Add(time.Minute)
+	list := []view.Context{{Key: "1.sig", Principal: alice, Account: "ALICE$", Service: "DNS/ns1", Enctype: "aes256", Address: "192.0.2.77:4242", Created: &created,
+		Expires: noon.Add(10 * time.Hour), Used: &used, Messages: 12}}
+	for range f.contexts {
+		list = append(list, view.Context{Key: "2.sig", Principal: mallory, Expires: noon.Add(time.Minute)})
+	}
+	return list
 }
 
 func (fake) History(string) []view.Point {
@@ -146,7 +157,10 @@ func TestWords(t *testing.T) {
 		{h, "/search?q=alice", []string{"Why it was refused", "Belongs to", "192.0.2.2", "static"}},
 		{h, "/search?q=many", []string{"and more"}},
 		{h, "/keys", []string{"DNS/ns1.example.test@EXAMPLE.TEST", "aes256"}},
-		{h, "/contexts", []string{"<dd>4</dd>"}},
+		{h, "/contexts", []string{"<dd>4 ", alice, "account ALICE$", "192.0.2.77<", "1 min ago", "in 9 h", "30 s ago", `<td class="num">12</td>`}},
+		{newPage(fake{contexts: mostContexts}), "/contexts", []string{"The newest 500 of 501", mallory, "before the restart", "never"}},
+		{h, "/search?q=ALICE.example", []string{"1 security context<", "192.0.2.77<"}},
+		{newPage(fake{contexts: mostNames + 1}), "/search?q=mallory", []string{"101 security contexts", "The newest 100 are shown"}},
 		{h, "/may?principal=" + alice + "&name=a", []string{"<b>Yes.</b>", "may add a"}},
 		{h, "/may?principal=" + mallory + "&name=a", []string{"<b>No.</b>", "may not add a"}},
 		{h, "/may?principal=x&name=a&type=nothing", []string{"no such type"}},
@@ -191,6 +205,17 @@ func TestJSON(t *testing.T) {
 	_, body := get(t, h, "/search.json?q=192.0.2.80", nil)
 	var found searched
 	if err := json.Unmarshal([]byte(body), &found); err != nil || len(found.Recent.Refused) != 0 || len(found.Recent.Unsigned) != 1 || found.Recent.Unsigned[0].Client != "192.0.2.80" || len(found.Recent.Changes) != 0 {
+		t.Errorf("%v: %s", err, body)
+	}
+	for query, clients := range map[string]string{"alice.example.test.": alice, "alice$": alice, "192.0.2.77": alice, "mallory": "", "1.sig": ""} {
+		_, body = get(t, h, "/search.json?q="+query, nil)
+		if err := json.Unmarshal([]byte(body), &found); err != nil || found.ContextsFound != len(found.Contexts) || (found.ContextsFound == 1) != (clients != "") {
+			t.Errorf("%s: %v: %s", query, err, body)
+		}
+	}
+	var list contexts
+	_, body = get(t, newPage(fake{contexts: 2 * mostContexts}), "/contexts.json", nil)
+	if err := json.Unmarshal([]byte(body), &list); err != nil || list.Total != 2*mostContexts+1 || len(list.Newest) != mostContexts || list.Newest[0].Principal != alice || list.Established.Used != 4 {
 		t.Errorf("%v: %s", err, body)
 	}
 	_, body = get(t, h, "/", func(r *http.Request) {
@@ -289,8 +314,10 @@ func TestSearchesAreBounded(t *testing.T) {
 	for range cap(h.searching) {
 		h.searching <- struct{}{}
 	}
-	if response, _ := get(t, h, "/search?q=a", nil); response.StatusCode != http.StatusServiceUnavailable {
-		t.Error(response.Status)
+	for _, target := range []string{"/search?q=a", "/contexts"} {
+		if response, _ := get(t, h, target, nil); response.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%s: %s", target, response.Status)
+		}
 	}
 	<-h.searching
 	if response, _ := get(t, h, "/search?q=a", nil); response.StatusCode != http.StatusOK {
@@ -303,6 +330,11 @@ func TestAgo(t *testing.T) {
 	for d, want := range map[time.Duration]string{time.Second: "just now", 20 * time.Second: "20 s ago", 90 * time.Second: "1 min ago",
 		3 * time.Hour: "3 h ago", 72 * time.Hour: "3 days ago", -time.Minute: "just now"} {
 		if got := h.ago(h.now().Add(-d)); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{-time.Minute: "now", 20 * time.Second: "in 20 s", 10 * time.Hour: "in 10 h", 72 * time.Hour: "in 3 days"} {
+		if got := h.until(h.now().Add(d)); got != want {
 			t.Errorf("%s: %s, want %s", d, got, want)
 		}
 	}

@@ -64,27 +64,42 @@ type searched struct {
 	Names  []view.Name `json:"names"`
 	More   bool        `json:"more"`
 	Recent view.Recent `json:"recent"` // events that have the words
+	// Contexts are the newest of the clients whose principal, account or address has the words, ContextsFound the number of all.
+	Contexts      []view.Context `json:"contexts"`
+	ContextsFound int            `json:"contexts_found"`
 }
 
 var errBusy = errors.New("other searches are under way. Fix: try again in a moment")
 
 func (h *Handler) search(r *http.Request) (any, error) {
-	v := searched{Query: strings.TrimSpace(r.FormValue("q")), Names: []view.Name{}}
+	v := searched{Query: strings.TrimSpace(r.FormValue("q")), Names: []view.Name{}, Contexts: []view.Context{}}
 	if v.Query == "" {
 		return v, nil
 	}
-	select {
-	case h.searching <- struct{}{}:
-		defer func() { <-h.searching }()
-	default:
+	if !h.begin() {
 		return nil, errBusy
 	}
+	defer h.end()
 	ctx, cancel := context.WithTimeout(r.Context(), searchTime)
 	defer cancel()
 	v.Names, v.More = h.source.Search(ctx, v.Query, mostNames)
 	v.Recent = latest(about(h.source.Recent(""), v.Query))
+	contexts := contextsAbout(h.source.Contexts(), v.Query)
+	v.Contexts, v.ContextsFound = first(contexts, mostNames), len(contexts)
 	return v, nil
 }
+
+// begin reports whether a search, or another view whose cost grows with what the server holds, may begin. If so, end ends it.
+func (h *Handler) begin() bool {
+	select {
+	case h.searching <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (h *Handler) end() { <-h.searching }
 
 func (h *Handler) refused(*http.Request) (any, error) { return latest(h.source.Recent("")), nil }
 
@@ -127,7 +142,20 @@ func (h *Handler) zone(r *http.Request) (any, error) {
 
 func (h *Handler) keys(*http.Request) (any, error) { return h.source.Status().Keys, nil }
 
-func (h *Handler) contexts(*http.Request) (any, error) { return h.source.Status().Contexts, nil }
+type contexts struct {
+	view.Contexts
+	Total  int            `json:"total"`    // of the contexts that could be listed
+	Newest []view.Context `json:"contexts"` // the newest of them
+}
+
+func (h *Handler) contexts(*http.Request) (any, error) {
+	if !h.begin() {
+		return nil, errBusy
+	}
+	defer h.end()
+	list := h.source.Contexts()
+	return contexts{Contexts: h.source.Status().Contexts, Total: len(list), Newest: first(list, mostContexts)}, nil
+}
 
 type mayView struct {
 	Question Question       `json:"question"`
