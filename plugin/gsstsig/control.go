@@ -10,6 +10,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // controlSocket is the process's socket for the administrator. It stays across reloads that do not move it.
@@ -75,6 +76,10 @@ func (p *process) serveControl(instance caddy.Context) error {
 	}
 	c.path, c.server = path, control.Serve(l, p.operations())
 	log.Infof("control socket %s", path)
+	if above := disk.Replaceable(path); above != "" {
+		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "control socket " + path,
+			Problem: "others can write to " + above + ", and answer the administrator's commands by a socket of their own", Fix: "chmod go-w " + above + ", or name another path by the property control"})
+	}
 	return nil
 }
 

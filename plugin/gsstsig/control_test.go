@@ -89,6 +89,20 @@ func TestControlAcrossReloads(t *testing.T) {
 	gone(second)
 }
 
+// TestControlSocketInAnOpenDirectory: where others can put another socket in its place, a warning says so.
+func TestControlSocketInAnOpenDirectory(t *testing.T) {
+	for mode, warnings := range map[fs.FileMode]int{0o700: 0, 0o755: 0, 0o777 | fs.ModeSticky: 0, 0o777: 1, 0o770: 1} {
+		path := socketPath(t)
+		if err := os.Chmod(filepath.Dir(path), mode); err != nil {
+			t.Fatal(err)
+		}
+		start(t, "example.test:{PORT} {\n\tgsstsig {\n\t\tkeytab {KEYTAB}\n\t\tcontrol "+path+"\n\t}\n}\n")
+		if lines := logged.lines("control socket "+path, "others can write to "+filepath.Dir(path)); len(lines) != warnings {
+			t.Errorf("%v: %q", mode, lines)
+		}
+	}
+}
+
 // TestControlAdministers: the administrator changes what clients may not, is refused what a rule denies, and leaves lines in the
 // log.
 func TestControlAdministers(t *testing.T) {
