@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/gsstsig/coredns-gsstsig/plugin/admin"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
@@ -155,4 +157,67 @@ func TestScavengeWaits(t *testing.T) {
 	if _, err := p.scavenge(t.Context(), zoneOf(t, p, "example.test.")); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestScavengeByCommand: the administrator's command removes what is stale, and says what waits and why.
+func TestScavengeByCommand(t *testing.T) {
+	path := socketPath(t)
+	s, _, ahead := startAging(t, strings.Replace(agingCorefile, "aging 7d 7d", "control "+path+"\n\t\tupdates nonsecure-and-secure\n\t\taging 7d 7d", 1))
+	command := func(status int, input string, args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		got := admin.Run("coredns gsstsig", append(args, "-control", path), admin.Streams{In: strings.NewReader(input), Out: &out, Err: &out})
+		if got != status {
+			t.Fatalf("%q: exit status %d, want %d:\n%s", args, got, status, out.String())
+		}
+		return out.String()
+	}
+	update := func(name string) {
+		t.Helper()
+		want(t, "update", s.exchange(message(t, "example.test.", "+"+name+".example.test. 300 A 192.0.2.1")).Rcode, dns.RcodeSuccess)
+	}
+	is := func(name string, there bool) {
+		t.Helper()
+		want(t, name, len(s.exchange(new(dns.Msg).SetQuestion(name+".example.test.", dns.TypeA)).Answer), map[bool]int{true: 1}[there])
+	}
+	says := func(output string, words ...string) {
+		t.Helper()
+		for _, w := range words {
+			if !strings.Contains(output, w) {
+				t.Errorf("%q is not in:\n%s", w, output)
+			}
+		}
+	}
+	const day = 24 * time.Hour
+	at := func(d time.Duration) { ahead.Store(int64(d)) }
+
+	update("gone")
+	update("kept")
+	command(admin.ExitOK, "add static.example.test 300 A 192.0.2.1\n", "update", "example.test")
+	at(8 * day)
+	update("kept") // a refresh
+	says(command(admin.ExitOK, "", "scavenge", "example.test"), "zone example.test.: 0 records removed\n")
+	at(14*day + time.Hour)
+	if stale := command(admin.ExitOK, "", "stale", "example.test"); !strings.Contains(stale, "gone.example.test.") || strings.Contains(stale, "kept") || strings.Contains(stale, "static.") {
+		t.Errorf("stale:\n%s", stale)
+	}
+	lines := len(logged.lines("scavenged", `name="gone.example.test."`))
+	says(command(admin.ExitOK, "", "scavenge", "example.test"), "zone example.test.: 1 records removed\n")
+	is("gone", false)
+	is("kept", true)
+	is("static", true)
+	want(t, "lines", len(logged.lines("scavenged", `name="gone.example.test."`)), lines+1)
+	says(command(admin.ExitOK, "", "changes", "example.test"), "by aging", "- gone.example.test. 300 A 192.0.2.1")
+
+	at(22*day + time.Hour)
+	command(admin.ExitOK, "", "freeze", "example.test")
+	says(command(admin.ExitNo, "", "scavenge", "example.test"), "frozen")
+	command(admin.ExitOK, "", "thaw", "example.test")
+	says(command(admin.ExitOK, "", "scavenge", "example.test"), "0 records removed\n1 more are stale and stay until ")
+	is("kept", true)
+	at(29*day + 2*time.Hour)
+	says(command(admin.ExitOK, "", "scavenge", "example.test", "-o", "json"), `"removed": 1`)
+	is("kept", false)
+	is("static", true)
+	says(command(admin.ExitNo, "", "scavenge", "static.test"), "does not age", "Fix: ")
 }
