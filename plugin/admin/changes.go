@@ -71,6 +71,6 @@ func printChanges(w io.Writer, list []view.Change) error {
 			}
 		}
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable(b.String()))
 	return err
 }

@@ -330,7 +330,7 @@ func (e *zoneEdit) apply(difference *view.Edit) (*view.Edited, error) {
 func printConflicts(w io.Writer, conflicts []view.Conflict) {
 	for _, c := range conflicts {
 		if c.Type == "" {
-			fmt.Fprintf(w, "%s: the owner is %s now\n", c.Name, orNobody(c.Owner))
+			fmt.Fprintf(w, "%s: the owner is %s now\n", c.Name, printable(orNobody(c.Owner)))
 			continue
 		}
 		fmt.Fprintf(w, "%s %s:\n", c.Name, c.Type)

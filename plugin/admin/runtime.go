@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/miekg/dns"
 
@@ -20,9 +22,29 @@ import (
 func table(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, row := range rows {
+		for i := range row {
+			row[i] = printable(row[i])
+		}
 		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
 	}
 	return t.Flush()
+}
+
+// printable writes what a terminal could take for a command as \DDD: principals are what clients are called, and may have any octets.
+func printable(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRuneInString(text[i:])
+		if unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) || r == '\n' {
+			b.WriteString(text[i : i+n])
+		} else {
+			for _, octet := range []byte(text[i : i+n]) {
+				fmt.Fprintf(&b, `\%03d`, octet)
+			}
+		}
+		i += n
+	}
+	return b.String()
 }
 
 // when writes a time for people: in UTC, to the second, and "-" for none.
@@ -289,7 +311,7 @@ func changeOwner(s Streams, server controlFlags, output *output, operation, name
 	if output.json {
 		return ExitOK, printJSON(s.Out, change)
 	}
-	_, err = fmt.Fprintln(s.Out, change)
+	_, err = fmt.Fprintln(s.Out, printable(change.String()))
 	return ExitOK, err
 }
 

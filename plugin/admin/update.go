@@ -70,7 +70,7 @@ func printApplied(w io.Writer, a view.Applied) error {
 	} else {
 		fmt.Fprintf(&b, "zone %s: no record has changed, serial %d\n", a.Zone, a.To)
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable(b.String()))
 	return err
 }
 
