@@ -14,7 +14,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/miekg/dns"
+
 	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
 // release builds a release once for all tests.
@@ -134,20 +137,52 @@ func TestReleasedArchives(t *testing.T) {
 	}
 }
 
+// systemctl does what systemd would do with the unit, as far as a server that runs can tell: nodes have no systemd.
+const systemctl = `#!/bin/sh
+set -eu
+unit=/lib/systemd/system/coredns.service
+value() { sed -n "s/^$1=//p" $unit; }
+case "$*" in
+"restart krb5-kdc krb5-admin-server")
+	kadmind -nofork >/dev/null 2>&1 &
+	exec krb5kdc -n
+	;;
+"enable --now coredns")
+	umask "$(value UMask)"
+	user=$(value User)
+	install -d -m "$(value StateDirectoryMode)" -o "$user" -g "$user" "/var/lib/$(value StateDirectory)"
+	install -d -m "$(value RuntimeDirectoryMode)" -o "$user" -g "$user" "/run/$(value RuntimeDirectory)"
+	cd "$(value WorkingDirectory)"
+	capability=$(value AmbientCapabilities | sed 's/^CAP_/+/' | tr A-Z a-z)
+	exec setpriv --reuid "$user" --regid "$(value Group)" --clear-groups --no-new-privs \
+		--bounding-set=-all,$capability --inh-caps=-all,$capability --ambient-caps=-all,$capability -- $(value ExecStart)
+	;;
+*)
+	echo "systemctl $*: not known here" >&2
+	exit 1
+	;;
+esac
+`
+
 // packageSite is a site whose name server gets its programs from the package.
-func packageSite(t *testing.T) *site {
+func packageSite(t *testing.T, steps ...func(*site, context.Context) error) *site {
 	t.Helper()
 	dir, err := release()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSiteWith(t, "kdc1", func(c *node.Config) { c.OwnPrograms = true })
+	s := newSiteWith(t, "kdc1", func(c *node.Config) { c.OwnPrograms = true }, steps...)
 	deb, err := os.ReadFile(debianPackage(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.ns.WriteFile("/run/download/coredns-gsstsig_0.9.0_"+runtime.GOARCH+".deb", string(deb), 0o644); err != nil {
 		t.Fatal(err)
+	}
+	for _, n := range []*node.Node{s.kdc, s.ns} {
+		if err := n.WriteFile("/run/programs/systemctl", systemctl, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return s
 }
@@ -212,5 +247,23 @@ func TestDebianPackage(t *testing.T) {
 		dpkg -P coredns-gsstsig; test ! -e /etc/coredns/Corefile; cat /var/lib/coredns/zone`)
 	if !strings.HasSuffix(got, "data\n") || strings.Count(got, "data\n") != 2 || !strings.Contains(got, "# mine") {
 		t.Errorf("after the removal:\n%s", got)
+	}
+}
+
+// TestFirstSteps does what docs/first-steps.md says, in a realm that is not there yet.
+func TestFirstSteps(t *testing.T) {
+	tested.Path(t, nsupdate, "-g as docs/first-steps.md says")
+	s := packageSite(t)
+	sh(t, s.ns, "rm -rf /etc/coredns /var/lib/coredns; rm -f /etc/krb5.conf")
+	client := s.add(t, "client1", 101)
+	s.followWith(t, "first-steps.md", "/run/programs", client)
+	s.expect(t, "client1.example.test", dns.TypeA, "10.78.0.101")
+	s.expect(t, "www.example.test", dns.TypeCNAME, "client1.example.test.")
+	owned := sh(t, s.ns, "cat /var/backups/example.test")
+	if !strings.Contains(owned, "host/client1.example.test@EXAMPLE.TEST") {
+		t.Errorf("the dump does not have the owner:\n%s", owned)
+	}
+	if got := sh(t, s.ns, "ps -o user= -C coredns"); strings.TrimSpace(got) != "coredns" {
+		t.Errorf("the server runs as %q", got)
 	}
 }

@@ -4,7 +4,9 @@ package mit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -23,12 +25,18 @@ var nsupdate = tested.Client{Name: "nsupdate", Package: "bind9-dnsutils"}
 // follow does what a recipe says on the site's machines and the given ones. What it starts ends with the test.
 func (s *site) follow(t *testing.T, path string, clients ...*node.Node) *recipe.Lab {
 	t.Helper()
+	return s.followWith(t, path, shared.programs, clients...)
+}
+
+// followWith does the same with the programs of a directory, besides those that the machines have.
+func (s *site) followWith(t *testing.T, path, programs string, clients ...*node.Node) *recipe.Lab {
+	t.Helper()
 	blocks, err := recipe.Read("../../docs/"+path, examples)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lab := &recipe.Lab{
-		Machines: make(map[string]*node.Node), Programs: shared.programs, Input: strings.Repeat(password+"\n", 10), Up: up,
+		Machines: make(map[string]*node.Node), Programs: programs, Input: strings.Repeat(password+"\n", 10), Up: up,
 	}
 	for _, n := range append(clients, s.kdc, s.ns) {
 		lab.Machines[n.Name] = n
@@ -49,6 +57,12 @@ func up(ctx context.Context, on *node.Node, program string, p *process.Process) 
 	switch program {
 	case "coredns":
 		return listens(ctx, on, p, nsAddress.String())
+	case "systemctl":
+		if slices.ContainsFunc(on.Addresses, func(a netip.Prefix) bool { return a.Addr() == nsAddress.Addr() }) {
+			return listens(ctx, on, p, nsAddress.String())
+		}
+		kdc := addresses(kdcOctet)[0].Addr().String()
+		return errors.Join(listens(ctx, on, p, kdc+":88"), listens(ctx, on, p, kdc+":749"))
 	case "sssd":
 		_, err := dyndns(ctx, p)
 		return err

@@ -35,6 +35,7 @@ var administrators = []string{"root/admin", "admin"}
 var examples = strings.NewReplacer(
 	"example.com", zone, "EXAMPLE.COM", realm, "2.0.192.in-addr.arpa", reverse4, "192.0.2.", "10.78.0.",
 	"0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", reverse6, "2001:db8::", "fd78::",
+	"./coredns-gsstsig_", "/run/download/coredns-gsstsig_",
 )
 
 // addresses are those of the node with the given last octet.
@@ -62,11 +63,11 @@ type site struct {
 // It is gone with the test.
 func newSite(t *testing.T, kdc string) *site {
 	t.Helper()
-	return newSiteWith(t, kdc, func(*node.Config) {})
+	return newSiteWith(t, kdc, func(*node.Config) {}, (*site).createRealm, (*site).startRealm)
 }
 
-// newSiteWith does the same, with a name server as configure wants it.
-func newSiteWith(t *testing.T, kdc string, configure func(*node.Config)) *site {
+// newSiteWith makes the machines, with a name server as configure wants it, and takes the given steps.
+func newSiteWith(t *testing.T, kdc string, configure func(*node.Config), steps ...func(*site, context.Context) error) *site {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(testContext(t), startTimeout)
 	defer cancel()
@@ -83,8 +84,8 @@ func newSiteWith(t *testing.T, kdc string, configure func(*node.Config)) *site {
 			t.Fatal(err)
 		}
 	}
-	for _, step := range []func(context.Context) error{s.createRealm, s.startRealm} {
-		if err := step(ctx); err != nil {
+	for _, step := range steps {
+		if err := step(s, ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
