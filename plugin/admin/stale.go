@@ -27,11 +27,22 @@ func (d *duration) String() string {
 
 // Set implements flag.Value.
 func (d *duration) Set(v string) error {
+	if err := needsUnit(v); err != nil {
+		return err
+	}
 	seconds, err := dnswire.ParseTTL(v)
 	if err != nil {
 		return errors.New("must be a time such as 12h or 7d")
 	}
 	*d = duration(seconds)
+	return nil
+}
+
+// needsUnit refuses a number without unit, which is seconds in a TTL and most likely days here.
+func needsUnit(v string) error {
+	if strings.Trim(v, "0") != "" && strings.Trim(v, "0123456789") == "" {
+		return fmt.Errorf("write a unit, such as %sd", v)
+	}
 	return nil
 }
 
@@ -44,6 +55,11 @@ func (i *intervals) String() string { return "" }
 // Set implements flag.Value.
 func (i *intervals) Set(v string) error {
 	first, second, found := strings.Cut(v, ",")
+	for _, word := range []string{first, second} {
+		if err := needsUnit(word); err != nil {
+			return err
+		}
+	}
 	noRefresh, err1 := dnswire.ParseTTL(first)
 	refresh, err2 := dnswire.ParseTTL(second)
 	if !found || errors.Join(err1, err2) != nil || uint64(noRefresh)+uint64(refresh) == 0 {
