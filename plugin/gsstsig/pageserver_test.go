@@ -96,13 +96,25 @@ func TestStatusPage(t *testing.T) {
 		t.Errorf("%+v", of2)
 	}
 
-	may := func(principal, name string) bool {
+	decision := func(principal, name string) view.Decision {
 		q := url.Values{"principal": {principal}, "name": {name}, "type": {"A"}}
-		return fetch[struct{ Decision view.Decision }](t, address, "/may.json?"+q.Encode()).Decision.Permitted
+		return fetch[struct{ Decision view.Decision }](t, address, "/may.json?"+q.Encode()).Decision
 	}
+	may := func(principal, name string) bool { return decision(principal, name).Permitted }
 	want(t, "the owner may", may("host/client1.example.test@EXAMPLE.TEST", "client1.example.test"), true)
 	want(t, "another may", may(client2, "client1.example.test"), false)
 	want(t, "one of another realm", may("host/x@EXAMPLE.ORG", "new.example.test"), false)
+	if _, err := current.freeze(t.Context(), view.ZoneRequest{Zone: "example.test"}); err != nil {
+		t.Fatal(err)
+	}
+	d := decision("host/client1.example.test@EXAMPLE.TEST", "client1.example.test")
+	if d.Permitted || d.Rule != "frozen" || !strings.Contains(d.Reason, "Fix: coredns gsstsig thaw example.test.") {
+		t.Errorf("the owner, in a frozen zone: %+v", d)
+	}
+	if _, err := current.thaw(t.Context(), view.ZoneRequest{Zone: "example.test"}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "the owner may after thaw", may("host/client1.example.test@EXAMPLE.TEST", "client1.example.test"), true)
 	for _, q := range []string{"principal=x&name=a.example.test", "principal=" + client2 + "&name=a.example.org", "principal=" + client2 + "&name=a.example.test&type=NOTHING"} {
 		if v := fetch[struct{ Error string }](t, address, "/may.json?"+q); v.Error == "" {
 			t.Errorf("%s: no error", q)

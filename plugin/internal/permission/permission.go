@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -118,7 +119,7 @@ func Describe(update []dns.RR) string {
 }
 
 // Decide returns the decision on an update in the present state of a zone: by the permitted realms, as at the handshake, then by
-// the zone's policy. Nothing changes.
+// the zone's policy. A frozen zone takes no update that they permit. Nothing changes.
 func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Identity, update []dns.RR) (zone.Decision, error) {
 	if id.Kind == policy.Kerberos && !slices.Contains(realms, id.Realm) {
 		return zone.Decision{Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s. Fix: add the realm to the property realm",
@@ -139,5 +140,10 @@ func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Ident
 	if u.Refusal != nil {
 		return *u.Refusal, nil
 	}
-	return u.Authorize(proposal), nil
+	d := u.Authorize(proposal)
+	if since, frozen := z.Frozen(); frozen && d.Allow {
+		return zone.Decision{Rule: "frozen", Cause: zone.CauseFrozen, Reason: fmt.Sprintf("the zone is frozen since %s. Fix: coredns gsstsig thaw %s",
+			since.Format(time.RFC3339), z.Origin())}, nil
+	}
+	return d, nil
 }
