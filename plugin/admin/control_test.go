@@ -204,6 +204,9 @@ func TestCommandsOnServerAndDatabase(t *testing.T) {
 		{"stale without aging", "", []string{"stale", "example.test"}, ExitNo, []string{"does not age", "Fix: "}, ExitNo, ""},
 		{"stale, preview", "", []string{"stale", "example.test", "-intervals", "7d,7d", "-in", "30d"}, ExitOK, []string{"DUE"}, ExitOK, ""},
 		{"stale, no interval", "", []string{"stale", "example.test", "-intervals", "7d"}, ExitUsage, []string{"7d,7d"}, ExitUsage, ""},
+		{"stale, no unit", "", []string{"stale", "example.test", "-intervals", "7d,7d", "-in", "14"}, ExitUsage, []string{"write a unit, such as 14d"}, ExitUsage, ""},
+		{"stale, interval without unit", "", []string{"stale", "example.test", "-intervals", "7d,7"}, ExitUsage, []string{"write a unit, such as 7d"}, ExitUsage, ""},
+		{"stale, 0", "", []string{"stale", "example.test", "-intervals", "0,7d", "-in", "0"}, ExitOK, []string{"DUE"}, ExitOK, ""},
 		{"scavenge without aging", "", []string{"scavenge", "example.test"}, ExitNo, []string{"does not age"}, ExitNo, "not running"},
 		{"too many words", "", []string{"freeze", "a", "b"}, ExitUsage, []string{"usage: "}, ExitUsage, ""},
 	} {
@@ -378,6 +381,7 @@ func TestEdit(t *testing.T) {
 		{"an owner", `echo ';gsstsig: owner a.example.test. ` + clientA + `' >> "$1"`, ExitOK, "no record has changed",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.2\na of " + clientA + "\nb 60 TXT \"one\" \"two\""},
 		{"an owner without records", `echo ';gsstsig: owner c.example.test. ` + clientA + `' >> "$1"`, ExitNo, "has no records", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
+		{"an owner without realm", `echo ';gsstsig: owner a.example.test. foo' >> "$1"`, ExitNo, "has no realm. Fix: ", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
 		{"other names meanwhile", other + `; sed -i 's/192.0.2.2$/192.0.2.3/' "$1"`, ExitOK, "1 records removed, 1 added",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.3\na 60 AAAA 2001:db8::1\nb 60 TXT \"one\" \"two\"\nother 60 A 192.0.2.77"},
 		{"the same RRset meanwhile", `printf 'update add a.example.test 60 A 192.0.2.4\n' | ctl update example.test >/dev/null; sed -i 's/192.0.2.2$/192.0.2.3/' "$1"`, ExitNo,

@@ -30,6 +30,11 @@ func (z Zone) Edit(ctx context.Context, edit *view.Edit) (view.Edited, zone.Resu
 			return view.Edited{}, zone.Result{}, err
 		}
 		c.Name = text(wire) // with its final dot
+		if c.After != "" && c.After != c.Before {
+			if c.After, err = parseRecordedOwner(c.After); err != nil {
+				return view.Edited{}, zone.Result{}, fmt.Errorf("owner of %s: %w", c.Name, err)
+			}
+		}
 		e.owners = append(e.owners, ownerChange{OwnerChange: c, wire: wire})
 	}
 	// The serial of an edited SOA record has to be greater than the zone's, which is known only once the writer is locked. The

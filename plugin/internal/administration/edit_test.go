@@ -136,6 +136,40 @@ func TestEditOwnerByAnySpelling(t *testing.T) {
 	}
 }
 
+// TestEditOwners: an owner that an edit sets is one that own takes, or as a dump has it. One that stays is not checked.
+func TestEditOwners(t *testing.T) {
+	for word, want := range map[string]string{
+		"host/a@EXAMPLE.TEST":          "host/a@EXAMPLE.TEST",
+		"host/a@EXAMPLE.TEST S-1-5-21": "host/a@EXAMPLE.TEST S-1-5-21",
+		"DHCP.":                        "key:dhcp.",
+		"key:dhcp.":                    "key:dhcp.",
+		"first-come":                   zone.FirstComeOwner,
+		zone.FirstComeOwner:            zone.FirstComeOwner,
+		zone.AdministratorOwner:        zone.AdministratorOwner,
+		zone.SignedOwner:               zone.SignedOwner,
+		"foo":                          "",
+		"key:dhcp":                     "",
+		"administrator":                "",
+	} {
+		z := open(t)
+		_, _, err := z.Edit(t.Context(), &view.Edit{Owners: []view.OwnerChange{{Name: "ns1.example.test.", After: word}}})
+		own, _ := z.Snapshot().Owner("ns1.example.test.")
+		if own.Principal != want || (err == nil) != (want != "") {
+			t.Errorf("%q: the owner is %q, %v", word, own.Principal, err)
+		}
+		if want == "" && err != nil && (!strings.Contains(err.Error(), "owner of ns1.example.test.") || !strings.Contains(err.Error(), "Fix: ")) {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
+	z := open(t)
+	if _, _, err := z.Own(t.Context(), "ns1.example.test.", "foo"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := z.Edit(t.Context(), &view.Edit{Owners: []view.OwnerChange{{Name: "ns1.example.test.", Before: "foo", After: "foo"}}}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestEditMalformed: nothing of an edit is done that is not as it should be.
 func TestEditMalformed(t *testing.T) {
 	z := open(t)

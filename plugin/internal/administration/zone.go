@@ -155,3 +155,15 @@ func ParseOwner(word string) (string, error) {
 	}
 	return p.String(), nil
 }
+
+// parseRecordedOwner is ParseOwner for an owner in the text of a zone, where it may also have the form in which it is recorded.
+func parseRecordedOwner(word string) (string, error) {
+	switch word {
+	case zone.FirstComeOwner, zone.AdministratorOwner, zone.SignedOwner:
+		return word, nil
+	}
+	if key, ok := strings.CutPrefix(word, "key:"); ok && strings.HasSuffix(key, ".") {
+		return policy.Identity{Kind: policy.Static, Name: key}.Owner(), nil
+	}
+	return ParseOwner(word)
+}
