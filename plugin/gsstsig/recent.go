@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ func (p *process) recent(zone string) view.Recent {
 		v.Signatures = failedClients(kept.Failures(event.Signature))
 	}
 	for _, u := range event.Newest(changes, recentChanges) {
-		v.Changes = append(v.Changes, view.Change{Time: rounded(u.Time), Zone: u.Zone, From: u.Before, To: u.After, Author: u.Identity, Client: u.Client.String(),
+		v.Changes = append(v.Changes, view.Change{Time: rounded(u.Time), Zone: u.Zone, From: u.Before, To: u.After, Author: u.Identity, Client: clientText(u.Client),
 			Rule: u.Rule, Removed: namedRecords(u.Removed, 0), Added: namedRecords(u.Added, 0)})
 	}
 	v.Refused, v.Unsigned = refusedClients(refused), refusedClients(unsigned)
@@ -57,7 +58,7 @@ func refusedClients(groups []event.Group[event.Update]) []view.RefusedClient {
 			c.Last = last
 		}
 		for _, u := range g.Events {
-			r := view.Refusal{Time: rounded(u.Time), Zone: u.Zone, Client: u.Client.String(), Identity: u.Identity, Rcode: u.Rcode, Rule: u.Rule,
+			r := view.Refusal{Time: rounded(u.Time), Zone: u.Zone, Client: clientText(u.Client), Identity: u.Identity, Rcode: u.Rcode, Rule: u.Rule,
 				Reason: cmp.Or(u.Reason, u.Error), Cause: u.Cause, Fix: u.Fix, Removed: namedRecords(u.Asked, '-'), Added: namedRecords(u.Asked, '+')}
 			c.Refusals = append(c.Refusals, r)
 		}
@@ -80,6 +81,14 @@ func failedClients(groups []event.Group[event.Failure]) []view.FailedClient {
 		clients = append(clients, c)
 	}
 	return clients
+}
+
+// clientText is the address and port of a client, "" for an update that did not come from the network.
+func clientText(client netip.AddrPort) string {
+	if !client.IsValid() {
+		return ""
+	}
+	return client.String()
 }
 
 // namedRecords returns the records with that sign, all of them for 0.

@@ -113,6 +113,33 @@ func get(t *testing.T, h http.Handler, target string, edit func(*http.Request)) 
 	return w.Result(), string(body)
 }
 
+// unaddressed has updates without the address of a client.
+type unaddressed struct{ fake }
+
+func (u unaddressed) Recent(zone string) view.Recent {
+	v := u.fake.Recent(zone)
+	v.Refused[0].Refusals[0].Client, v.Changes[0].Client = "", ""
+	return v
+}
+
+// TestWithoutAddress: what has no address is not said to come from one.
+func TestWithoutAddress(t *testing.T) {
+	from := regexp.MustCompile(`</time> from |class="quiet">from `)
+	for _, target := range []string{"/refused", "/changes"} {
+		section := func(source Source) string {
+			_, body := get(t, newPage(source), target, nil)
+			body, _, _ = strings.Cut(body, `id="unsigned"`)
+			return body
+		}
+		if !from.MatchString(section(fake{})) {
+			t.Errorf("%s: an address is not shown", target)
+		}
+		if found := from.FindString(section(unaddressed{})); found != "" {
+			t.Errorf("%s has %q without an address", target, found)
+		}
+	}
+}
+
 var allPages = []string{"/", "/search?q=alice", "/search", "/refused", "/changes", "/changes?zone=example.test.", "/zones", "/zone?name=example.test.",
 	"/keys", "/contexts", "/may", "/may?principal=" + mallory + "&name=a.example.test&type=TXT&data=%3Cscript%3Ealert(%22x%22)%3C/script%3E"}
 

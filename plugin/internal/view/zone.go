@@ -72,7 +72,7 @@ type NamedRecord struct {
 type Refusal struct {
 	Time     time.Time `json:"time"`
 	Zone     string    `json:"zone"`
-	Client   string    `json:"client"` // address and port
+	Client   string    `json:"client,omitempty"` // address and port, where it is known
 	Identity string    `json:"identity"`
 	Rcode    string    `json:"rcode"`
 	Rule     string    `json:"rule,omitempty"`
