@@ -69,7 +69,9 @@ func (a *auditor) update(origin string, id policy.Identity, client netip.AddrPor
 		refusals.WithLabelValues(origin, cause).Inc()
 	}
 
-	logged, kept := updateLines.allow(id, result.Changed, reportLeftOut), a.keeps()
+	// The administrator gets the error of a request that failed as the answer to it. It is not kept among those of clients.
+	failed := id.Kind == policy.Administrator && result.Rcode != dns.RcodeSuccess
+	logged, kept := updateLines.allow(id, result.Changed, reportLeftOut), a.keeps() && !failed
 	if !logged && !kept {
 		return
 	}

@@ -228,6 +228,7 @@ func TestCauses(t *testing.T) {
 		{zone.Result{Rcode: dns.RcodeRefused, Err: &zone.LimitError{Limit: "ZoneRecords"}}, causeLimit},
 		{zone.Result{Rcode: dns.RcodeRefused, Err: &zone.LimitError{Limit: "Queue"}}, causeQueue},
 		{zone.Result{Rcode: dns.RcodeRefused, Err: &zone.LimitError{Limit: "QueueOctets"}}, causeQueue},
+		{zone.Result{Rcode: dns.RcodeRefused, Err: errors.New("not permitted"), Decision: zone.Decision{Reason: "a.example.test. has no owner"}}, ""},
 	} {
 		if got := causeOf(test.result); got != test.want {
 			t.Errorf("%+v: cause %q, want %q", test.result, got, test.want)

@@ -22,7 +22,8 @@ const (
 // causes are all causes that the metric of refusals counts.
 var causes = append(policy.Causes(), causeLimit, causeQueue, causeListener, causeContext, zone.CauseFrozen)
 
-// causeOf returns why an update was refused, in a word. It is empty for an update that was not refused.
+// causeOf returns why an update was refused, in a word. It is empty for an update that was not refused, and for a request of the
+// administrator that does not fit the zone, such as the release of a name without an owner.
 func causeOf(result zone.Result) string {
 	if result.Rcode != dns.RcodeRefused {
 		return ""
@@ -31,7 +32,10 @@ func causeOf(result zone.Result) string {
 		return result.Decision.Cause
 	}
 	var limit *zone.LimitError
-	if errors.As(result.Err, &limit) && (limit.Limit == "Queue" || limit.Limit == "QueueOctets") {
+	if !errors.As(result.Err, &limit) {
+		return ""
+	}
+	if limit.Limit == "Queue" || limit.Limit == "QueueOctets" {
 		return causeQueue
 	}
 	return causeLimit

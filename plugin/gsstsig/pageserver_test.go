@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 )
 
@@ -28,6 +29,45 @@ func fetch[T any](t *testing.T, address, path string) (v T) {
 		t.Fatalf("%s: %s, %v", path, response.Status, err)
 	}
 	return v
+}
+
+// TestStatusPageAdministrator: a change of the administrator has no address. A request that fails is in the log without a cause,
+// and not among the refused clients.
+func TestStatusPageAdministrator(t *testing.T) {
+	address, path := freeAddress(t), socketPath(t)
+	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nstatus "+address+"\ncontrol "+path, 1))
+	c := control.NewClient(path)
+	defer c.Close()
+	update := func(prerequisites ...view.Instruction) error {
+		_, err := control.Call[view.Applied](t.Context(), c, "update", view.Update{Zone: "example.test", Prerequisites: prerequisites,
+			Updates: []view.Instruction{{Name: "admin.example.test.", Class: "IN", Type: "A", TTL: 60, Data: "192.0.2.9"}}})
+		return err
+	}
+	if err := update(); err != nil {
+		t.Fatal(err)
+	}
+	if err := update(view.Instruction{Name: "missing.example.test.", Class: "ANY", Type: "ANY"}); err == nil {
+		t.Error("an unmet prerequisite")
+	}
+	if _, err := control.Call[view.Ownership](t.Context(), c, "release", view.OwnRequest{Name: "nix.example.test"}); err == nil {
+		t.Error("a name without owner was released")
+	}
+	want(t, "refused", s.signed(s.context("alice"), message(t, "example.test.", "+admin.example.test. 300 A 192.0.2.66")), dns.RcodeRefused)
+
+	recent := fetch[struct{ Recent view.Recent }](t, address, "/index.json").Recent
+	if len(recent.Changes) != 1 || recent.Changes[0].Author != "administrator" || recent.Changes[0].Client != "" {
+		t.Errorf("changes %+v", recent.Changes)
+	}
+	if len(recent.Refused) != 1 || recent.Refused[0].Client != "alice@EXAMPLE.TEST" || !strings.HasPrefix(recent.Refused[0].Refusals[0].Client, "127.0.0.1:") {
+		t.Errorf("refused %+v", recent.Refused)
+	}
+	if lines := logged.lines(`identity="administrator"`, "rcode=NXDOMAIN"); len(lines) != 1 {
+		t.Errorf("unmet prerequisite: %q", lines)
+	}
+	lines := logged.lines(`identity="administrator"`, "rcode=REFUSED", "nix.example.test. has no owner")
+	if len(lines) != 1 || strings.Contains(lines[0], "cause=") || strings.Contains(lines[0], "fix=") {
+		t.Errorf("release: %q", lines)
+	}
 }
 
 // TestStatusPage: the page knows the zones, what clients did, and what they may do.
