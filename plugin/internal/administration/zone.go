@@ -45,6 +45,10 @@ func failure(z Zone, r zone.Result) error {
 	if r.Rcode == dns.RcodeSuccess {
 		return nil
 	}
+	switch r.Rcode {
+	case dns.RcodeNameError, dns.RcodeYXDomain, dns.RcodeYXRrset, dns.RcodeNXRrset: // RFC 2136 section 3.2
+		return fmt.Errorf("zone %s: a prerequisite is not met (%s)", z.Origin(), dns.RcodeToString[r.Rcode])
+	}
 	err := fmt.Errorf("zone %s: %s: %w", z.Origin(), dns.RcodeToString[r.Rcode], r.Err)
 	if r.Decision.Cause == policy.CauseDenied {
 		return diagnose.WithFix(fmt.Errorf("%w, by %s", err, r.Decision.Rule), "change the rule in the Corefile, if the administrator is to do this")
