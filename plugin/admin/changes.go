@@ -27,7 +27,7 @@ func changes(flags *flag.FlagSet) runner {
 			}
 			q.From = uint32(from)
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}

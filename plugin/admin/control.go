@@ -43,16 +43,17 @@ type target struct {
 	client  *control.Client
 	servers []corefile.Server // nil if the Corefile was not read
 	offline error             // why there is no server; nil if there may be one
+	streams Streams
 }
 
 // open finds the server. It does not connect yet.
-func (f controlFlags) open() (*target, error) {
-	t := new(target)
+func (f controlFlags) open(s Streams) (*target, error) {
+	t := &target{streams: s}
 	path := *f.socket
 	if path == "" {
 		var err error
 		if t.servers, err = corefile.ReadFile(*f.conf); err != nil {
-			return nil, err
+			return nil, withControlFix(err)
 		}
 		if path, _, err = corefile.ControlSocketOf(t.servers); err != nil {
 			return nil, err
@@ -66,6 +67,16 @@ func (f controlFlags) open() (*target, error) {
 	}
 	t.client = control.NewClient(path)
 	return t, nil
+}
+
+// withControlFix adds the option that needs no Corefile to the advice of an error about the Corefile.
+func withControlFix(err error) error {
+	const fix = "name the Corefile by -conf FILE, or the control socket of a running server by -control PATH"
+	f := diagnose.FromError("", err)
+	if f.Fix == "" {
+		return diagnose.WithFix(err, fix)
+	}
+	return diagnose.WithFix(errors.New(f.Problem), "%s; or %s", f.Fix, fix)
 }
 
 func (t *target) close() {
@@ -129,12 +140,22 @@ func (t *target) database(origin string, reason error) (string, *corefile.Block,
 	return block.DatabaseOf(origin), block, nil
 }
 
+// tell says that a command works on a database, doing "reading" or "changing", and why.
+func (t *target) tell(doing, directory string) {
+	why := "the server is not running"
+	if t.offline != nil {
+		why = "the server has no control socket"
+	}
+	fmt.Fprintf(t.streams.Err, "%s: %s: %s the database %s\n", t.streams.command, why, doing, directory)
+}
+
 // snapshot reads a zone from its database, because there is no server.
 func (t *target) snapshot(origin string, reason error) (*zone.Snapshot, error) {
 	directory, _, err := t.database(origin, reason)
 	if err != nil {
 		return nil, err
 	}
+	t.tell("reading", directory)
 	return readDatabase(directory, origin)
 }
 
@@ -152,6 +173,7 @@ func (t *target) change(origin string, reason error, do func(administration.Zone
 	if !s.HasDatabase(origin) {
 		return diagnose.WithFix(fmt.Errorf("zone %s: there is no database %s", origin, directory), "start the server, which makes it")
 	}
+	t.tell("changing", directory)
 	inherit, err := inheritOwner(directory)
 	if err != nil {
 		return err
@@ -229,6 +251,7 @@ func (t *target) changes(q view.ChangesRequest, each func(view.Change)) error {
 	if err != nil {
 		return err
 	}
+	t.tell("reading", directory)
 	source, err := disk.OpenSnapshot(t.ctx, directory)
 	if err != nil {
 		return err

@@ -509,3 +509,60 @@ func TestReadUpdate(t *testing.T) {
 		}
 	}
 }
+
+// TestStoppedServerIsTold: a command that works on a database says so on standard error, and what it prints stays as it is.
+func TestStoppedServerIsTold(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.must(someNames, "update", "example.test")
+	s.editor(`echo 'd 60 A 192.0.2.4' >> "$1"`)
+	for _, running := range []bool{true, false} {
+		if !running {
+			s.stop()
+		}
+		for _, test := range []struct {
+			input, doing string
+			args         []string
+		}{
+			{"", "reading", []string{"show", "example.test"}},
+			{"", "reading", []string{"show", "example.test", "-o", "json"}},
+			{"", "reading", []string{"changes", "example.test", "-o", "json"}},
+			{"", "reading", []string{"stale", "example.test", "-intervals", "7d,7d"}},
+			{"update add c.example.test 60 A 192.0.2.3\n", "changing", []string{"update", "example.test"}},
+			{"", "changing", []string{"own", "a.example.test", clientA}},
+			{"", "changing", []string{"release", "a.example.test"}},
+			{"", "reading", []string{"edit", "example.test"}},
+		} {
+			line := fmt.Sprintf("gsstsigctl %s: the server is not running: %s the database %s\n", test.args[0], test.doing, filepath.Join(s.dir, "db", "example.test"))
+			status, out, errs := s.command(test.input, test.args...)
+			if status != ExitOK || strings.Contains(out, "not running") || strings.HasPrefix(errs, line) == running {
+				t.Errorf("%v, running %v: exit status %d, want %q:\n%s%s", test.args, running, status, line, out, errs)
+			}
+		}
+	}
+}
+
+// TestUnmetPrerequisite: it is told once.
+func TestUnmetPrerequisite(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.must(someNames, "update", "example.test")
+	want := "gsstsigctl update: zone example.test.: a prerequisite is not met (YXDOMAIN)\n"
+	if _, _, errs := s.command("prereq nxdomain a.example.test\nupdate delete a.example.test\n", "update", "example.test"); errs != want {
+		t.Errorf("%q, want %q", errs, want)
+	}
+}
+
+// TestUnreadableCorefile: -control needs none.
+func TestUnreadableCorefile(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "Corefile")
+	if err := os.WriteFile(bad, []byte("example.test {\n\tgsstsig {\n\t\tupdates sometimes\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, conf := range []string{bad, bad + ".missing"} {
+		status, _, errs := run(t, "status", "-conf", conf)
+		if status != ExitNo || !strings.Contains(errs, "-control PATH") || strings.Count(errs, "Fix: ") != 1 {
+			t.Errorf("exit status %d: %s", status, errs)
+		}
+	}
+}

@@ -32,7 +32,7 @@ func edit(flags *flag.FlagSet) runner {
 		if len(words) != 1 {
 			return 0, &usageError{"one ZONE is needed"}
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}

@@ -74,7 +74,7 @@ func status(flags *flag.FlagSet) runner {
 		if len(words) == 1 {
 			q.Zone = words[0]
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
@@ -199,7 +199,7 @@ func show(flags *flag.FlagSet) runner {
 		if len(words) == 2 {
 			q.Name = nameIn(words[1], words[0])
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
@@ -284,7 +284,7 @@ func release(flags *flag.FlagSet) runner {
 
 func changeOwner(s Streams, server controlFlags, output *output, operation, name, owner string) (int, error) {
 	name = dns.CanonicalName(name)
-	t, err := server.open()
+	t, err := server.open(s)
 	if err != nil {
 		return 0, err
 	}
@@ -335,7 +335,7 @@ func contexts(flags *flag.FlagSet) runner {
 		if len(words) > 0 {
 			return 0, &usageError{"contexts takes no arguments"}
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
@@ -378,7 +378,7 @@ func freezeOrThaw(flags *flag.FlagSet, operation string) runner {
 		if len(words) != 1 {
 			return 0, &usageError{"one ZONE is needed"}
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}

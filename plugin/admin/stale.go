@@ -82,7 +82,7 @@ func stale(flags *flag.FlagSet) runner {
 			return 0, &usageError{"one ZONE is needed"}
 		}
 		q := view.StaleRequest{Zone: words[0], In: uint32(in), NoRefresh: preview.noRefresh, Refresh: preview.refresh}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
@@ -133,7 +133,7 @@ func scavenge(flags *flag.FlagSet) runner {
 		if len(words) != 1 {
 			return 0, &usageError{"one ZONE is needed"}
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}

@@ -29,7 +29,7 @@ func update(flags *flag.FlagSet) runner {
 		if err != nil {
 			return 0, err
 		}
-		t, err := server.open()
+		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
