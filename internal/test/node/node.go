@@ -80,7 +80,7 @@ func newNode(ctx context.Context, config Config) (*Node, error) {
 	for path, text := range map[string]string{
 		"/etc/hosts":       hosts,
 		"/etc/hostname":    n.host + "\n",
-		"/etc/resolv.conf": fmt.Sprintf("search %s\nnameserver %s\noptions timeout:2 attempts:2\n", config.Domain, config.Resolver),
+		"/etc/resolv.conf": fmt.Sprintf("search %s\nnameserver %s\noptions timeout:2 attempts:4\n", config.Domain, config.Resolver),
 	} {
 		if err := n.WriteFile(path, text, 0o644); err != nil {
 			n.Close()
