@@ -177,7 +177,7 @@ func reportLeftOut(identity string, lines int) {
 var limitNames = map[string]string{
 	"UpdateRecords": "update-records", "UpdateOctets": "update-octets", "RecordsPerSet": "rrset-records", "TypesPerName": "name-types",
 	"ZoneRecords": "zone-records", "ZoneOctets": "zone-octets", "NonTerminals": "update-non-terminals",
-	"OwnerNames": "owner-names", "OwnerRecords": "owner-records", "OwnerOctets": "owner-octets",
+	"OwnerNames": "owner-names", "OwnerRecords": "owner-records", "OwnerOctets": "owner-octets", "OwnerTombstones": "owner-tombstones",
 	"Queue": "queue", "QueueOctets": "queue-octets",
 }
 
