@@ -146,7 +146,7 @@ func (t *target) tell(doing, directory string) {
 	if t.offline != nil {
 		why = "the server has no control socket"
 	}
-	fmt.Fprintf(t.streams.Err, "%s: %s: %s the database %s\n", t.streams.command, why, doing, directory)
+	fmt.Fprintf(t.streams.Err, "note: %s: %s the database %s\n", why, doing, directory)
 }
 
 // snapshot reads a zone from its database, because there is no server.

@@ -533,7 +533,7 @@ func TestStoppedServerIsTold(t *testing.T) {
 			{"", "changing", []string{"release", "a.example.test"}},
 			{"", "reading", []string{"edit", "example.test"}},
 		} {
-			line := fmt.Sprintf("gsstsigctl %s: the server is not running: %s the database %s\n", test.args[0], test.doing, filepath.Join(s.dir, "db", "example.test"))
+			line := fmt.Sprintf("note: the server is not running: %s the database %s\n", test.doing, filepath.Join(s.dir, "db", "example.test"))
 			status, out, errs := s.command(test.input, test.args...)
 			if status != ExitOK || strings.Contains(out, "not running") || strings.HasPrefix(errs, line) == running {
 				t.Errorf("%v, running %v: exit status %d, want %q:\n%s%s", test.args, running, status, line, out, errs)

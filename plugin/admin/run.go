@@ -23,8 +23,6 @@ const (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
-
-	command string // how it was called, such as "coredns gsstsig show"; messages begin with it
 }
 
 // A command is one of the administrator's commands. Usage, completion and the man page are made from it.
@@ -132,9 +130,8 @@ func Run(program string, args []string, s Streams) int {
 		usage(s.Err, program)
 		return ExitUsage
 	}
-	s.command = program + " " + c.name
 	status, err := c.execute(program, args[1:], s)
-	program = s.command
+	program += " " + c.name
 	var wrong *usageError
 	switch {
 	case errors.As(err, &wrong):
