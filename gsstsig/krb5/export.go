@@ -70,8 +70,8 @@ func recordCipher(secret, nonce []byte) (cipher.AEAD, error) {
 // wiped, so that no MIC is made or accepted by both. The numbers of the MICs that
 // came are part of the record: what was accepted before is a replay after.
 //
-// The record is sealed with the service's key that decrypted the ticket: whoever
-// has that key can read it, and could have read the handshake. It is good for this
+// The record is sealed with the service's key that decrypted the ticket: who has
+// that key can read it, and could have read the handshake. It is good for this
 // place only, which the caller names. data is the caller's own; it is sealed with
 // the context. A record has no key of the keytab in it, and of the context the
 // keys of its MICs only.

@@ -73,7 +73,7 @@ func TestAdministrator(t *testing.T) {
 	}
 }
 
-// TestAdministratorTakesTombstones: a name that the administrator makes anew does not go back to the owner of its tombstone,
+// TestAdministratorTakesTombstones: a name that the administrator makes again does not go back to the owner of its tombstone,
 // and a name with records keeps its owner.
 func TestAdministratorTakesTombstones(t *testing.T) {
 	z := openZone(t, "example.test.", mustRecords(t, "example.test."), zone.Config{})

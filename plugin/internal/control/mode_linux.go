@@ -17,6 +17,6 @@ func ownerOnly(_, _ string, c syscall.RawConn) error {
 	return failure
 }
 
-// closeToOthers does nothing where the socket has its mode already. A change by its path could be one of another file that somebody
-// has put there since.
+// closeToOthers does nothing, because the socket has its mode already. A change by path could change another file, which has
+// taken the socket's place since.
 func closeToOthers(string) error { return nil }
