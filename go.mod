@@ -3,6 +3,7 @@ module github.com/gsstsig/coredns-gsstsig
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/bodgit/tsig v1.2.2
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0

@@ -1,0 +1,191 @@
+package linearizable
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/miekg/dns"
+)
+
+// A History is what was sent, and how it was answered. Its methods are safe for concurrent use.
+type History struct {
+	start time.Time
+
+	mu         sync.Mutex
+	operations []porcupine.Operation
+	counts     Counts
+}
+
+// NewHistory begins a history.
+func NewHistory() *History { return &History{start: time.Now()} }
+
+// Counts tells how much a history has met.
+type Counts struct {
+	Updates int
+	// Rcodes are the answers.
+	Rcodes map[int]int
+	// Unknown is how many updates may have been done or not.
+	Unknown int
+}
+
+// String returns the counts in one line.
+func (c Counts) String() string {
+	text := fmt.Sprintf("%d updates: ", c.Updates)
+	for rcode := range dns.RcodeBadVers {
+		if n := c.Rcodes[rcode]; n > 0 {
+			text += fmt.Sprintf("%d %s, ", n, dns.RcodeToString[rcode])
+		}
+	}
+	return text + fmt.Sprintf("%d unknown", c.Unknown)
+}
+
+// Unknown is in place of an rcode where there was none, or SERVFAIL.
+const Unknown = -1
+
+// output is an rcode, or what the names of a group had: sorted, as recordText has them.
+type output struct {
+	rcode    int
+	contents []string
+}
+
+// contents is the input of an operation that reads a group.
+type contents struct{ group string }
+
+// Do records an update that send sends, and what it returns: an rcode or Unknown. client numbers who sends, one update at a
+// time.
+func (h *History) Do(client int, u *Update, send func() int) {
+	call := time.Since(h.start)
+	rcode := send()
+	ended := int64(time.Since(h.start))
+	if rcode == dns.RcodeServerFailure {
+		rcode = Unknown
+	}
+	if rcode == Unknown {
+		ended = math.MaxInt64
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.operations = append(h.operations, porcupine.Operation{ClientId: client, Input: u, Call: int64(call), Output: output{rcode: rcode}, Return: ended})
+	h.counts.Updates++
+	if h.counts.Rcodes == nil {
+		h.counts.Rcodes = make(map[int]int)
+	}
+	if rcode == Unknown {
+		h.counts.Unknown++
+		return
+	}
+	h.counts.Rcodes[rcode]++
+}
+
+// Contents records all of what the zone has in the end, at the names of one group. Its records are those of [Record].
+func (h *History) Contents(group string, records []string) {
+	now := int64(time.Since(h.start))
+	records = slices.Sorted(slices.Values(records))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.operations = append(h.operations, porcupine.Operation{Input: contents{group}, Call: now, Output: output{contents: records}, Return: now + 1})
+}
+
+// Counts returns what the history has met so far.
+func (h *History) Counts() Counts {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.counts
+	c.Rcodes = make(map[int]int, len(h.counts.Rcodes))
+	for rcode, n := range h.counts.Rcodes {
+		c.Rcodes[rcode] = n
+	}
+	return c
+}
+
+// Acknowledged returns the updates that were answered NOERROR.
+func (h *History) Acknowledged() []*Update {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var list []*Update
+	for _, op := range h.operations {
+		if u, ok := op.Input.(*Update); ok && op.Output.(output).rcode == dns.RcodeSuccess {
+			list = append(list, u)
+		}
+	}
+	return list
+}
+
+// A Violation is an error: no order explains the answers to one group of updates.
+type Violation struct {
+	Group string
+	text  string
+}
+
+func (v *Violation) Error() string {
+	return "no order of these updates explains their answers:\n" + v.text
+}
+
+// Check returns a *Violation, or an error if ctx ended before an order was found.
+func (h *History) Check(ctx context.Context) error {
+	h.mu.Lock()
+	operations := slices.Clone(h.operations)
+	h.mu.Unlock()
+	groups := make(map[string][]porcupine.Operation)
+	for _, op := range operations {
+		groups[groupOf(op)] = append(groups[groupOf(op)], op)
+	}
+	for group, list := range groups {
+		model := porcupine.Model{Init: func() any { return new(state) }, Step: step, Equal: func(a, b any) bool { return a.(*state).text == b.(*state).text }}
+		timeout := time.Duration(0) // none
+		if deadline, ok := ctx.Deadline(); ok {
+			timeout = max(time.Until(deadline), time.Millisecond)
+		}
+		switch porcupine.CheckOperationsTimeout(model, list, timeout) {
+		case porcupine.Illegal:
+			return &Violation{Group: group, text: describe(list)}
+		case porcupine.Unknown:
+			return fmt.Errorf("no order found in time for %d updates of %s", len(list), group)
+		}
+	}
+	return nil
+}
+
+func groupOf(op porcupine.Operation) string {
+	if u, ok := op.Input.(*Update); ok {
+		return u.Group
+	}
+	return op.Input.(contents).group
+}
+
+func step(before, input, out any) (bool, any) {
+	s, o := before.(*state), out.(output)
+	u, ok := input.(*Update)
+	if !ok {
+		return slices.Equal(s.contents(), o.contents), s
+	}
+	rcode, after := s.update(u)
+	return rcode == o.rcode || o.rcode == Unknown, after
+}
+
+// describe prints a history in the order of its beginnings.
+func describe(list []porcupine.Operation) string {
+	slices.SortFunc(list, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	var b strings.Builder
+	for _, op := range list {
+		o, ended := op.Output.(output), "?"
+		if op.Return != math.MaxInt64 {
+			ended = fmt.Sprint(op.Return / 1000)
+		}
+		fmt.Fprintf(&b, "client %d, %d-%s µs: ", op.ClientId, op.Call/1000, ended)
+		if u, ok := op.Input.(*Update); !ok {
+			fmt.Fprintf(&b, "contents %q\n", o.contents)
+		} else if o.rcode == Unknown {
+			fmt.Fprintf(&b, "%v unknown\n", u)
+		} else {
+			fmt.Fprintf(&b, "%v %s\n", u, dns.RcodeToString[o.rcode])
+		}
+	}
+	return b.String()
+}
