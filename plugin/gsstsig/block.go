@@ -31,7 +31,7 @@ type block struct {
 
 	server   *gsstsig.Server
 	contexts *gsstsig.Table
-	zones    []*zone.Zone
+	zones    []*servedZone
 	notifier atomic.Pointer[notifier] // nil until the block serves, and without the plugin transfer
 
 	contextsFiles []string // where contexts may be kept; saveContexts uses the first
@@ -55,10 +55,9 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	}
 
 	handler := &Handler{
-		zones: make(map[string]*zone.Zone), policies: make(map[string]*policy.Policy), damaged: make(map[string]diagnose.Finding),
+		zones: make(map[string]*servedZone), damaged: make(map[string]diagnose.Finding),
 		server: b.server, accounts: &b.process.accounts, audit: b.process.audit, service: s,
 	}
-	var primaries []string
 	addresses, err := service.ListenAddresses(dnsserver.GetConfig(c).ListenHosts)
 	if err != nil {
 		log.Warningf("%v. The primary server of a generated zone gets no address", err)
@@ -78,23 +77,52 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 			b.contextsFiles = append(b.contextsFiles, contextsFile(c, s.DatabaseOf(origin)))
 		}
 		handler.zones[origin] = z
-		primaries = append(primaries, z.Snapshot().SOA().Ns)
-		logFindings(s.ApexFindings(z.Snapshot()))
-	}
-	for _, origin := range conf.Origins {
-		if handler.policies[origin], err = s.Policy(origin, primaries, handler.ownerOf); err != nil {
-			return nil, err
+		if z.loaded() != nil {
+			logFindings(s.ApexFindings(z.loaded().Snapshot()))
 		}
+	}
+	if err := handler.setPolicies(); err != nil {
+		return nil, err
 	}
 	b.handler.Store(handler)
 	return handler, nil
 }
 
+// setPolicies makes the policies of the block's zones, which protect the primary servers of all of them.
+func (h *Handler) setPolicies() error {
+	var primaries []string
+	for _, origin := range h.names {
+		if z, ok := h.zones[origin]; ok && z.loaded() != nil {
+			primaries = append(primaries, z.loaded().Snapshot().SOA().Ns)
+		}
+	}
+	policies := make(map[string]*policy.Policy)
+	for _, origin := range h.names {
+		var err error
+		if policies[origin], err = h.service.Policy(origin, primaries, h.ownerOf); err != nil {
+			return err
+		}
+	}
+	h.policies.Store(&policies)
+	return nil
+}
+
+// policy returns the policy of one of the block's zones.
+func (h *Handler) policy(origin string) *policy.Policy { return (*h.policies.Load())[origin] }
+
+// zone returns one of the block's zones, nil if it cannot be served now or is of another block.
+func (h *Handler) zone(origin string) *zone.Zone {
+	if z, ok := h.zones[origin]; ok {
+		return z.serving()
+	}
+	return nil
+}
+
 // ownerOf returns the recorded owner of a name with records in one of the block's zones, or "".
 func (h *Handler) ownerOf(name []byte) string {
 	text := dnswire.NameText(name)
-	z, ok := h.zones[h.service.ZoneOf(text)]
-	if !ok {
+	z := h.zone(h.service.ZoneOf(text))
+	if z == nil {
 		return ""
 	}
 	if owner, _ := z.Snapshot().Owner(text); owner.Deleted.IsZero() {
@@ -139,7 +167,7 @@ func (b *block) takeEffect() error {
 	s := b.service.Load()
 	b.contexts.Limit(s.ContextLimits)
 	for _, z := range b.zones {
-		z.Configure(s.Limits, s.Tombstones, s.Aging(z.Origin()))
+		z.configure(s)
 	}
 	return nil
 }

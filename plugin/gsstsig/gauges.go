@@ -8,6 +8,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
 // gauge describes a metric that gauges makes when it is collected.
@@ -73,7 +74,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 
 // state returns the numbers of contexts, and the zones by origin. Several views may have a zone of one name, but a series has
 // one label: the one with the newest serial is reported.
-func (g gauges) state() (live, halfOpen int, zones map[string]servedZone) {
+func (g gauges) state() (live, halfOpen int, zones map[string]gaugedZone) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, s := range g.contexts {
@@ -81,14 +82,23 @@ func (g gauges) state() (live, halfOpen int, zones map[string]servedZone) {
 		live += l
 		halfOpen += half
 	}
-	zones = make(map[string]servedZone)
+	zones = make(map[string]gaugedZone)
 	for _, s := range g.zones {
-		origin := s.value.Origin()
-		if other, ok := zones[origin]; !ok || other.Snapshot().Serial() < s.value.Snapshot().Serial() {
-			zones[origin] = s.value
+		z := s.value.loaded()
+		if z == nil {
+			continue
+		}
+		if other, ok := zones[s.value.origin]; !ok || other.Snapshot().Serial() < z.Snapshot().Serial() {
+			zones[s.value.origin] = gaugedZone{z, s.value.stale}
 		}
 	}
 	return live, halfOpen, zones
+}
+
+// gaugedZone is a zone with the number of its records that the last scavenging has left.
+type gaugedZone struct {
+	*zone.Zone
+	stale int
 }
 
 // collectKeytabs sends what is known of the keytabs of all blocks, each file once.

@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/transfer"
@@ -11,7 +12,6 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
-	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
@@ -22,13 +22,13 @@ const pluginName = "gsstsig"
 type Handler struct {
 	Next plugin.Handler
 
-	zones    map[string]*zone.Zone       // by origin
-	policies map[string]*policy.Policy   // by origin
-	names    plugin.Zones                // the origins, those of damaged zones too, for the longest match
-	damaged  map[string]diagnose.Finding // by origin: of the zones in names that are not in zones
-	server   *gsstsig.Server             // the contexts and keytab of the block
-	accounts *accountRealms              // of the process
-	audit    *auditor                    // of the process
+	zones    map[string]*servedZone                    // by origin
+	policies atomic.Pointer[map[string]*policy.Policy] // by origin
+	names    plugin.Zones                              // the origins, those of damaged zones too, for the longest match
+	damaged  map[string]diagnose.Finding               // by origin: of the zones in names that are not in zones
+	server   *gsstsig.Server                           // the contexts and keytab of the block
+	accounts *accountRealms                            // of the process
+	audit    *auditor                                  // of the process
 
 	// Set when CoreDNS starts.
 	otherZones map[string]bool // of all blocks, but for those of this one
@@ -61,19 +61,20 @@ func (h *Handler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg
 		}
 		return h.answer(w, r, dns.RcodeNotAuth)
 	}
-	if h.zones[origin] == nil {
-		return h.answerDamaged(ctx, origin, w, r)
+	z := h.zone(origin)
+	if z == nil {
+		return h.answerUnavailable(ctx, origin, w, r)
 	}
 	switch r.Opcode {
 	case dns.OpcodeQuery:
 		if isTransfer(r.Question[0].Qtype) {
-			return h.answerTransfer(ctx, h.zones[origin], w, r)
+			return h.answerTransfer(ctx, z, w, r)
 		}
-		return h.query(ctx, h.authority(h.zones[origin], r.Question[0].Name, r.Question[0].Qtype), w, r)
+		return h.query(ctx, h.authority(z, r.Question[0].Name, r.Question[0].Qtype), w, r)
 	case dns.OpcodeUpdate:
-		return h.update(ctx, h.zones[origin], w, r)
+		return h.update(ctx, z, w, r)
 	case dns.OpcodeNotify:
-		return h.answerNotify(h.zones[origin], w, r)
+		return h.answerNotify(z, w, r)
 	}
 	return dns.RcodeNotImplemented, nil
 }

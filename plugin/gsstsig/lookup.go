@@ -58,13 +58,13 @@ func (h *Handler) nearest(name string) *zone.Zone {
 	name = dns.CanonicalName(name)
 	for off, end := 0, false; !end; off, end = dns.NextLabel(name, off) {
 		if z, ok := h.zones[name[off:]]; ok {
-			return z
+			return z.serving()
 		}
 		if h.otherZones[name[off:]] {
 			return nil
 		}
 	}
-	return h.zones["."]
+	return h.zone(".")
 }
 
 // authority returns the zone that answers a query for a name of the zone z, which may be nil. It is z, but for DS at z's apex:
@@ -123,11 +123,17 @@ func followElsewhere(ctx context.Context, w dns.ResponseWriter, r, m *dns.Msg, t
 }
 
 // answerer returns the function that answers simple queries of a zone without parsing them into a dns.Msg, nil for a zone
-// of another block.
+// of another block. A zone that cannot be served is left to ServeDNS.
 func (h *Handler) answerer(origin string) listener.AnswerFunc {
-	z, ok := h.zones[origin]
+	s, ok := h.zones[origin]
 	if !ok {
 		return nil
 	}
-	return func(response []byte, limit int) ([]byte, bool) { return z.Snapshot().Respond(response, limit) }
+	return func(response []byte, limit int) ([]byte, bool) {
+		z := s.serving()
+		if z == nil {
+			return response, false
+		}
+		return z.Snapshot().Respond(response, limit)
+	}
 }

@@ -51,14 +51,17 @@ func (p *process) zoneNamed(name string) (served, error) {
 	origin := dns.CanonicalName(name)
 	var found served
 	for _, b := range p.inForce() {
-		z := b.handler.Load().zones[origin]
+		var z *zone.Zone
+		if s, ok := b.handler.Load().zones[origin]; ok {
+			z = s.loaded()
+		}
 		switch {
 		case z == nil || z == found.Zone.Zone:
 		case found.block != nil:
 			return served{}, control.Failed(http.StatusConflict, diagnose.WithFix(
 				fmt.Errorf("zone %s: several server blocks have it in memory, each in a copy of its own", origin), "add the same \"database DIR\" to all of these blocks"))
 		default:
-			found = served{administration.Zone{Zone: z, Policy: b.handler.Load().policies[origin]}, b}
+			found = served{administration.Zone{Zone: z, Policy: b.handler.Load().policy(origin)}, b}
 		}
 	}
 	if found.block != nil {
@@ -68,7 +71,7 @@ func (p *process) zoneNamed(name string) (served, error) {
 	for _, b := range p.inForce() {
 		handlers = append(handlers, b.handler.Load())
 	}
-	if err := damagedError(handlers, origin); err != nil {
+	if err := unavailableError(handlers, origin); err != nil {
 		return served{}, err
 	}
 	return served{}, control.Failed(http.StatusNotFound, fmt.Errorf("zone %s: %w", origin, errNoZone))

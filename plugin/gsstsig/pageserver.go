@@ -118,16 +118,16 @@ func (s pageSource) May(q page.Question) (view.Decision, error) {
 		}
 	}
 	for _, h := range s.handlers() {
-		for origin := range h.damaged {
+		for _, origin := range h.unavailable() {
 			if dns.IsSubDomain(origin, name) && (in == nil || len(origin) > len(in.Origin())) {
-				return view.Decision{}, damagedError([]*Handler{h}, origin)
+				return view.Decision{}, unavailableError([]*Handler{h}, origin)
 			}
 		}
 	}
 	if in == nil {
 		return view.Decision{}, fmt.Errorf("%s is in no zone of this server", name)
 	}
-	d, err := permission.Decide(in.handler.service.Realms, in.handler.policies[in.Origin()], in.Zone, id, update)
+	d, err := permission.Decide(in.handler.service.Realms, in.handler.policy(in.Origin()), in.Zone, id, update)
 	if err != nil {
 		return view.Decision{}, err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
-	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
 // replayEntries bounds the replay cache: at the design rate of 4,000 handshakes a second a five-minute window on
@@ -45,7 +44,7 @@ type process struct {
 	// take it.
 	mu       sync.Mutex
 	contexts map[string]*shared[contextTable] // by keytabs
-	zones    map[string]*shared[servedZone]   // by directory or, in memory, by origin and number of the block
+	zones    map[string]*shared[*servedZone]  // by place or, in memory, by origin and number of the block
 	pages    map[string]*shared[pageServer]   // by address
 	numbered int                              // blocks that were made so far
 
@@ -60,7 +59,7 @@ func newProcess() *process {
 		registerer: prometheus.DefaultRegisterer,
 		scavenging: make(chan struct{}, 1),
 		contexts:   make(map[string]*shared[contextTable]),
-		zones:      make(map[string]*shared[servedZone]),
+		zones:      make(map[string]*shared[*servedZone]),
 		pages:      make(map[string]*shared[pageServer]),
 	}
 	p.registerGauges = sync.OnceValue(func() error { return p.registerer.Register(gauges{p}) })
@@ -101,13 +100,6 @@ type contextTable struct {
 	restored bool // the contexts of the last process were looked for
 }
 
-// servedZone is a zone with the directory of its database, or inMemory.
-type servedZone struct {
-	*zone.Zone
-	place string
-	stale int // records that the last pass has left, although they are stale
-}
-
 // acquireContexts returns the contexts of a set of keytabs for a block. The new keytabs inherit the keys that tickets may
 // still be encrypted in.
 func (p *process) acquireContexts(b *block, key string, keytabs *krb5.Keytabs) *gsstsig.Table {
@@ -132,15 +124,15 @@ func (p *process) acquireContexts(b *block, key string, keytabs *krb5.Keytabs) *
 
 // acquireZone returns the zone that is served from that place for a block, or opens it. A reload cannot move a zone to
 // another place: clients would lose its records, and updates that arrive meanwhile would be lost.
-func (p *process) acquireZone(b *block, key, origin, place string, open func() (*zone.Zone, error)) (z *zone.Zone, found bool, err error) {
+func (p *process) acquireZone(b *block, key, origin, place string, open func() (*servedZone, error)) (z *servedZone, found bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.zones[key]; ok {
 		s.users[b] = true
-		return s.value.Zone, true, nil
+		return s.value, true, nil
 	}
 	for _, s := range p.zones {
-		if s.value.Origin() == origin && s.value.place != place && !s.usedBy(b.instance) {
+		if s.value.origin == origin && s.value.place != place && !s.usedBy(b.instance) {
 			return nil, false, diagnose.WithFix(
 				fmt.Errorf("zone %s: it is served from %s and cannot move to %s by a reload", origin, s.value.place, place),
 				"restart CoreDNS if the zone is to move; in a Corefile with several views of the zone, put a new view below the others")
@@ -149,16 +141,16 @@ func (p *process) acquireZone(b *block, key, origin, place string, open func() (
 	if z, err = open(); err != nil {
 		return nil, false, err
 	}
-	p.zones[key] = &shared[servedZone]{value: servedZone{Zone: z, place: place}, users: map[*block]bool{b: true}}
+	p.zones[key] = &shared[*servedZone]{value: z, users: map[*block]bool{b: true}}
 	return z, false, nil
 }
 
 // hasOtherCopy reports whether blocks of one configuration have more than one copy of a zone in memory.
-func (p *process) hasOtherCopy(instance caddy.Context, origin string, z *zone.Zone) bool {
+func (p *process) hasOtherCopy(instance caddy.Context, origin string, z *servedZone) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.zones {
-		if s.value.place == inMemory && s.value.Origin() == origin && s.value.Zone != z && s.usedBy(instance) {
+		if s.value.place == inMemory && s.value.origin == origin && s.value != z && s.usedBy(instance) {
 			return true
 		}
 	}
@@ -196,8 +188,8 @@ func (p *process) releaseIf(match func(*block) bool) error {
 	for key, s := range p.zones {
 		if s.remove(match) {
 			delete(p.zones, key)
-			p.forget(s.value.Origin())
-			errs = append(errs, s.value.Close())
+			p.forget(s.value.origin)
+			errs = append(errs, s.value.close())
 		}
 	}
 	return errors.Join(errs...)
@@ -219,7 +211,7 @@ func (p *process) blocks() []*block {
 // forget drops the recent events of a zone that is not served any more. The caller holds p.mu.
 func (p *process) forget(origin string) {
 	for _, s := range p.zones {
-		if s.value.Origin() == origin {
+		if s.value.origin == origin {
 			return // another view has it
 		}
 	}

@@ -20,9 +20,9 @@ func (h *Handler) Ready() bool {
 func (h *Handler) notReady() []diagnose.Finding {
 	findings := h.service.NotReady()
 	for _, origin := range h.names {
-		if f, damaged := h.damaged[origin]; damaged {
-			findings = append(findings, f)
-		} else if err := h.zones[origin].Writable(); err != nil {
+		if z := h.zone(origin); z == nil {
+			findings = append(findings, h.unavailableFinding(origin))
+		} else if err := z.Writable(); err != nil {
 			findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", err)))
 		}
 	}

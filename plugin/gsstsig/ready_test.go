@@ -75,7 +75,7 @@ func TestReadyTellsTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer z.Close()
-	h := &Handler{service: s, names: []string{"full.test."}, zones: map[string]*zone.Zone{"full.test.": z}, damaged: make(map[string]diagnose.Finding)}
+	h := &Handler{service: s, names: []string{"full.test."}, zones: map[string]*servedZone{"full.test.": newServedZone(z, inMemory)}, damaged: make(map[string]diagnose.Finding)}
 	want(t, "at first", h.Ready(), true)
 	faulty.Fail(syscall.ENOSPC)
 	m, err := message(t, "full.test.", "+a.full.test. 300 A 192.0.2.1").Pack()

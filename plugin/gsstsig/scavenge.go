@@ -37,8 +37,8 @@ func (p *process) agingZones() []*zone.Zone {
 	defer p.mu.Unlock()
 	var zones []*zone.Zone
 	for _, s := range p.zones {
-		if s.value.Aging().Enabled() {
-			zones = append(zones, s.value.Zone)
+		if z := s.value.loaded(); z != nil && z.Aging().Enabled() {
+			zones = append(zones, z)
 		}
 	}
 	return zones
@@ -69,7 +69,7 @@ func (p *process) scavenge(ctx context.Context, z *zone.Zone) (zone.Scavenging, 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, served := range p.zones {
-		if served.value.Zone == z {
+		if served.value.loaded() == z {
 			served.value.stale = s.Waiting
 		}
 	}
@@ -96,7 +96,7 @@ func (p *process) notify(z *zone.Zone) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.zones {
-		if s.value.Zone != z {
+		if s.value.loaded() != z {
 			continue
 		}
 		for b := range s.users {

@@ -37,8 +37,8 @@ func startAging(t *testing.T, corefile string) (s *coredns, p *process, ahead *a
 func zoneOf(t *testing.T, p *process, origin string) *zone.Zone {
 	t.Helper()
 	for _, s := range p.zones {
-		if s.value.Origin() == origin {
-			return s.value.Zone
+		if s.value.origin == origin {
+			return s.value.loaded()
 		}
 	}
 	t.Fatalf("zone %s is not served", origin)

@@ -111,8 +111,8 @@ func hasSerial(r *dns.Msg) bool {
 //   - for one that the zone's log of changes reaches back to, the changes since (IXFR, RFC 1995 section 4);
 //   - for any other, and for 0, which is how the transfer plugin asks for it, the whole zone (AXFR, RFC 5936).
 func (h *Handler) Transfer(origin string, serial uint32) (<-chan []dns.RR, error) {
-	z, ok := h.zones[dns.CanonicalName(origin)]
-	if !ok {
+	z := h.zone(dns.CanonicalName(origin))
+	if z == nil {
 		return nil, transfer.ErrNotAuthoritative
 	}
 	snapshot := z.Snapshot()

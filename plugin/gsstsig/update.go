@@ -26,7 +26,7 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	}
 
 	// Authorize and change: the zone calls the policy with the state that the update applies to, then applies it.
-	u := h.policies[z.Origin()].Update(id, listener.UpdateFrom(ctx))
+	u := h.policy(z.Origin()).Update(id, listener.UpdateFrom(ctx))
 	u.Source = sourceOf(id)
 	var result zone.Result
 	listener.Wait(ctx, func() { result = z.Apply(ctx, u) })

@@ -36,7 +36,11 @@ func (p *process) handlers() []*Handler {
 func (p *process) served() []servedBy {
 	byName := make(map[string]servedBy)
 	for _, h := range p.handlers() {
-		for origin, z := range h.zones {
+		for origin, s := range h.zones {
+			z := s.loaded()
+			if z == nil {
+				continue
+			}
 			if other, ok := byName[origin]; !ok || other.Snapshot().Serial() < z.Snapshot().Serial() {
 				byName[origin] = servedBy{z, h}
 			}
@@ -83,9 +87,9 @@ func (p *process) status() view.Status {
 		s.Zones = append(s.Zones, p.zoneView(z))
 	}
 	for _, h := range p.handlers() {
-		for origin := range h.damaged {
+		for _, origin := range h.unavailable() {
 			if !slices.ContainsFunc(s.Zones, func(z view.Zone) bool { return z.Zone == origin }) {
-				s.Zones = append(s.Zones, h.damagedView(origin))
+				s.Zones = append(s.Zones, h.unavailableView(origin))
 			}
 		}
 	}
@@ -102,7 +106,7 @@ func (p *process) zoneView(z servedBy) view.Zone {
 		Zone: z.Origin(), Serial: snapshot.Serial(), Primary: snapshot.SOA().Ns, Updates: z.handler.service.Mode(z.Origin()).String(),
 		Records: view.Usage{Used: size.Records, Limit: limits.ZoneRecords}, Octets: view.Usage{Used: size.Octets, Limit: limits.ZoneOctets},
 		Owners: size.Owners, Names: size.Names, Tombstones: view.Usage{Used: size.Tombstones, Limit: limits.Tombstones},
-		Rules: z.handler.policies[z.Origin()].Rules(),
+		Rules: z.handler.policy(z.Origin()).Rules(),
 	}
 	if z.handler.service.Database != "" {
 		v.Database = z.handler.service.DatabaseOf(z.Origin())

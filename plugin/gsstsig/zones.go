@@ -20,13 +20,19 @@ const inMemory = "memory"
 
 // openZone returns the zone of that origin: the one that is being served already, or a new one from its database, its
 // master file or the generated apex. memoryKey finds it again after a reload if it has no database. Errors name the zone.
-func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses []net.IP) (*zone.Zone, error) {
+func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses []net.IP) (*servedZone, error) {
 	key, place := memoryKey, inMemory
 	if s.Database != "" {
 		place = s.DatabaseOf(origin)
 		key = place
 	}
-	z, found, err := b.process.acquireZone(b, key, origin, place, func() (*zone.Zone, error) { return b.openNew(s, origin, addresses) })
+	z, found, err := b.process.acquireZone(b, key, origin, place, func() (*servedZone, error) {
+		opened, err := b.openNew(s, origin, addresses)
+		if err != nil {
+			return nil, err
+		}
+		return newServedZone(opened, place), nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +48,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 		if err := logMasterFileFindings(s, origin); err != nil {
 			return nil, err
 		}
-		log.Infof("zone %s: kept across the reload, serial %d, updates %s", origin, z.Snapshot().Serial(), s.Mode(origin))
+		log.Infof("zone %s: kept across the reload, serial %d, updates %s", origin, z.loaded().Snapshot().Serial(), s.Mode(origin))
 		return z, nil
 	}
 	// The next start needs the master file: an error in it is reported now, while the server runs.
@@ -51,7 +57,7 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 		return nil, fmt.Errorf("zone %s: %w", origin, err)
 	}
 	log.Infof("zone %s: kept across the reload, serial %d, updates %s; %s was not loaded",
-		origin, z.Snapshot().Serial(), s.Mode(origin), source)
+		origin, z.loaded().Snapshot().Serial(), s.Mode(origin), source)
 	return z, nil
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
@@ -24,31 +26,53 @@ func (h *Handler) setDamaged(origin string, err error) {
 	logFinding(f)
 }
 
-// answerDamaged answers a message for a damaged zone. An update is counted and logged as any other.
-func (h *Handler) answerDamaged(ctx context.Context, origin string, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+// unavailable lists the zones of the block that are answered SERVFAIL.
+func (h *Handler) unavailable() []string {
+	var origins []string
+	for _, origin := range h.names {
+		if h.zone(origin) == nil {
+			origins = append(origins, origin)
+		}
+	}
+	return origins
+}
+
+// unavailableFinding says why a zone is answered SERVFAIL.
+func (h *Handler) unavailableFinding(origin string) diagnose.Finding {
+	return h.damaged[origin]
+}
+
+// unavailableCause is unavailableFinding in a few words.
+func (h *Handler) unavailableCause(origin string) error {
+	return disk.ErrDamaged
+}
+
+// answerUnavailable answers a message for a zone that cannot be served. An update is counted and logged as any other.
+func (h *Handler) answerUnavailable(ctx context.Context, origin string, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if r.Opcode == dns.OpcodeUpdate {
 		transaction, _ := listener.TransactionFrom(ctx)
 		h.audit.update(origin, h.identity(transaction, w.RemoteAddr()), source(w.RemoteAddr()), r, zone.Result{
 			Rcode: dns.RcodeServerFailure,
-			Err:   fmt.Errorf("the zone is not served: %w", disk.ErrDamaged),
+			Err:   fmt.Errorf("the zone is not served: %w", h.unavailableCause(origin)),
 		}, h.service.RefusedLevel)
 	}
 	return h.answer(w, r, dns.RcodeServerFailure)
 }
 
-// damagedView describes a damaged zone.
-func (h *Handler) damagedView(origin string) view.Zone {
-	f := h.damaged[origin]
+// unavailableView describes a zone that cannot be served.
+func (h *Handler) unavailableView(origin string) view.Zone {
+	f := h.unavailableFinding(origin)
 	return view.Zone{
 		Zone: origin, Updates: h.service.Mode(origin).String(), Database: h.service.DatabaseOf(origin),
-		Damaged: &f, Rules: h.policies[origin].Rules(),
+		Damaged: &f, Rules: h.policy(origin).Rules(),
 	}
 }
 
-// damagedError is the failure of an operation on a zone that none of the handlers serves, nil if it is damaged in none.
-func damagedError(handlers []*Handler, origin string) error {
+// unavailableError is the failure of an operation on a zone that none of the handlers can serve, nil if none of them has it.
+func unavailableError(handlers []*Handler, origin string) error {
 	for _, h := range handlers {
-		if f, damaged := h.damaged[origin]; damaged {
+		if slices.Contains(h.names, origin) && h.zone(origin) == nil {
+			f := h.unavailableFinding(origin)
 			return &control.Error{Problem: f.Subject + ": " + f.Problem, Fix: f.Fix, Status: http.StatusServiceUnavailable}
 		}
 	}
