@@ -59,6 +59,39 @@ func (p *Proposal) Count(instruction int) int {
 	return int(in.count)
 }
 
+// Ignored returns why an instruction is ignored, as RFC 2136 section 3.4.2 wants it, or "" if it is not. The reason is a part of a
+// sentence. A deletion of what is not there, and an addition of what is there already, are not ignored.
+func (p *Proposal) Ignored(instruction int) string {
+	in := &p.instructions[instruction]
+	p.names[in.Name].evaluate()
+	return ignoredTexts[in.ignored]
+}
+
+// ignored is why an instruction is ignored; 0: it is not.
+type ignored uint8
+
+const (
+	ignoredBesideCNAME ignored = iota + 1
+	ignoredCNAME
+	ignoredSerial
+	ignoredSOAPlace
+	ignoredPlace
+	ignoredSOADeletion
+	ignoredAllNS
+	ignoredLastNS
+)
+
+var ignoredTexts = [...]string{
+	ignoredBesideCNAME: "the name has a CNAME record, beside which nothing else may stand (RFC 2136 section 3.4.2.2)",
+	ignoredCNAME:       "the name has other records, beside which no CNAME record may stand (RFC 2136 section 3.4.2.2)",
+	ignoredSerial:      "the serial is not greater than that of the zone (RFC 2136 section 3.4.2.2)",
+	ignoredSOAPlace:    "only the zone's own name has an SOA record (RFC 2136 section 3.4.2.2)",
+	ignoredPlace:       "no record of that type may be at this name: NS and DNAME records are not for wildcards, and the DS record of a zone is in the zone above",
+	ignoredSOADeletion: "a zone keeps its SOA record (RFC 2136 section 3.4.2.4)",
+	ignoredAllNS:       "the NS records of the zone's own name go one by one, and the last one stays (RFC 2136 section 3.4.2.3)",
+	ignoredLastNS:      "a zone keeps its last NS record (RFC 2136 section 3.4.2.4)",
+}
+
 // A ProposedName is a name in a [Proposal].
 type ProposedName struct {
 	proposal    *Proposal
@@ -236,20 +269,32 @@ func equalSet(required []requiredRecord, set rrset) bool {
 // do carries out one instruction.
 func (d *draft) do(in *Instruction, key string, t *timing) {
 	apex := key == ""
+	in.ignored = 0
 	switch in.Action {
 	case AddRecord:
 		d.doAdd(in, key)
 	case DeleteName:
 		d.sets = slices.DeleteFunc(d.sets, func(s draftSet) bool { return !apex || !atApex(s.rrtype) })
 	case DeleteRRset:
-		if !apex || !atApex(in.Type) {
+		switch {
+		case !apex || !atApex(in.Type):
 			d.removeSet(in.Type)
+		case in.Type == dns.TypeSOA:
+			in.ignored = ignoredSOADeletion
+		default:
+			in.ignored = ignoredAllNS
 		}
 	case DeleteRecord:
 		if in.Type == dns.TypeSOA {
+			if apex {
+				in.ignored = ignoredSOADeletion
+			}
 			return
 		}
 		if set := d.set(in.Type); apex && in.Type == dns.TypeNS && set != nil && len(set.records) == 1 {
+			if dnswire.Equal(in.Type, set.records[0].data, in.Data) {
+				in.ignored = ignoredLastNS
+			}
 			return
 		}
 		d.remove(in.Type, in.Data, t.stale)
@@ -258,7 +303,15 @@ func (d *draft) do(in *Instruction, key string, t *timing) {
 
 // doAdd follows section 3.4.2.2.
 func (d *draft) doAdd(in *Instruction, key string) {
-	if d.conflictsWith(in.Type) || misplaced(in.Type, key) {
+	switch {
+	case d.conflictsWith(in.Type):
+		in.ignored = ignoredBesideCNAME
+		if in.Type == dns.TypeCNAME {
+			in.ignored = ignoredCNAME
+		}
+		return
+	case misplaced(in.Type, key):
+		in.ignored = ignoredPlace
 		return
 	}
 	set := d.set(in.Type)
@@ -268,7 +321,12 @@ func (d *draft) doAdd(in *Instruction, key string) {
 	}
 	if in.Type == dns.TypeSOA {
 		// Only the apex has one.
-		if set == nil || !serialAfter(soaSerial(in.Data), soaSerial(set.records[0].data)) {
+		if set == nil {
+			in.ignored = ignoredSOAPlace
+			return
+		}
+		if !serialAfter(soaSerial(in.Data), soaSerial(set.records[0].data)) {
+			in.ignored = ignoredSerial
 			return
 		}
 	}

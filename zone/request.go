@@ -53,6 +53,8 @@ type Instruction struct {
 
 	next  int32 // the next instruction for the same name, or -1
 	count int32 // records in the RRset after this one made it grow, 0 if it did not
+
+	ignored ignored
 }
 
 // A formError is a message that is refused because of its form.

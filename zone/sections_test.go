@@ -153,3 +153,54 @@ func TestFreeze(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestIgnored: an update tells which of its instructions RFC 2136 section 3.4.2 ignores, on the state that the instructions before
+// them lead to.
+func TestIgnored(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		updates []store.Record
+		want    []string // a word of each reason; "": not ignored
+	}{
+		{"beside a CNAME", []store.Record{record(t, "alias.example.test.", "A", dns.ClassINET, 60, "192.0.2.1")}, []string{"has a CNAME record"}},
+		{"a CNAME beside", []store.Record{record(t, "old.example.test.", "CNAME", dns.ClassINET, 60, "x.example.test.")}, []string{"has other records"}},
+		{"in the place of a CNAME", []store.Record{
+			record(t, "alias.example.test.", "CNAME", dns.ClassANY, 0, ""),
+			record(t, "alias.example.test.", "A", dns.ClassINET, 60, "192.0.2.1"),
+			record(t, "alias.example.test.", "CNAME", dns.ClassINET, 60, "x.example.test."),
+		}, []string{"", "", "has other records"}},
+		{"another CNAME", []store.Record{record(t, "alias.example.test.", "CNAME", dns.ClassINET, 60, "x.example.test.")}, []string{""}},
+		{"an older serial", []store.Record{record(t, "example.test.", "SOA", dns.ClassINET, 60, "a. b. 10 1 1 1 1")}, []string{"serial is not greater"}},
+		{"a greater serial", []store.Record{record(t, "example.test.", "SOA", dns.ClassINET, 60, "a. b. 99 1 1 1 1")}, []string{""}},
+		{"an SOA record elsewhere", []store.Record{record(t, "old.example.test.", "SOA", dns.ClassINET, 60, "a. b. 99 1 1 1 1")}, []string{"only the zone's own name"}},
+		{"NS of a wildcard", []store.Record{record(t, "*.example.test.", "NS", dns.ClassINET, 60, "a.")}, []string{"wildcards"}},
+		{"the SOA record goes", []store.Record{
+			record(t, "example.test.", "SOA", dns.ClassANY, 0, ""),
+			record(t, "example.test.", "SOA", dns.ClassNONE, 0, "a. b. 10 1 1 1 1"),
+		}, []string{"keeps its SOA", "keeps its SOA"}},
+		{"all NS records go", []store.Record{record(t, "example.test.", "NS", dns.ClassANY, 0, "")}, []string{"one by one"}},
+		{"the last NS record goes", []store.Record{record(t, "example.test.", "NS", dns.ClassNONE, 0, "ns1.example.test.")}, []string{"keeps its last NS"}},
+		{"what is not there", []store.Record{
+			record(t, "example.test.", "NS", dns.ClassNONE, 0, "nobody.example.test."),
+			record(t, "nothing.example.test.", "SOA", dns.ClassANY, 0, ""),
+			record(t, "nothing.example.test.", "A", dns.ClassNONE, 0, "192.0.2.1"),
+		}, []string{"", "", ""}},
+		{"what is there", []store.Record{record(t, "old.example.test.", "A", dns.ClassINET, 300, "192.0.2.7")}, []string{""}},
+	} {
+		z := openText(t, testApex+"old.example.test. 300 IN A 192.0.2.7\nalias.example.test. 300 IN CNAME old.example.test.\n", nil)
+		before := z.Snapshot().Serial()
+		all := true
+		r := z.Apply(t.Context(), &Update{Sections: &Sections{Updates: test.updates}, Authorize: func(p *Proposal) Decision {
+			for i, word := range test.want {
+				all = all && word != ""
+				if got := p.Ignored(i); (got == "") != (word == "") || !strings.Contains(got, word) {
+					t.Errorf("%s: instruction %d: %q, want %q", test.name, i, got, word)
+				}
+			}
+			return Decision{Allow: true}
+		}})
+		if r.Rcode != dns.RcodeSuccess || all && z.Snapshot().Serial() != before {
+			t.Errorf("%s: %+v", test.name, r)
+		}
+	}
+}

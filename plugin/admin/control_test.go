@@ -180,7 +180,7 @@ func TestCommandsOnServerAndDatabase(t *testing.T) {
 		{"show no name", "", []string{"show", "example.test", "c"}, ExitNo, []string{"c.example.test. has neither records nor an owner"}, ExitNo, ""},
 		{"show names of an owner", "", []string{"show", "example.test", "-owner", clientA}, ExitOK, []string{"NAME"}, ExitOK, ""},
 		{"show no zone", "", []string{"show", "example.org"}, ExitNo, []string{"no gsstsig block"}, ExitNo, ""},
-		{"own", "", []string{"own", "a.example.test", clientA}, ExitOK, []string{"belonged to nobody, and belongs to " + clientA}, ExitOK, ""},
+		{"own", "", []string{"own", "a.example.test", clientA}, ExitOK, []string{"a.example.test. had no owner, and belongs to " + clientA + " now"}, ExitOK, ""},
 		{"own by a SID", "", []string{"own", "a.example.test", "A$@EXAMPLE.TEST S-1-5-21-1-2-3-4"}, ExitOK, []string{"belongs to A$@EXAMPLE.TEST S-1-5-21-1-2-3-4 now"}, ExitOK, ""},
 		{"own by a key", "", []string{"own", "a.example.test", "dhcp."}, ExitOK, []string{"belongs to key:dhcp. now"}, ExitOK, ""},
 		{"own by the first", "", []string{"own", "a.example.test", "first-come"}, ExitOK, []string{"first-come:"}, ExitOK, ""},
@@ -296,7 +296,7 @@ func TestOwnAndRelease(t *testing.T) {
 		t.Errorf("no tombstone:\n%s", out)
 	}
 	s.must("", "own", "a.example.test", "host/other@EXAMPLE.TEST")
-	if out := s.must("", "release", "a.example.test"); !strings.Contains(out, "belongs to nobody now") {
+	if out := s.must("", "release", "a.example.test"); !strings.Contains(out, "is kept for nobody now") {
 		t.Error(out)
 	}
 	if status, _, _ := s.command("", "show", "example.test", "a"); status != ExitNo {
@@ -378,26 +378,28 @@ func TestEdit(t *testing.T) {
 		{"an address, TTL and a new name", `sed -i 's/192.0.2.2$/192.0.2.3/; s/^\(b.*\)60/\1 600/' "$1"; echo 'other 300 IN A 192.0.2.9' >> "$1"`, ExitOK, "2 records removed, 3 added",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.3\nb 600 TXT \"one\" \"two\"\nother 300 A 192.0.2.9"},
 		{"a name goes", `sed -i '/^a\.example/d' "$1"`, ExitOK, "2 records removed, 0 added", "b 60 TXT \"one\" \"two\""},
-		{"an owner", `echo ';gsstsig: owner a.example.test. ` + clientA + `' >> "$1"`, ExitOK, "no record has changed",
+		{"an owner", `echo ';gsstsig: owner a.example.test. ` + clientA + `' >> "$1"`, ExitOK, "a.example.test. had no owner, and belongs to " + clientA + " now\nzone example.test.: 1 owner changed, serial 2",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.2\na of " + clientA + "\nb 60 TXT \"one\" \"two\""},
 		{"an owner without records", `echo ';gsstsig: owner c.example.test. ` + clientA + `' >> "$1"`, ExitNo, "has no records", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
 		{"an owner without realm", `echo ';gsstsig: owner a.example.test. foo' >> "$1"`, ExitNo, "has no realm. Fix: ", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
-		{"other names meanwhile", other + `; sed -i 's/192.0.2.2$/192.0.2.3/' "$1"`, ExitOK, "1 records removed, 1 added",
+		{"other names meanwhile", other + `; sed -i 's/192.0.2.2$/192.0.2.3/' "$1"`, ExitOK, "1 record removed, 1 added",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.3\na 60 AAAA 2001:db8::1\nb 60 TXT \"one\" \"two\"\nother 60 A 192.0.2.77"},
 		{"the same RRset meanwhile", `printf 'update add a.example.test 60 A 192.0.2.4\n' | ctl update example.test >/dev/null; sed -i 's/192.0.2.2$/192.0.2.3/' "$1"`, ExitNo,
-			"now      60 192.0.2.4", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\na 60 A 192.0.2.4\nb 60 TXT \"one\" \"two\""},
+			"now      60 192.0.2.4\n  edited   60 192.0.2.1\n  edited   60 192.0.2.3", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\na 60 A 192.0.2.4\nb 60 TXT \"one\" \"two\""},
 		{"the same new name meanwhile", other + `; echo 'other 300 IN A 192.0.2.9' >> "$1"`, ExitNo, "as read  (none)",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.2\na 60 AAAA 2001:db8::1\nb 60 TXT \"one\" \"two\"\nother 60 A 192.0.2.77"},
 		{"a CNAME beside a record that came meanwhile", other + `; echo 'other 300 IN CNAME a' >> "$1"`, ExitNo, "other.example.test. A:",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.2\na 60 AAAA 2001:db8::1\nb 60 TXT \"one\" \"two\"\nother 60 A 192.0.2.77"},
-		{"the owner meanwhile", `ctl own a.example.test host/x@EXAMPLE.TEST >/dev/null; echo ';gsstsig: owner a.example.test. ` + clientA + `' >> "$1"`, ExitNo, "the owner is host/x@EXAMPLE.TEST now",
+		{"the owner meanwhile", `ctl own a.example.test host/x@EXAMPLE.TEST >/dev/null; echo ';gsstsig: owner a.example.test. ` + clientA + `' >> "$1"`, ExitNo, "the owner is host/x@EXAMPLE.TEST now, and was to be " + clientA,
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.2\na of host/x@EXAMPLE.TEST\nb 60 TXT \"one\" \"two\""},
 		{"the SOA record while the serial goes on", other + `; sed -i 's/ 900 / 901 /' "$1"`, ExitOK, "serial ",
 			"a 60 A 192.0.2.1\na 60 A 192.0.2.2\na 60 AAAA 2001:db8::1\nb 60 TXT \"one\" \"two\"\nother 60 A 192.0.2.77"},
 		{"a syntax error", `echo 'c 60 IN A 192.0.2' >> "$1"`, ExitNo, "the text is kept in ", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
 		{"a CNAME beside others", `echo 'a 60 IN CNAME b' >> "$1"`, ExitNo, "CNAME and other data", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
 		{"the first line", `sed -i 1d "$1"`, ExitNo, "the first line is gone", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
-		{"an editor that fails", "exit 3", ExitNo, "exit status 3", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
+		{"no NS record", `sed -i '/ NS /d' "$1"`, ExitNo, "no NS record at the zone's name", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
+		{"an editor that fails", "exit 3", ExitNo, "nothing was changed: editor", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
+		{"an editor that fails later", `echo >> "$1"; exit 3`, ExitNo, "the text is kept in ", "a 60 A 192.0.2.1\na 60 A 192.0.2.2\nb 60 TXT \"one\" \"two\""},
 	} {
 		for _, running := range []bool{true, false} {
 			if !running && strings.Contains(test.name, "while") {
@@ -419,11 +421,82 @@ func TestEdit(t *testing.T) {
 					t.Errorf("the zone is\n%s\nwant\n%s", got, test.state)
 				}
 				texts, err := filepath.Glob(filepath.Join(s.dir, "edit-*.zone"))
-				if err != nil || len(texts) != test.status {
+				want := test.status
+				if strings.HasPrefix(test.says, "nothing was changed") {
+					want = 0 // there is no work in it
+				}
+				if err != nil || len(texts) != want {
 					t.Errorf("texts left: %q, %v", texts, err)
 				}
 			})
 		}
+	}
+}
+
+// TestEditInJSON: there is an answer if nothing was edited, if owners alone were, and if others have changed the same, whose answer has
+// what the administrator wrote.
+func TestEditInJSON(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.must(someNames, "update", "example.test")
+	edit := func(script string, status int) (e view.Edited) {
+		t.Helper()
+		s.editor(script)
+		got, out, errs := s.command("", "edit", "example.test", "-o", "json")
+		if err := json.Unmarshal([]byte(out), &e); err != nil || got != status {
+			t.Fatalf("exit status %d, %v:\n%s%s", got, err, out, errs)
+		}
+		return e
+	}
+	for _, script := range []string{"true", `echo '; a comment' >> "$1"`} {
+		if e := edit(script, ExitOK); e.Changed || e.From != 2 || e.To != 2 || e.Removed == nil || e.Zone != "example.test." {
+			t.Errorf("%s: %+v", script, e)
+		}
+	}
+	owner := view.Ownership{Zone: "example.test.", Name: "a.example.test.", Owner: clientA}
+	if e := edit(`echo ';gsstsig: owner a.example.test. `+clientA+`' >> "$1"`, ExitOK); !e.Changed || len(e.Owners) != 1 || e.Owners[0] != owner || len(e.Notes) != 0 {
+		t.Errorf("%+v", e)
+	}
+	e := edit(`printf 'add a.example.test 60 A 192.0.2.4\n' | ctl update example.test >/dev/null; sed -i 's/192.0.2.2$/192.0.2.3/' "$1"`, ExitNo)
+	if e.Changed || len(e.Conflicts) != 1 || strings.Join(e.Conflicts[0].Edited.Data, " ") != "192.0.2.1 192.0.2.3" {
+		t.Errorf("%+v", e)
+	}
+	if text, err := os.ReadFile(e.File); err != nil || !strings.Contains(string(text), "192.0.2.3") {
+		t.Errorf("%q: %v", e.File, err)
+	}
+}
+
+// TestIgnoredLines: an update tells which of its lines RFC 2136 has servers ignore, and why.
+func TestIgnoredLines(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.must(someNames, "update", "example.test")
+	s.must("add alias.example.test 60 CNAME a.example.test.\n", "update", "example.test")
+	const lines = "; a comment\nadd alias.example.test 60 A 192.0.2.5\nadd a.example.test 60 CNAME b.example.test.\nupdate add example.test 60 SOA a. b. 1 1 1 1 1\n" +
+		"update delete example.test NS\nupdate delete example.test SOA\nadd c.example.test 60 A 192.0.2.6\n"
+	for _, running := range []bool{true, false} {
+		if !running {
+			s.stop()
+		}
+		out := s.must(lines, "update", "example.test")
+		for _, words := range []string{
+			"ignored: line 2, add alias.example.test. 60 A 192.0.2.5: the name has a CNAME record",
+			"ignored: line 3, add a.example.test. 60 CNAME b.example.test.: the name has other records",
+			"ignored: line 4, add example.test. 60 SOA a. b. 1 1 1 1 1: the serial is not greater",
+			"ignored: line 5, delete example.test. NS: the NS records",
+			"ignored: line 6, delete example.test. SOA: a zone keeps its SOA record",
+			"zone example.test.: 0 records removed, 1 added, serial ",
+		} {
+			if !strings.Contains(out, words) {
+				t.Errorf("running %t: %q is not in:\n%s", running, words, out)
+			}
+		}
+		s.must("delete c.example.test A\n", "update", "example.test")
+		var a view.Applied
+		if err := json.Unmarshal([]byte(s.must(lines, "update", "example.test", "-o", "json")), &a); err != nil || len(a.Ignored) != 5 || a.Ignored[0].Line != 2 || a.Ignored[0].Reason == "" {
+			t.Errorf("running %t: %+v, %v", running, a, err)
+		}
+		s.must("delete c.example.test A\n", "update", "example.test")
 	}
 }
 

@@ -39,18 +39,18 @@ func edit(flags *flag.FlagSet) runner {
 		defer t.close()
 		e := zoneEdit{Streams: s, target: t, origin: dns.CanonicalName(words[0])}
 		edited, err := e.run()
-		if err != nil || edited == nil {
-			return ExitOK, err
+		if err != nil {
+			return 0, err
 		}
 		if output.json {
 			err = printJSON(s.Out, edited)
-		} else if len(edited.Conflicts) == 0 {
+		} else if edited.Changed {
 			err = printApplied(s.Out, edited.Applied)
 		}
 		if len(edited.Conflicts) > 0 {
 			printConflicts(s.Err, edited.Conflicts)
-			return 0, errors.Join(err, diagnose.WithFix(fmt.Errorf("zone %s: nothing was changed: %d RRsets or owners were changed by others since the zone was read; the edited text is %s",
-				e.origin, len(edited.Conflicts), e.file), "run edit again, and make the changes in the zone as it is now"))
+			return 0, errors.Join(err, diagnose.WithFix(fmt.Errorf("zone %s: nothing was changed, since %s changed since the zone was read; the edited text is kept in %s",
+				e.origin, agree(len(edited.Conflicts), "RRset or owner was", "RRsets or owners were"), e.file), "run edit again, and make the changes in the zone as it is now"))
 		}
 		return ExitOK, err
 	}
@@ -62,9 +62,10 @@ type zoneEdit struct {
 	*target
 	origin string
 	file   string
+	shown  []byte // what the file had before it was edited
 }
 
-// run returns nil if nothing was to be changed. The text is kept if it was not applied.
+// run edits the zone. The text is kept if it was edited and not applied.
 func (e *zoneEdit) run() (*view.Edited, error) {
 	before, err := e.read()
 	if err != nil {
@@ -79,7 +80,8 @@ func (e *zoneEdit) run() (*view.Edited, error) {
 		return nil, err
 	}
 	e.file = f.Name()
-	_, err = f.Write(text.Bytes())
+	e.shown = text.Bytes()
+	_, err = f.Write(e.shown)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, errors.Join(err, os.Remove(e.file))
 	}
@@ -91,9 +93,9 @@ func (e *zoneEdit) run() (*view.Edited, error) {
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(changed, text.Bytes()) {
+		if bytes.Equal(changed, e.shown) {
 			fmt.Fprintf(e.Err, "zone %s: nothing was edited\n", e.origin)
-			return nil, os.Remove(e.file)
+			return e.unchanged(before), os.Remove(e.file)
 		}
 		difference, err := e.difference(before, changed)
 		if err != nil {
@@ -104,7 +106,7 @@ func (e *zoneEdit) run() (*view.Edited, error) {
 		}
 		if len(difference.Sets)+len(difference.Owners) == 0 {
 			fmt.Fprintf(e.Err, "zone %s: the text has changed, its meaning has not\n", e.origin)
-			return nil, os.Remove(e.file)
+			return e.unchanged(before), os.Remove(e.file)
 		}
 		edited, err := e.apply(difference)
 		if err != nil {
@@ -115,13 +117,23 @@ func (e *zoneEdit) run() (*view.Edited, error) {
 		}
 		if len(edited.Conflicts) == 0 {
 			err = os.Remove(e.file)
+		} else {
+			edited.File = e.file
 		}
 		return edited, err
 	}
 }
 
-// kept says where the text is that was not applied.
+// unchanged is the outcome of an edit that changes nothing.
+func (e *zoneEdit) unchanged(before *zone.Snapshot) *view.Edited {
+	return &view.Edited{Applied: view.Applied{Zone: e.origin, From: before.Serial(), To: before.Serial(), Removed: []view.NamedRecord{}, Added: []view.NamedRecord{}}}
+}
+
+// kept says where the text is that was not applied. One that was not edited is removed.
 func (e *zoneEdit) kept(err error) error {
+	if now, failure := os.ReadFile(e.file); failure == nil && bytes.Equal(now, e.shown) {
+		return errors.Join(fmt.Errorf("zone %s: nothing was changed: %w", e.origin, err), os.Remove(e.file))
+	}
 	return fmt.Errorf("zone %s: nothing was changed, and the text is kept in %s: %w", e.origin, e.file, err)
 }
 
@@ -330,14 +342,14 @@ func (e *zoneEdit) apply(difference *view.Edit) (*view.Edited, error) {
 func printConflicts(w io.Writer, conflicts []view.Conflict) {
 	for _, c := range conflicts {
 		if c.Type == "" {
-			fmt.Fprintf(w, "%s: the owner is %s now\n", c.Name, printable(orNobody(c.Owner)))
+			fmt.Fprintf(w, "%s: the owner is %s now, and was to be %s\n", c.Name, printable(orNobody(c.Owner)), printable(orNobody(c.Wanted)))
 			continue
 		}
 		fmt.Fprintf(w, "%s %s:\n", c.Name, c.Type)
 		for _, side := range []struct {
 			head string
 			set  *view.Set
-		}{{"as read", c.Read}, {"now", c.Found}} {
+		}{{"as read", c.Read}, {"now", c.Found}, {"edited", c.Edited}} {
 			if side.set == nil {
 				fmt.Fprintf(w, "  %-8s (none)\n", side.head)
 				continue

@@ -62,16 +62,41 @@ func printApplied(w io.Writer, a view.Applied) error {
 			fmt.Fprintf(&b, "%s %s %d %s %s\n", list.sign, r.Name, r.TTL, r.Type, r.Data)
 		}
 	}
+	for _, o := range a.Owners {
+		fmt.Fprintln(&b, o)
+	}
+	for _, i := range a.Ignored {
+		fmt.Fprintf(&b, "ignored: line %d, %s: %s\n", i.Line, instructionText(&i.Instruction), i.Reason)
+	}
 	for _, note := range a.Notes {
 		fmt.Fprintf(&b, "note: %s\n", note)
 	}
-	if a.Changed {
-		fmt.Fprintf(&b, "zone %s: %d records removed, %d added, serial %d -> %d\n", a.Zone, len(a.Removed), len(a.Added), a.From, a.To)
-	} else {
-		fmt.Fprintf(&b, "zone %s: no record has changed, serial %d\n", a.Zone, a.To)
+	var done []string
+	if len(a.Removed)+len(a.Added) > 0 || a.From != a.To {
+		done = append(done, fmt.Sprintf("%s removed, %d added", count(len(a.Removed), "record"), len(a.Added)))
 	}
+	if n := len(a.Owners); n > 0 {
+		done = append(done, count(n, "owner")+" changed")
+	}
+	serial := fmt.Sprintf("serial %d", a.To)
+	if a.From != a.To {
+		serial = fmt.Sprintf("serial %d -> %d", a.From, a.To)
+	}
+	if len(done) == 0 {
+		done = append(done, "nothing has changed")
+	}
+	fmt.Fprintf(&b, "zone %s: %s, %s\n", a.Zone, strings.Join(done, ", "), serial)
 	_, err := io.WriteString(w, printable(b.String()))
 	return err
+}
+
+// instructionText is an instruction as a line of nsupdate has it.
+func instructionText(in *view.Instruction) string {
+	words := []string{"add", in.Name, fmt.Sprint(in.TTL), in.Type, in.Data}
+	if in.Class != "IN" {
+		words = []string{"delete", in.Name, in.Type, in.Data}
+	}
+	return strings.TrimSpace(strings.Join(words, " "))
 }
 
 // Bounds of what update reads.
@@ -168,18 +193,18 @@ func (u *updateReader) line(text string, number int) (done bool, err error) {
 		command, rest = cutWord(rest)
 		command = strings.ToLower(command)
 	}
-	var in view.Instruction
+	in := view.Instruction{Line: number}
 	switch command {
 	case "nxdomain", "yxdomain", "nxrrset", "yxrrset":
-		if in, err = u.prerequisite(command, rest); err == nil {
+		if err = u.prerequisite(&in, command, rest); err == nil {
 			u.update.Prerequisites = append(u.update.Prerequisites, in)
 		}
 	case "add":
-		if in, err = u.add(rest); err == nil {
+		if err = u.add(&in, rest); err == nil {
 			u.update.Updates = append(u.update.Updates, in)
 		}
 	case "delete", "del":
-		if in, err = u.deletion(rest); err == nil {
+		if err = u.deletion(&in, rest); err == nil {
 			u.update.Updates = append(u.update.Updates, in)
 		}
 	default:
@@ -241,32 +266,32 @@ func typeAndData(text string) (rrtype, data string, err error) {
 	return rrtype, data, nil
 }
 
-func (u *updateReader) prerequisite(kind, text string) (in view.Instruction, err error) {
+func (u *updateReader) prerequisite(in *view.Instruction, kind, text string) (err error) {
 	if in.Name, text, err = u.name(text); err != nil {
-		return in, err
+		return err
 	}
 	in.Class, in.Type = "ANY", "ANY"
 	if strings.HasPrefix(kind, "nx") {
 		in.Class = "NONE"
 	}
 	if strings.HasSuffix(kind, "domain") {
-		return in, nothingMore(text)
+		return nothingMore(text)
 	}
 	if in.Type, in.Data, err = typeAndData(cutClass(text)); err != nil {
-		return in, err
+		return err
 	}
 	if in.Data != "" {
 		if kind == "nxrrset" {
-			return in, errors.New("nxrrset takes no data")
+			return errors.New("nxrrset takes no data")
 		}
 		in.Class = "IN"
 	}
-	return in, nil
+	return nil
 }
 
-func (u *updateReader) add(text string) (in view.Instruction, err error) {
+func (u *updateReader) add(in *view.Instruction, text string) (err error) {
 	if in.Name, text, err = u.name(text); err != nil {
-		return in, err
+		return err
 	}
 	in.Class = "IN"
 	word, rest := cutWord(text)
@@ -275,18 +300,18 @@ func (u *updateReader) add(text string) (in view.Instruction, err error) {
 	} else if u.ttl != nil {
 		in.TTL = *u.ttl
 	} else {
-		return in, diagnose.WithFix(fmt.Errorf("%s has no TTL", in.Name), "write it after the name, or a line \"ttl SECONDS\" before")
+		return diagnose.WithFix(fmt.Errorf("%s has no TTL", in.Name), "write it after the name, or a line \"ttl SECONDS\" before")
 	}
 	in.Type, in.Data, err = typeAndData(cutClass(text))
 	if err == nil && in.Data == "" {
 		err = fmt.Errorf("%s %s: the data is missing", in.Name, in.Type)
 	}
-	return in, err
+	return err
 }
 
-func (u *updateReader) deletion(text string) (in view.Instruction, err error) {
+func (u *updateReader) deletion(in *view.Instruction, text string) (err error) {
 	if in.Name, text, err = u.name(text); err != nil {
-		return in, err
+		return err
 	}
 	in.Class, in.Type = "ANY", "ANY"
 	// nsupdate takes a TTL here, and ignores it.
@@ -296,12 +321,12 @@ func (u *updateReader) deletion(text string) (in view.Instruction, err error) {
 		}
 	}
 	if text = cutClass(text); text == "" {
-		return in, nil
+		return nil
 	}
 	if in.Type, in.Data, err = typeAndData(text); err == nil && in.Data != "" {
 		in.Class = "NONE"
 	}
-	return in, err
+	return err
 }
 
 func nothingMore(text string) error {

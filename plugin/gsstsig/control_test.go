@@ -151,6 +151,11 @@ func TestControlAdministers(t *testing.T) {
 	if err != nil || o.Before != "host/client1.example.test@EXAMPLE.TEST" {
 		t.Errorf("%+v, %v", o, err)
 	}
+	lines := len(logged.lines("update", `identity="administrator"`))
+	o, err = control.Call[view.Ownership](t.Context(), c, "own", view.OwnRequest{Name: "client1.example.test", Owner: "host/client2.example.test@EXAMPLE.TEST"})
+	if err != nil || o.Changed() || len(logged.lines("update", `identity="administrator"`)) != lines {
+		t.Errorf("the owner that it has already: %+v, %v", o, err)
+	}
 	if _, err := control.Call[view.Ownership](t.Context(), c, "own", view.OwnRequest{Name: "locked.example.test", Owner: "host/client2.example.test@EXAMPLE.TEST"}); err == nil {
 		t.Error("the owner of a denied name was changed")
 	}

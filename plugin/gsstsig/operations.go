@@ -172,7 +172,9 @@ func (p *process) changeOwner(name string, change func(served) (view.Ownership, 
 		return view.Ownership{}, err
 	}
 	o, r, err := change(z)
-	z.recordIfDecided(r, err)
+	if err != nil || o.Changed() {
+		z.recordIfDecided(r, err)
+	}
 	return o, err
 }
 

@@ -18,10 +18,17 @@ import (
 // Edit applies the difference between two states of a zone as one transaction, if each RRset and each owner in it is still as in
 // the former state. If not, nothing is changed, and the conflicts say what was found.
 func (z Zone) Edit(ctx context.Context, edit *view.Edit) (view.Edited, zone.Result, error) {
-	e := editing{zone: z}
+	e, twice := editing{zone: z}, make(map[string]bool)
 	for i := range edit.Sets {
 		if err := e.addSet(&edit.Sets[i]); err != nil {
 			return view.Edited{}, zone.Result{}, err
+		}
+		// Each of two changes of one RRset would be compared with the zone, and both be applied.
+		s := &e.sets[i]
+		if key := s.name + " " + dnswire.TypeText(s.rrtype); twice[key] {
+			return view.Edited{}, zone.Result{}, fmt.Errorf("%s: the edit has two changes of this RRset", key)
+		} else {
+			twice[key] = true
 		}
 	}
 	for _, c := range edit.Owners {
@@ -30,6 +37,10 @@ func (z Zone) Edit(ctx context.Context, edit *view.Edit) (view.Edited, zone.Resu
 			return view.Edited{}, zone.Result{}, err
 		}
 		c.Name = text(wire) // with its final dot
+		if twice[c.Name] {
+			return view.Edited{}, zone.Result{}, fmt.Errorf("%s: the edit has two changes of this owner", c.Name)
+		}
+		twice[c.Name] = true
 		if c.After != "" && c.After != c.Before {
 			if c.After, err = parseRecordedOwner(c.After); err != nil {
 				return view.Edited{}, zone.Result{}, fmt.Errorf("owner of %s: %w", c.Name, err)
@@ -43,10 +54,18 @@ func (z Zone) Edit(ctx context.Context, edit *view.Edit) (view.Edited, zone.Resu
 		sections := e.sections(z.Snapshot().Serial(), ahead)
 		var conflicts []view.Conflict
 		moved := false
-		r := z.apply(ctx, sections, func(d *zone.Decision) {
+		var ignored error
+		r := z.apply(ctx, sections, func(p *zone.Proposal, d *zone.Decision) {
 			conflicts = e.conflicts()
 			if moved = e.soa != nil && len(conflicts) == 0 && !after(e.serial, z.Snapshot().Serial()); moved {
 				*d = zone.Decision{Rule: d.Rule, Reason: "the serial has changed"}
+				return
+			}
+			if len(conflicts) == 0 {
+				ignored = e.ignored(p)
+			}
+			if ignored != nil {
+				*d = zone.Decision{Rule: d.Rule, Reason: ignored.Error()}
 				return
 			}
 			e.decide(d, len(conflicts))
@@ -56,8 +75,17 @@ func (z Zone) Edit(ctx context.Context, edit *view.Edit) (view.Edited, zone.Resu
 			continue
 		case len(conflicts) > 0:
 			return view.Edited{Applied: applied(z, r), Conflicts: conflicts}, r, nil
+		case ignored != nil:
+			return view.Edited{Applied: applied(z, r)}, r, ignored
 		}
-		return view.Edited{Applied: applied(z, r)}, r, failure(z, r)
+		a := applied(z, r)
+		if r.Rcode == dns.RcodeSuccess {
+			a.Owners, a.Changed = e.changed, a.Changed || len(e.changed) > 0
+			a.Notes = slices.DeleteFunc(slices.Clone(a.Notes), func(note string) bool {
+				return slices.ContainsFunc(e.changed, func(o view.Ownership) bool { return o.String() == note })
+			})
+		}
+		return view.Edited{Applied: a}, r, failure(z, r)
 	}
 }
 
@@ -70,6 +98,7 @@ type editing struct {
 	soaTTL  uint32
 	soaName string
 	serial  uint32 // that it gets
+	changed []view.Ownership
 }
 
 type setChange struct {
@@ -200,7 +229,7 @@ func (e *editing) conflicts() []view.Conflict {
 		found, data := foundSet(state, s.name, s.rrtype)
 		if !slices.EqualFunc(data, s.before, func(a, b []byte) bool { return SameData(s.rrtype, a, b) }) ||
 			found != nil && found.TTL != s.Before.TTL {
-			list = append(list, view.Conflict{Name: s.name, Type: s.Type, Read: s.Before, Found: found})
+			list = append(list, view.Conflict{Name: s.name, Type: s.Type, Read: s.Before, Found: found, Edited: s.After})
 			continue
 		}
 		if other := e.besideCNAME(state, s); other != 0 {
@@ -257,12 +286,23 @@ func (e *editing) besideCNAME(state *zone.Snapshot, s *setChange) uint16 {
 	return 0
 }
 
+// ignored returns the error of an edit that a zone cannot follow in full, nil if there is none.
+func (e *editing) ignored(p *zone.Proposal) error {
+	for i, in := range p.Instructions() {
+		if reason := p.Ignored(i); reason != "" {
+			return fmt.Errorf("%s %s: %s", p.Name(in.Name).Text(), dnswire.TypeText(in.Type), reason)
+		}
+	}
+	return nil
+}
+
 // decide refuses an edit with conflicts, and sets owners otherwise.
 func (e *editing) decide(d *zone.Decision, conflicts int) {
 	if conflicts > 0 {
-		*d = zone.Decision{Rule: d.Rule, Reason: fmt.Sprintf("%d RRsets or owners have changed since the zone was read", conflicts)}
+		*d = zone.Decision{Rule: d.Rule, Reason: fmt.Sprintf("RRsets or owners that have changed since the zone was read: %d", conflicts)}
 		return
 	}
+	e.changed = nil
 	for _, c := range e.owners {
 		if denial := e.zone.Policy.DeniesAdministrator(c.wire); denial != nil {
 			*d = *denial
@@ -275,7 +315,10 @@ func (e *editing) decide(d *zone.Decision, conflicts int) {
 			d.Own = append(d.Own, zone.Claim{Name: string(c.wire), Principal: c.After})
 		}
 		if c.Before != c.After {
-			d.Notes = append(d.Notes, view.Ownership{Name: c.Name, Before: c.Before, Owner: c.After}.String())
+			own, owned := e.zone.Snapshot().Owner(c.Name)
+			o := view.Ownership{Zone: e.zone.Origin(), Name: c.Name, Before: c.Before, Owner: c.After, Tombstone: owned && !own.Deleted.IsZero()}
+			e.changed = append(e.changed, o)
+			d.Notes = append(d.Notes, o.String())
 		}
 	}
 }

@@ -189,3 +189,46 @@ func TestEditMalformed(t *testing.T) {
 		}
 	}
 }
+
+// TestEditIsFollowedInFull: an edit that a zone would follow in part changes nothing.
+func TestEditIsFollowedInFull(t *testing.T) {
+	ns1 := set(3600, "192.0.2.1")
+	for name, e := range map[string]view.Edit{
+		"keeps its last NS record": {Sets: []view.SetChange{
+			{Name: "example.test.", Type: "NS", Before: set(3600, "ns1.example.test.")}, {Name: "ns1.example.test.", Type: "A", Before: ns1},
+		}},
+		"two changes of this RRset": {Sets: []view.SetChange{
+			{Name: "ns1.example.test.", Type: "A", Before: ns1, After: set(60, "192.0.2.2")}, {Name: "NS1.example.test", Type: "TYPE1", Before: ns1},
+		}},
+		"two changes of this owner": {Owners: []view.OwnerChange{
+			{Name: "ns1.example.test.", After: "host/a@EXAMPLE.TEST"}, {Name: "NS1.example.test", After: "host/b@EXAMPLE.TEST"},
+		}},
+	} {
+		z := open(t)
+		before := z.Snapshot()
+		edited, _, err := z.Edit(t.Context(), &e)
+		if err == nil || !strings.Contains(err.Error(), name) || edited.Changed || z.Snapshot() != before {
+			t.Errorf("%s: %+v, %v", name, edited, err)
+		}
+	}
+}
+
+// TestOwnershipInWords: what is said about a change of an owner.
+func TestOwnershipInWords(t *testing.T) {
+	for _, test := range []struct {
+		o    view.Ownership
+		want string
+	}{
+		{view.Ownership{Before: "a", Owner: "b"}, "n belonged to a, and belongs to b now"},
+		{view.Ownership{Owner: "b"}, "n had no owner, and belongs to b now"},
+		{view.Ownership{Before: "a", Owner: "a"}, "n belongs to a already"},
+		{view.Ownership{Before: "a"}, "n belonged to a, and is the administrator's now"},
+		{view.Ownership{Before: "a", Tombstone: true}, "n was kept for a, and is kept for nobody now"},
+		{view.Ownership{Before: "a", Owner: "b", Tombstone: true}, "n was kept for a, and is kept for b now"},
+	} {
+		test.o.Name = "n"
+		if got := test.o.String(); got != test.want {
+			t.Errorf("%q, want %q", got, test.want)
+		}
+	}
+}

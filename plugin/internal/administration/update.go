@@ -27,8 +27,17 @@ func (z Zone) Update(ctx context.Context, u *view.Update) (view.Applied, zone.Re
 			*part.to = append(*part.to, r)
 		}
 	}
-	r := z.apply(ctx, sections, nil)
-	return applied(z, r), r, failure(z, r)
+	var list []view.Ignored
+	r := z.apply(ctx, sections, func(p *zone.Proposal, _ *zone.Decision) {
+		for i := range u.Updates {
+			if reason := p.Ignored(i); reason != "" {
+				list = append(list, view.Ignored{Instruction: u.Updates[i], Reason: reason})
+			}
+		}
+	})
+	a := applied(z, r)
+	a.Ignored = list
+	return a, r, failure(z, r)
 }
 
 // instruction makes a record of a section.

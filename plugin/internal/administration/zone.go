@@ -26,14 +26,14 @@ type Zone struct {
 
 // apply does a transaction. The decision of the policy comes before check, which may refuse on the state that the transaction
 // would apply to, and may claim and release names.
-func (z Zone) apply(ctx context.Context, s *zone.Sections, check func(*zone.Decision)) zone.Result {
+func (z Zone) apply(ctx context.Context, s *zone.Sections, check func(*zone.Proposal, *zone.Decision)) zone.Result {
 	u := z.Policy.Update(Identity, nil)
 	authorize := u.Authorize
 	u.Sections = s
 	u.Authorize = func(p *zone.Proposal) zone.Decision {
 		d := authorize(p)
 		if d.Allow && check != nil {
-			check(&d)
+			check(p, &d)
 		}
 		return d
 	}
@@ -75,7 +75,7 @@ func namedRecords(records []store.Record) []view.NamedRecord {
 	return list
 }
 
-// Own makes a principal the owner of a name that has records or a tombstone.
+// Own makes a principal the owner of a name that has records or a tombstone. Nothing is changed if it is the owner already.
 func (z Zone) Own(ctx context.Context, name, owner string) (view.Ownership, zone.Result, error) {
 	return z.setOwner(ctx, name, owner)
 }
@@ -92,7 +92,7 @@ func (z Zone) setOwner(ctx context.Context, name, owner string) (view.Ownership,
 	}
 	change := view.Ownership{Zone: z.Origin(), Name: text(wire), Owner: owner}
 	var missing error
-	r := z.apply(ctx, new(zone.Sections), func(d *zone.Decision) {
+	r := z.apply(ctx, new(zone.Sections), func(_ *zone.Proposal, d *zone.Decision) {
 		if denial := z.Policy.DeniesAdministrator(wire); denial != nil {
 			*d = *denial
 			return
@@ -104,6 +104,8 @@ func (z Zone) setOwner(ctx context.Context, name, owner string) (view.Ownership,
 		switch {
 		case owner == "" && !owned:
 			missing = fmt.Errorf("%s has no owner", change.Name)
+		case owner == before.Principal && owned:
+			return // it is the owner already
 		case owner != "" && !owned && !state.Exists(change.Name):
 			missing = diagnose.WithFix(fmt.Errorf("%s has neither records nor a former owner", change.Name),
 				"add a record first, or let the client create the name: it becomes the owner then")

@@ -106,6 +106,13 @@ type Instruction struct {
 	Type  string `json:"type"`
 	TTL   uint32 `json:"ttl"`
 	Data  string `json:"data,omitempty"`
+	Line  int    `json:"line,omitempty"` // of what it was read from
+}
+
+// Ignored is an instruction that had no effect, since RFC 2136 section 3.4.2 has servers ignore it.
+type Ignored struct {
+	Instruction
+	Reason string `json:"reason"`
 }
 
 // Update is an update of the administrator.
@@ -120,9 +127,11 @@ type Applied struct {
 	Zone    string        `json:"zone"`
 	From    uint32        `json:"from"` // serials
 	To      uint32        `json:"to"`
-	Changed bool          `json:"changed"` // records; ownership alone does not count
+	Changed bool          `json:"changed"` // records or owners
 	Removed []NamedRecord `json:"removed"`
 	Added   []NamedRecord `json:"added"`
+	Owners  []Ownership   `json:"owners,omitempty"`  // that an edit has changed
+	Ignored []Ignored     `json:"ignored,omitempty"` // instructions of an update
 	Notes   []string      `json:"notes,omitempty"`
 }
 
@@ -158,10 +167,11 @@ type Edit struct {
 // Conflict is a part of an edit that was changed by another one since it was read.
 type Conflict struct {
 	Name   string `json:"name"`
-	Type   string `json:"type,omitempty"`  // of an RRset
-	Read   *Set   `json:"read,omitempty"`  // the RRset as it was read
-	Found  *Set   `json:"found,omitempty"` // the RRset as it is
-	Owner  string `json:"owner,omitempty"` // as it is, if it is the owner that has changed
+	Type   string `json:"type,omitempty"`   // of an RRset
+	Read   *Set   `json:"read,omitempty"`   // the RRset as it was read
+	Found  *Set   `json:"found,omitempty"`  // the RRset as it is
+	Edited *Set   `json:"edited,omitempty"` // the RRset as it was to be
+	Owner  string `json:"owner,omitempty"`  // as it is, if it is the owner that has changed
 	Wanted string `json:"wanted,omitempty"`
 }
 
@@ -169,6 +179,8 @@ type Conflict struct {
 type Edited struct {
 	Applied
 	Conflicts []Conflict `json:"conflicts,omitempty"`
+	// File has the edited text if it was not applied. It is with the command, not with the server.
+	File string `json:"file,omitempty"`
 }
 
 // Ownership is the change of a name's owner.
@@ -180,14 +192,22 @@ type Ownership struct {
 	Tombstone bool   `json:"tombstone"` // the name had no records
 }
 
+// Changed reports whether the owner is another one now.
+func (o *Ownership) Changed() bool { return o.Before != o.Owner }
+
 // String tells the change in a few words.
 func (o Ownership) String() string {
-	before, after := o.Before, o.Owner
-	if before == "" {
-		before = "nobody"
+	switch {
+	case o.Before == o.Owner && o.Owner != "":
+		return o.Name + " belongs to " + o.Owner + " already"
+	case o.Owner == "" && o.Tombstone:
+		return o.Name + " was kept for " + o.Before + ", and is kept for nobody now"
+	case o.Owner == "":
+		return o.Name + " belonged to " + o.Before + ", and is the administrator's now"
+	case o.Tombstone:
+		return o.Name + " was kept for " + o.Before + ", and is kept for " + o.Owner + " now"
+	case o.Before == "":
+		return o.Name + " had no owner, and belongs to " + o.Owner + " now"
 	}
-	if after == "" {
-		after = "nobody"
-	}
-	return o.Name + " belonged to " + before + ", and belongs to " + after + " now"
+	return o.Name + " belonged to " + o.Before + ", and belongs to " + o.Owner + " now"
 }
