@@ -316,14 +316,50 @@ func (c *AcceptorContext) GetMIC(message []byte) ([]byte, error) {
 // then, to sign replies to requests that came in time. Other errors are
 // ErrMalformed, ErrIntegrity and ErrNotEstablished.
 func (c *AcceptorContext) VerifyMIC(message, mic []byte) error {
+	_, err := c.VerifyRequest(message, mic)
+	return err
+}
+
+// VerifyRequest is VerifyMIC, and returns the number of the message for AnswerMIC.
+// No other message of the client has it in this context, at any server that the
+// context is shared with. It is the MIC's sequence number or, with RC4, whose
+// sequence numbers are not protected, the MIC's checksum.
+func (c *AcceptorContext) VerifyRequest(message, mic []byte) (number uint64, err error) {
 	if c.session == nil {
-		return ErrNotEstablished
+		return 0, ErrNotEstablished
 	}
 	if c.acceptor.now().Sub(c.expires) > c.acceptor.skew {
-		return ErrExpired
+		return 0, ErrExpired
 	}
-	return c.session.verifyMIC(message, mic)
+	return c.session.verifyNumbered(message, mic)
 }
+
+// AnswerMIC makes a MIC over the first message of the answer to the request with
+// that number, in a context that other servers may have too; see
+// [AcceptorContext.Share]. Its sequence number is that of the request, counted from
+// the first numbers of both sides, plus one. So servers need not tell each other
+// which numbers they have used, and the client gets them in the order of its
+// requests. After Count, and with RC4, it is GetMIC.
+func (c *AcceptorContext) AnswerMIC(message []byte, request uint64) ([]byte, error) {
+	if c.session == nil {
+		return nil, ErrNotEstablished
+	}
+	return c.session.answerMIC(message, request)
+}
+
+// Count has AnswerMIC take the next sequence number each time from now on. An
+// answer of several messages needs numbers that no request stands for: then the
+// context must not be shared any more.
+func (c *AcceptorContext) Count() {
+	if c.session != nil {
+		c.session.count()
+	}
+}
+
+// Authenticator returns a digest of the authenticator that the context was made
+// with, and of nothing else. It is the same at every server that the context is
+// shared with, and where an authenticator is accepted twice.
+func (c *AcceptorContext) Authenticator() []byte { return bytes.Clone(c.authenticator.digest[:]) }
 
 // Wipe overwrites the keys. What needs them fails from then on; Peer and the
 // like go on answering.

@@ -87,10 +87,35 @@ func (c *AcceptorContext) Export(place string, data []byte) ([]byte, error) {
 		return nil, ErrNotEstablished
 	}
 	defer state.wipe()
+	return c.seal(state, place, data)
+}
+
+// Share returns a record like that of Export, and the context goes on: servers
+// with the same key make a context of their own from it by [Acceptor.Import], each
+// once. All of them can verify what the client signs, each message once. That no
+// other server has accepted a message is for the caller to find out, by the number
+// that [AcceptorContext.VerifyRequest] returns. Answers are to be signed by
+// [AcceptorContext.AnswerMIC], here too, so that no two have one sequence number.
+//
+// It is for a context of which no message was verified yet.
+func (c *AcceptorContext) Share(place string, data []byte) ([]byte, error) {
+	if c.session == nil {
+		return nil, ErrNotEstablished
+	}
+	state, ok := c.session.copy()
+	if !ok {
+		return nil, ErrNotEstablished
+	}
+	defer state.wipe()
+	return c.seal(state, place, data)
+}
+
+// seal makes the record of a state.
+func (c *AcceptorContext) seal(session sessionState, place string, data []byte) ([]byte, error) {
 	if c.session.encryption.rc4 || c.key.record == nil {
 		return nil, fmt.Errorf("a context of RC4 cannot be exported: %w", ErrEnctype)
 	}
-	plain, err := c.state(state, data).marshal()
+	plain, err := c.state(session, data).marshal()
 	if err != nil {
 		return nil, err
 	}
@@ -121,9 +146,10 @@ func recordAssociated(place string, header []byte) []byte {
 }
 
 // Import makes the context of a record again, and returns the data that the
-// caller of [AcceptorContext.Export] gave with it. place must be the same. The
-// caller makes sure that a record is imported once: contexts made from two copies
-// would each accept the same message.
+// caller of [AcceptorContext.Export] or [AcceptorContext.Share] gave with it. place
+// must be the same. The caller makes sure that a record of Export is imported once:
+// contexts made from two copies would each accept the same message. One of Share is
+// imported once by each server.
 //
 // The acceptor judges the client as in a handshake: the service, its realm, the
 // way from there and the encryption types. Errors wrap ErrNoKey if no key of the
@@ -171,11 +197,22 @@ func (a *Acceptor) Import(place string, record []byte) (c *AcceptorContext, data
 }
 
 // openRecord decrypts a record by the service's key that has the version and
-// the type. Several can: the files of a keytab may differ.
+// the type. Several can: the files of a keytab may differ. If none does, it reads
+// the files again, as a handshake does.
 func (a *Acceptor) openRecord(service Principal, kvno uint32, enctype Enctype, nonce, sealed, associated []byte) ([]byte, *serviceKey, error) {
+	set := a.keytabs.set.Load()
+	plain, k, err := a.openRecordBy(set, service, kvno, enctype, nonce, sealed, associated)
+	if err != nil && a.keytabs.refresh(set) {
+		plain, k, err = a.openRecordBy(a.keytabs.set.Load(), service, kvno, enctype, nonce, sealed, associated)
+	}
+	return plain, k, err
+}
+
+// openRecordBy is openRecord with the keys of the set.
+func (a *Acceptor) openRecordBy(set *keySet, service Principal, kvno uint32, enctype Enctype, nonce, sealed, associated []byte) ([]byte, *serviceKey, error) {
 	failure := fmt.Errorf("context record: %s, key version %d (%s): %w", service.shown(), kvno, enctype, ErrNoKey)
 	tries := 0
-	for _, k := range a.keytabs.set.Load().services[service.folded()] {
+	for _, k := range set.services[service.folded()] {
 		if k.version != kvno || k.ticket.encryption.id != enctype || k.record == nil || !k.usable(a.now()) {
 			continue
 		}

@@ -23,9 +23,10 @@ const (
 // for concurrent use.
 type session struct {
 	encryption *encryption
-	flags      byte // of the MICs made here
-	peerFlags  byte // of the MICs verified here
-	sequence   atomic.Uint64
+	flags      byte          // of the MICs made here
+	peerFlags  byte          // of the MICs verified here
+	own        uint64        // the first number of this side
+	sequence   atomic.Uint64 // the next one
 	window     window
 
 	mu     sync.RWMutex // guards the keys against wipe
@@ -36,12 +37,16 @@ type session struct {
 
 	mechanism  []byte // named by RC4's tokens: that of the handshake
 	remembered rc4Memory
+
+	answers  sync.Mutex // guards what follows, and the choice of an answer's number
+	counting bool       // answers are numbered by sequence, not by their requests
+	answered uint64     // one above the highest number that followed from a request
 }
 
 // newSession derives the keys from the context's key. own and peer are the
 // first sequence numbers of each side.
 func newSession(k key, acceptor, acceptorSubkey bool, own, peer uint32) *session {
-	s := &session{encryption: k.encryption, mechanism: mechanismKRB5}
+	s := &session{encryption: k.encryption, mechanism: mechanismKRB5, own: uint64(own)}
 	signUsage, verifyUsage := uint32(usageInitiatorSign), uint32(usageAcceptorSign)
 	if acceptor {
 		signUsage, verifyUsage = verifyUsage, signUsage
@@ -70,10 +75,46 @@ func newSession(k key, acceptor, acceptorSubkey bool, own, peer uint32) *session
 
 // getMIC makes the token for message and takes a sequence number.
 func (s *session) getMIC(message []byte) ([]byte, error) {
+	return s.makeMIC(message, s.sequence.Add(1)-1)
+}
+
+// answerMIC makes the token for the first message of the answer to a request with
+// that number. The number of the token follows from that of the request, so that
+// every server that has the context gives it the same one, and no two answers have
+// one number. It is one more than the request's, counted from the first numbers of
+// both sides, because the first number of this side went to the TKEY answer. Where
+// SPNEGO took one for its MIC, it took one of the client's too.
+func (s *session) answerMIC(message []byte, request uint64) ([]byte, error) {
+	return s.makeMIC(message, s.answerNumber(request))
+}
+
+func (s *session) answerNumber(request uint64) uint64 {
+	s.answers.Lock()
+	defer s.answers.Unlock()
+	if s.counting || s.rc4 != nil {
+		return s.sequence.Add(1) - 1
+	}
+	number := s.own + 1 + (request - s.window.first)
+	s.answered = max(s.answered, number+1)
+	return number
+}
+
+// count has all further answers numbered one after the other.
+func (s *session) count() {
+	s.answers.Lock()
+	defer s.answers.Unlock()
+	if !s.counting {
+		s.counting = true
+		s.sequence.Store(max(s.sequence.Load(), s.answered))
+	}
+}
+
+// makeMIC makes the token for message with that number.
+func (s *session) makeMIC(message []byte, number uint64) ([]byte, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.rc4 != nil {
-		return s.rc4.token(s.mechanism, message, uint32(s.sequence.Add(1)-1), s.flags&micByAcceptor != 0), nil
+		return s.rc4.token(s.mechanism, message, uint32(number), s.flags&micByAcceptor != 0), nil
 	}
 	if s.sign == nil {
 		return nil, ErrNotEstablished
@@ -83,52 +124,61 @@ func (s *session) getMIC(message []byte) ([]byte, error) {
 	token[2] = s.flags
 	token[3] = micFillerHigh
 	binary.BigEndian.PutUint32(token[4:], micFillerLow)
-	binary.BigEndian.PutUint64(token[8:], s.sequence.Add(1)-1)
+	binary.BigEndian.PutUint64(token[8:], number)
 	mac := hmac.New(s.encryption.hash, s.sign)
 	mac.Write(message)
 	mac.Write(token)
 	return mac.Sum(token)[:micHeaderSize+s.encryption.macSize], nil
 }
 
-// verifyMIC checks a token of the peer. Its sequence number counts only once
-// its checksum is right.
+// verifyMIC checks a token of the peer.
 func (s *session) verifyMIC(message, token []byte) error {
+	_, err := s.verifyNumbered(message, token)
+	return err
+}
+
+// verifyNumbered checks a token of the peer. Its sequence number counts only once
+// its checksum is right. It returns a number that no other message of the peer
+// has: the sequence number or, with RC4, which does not protect that, the
+// checksum.
+func (s *session) verifyNumbered(message, token []byte) (uint64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.rc4 != nil {
 		number, sum, err := s.rc4.verify(message, token, s.peerFlags&micByAcceptor != 0)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if !s.remembered.add(sum) || !s.window.add(uint64(number)) {
-			return ErrReplay
+			return 0, ErrReplay
 		}
-		return nil
+		return binary.BigEndian.Uint64(sum[:]), nil
 	}
 	if s.verify == nil {
-		return ErrNotEstablished
+		return 0, ErrNotEstablished
 	}
 	// Flags that are not defined are ignored, as RFC 4121, section 4.2.2 says;
 	// the checksum covers them.
 	if len(token) != micHeaderSize+s.encryption.macSize ||
 		binary.BigEndian.Uint16(token) != tokenMIC ||
 		token[3] != micFillerHigh || binary.BigEndian.Uint32(token[4:]) != micFillerLow {
-		return ErrMalformed
+		return 0, ErrMalformed
 	}
 	if token[2]&micDirectionOrKeys != s.peerFlags {
-		return ErrIntegrity
+		return 0, ErrIntegrity
 	}
 	var sum [64]byte
 	mac := hmac.New(s.encryption.hash, s.verify)
 	mac.Write(message)
 	mac.Write(token[:micHeaderSize])
 	if !hmac.Equal(mac.Sum(sum[:0])[:s.encryption.macSize], token[micHeaderSize:]) {
-		return ErrIntegrity
+		return 0, ErrIntegrity
 	}
-	if !s.window.add(binary.BigEndian.Uint64(token[8:])) {
-		return ErrReplay
+	request := binary.BigEndian.Uint64(token[8:])
+	if !s.window.add(request) {
+		return 0, ErrReplay
 	}
-	return nil
+	return request, nil
 }
 
 // wipe overwrites the keys; later calls fail with ErrNotEstablished.

@@ -48,13 +48,7 @@ func (s *session) take() (sessionState, bool) {
 	if s.sign == nil && s.rc4 == nil {
 		return sessionState{}, false
 	}
-	s.window.mu.Lock()
-	defer s.window.mu.Unlock()
-	state := sessionState{
-		enctype: s.encryption.id, flags: s.flags, peerFlags: s.peerFlags, sequence: s.sequence.Load(),
-		first: s.window.first, next: s.window.next, seen: s.window.seen,
-		sign: s.sign, verify: s.verify,
-	}
+	state := s.state()
 	if s.rc4 != nil {
 		s.rc4.wipe()
 	}
@@ -62,11 +56,36 @@ func (s *session) take() (sessionState, bool) {
 	return state, true
 }
 
+// state returns the session's state, whose keys are those of the session. The
+// caller holds mu.
+func (s *session) state() sessionState {
+	s.window.mu.Lock()
+	defer s.window.mu.Unlock()
+	return sessionState{
+		enctype: s.encryption.id, flags: s.flags, peerFlags: s.peerFlags, sequence: s.sequence.Load(),
+		first: s.window.first, next: s.window.next, seen: s.window.seen,
+		sign: s.sign, verify: s.verify,
+	}
+}
+
+// copy returns a state for sessions beside this one, which number their answers by
+// the first number of this side. It reports false if the session was wiped.
+func (s *session) copy() (sessionState, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.sign == nil && s.rc4 == nil {
+		return sessionState{}, false
+	}
+	state := s.state()
+	state.sequence, state.sign, state.verify = s.own, bytes.Clone(s.sign), bytes.Clone(s.verify)
+	return state, true
+}
+
 // resume makes the session that goes on with the state.
 func (s *sessionState) resume() *session {
 	made := &session{
 		encryption: encryptions[s.enctype], flags: s.flags, peerFlags: s.peerFlags, mechanism: mechanismKRB5,
-		sign: s.sign, verify: s.verify,
+		sign: s.sign, verify: s.verify, own: s.sequence,
 	}
 	made.sequence.Store(s.sequence)
 	made.window.first, made.window.next, made.window.seen = s.first, s.next, s.seen
