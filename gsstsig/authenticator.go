@@ -1,8 +1,10 @@
 package gsstsig
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -46,11 +48,16 @@ func (a *Authenticator) ShareReplays(replays *HMACReplays) { a.replays = replays
 // contexts.
 func (a *Authenticator) Negotiates() bool { return len(a.servers) > 0 }
 
-// Authenticate verifies a message as received, as [Message.Authenticate] does.
+// Authenticate verifies a message as received, as [Message.Authenticate] does. If the key
+// may be elsewhere it waits for that as [Message.FindKey] does for a client that is not
+// known.
 func (a *Authenticator) Authenticate(wire []byte) (*Transaction, error) {
 	var r tsig.Record
 	m := Message{authenticator: a, octets: tsig.Message{Octets: wire}}
-	m.parse(&r)
+	if m.parse(&r); m.octets.Signed() {
+		m.findKey(&r)
+		m.FindKey(context.Background(), netip.Addr{}, false)
+	}
 	return m.authenticate(&r)
 }
 
@@ -63,6 +70,7 @@ type Message struct {
 	octets        tsig.Message
 	err           error
 	keyHeld       bool
+	keyElsewhere  bool
 }
 
 // Inspect walks over a message as received. It does not count as use of a
@@ -83,7 +91,7 @@ func (m *Message) parse(r *tsig.Record) {
 
 func (m *Message) findKey(r *tsig.Record) {
 	defer m.recovered()
-	m.keyHeld = m.authenticator.holdsKey(r)
+	m.keyHeld, m.keyElsewhere = m.authenticator.holdsKey(r)
 }
 
 // recovered is to be deferred. The code that it protects reads octets from any
@@ -91,7 +99,7 @@ func (m *Message) findKey(r *tsig.Record) {
 // one message, not the process.
 func (m *Message) recovered() {
 	if r := recover(); r != nil {
-		m.octets, m.keyHeld, m.err = tsig.Message{Octets: m.octets.Octets}, false, fmt.Errorf("internal error: %s", faultText(r))
+		m.octets, m.keyHeld, m.keyElsewhere, m.err = tsig.Message{Octets: m.octets.Octets}, false, false, fmt.Errorf("internal error: %s", faultText(r))
 	}
 }
 
@@ -104,8 +112,40 @@ func (m *Message) Signed() bool { return m.octets.Signed() }
 
 // KeyHeld reports whether the TSIG record names a key that the server has, for
 // its algorithm. It says nothing about the MAC. For a message that is Signed
-// without it, Authenticate returns an error of kind BadKey.
+// without it, Authenticate returns an error of kind BadKey, unless FindKey finds the
+// key.
 func (m *Message) KeyHeld() bool { return m.keyHeld }
+
+// KeyElsewhere reports whether the key that the TSIG record names, and that is not held,
+// may be one of a context that another server has just made.
+func (m *Message) KeyElsewhere() bool { return m.keyElsewhere }
+
+// FindKey looks for the key of a message that may be elsewhere, and reports whether it
+// is held now. It waits for an answer from the shared table, a quarter of a second at
+// most, together with all others who wait: the work does not grow with the number of
+// messages. proven says that the client's address cannot be forged, as by TCP. Where too
+// many messages of the client, or in all, wait, it reports false at once.
+func (m *Message) FindKey(ctx context.Context, client netip.Addr, proven bool) bool {
+	var r tsig.Record
+	if !m.keyElsewhere || !m.octets.Record(&r) {
+		return m.keyHeld
+	}
+	ctx, cancel := context.WithTimeout(ctx, sharingTimeout)
+	defer cancel()
+	asked := make([]*sharing, 0, 2)
+	for _, server := range m.authenticator.servers {
+		shared := server.contexts.shared.Load()
+		if shared == nil || slices.Contains(asked, shared) {
+			continue
+		}
+		asked = append(asked, shared)
+		// If the table is out of reach, the key is not found.
+		_ = shared.lookups.wait(ctx, client, proven)
+	}
+	m.keyElsewhere = false
+	m.keyHeld, _ = m.authenticator.holdsKey(&r)
+	return m.keyHeld
+}
 
 // QuestionType returns the type of the first question, 0 if there is none.
 func (m *Message) QuestionType() uint16 { return m.octets.QuestionType() }
@@ -121,21 +161,27 @@ func (m *Message) AppendKeyName(b []byte) []byte {
 }
 
 // holdsKey reports whether there is a key that the record may have been made
-// with.
-func (a *Authenticator) holdsKey(r *tsig.Record) bool {
+// with, or whether that is for FindKey to find out.
+func (a *Authenticator) holdsKey(r *tsig.Record) (held, elsewhere bool) {
 	name, algorithm := r.Name.Bytes(), r.Algorithm.Bytes()
-	if isGSS(algorithm) {
-		if a.reserved.has(name) {
-			return false
-		}
-		for _, server := range a.servers {
-			if server.contexts.holds(name, algorithm) {
-				return true
-			}
-		}
-		return false
+	if !isGSS(algorithm) {
+		return a.static[string(name)] != nil && hmacIndex(algorithm) >= 0, false
 	}
-	return a.static[string(name)] != nil && hmacIndex(algorithm) >= 0
+	if a.reserved.has(name) {
+		return false, false
+	}
+	for _, server := range a.servers {
+		if server.contexts.holds(name, algorithm) {
+			return true, false
+		}
+		if shared := server.contexts.shared.Load(); shared != nil {
+			if shared.find(contextID(name)) != nil {
+				return true, false
+			}
+			elsewhere = elsewhere || !server.contexts.hasLive(name)
+		}
+	}
+	return false, elsewhere
 }
 
 // Negotiate answers one TKEY query from client. signer is the transaction of
@@ -153,7 +199,14 @@ func (a *Authenticator) holdsKey(r *tsig.Record) bool {
 // token, goes to the first one, and the negotiation moves to another once there
 // is a token for that. Without any server the response is REFUSED.
 func (a *Authenticator) Negotiate(request *dns.Msg, client netip.AddrPort, signer *Transaction) (response *dns.Msg, sign *Transaction) {
-	n := &negotiation{signer: signer, reserved: a.reserved, beside: a.servers, event: Event{Client: client}}
+	return a.NegotiateWaiting(request, client, signer, func() {})
+}
+
+// NegotiateWaiting is Negotiate for those who bound how many handshakes are worked on at
+// a time: waiting is called when the work is done, before the table of shared contexts
+// is waited for, a quarter of a second at most.
+func (a *Authenticator) NegotiateWaiting(request *dns.Msg, client netip.AddrPort, signer *Transaction, waiting func()) (response *dns.Msg, sign *Transaction) {
+	n := &negotiation{signer: signer, reserved: a.reserved, beside: a.servers, waiting: waiting, event: Event{Client: client}}
 	if len(a.servers) == 0 {
 		n.begin(request)
 		n.response.Rcode = dns.RcodeRefused

@@ -95,6 +95,8 @@ func (e *VerifyError) Fix() string {
 		return "give each client an HMAC key of its own, or set their clocks by NTP"
 	case e.Kind == BadTime:
 		return "set the clocks of client and server, by NTP"
+	case e.Kind == BadKey && errors.Is(e.Err, krb5.ErrNoKey):
+		return "give this server's keytab that key: servers that share contexts have the same keys"
 	case e.Kind == BadKey && gss:
 		return "have the client negotiate a new context, as most do by themselves; contexts end when the server stops"
 	case errors.Is(e.Err, errHMAC):

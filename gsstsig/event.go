@@ -22,6 +22,7 @@ const (
 	ResultBadAlg      Result = "badalg"      // neither of the two GSS algorithms
 	ResultBadMode     Result = "badmode"     // neither negotiation nor deletion
 	ResultFormErr     Result = "formerr"     // no usable TKEY record
+	ResultServFail    Result = "servfail"    // a deletion of which other servers could not be told
 )
 
 // Event tells how a TKEY query ended, for logs and metrics. It holds no
@@ -36,6 +37,8 @@ type Event struct {
 	Raw           bool   // a bare Kerberos token, without SPNEGO
 	Reason, Fix   string // of a failure: Kerberos' words, and what to do about it
 	Expires       time.Time
+	Shared        bool         // other servers were given the context
+	NotShared     error        // why they were not, though the table is shared; it may have come to be known all the same
 	Enctype       krb5.Enctype // of the key that makes the MICs; of a refused ticket, its own; 0 if unknown
 	TicketKVNO    uint32       // version of the key that a refused ticket is encrypted in; 0 if it names none
 	KeytabKVNOs   []uint32     // versions of the keys in the keytab for its service and encryption type

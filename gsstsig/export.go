@@ -95,6 +95,7 @@ func (s *Server) Import(place string, record []byte) error {
 		mechanism.Wipe()
 		return fmt.Errorf("context of %s: %w", mechanism.Peer(), krb5.ErrMalformed)
 	}
+	c.mark = c.markOf()
 	now := s.now()
 	elapsed := now.Sub(started)
 	c.until += elapsed

@@ -21,7 +21,9 @@ type ContextInfo struct {
 	Created   time.Time      // zero for an imported context
 	Expires   time.Time
 	LastUse   time.Time // of the last message that verified; zero if there was none
-	Messages  uint64    // that verified
+	Messages  uint64    // that verified, here
+	Shared    bool      // other servers have it too
+	Maker     string    // the server that made it, as Sharing names it; empty if it was never shared
 }
 
 // Contexts lists the established contexts by the names of their principals and
@@ -33,26 +35,75 @@ func (t *Table) Contexts() []ContextInfo {
 		s := &t.shards[i]
 		s.mu.Lock()
 		for _, c := range s.contexts {
-			if !c.over(now, now.Sub(started)) {
+			if !c.over(now, now.Sub(started)) && !t.deletedElsewhere(c) {
 				list = append(list, c.info())
 			}
 		}
 		s.mu.Unlock()
 	}
+	sortInfo(list)
+	return list
+}
+
+func sortInfo(list []ContextInfo) {
 	slices.SortFunc(list, func(a, b ContextInfo) int {
 		if c := strings.Compare(a.Principal.String(), b.Principal.String()); c != 0 {
 			return c
 		}
 		return strings.Compare(a.KeyName, b.KeyName)
 	})
+}
+
+// Elsewhere lists, in the same order, the contexts that other servers share with this
+// one, and of which it has seen no message yet. It opens each record, with the keys of
+// the keytab.
+func (s *Server) Elsewhere() []ContextInfo {
+	var list []ContextInfo
+	s.visitElsewhere(func(_ *sharing, c *securityContext) { list = append(list, c.info()) })
+	sortInfo(list)
 	return list
+}
+
+// DropElsewhere is [Table.Drop] for the contexts that Elsewhere lists.
+func (s *Server) DropElsewhere(match func(ContextInfo) bool) (dropped []ContextInfo, err error) {
+	var matching []*securityContext
+	var shared *sharing
+	s.visitElsewhere(func(in *sharing, c *securityContext) {
+		if info := c.info(); match(info) {
+			matching, dropped, shared = append(matching, c), append(dropped, info), in
+		}
+	})
+	if len(matching) == 0 {
+		return nil, nil
+	}
+	return dropped, shared.remove(matching...)
+}
+
+// visitElsewhere calls f with each context that is in the shared table alone. Its keys are
+// wiped afterwards.
+func (s *Server) visitElsewhere(f func(*sharing, *securityContext)) {
+	shared := s.contexts.shared.Load()
+	if shared == nil {
+		return
+	}
+	for id, record := range shared.Contexts.All() {
+		c, err := s.adopt(shared, id, record)
+		if err != nil {
+			continue
+		}
+		if !s.contexts.hasLive([]byte(c.name)) && shared.find(id) != nil {
+			f(shared, c)
+		}
+		c.mechanism.Wipe()
+	}
 }
 
 // Drop drops the established contexts for which match returns true, and returns
 // what they were. Their clients have to negotiate new ones. match must not use
-// the table.
-func (t *Table) Drop(match func(ContextInfo) bool) []ContextInfo {
-	var dropped []ContextInfo
+// the table. Contexts that are shared are dropped at all servers; the error says that
+// these could not be told yet.
+func (t *Table) Drop(match func(ContextInfo) bool) (dropped []ContextInfo, err error) {
+	var shared []*securityContext
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
@@ -60,17 +111,24 @@ func (t *Table) Drop(match func(ContextInfo) bool) []ContextInfo {
 			if info := c.info(); match(info) {
 				s.remove(c)
 				dropped = append(dropped, info)
+				if c.record != nil && !c.kept.Load() {
+					shared = append(shared, c)
+				}
 			}
 		}
 		s.mu.Unlock()
 	}
-	return dropped
+	if in := t.shared.Load(); in != nil && len(shared) > 0 {
+		err = in.remove(shared...)
+	}
+	return dropped, err
 }
 
 func (c *securityContext) info() ContextInfo {
 	info := ContextInfo{
 		KeyName: c.identity.KeyName, Principal: c.identity.Principal,
 		Client: c.client, Created: c.created, Expires: c.expires, Messages: c.messages.Load(),
+		Shared: c.filed.Load() && !c.kept.Load(), Maker: c.maker,
 	}
 	if c.mechanism != nil {
 		info.Account, info.Service, info.Enctype = c.mechanism.Account(), c.mechanism.Service(), c.mechanism.SessionEnctype()

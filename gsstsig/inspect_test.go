@@ -42,7 +42,7 @@ func TestContexts(t *testing.T) {
 	if _, err := json.Marshal(list); err != nil {
 		t.Error(err)
 	}
-	dropped := r.table.Drop(func(c ContextInfo) bool { return c.KeyName == "a.example.test." })
+	dropped, _ := r.table.Drop(func(c ContextInfo) bool { return c.KeyName == "a.example.test." })
 	if len(dropped) != 1 || dropped[0].Messages != 2 || len(r.table.Contexts()) != 1 {
 		t.Errorf("dropped %+v, left %+v", dropped, r.table.Contexts())
 	}

@@ -49,10 +49,9 @@ func (s nameSet) has(name []byte) bool {
 	return ok
 }
 
-// macKey makes and checks MACs. It is safe for concurrent use.
+// macKey makes MACs. It is safe for concurrent use.
 type macKey interface {
 	sign(message []byte) ([]byte, error)
-	verify(message, mac []byte) error
 	size() int // octets of a MAC that sign makes
 }
 

@@ -31,6 +31,7 @@ type negotiation struct {
 	signer   *Transaction
 	reserved nameSet   // names that no context gets
 	beside   []*Server // those on the address, this one among them
+	waiting  func()    // is called before other servers are waited for
 	query    *tkeyQuery
 	answer   *dns.TKEY // in the response, once there is one
 	response *dns.Msg
@@ -243,7 +244,8 @@ func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
 		client:    n.event.Client,
 		created:   n.now,
 	}
-	if !s.contexts.insert(c) {
+	c.mark = c.markOf()
+	if !n.file(c) {
 		n.nameTaken()
 		return false
 	}
@@ -255,9 +257,35 @@ func (n *negotiation) establish(h *halfOpen, token, reply []byte) bool {
 	n.respond(reply, n.now, expires)
 	if n.signer == nil {
 		n.sign = newTransaction(s, c, &c.identity, c.name, c.algorithm, nil)
-		n.sign.now = s.now
+		n.sign.now, n.sign.completes = s.now, true
 	}
 	n.event.Result, n.event.Expires = ResultEstablished, expires
+	return true
+}
+
+// file files a context that is complete, here and, where the table is shared, for the
+// other servers. It reports false if the name is taken. Where the shared table is out of
+// reach the context is good here alone.
+func (n *negotiation) file(c *securityContext) bool {
+	table := n.server.contexts
+	shared := table.shared.Load()
+	if shared != nil {
+		c.id = contextID([]byte(c.name))
+		n.event.NotShared = c.share(shared, n.now.Sub(started))
+	}
+	if !table.insert(c) {
+		return false
+	}
+	if c.record == nil {
+		return true
+	}
+	n.waiting()
+	added, err := shared.add(c)
+	if !added {
+		table.delete(c)
+		return false
+	}
+	n.event.Shared, n.event.NotShared = err == nil, err
 	return true
 }
 
@@ -276,7 +304,7 @@ func (n *negotiation) remove(algorithm string) {
 		return
 	}
 	n.event.Peer = signer.identity.Principal.String()
-	c := s.contexts.lookup([]byte(n.query.name)) // counts as use, so only after the checks above
+	c, _ := s.find([]byte(n.query.name)) // counts as use, so only after the checks above
 	if c == nil {
 		if signer.name != n.query.name {
 			n.refuse(dns.RcodeBadName, ResultBadName, "deletion of a key that does not exist", "")
@@ -297,7 +325,22 @@ func (n *negotiation) remove(algorithm string) {
 		return
 	}
 	s.contexts.delete(c) // concurrent deletions all succeed
+	if err := n.removeShared(c); err != nil {
+		n.response.Rcode = dns.RcodeServerFailure
+		n.refuse(dns.RcodeBadKey, ResultServFail, "the key is deleted here, but other servers could not be told yet: "+err.Error(), "check the connection to the shared table")
+		return
+	}
 	n.event.Result = ResultDeleted
+}
+
+// removeShared takes a context out of the table that it is shared in.
+func (n *negotiation) removeShared(c *securityContext) error {
+	shared := n.server.contexts.shared.Load()
+	if shared == nil || c.record == nil || c.kept.Load() {
+		return nil
+	}
+	n.waiting()
+	return shared.remove(c)
 }
 
 func (s *Server) chooseName() (string, error) {

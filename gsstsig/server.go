@@ -91,6 +91,25 @@ func (s *Server) WouldAccept(t *Transaction) bool {
 	return ok && s.acceptor.WouldAccept(c.mechanism)
 }
 
+// find returns the context of that name. One that is in the shared table alone is made
+// from its record, and is not in the server's. The context is nil if there is none, and
+// the error says why a record there was not good.
+func (s *Server) find(name []byte) (*securityContext, error) {
+	if c := s.contexts.lookup(name); c != nil {
+		return c, nil
+	}
+	shared := s.contexts.shared.Load()
+	if shared == nil {
+		return nil, nil
+	}
+	id := contextID(name)
+	record := shared.find(id)
+	if record == nil {
+		return nil, nil
+	}
+	return s.adopt(shared, id, record)
+}
+
 // faultText describes a recovered panic. The runtime's own errors hold numbers
 // only; of other values nothing is known, so they are not shown.
 func faultText(r any) string {

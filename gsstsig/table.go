@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,13 +56,15 @@ type TableConfig struct {
 
 // Table holds security contexts by key name. It outlives the Server that fills
 // it, so that a reload of the configuration costs no client its key. It is
-// safe for concurrent use and runs no goroutine: an expired context is dropped
-// when it is found.
+// safe for concurrent use. An expired context is dropped when it is found. A
+// goroutine runs only where contexts are shared, while there is something to do in
+// the shared table that no client waits for.
 type Table struct {
 	now    func() time.Time
 	seed   maphash.Seed
 	shards []shard
 	quota  quota
+	shared atomic.Pointer[sharing] // nil: contexts are good here alone
 
 	halfOpenMu       sync.Mutex // guards what follows
 	halfOpen         map[string]*halfOpen
@@ -90,8 +93,8 @@ type shard struct {
 	byUse    list[securityContext] // the longest unused first
 }
 
-// securityContext is an established context. All but the links and the counts of
-// use is immutable.
+// securityContext is an established context. All but the links, the counts of use
+// and what becomes of the record is immutable.
 // One that left the table still signs the answers of transactions under way.
 type securityContext struct {
 	name      string // on the wire
@@ -104,6 +107,16 @@ type securityContext struct {
 	created   time.Time
 	lastUse   atomic.Int64  // Unix time of the last message that verified, 0 if there was none
 	messages  atomic.Uint64 // that verified
+	mark      [16]byte      // tells the context from all others, at all servers
+
+	// Of a shared context.
+	id      [32]byte
+	record  []byte      // nil: it was never shared
+	maker   string      // the server that made it
+	adopted bool        // another one did, or an earlier process
+	inTable atomic.Bool // it was filed in the server's own table
+	filed   atomic.Bool // the record was in the shared table
+	kept    atomic.Bool // it was taken out of it, and the context is good here alone
 
 	byUse link[securityContext] // in its shard
 	quotaEntry
@@ -121,10 +134,6 @@ func (c *securityContext) over(now time.Time, elapsed time.Duration) bool {
 }
 
 func (c *securityContext) sign(message []byte) ([]byte, error) { return c.mechanism.GetMIC(message) }
-
-func (c *securityContext) verify(message, mac []byte) error {
-	return c.mechanism.VerifyMIC(message, mac)
-}
 
 // size is that of RFC 4121 section 4.2.6.1: a header of 16 octets and the
 // checksum of the encryption type.
@@ -215,7 +224,7 @@ func (t *Table) lookup(name []byte) *securityContext {
 	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.live(name, now)
+	c := t.live(s, name, now)
 	if c == nil {
 		return nil
 	}
@@ -231,38 +240,63 @@ func (t *Table) holds(name, algorithm []byte) bool {
 	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.live(name, now)
+	c := t.live(s, name, now)
 	return c != nil && c.algorithm == string(algorithm)
 }
 
 // taken reports whether a live context has that name.
 func (t *Table) taken(name string) bool {
+	if t.hasLive([]byte(name)) {
+		return true
+	}
+	shared := t.shared.Load()
+	return shared != nil && shared.find(contextID([]byte(name))) != nil
+}
+
+// hasLive reports whether a live context in this table has that name. It is no use of
+// it.
+func (t *Table) hasLive(name []byte) bool {
 	now := t.now()
-	s := t.shard([]byte(name))
+	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.live([]byte(name), now) != nil
+	return t.live(s, name, now) != nil
 }
 
 // insert files c under its name and makes room for it. It reports false when a
 // live context has the name.
-func (t *Table) insert(c *securityContext) bool {
-	surplus, ok := t.file(c)
+func (t *Table) insert(c *securityContext) bool { return t.insertOr(c) == c }
+
+// insertOr is insert, and returns the live context that has the name then.
+func (t *Table) insertOr(c *securityContext) *securityContext {
+	there, removed, surplus := t.file(c)
 	for _, old := range surplus {
-		t.delete(old)
+		if t.delete(old) {
+			removed = append(removed, old)
+		}
 	}
-	return ok
+	t.forget(removed)
+	return there
 }
 
-// file is insert but for the contexts of the same principal that have to go;
-// they may be in any shard.
-func (t *Table) file(c *securityContext) (surplus []*securityContext, ok bool) {
+// forget has contexts that made room taken out of the shared table, if they were made
+// here: other servers do not hold contexts for ones that are used elsewhere.
+func (t *Table) forget(removed []*securityContext) {
+	removed = slices.DeleteFunc(removed, func(c *securityContext) bool { return c.record == nil || c.adopted || c.kept.Load() })
+	if shared := t.shared.Load(); shared != nil && len(removed) > 0 {
+		shared.forget(removed)
+	}
+}
+
+// file is insertOr but for the contexts of the same principal that have to go;
+// they may be in any shard. removed are those that made room.
+func (t *Table) file(c *securityContext) (there *securityContext, removed, surplus []*securityContext) {
 	now := t.now()
 	s := t.shard([]byte(c.name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live([]byte(c.name), now) != nil {
-		return nil, false
+	if there := t.live(s, []byte(c.name), now); there != nil {
+		return there, nil, nil
 	}
 	// Two expired ones go for each that comes, so that a busy table forgets
 	// faster than it learns, and no insertion takes long.
@@ -272,11 +306,13 @@ func (t *Table) file(c *securityContext) (surplus []*securityContext, ok bool) {
 		}
 	}
 	for len(s.contexts) >= s.max {
+		removed = append(removed, s.byUse.front())
 		s.remove(s.byUse.front())
 	}
 	s.contexts[c.name] = c
+	c.inTable.Store(true)
 	s.byUse.pushBack(&c.byUse, c)
-	return t.quota.add(c), true
+	return c, removed, t.quota.add(c)
 }
 
 // delete takes c out. It reports false when c is not there, which is what all
@@ -332,13 +368,27 @@ func (t *Table) Len() (live, halfOpen int) {
 	return live, len(t.halfOpen)
 }
 
-func (s *shard) live(name []byte, now time.Time) *securityContext {
+// live returns the context of that name, unless its time is over or it was deleted at
+// another server. The shard is locked.
+func (t *Table) live(s *shard, name []byte, now time.Time) *securityContext {
 	c := s.contexts[string(name)]
-	if c != nil && c.over(now, now.Sub(started)) {
+	if c == nil {
+		return nil
+	}
+	if c.over(now, now.Sub(started)) || t.deletedElsewhere(c) {
 		s.remove(c)
 		return nil
 	}
 	return c
+}
+
+// deletedElsewhere reports whether a shared context is not shared any more.
+func (t *Table) deletedElsewhere(c *securityContext) bool {
+	if c.record == nil || c.kept.Load() {
+		return false
+	}
+	shared := t.shared.Load()
+	return shared != nil && !shared.holds(c)
 }
 
 func (s *shard) remove(c *securityContext) {

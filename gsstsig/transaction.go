@@ -21,6 +21,10 @@ type Transaction struct {
 	algorithm string // on the wire
 	now       func() time.Time
 	octets    tsig.ServerTransaction
+	mark      Mark
+	number    uint64 // of the request's MIC
+	completes bool   // a negotiation, so that there is no such number
+	begun     bool   // the first message of the answer was signed
 }
 
 func newTransaction(server *Server, key macKey, identity *Identity, name, algorithm string, requestMAC []byte) *Transaction {
@@ -32,7 +36,9 @@ func newTransaction(server *Server, key macKey, identity *Identity, name, algori
 // restart returns a transaction of the same request that has signed nothing.
 // t has signed nothing either; it is kept so that an answer can be made again.
 func (t *Transaction) restart() *Transaction {
-	return newTransaction(t.server, t.key, t.identity, t.name, t.algorithm, t.octets.Prior())
+	again := newTransaction(t.server, t.key, t.identity, t.name, t.algorithm, t.octets.Prior())
+	again.number, again.completes = t.number, t.completes
+	return again
 }
 
 // Identity returns who signed the request.
@@ -106,11 +112,40 @@ func (t *Transaction) signOctets(message []byte, tsigError uint16, timeSigned ui
 func (t *Transaction) sign(digest *[]byte, start int, tsigError uint16, timeSigned uint64, other []byte) ([]byte, error) {
 	wire, err := t.octets.Sign(digest, start, tsig.Fields{
 		Name: t.name, Algorithm: t.algorithm, TimeSigned: timeSigned, Fudge: tsig.DefaultFudge, Error: tsigError, Other: other,
-	}, t.key.sign)
+	}, t.mac)
 	if err != nil {
 		return nil, fmt.Errorf("gsstsig: sign with key %s: %w", t.identity.KeyName, err)
 	}
 	return wire, nil
+}
+
+// mac makes the MAC of the next message of the answer. In a shared context its number
+// follows from that of the request. Further messages of the answer have numbers that
+// follow from nothing. So the context is shared no more: at another server, which cannot
+// know the numbers, the client gets BADKEY, before anything is done for it there.
+func (t *Transaction) mac(message []byte) ([]byte, error) {
+	c, ok := t.key.(*securityContext)
+	if !ok || c.record == nil || t.completes {
+		return t.key.sign(message)
+	}
+	if !t.begun {
+		t.begun = true
+		return c.mechanism.AnswerMIC(message, t.number)
+	}
+	t.server.contexts.keep(c)
+	return c.mechanism.GetMIC(message)
+}
+
+// keep takes a context out of the shared table, and goes on with it here. If the shared
+// table is out of reach, others learn of it later.
+func (t *Table) keep(c *securityContext) {
+	if c.kept.Swap(true) {
+		return
+	}
+	c.mechanism.Count()
+	if shared := t.shared.Load(); shared != nil {
+		_ = shared.remove(c)
+	}
 }
 
 // withoutTSIG returns extra itself when there is nothing to leave out.

@@ -115,7 +115,9 @@ func (a *Authenticator) checkMAC(m *tsig.Message, r *tsig.Record, now time.Time)
 	if err := mac.verify(*digest, r.MAC); err != nil {
 		return nil, refuse(BadSig, m, r, now, err)
 	}
-	return newTransaction(nil, mac, &key.identity, key.name, hmacs[i].name, r.MAC), nil
+	t := newTransaction(nil, mac, &key.identity, key.name, hmacs[i].name, r.MAC)
+	t.mark = hmacMark(key.name, r.MAC)
+	return t, nil
 }
 
 // checkMIC asks each server for a context of the name. Names are chosen by
@@ -126,7 +128,10 @@ func (a *Authenticator) checkMIC(m *tsig.Message, r *tsig.Record, now time.Time,
 	}
 	cause, kind := errNoKey, BadKey
 	for _, server := range a.servers {
-		c := server.contexts.lookup(r.Name.Bytes())
+		c, err := server.find(r.Name.Bytes())
+		if err != nil && kind == BadKey {
+			cause = fmt.Errorf("a server that shares its contexts has the key, but it is not good here: %w", err)
+		}
 		// The table may have contexts from before the configuration changed.
 		if c == nil || !server.acceptor.WouldAccept(c.mechanism) {
 			continue
@@ -140,13 +145,37 @@ func (a *Authenticator) checkMIC(m *tsig.Message, r *tsig.Record, now time.Time,
 		if kind == BadKey {
 			*digest = m.AppendRequestDigest(*digest, r)
 		}
-		if cause = c.verify(*digest, r.MAC); cause == nil {
+		c, number, err := server.verify(c, *digest, r.MAC)
+		if err == nil {
 			c.verified(now)
-			return newTransaction(server, c, &c.identity, c.name, c.algorithm, r.MAC), nil
+			t := newTransaction(server, c, &c.identity, c.name, c.algorithm, r.MAC)
+			t.number, t.mark = number, Mark{Context: c.mark, Number: number}
+			return t, nil
 		}
-		kind = BadSig
+		cause, kind = err, BadSig
 	}
 	return nil, refuse(kind, m, r, now, cause)
+}
+
+// verify checks a MIC that was made in the context c. One that is not in the table gets
+// there by the first MIC that is right: what others send displaces nothing. If another
+// message came first, the context is the one that it brought there, since one alone may
+// say what was seen before.
+func (s *Server) verify(c *securityContext, message, mic []byte) (*securityContext, uint64, error) {
+	number, err := c.mechanism.VerifyRequest(message, mic)
+	if err != nil || !c.adopted || c.inTable.Load() {
+		return c, number, err
+	}
+	there := s.contexts.insertOr(c)
+	if there == c {
+		return c, number, nil
+	}
+	c.mechanism.Wipe()
+	if !s.acceptor.WouldAccept(there.mechanism) {
+		return there, 0, errNoKey
+	}
+	number, err = there.mechanism.VerifyRequest(message, mic)
+	return there, number, err
 }
 
 // Causes of BADKEY.

@@ -197,13 +197,21 @@ func (p *process) dropContexts(_ context.Context, q view.DropRequest) ([]view.Co
 		return nil, errors.New("a key or a principal is needed")
 	}
 	list := []view.Context{}
+	var untold []error
 	for _, t := range p.tables() {
-		for _, c := range t.Drop(func(c gsstsig.ContextInfo) bool {
+		dropped, err := t.Drop(func(c gsstsig.ContextInfo) bool {
 			return c.Principal.String() == q.Word || strings.EqualFold(c.KeyName, dns.Fqdn(q.Word))
-		}) {
+		})
+		if err != nil {
+			untold = append(untold, err)
+		}
+		for _, c := range dropped {
 			list = append(list, contextView(c))
 			log.Infof("context dropped by the administrator: key=%q principal=%q client=%s", c.KeyName, c.Principal, c.Client)
 		}
+	}
+	if err := errors.Join(untold...); err != nil {
+		return nil, fmt.Errorf("contexts are dropped here, but other servers could not be told yet: %w", err)
 	}
 	sortContexts(list)
 	return list, nil
