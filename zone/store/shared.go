@@ -46,7 +46,8 @@ type Mark struct {
 // A Batch is what one server commits in one piece.
 type Batch struct {
 	Changes []Change
-	// Marks are those of the updates that made the changes.
+	// Marks are those of the updates that are not to be done again: also of some that changed nothing. A
+	// batch may have marks alone.
 	Marks []Mark
 	// Frozen, unless nil, is since when the zone is frozen, for all servers: the zero time thaws it.
 	// An exclusive store does not keep it.
@@ -78,8 +79,8 @@ type SharedVisitor interface {
 // it knows and proposes the outcome; the proposal is committed only if nobody else has changed the
 // zone since.
 //
-// Concurrency: Load, Init, Propose and Confirm are called by one goroutine at a time, Follow by
-// another; Changes and Log may be called at any time.
+// Concurrency: Init, Propose and Confirm are called by one goroutine at a time, Follow by another;
+// Load, Changes and Log may be called at any time.
 //
 // Atomicity, order and durability are those of [Store], for all servers together. A Load that starts
 // after a Propose returned nil, at any server, finds its batch.
@@ -104,7 +105,8 @@ type Shared interface {
 	Confirm(ctx context.Context, at Position) ([]Committed, error)
 
 	// Follow yields the batches after a position, as they are committed, by this server too. Now and
-	// then it yields a value without a batch: its Position was the newest at its Time. The single
+	// then, after all batches up to it, it yields a value without a batch, which has neither Changes nor
+	// Marks nor Frozen: its Position was the newest at its Time, by this machine's clock. The single
 	// pair with an error is the last: ErrHistory, ErrDiverged, or that of ctx. While the store is out
 	// of reach it yields nothing. The sequence of an exclusive store is empty.
 	Follow(ctx context.Context, from Position) iter.Seq2[Committed, error]
