@@ -62,6 +62,7 @@ func sized(b testing.TB, size int) *Zone {
 	if err != nil {
 		b.Fatal(err)
 	}
+	s.position = z.Snapshot().position
 	z.current.Store(s)
 	return z
 }

@@ -175,6 +175,11 @@ func Read(name string, from Source) (*Snapshot, error) {
 func load(o *origin, from Source) (*Snapshot, error) {
 	b := newBuilder(o)
 	serial, found, err := from.Load(context.Background(), visitor{b})
+	return b.loaded(serial, found, err)
+}
+
+// loaded returns what Load has put in, nil if that was nothing.
+func (b *builder) loaded(serial uint32, found bool, err error) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
@@ -266,7 +271,7 @@ func (s *Snapshot) sameKey(key string) string {
 }
 
 // initialize fills the store with the seed.
-func initialize(o *origin, into store.Store, seed func() ([]store.Record, error), owners []store.Owner) (*Snapshot, error) {
+func initialize(o *origin, into store.Shared, seed func() ([]store.Record, error), owners []store.Owner) (*Snapshot, error) {
 	if seed == nil {
 		return nil, errNoSeed
 	}
@@ -286,7 +291,7 @@ func initialize(o *origin, into store.Store, seed func() ([]store.Record, error)
 	}
 	s.compact()
 	contents := store.Contents{Serial: s.serial, Records: s.WireRecords(), Owners: s.Owners()}
-	if err := into.Init(context.Background(), contents); err != nil {
+	if s.position, err = into.Init(context.Background(), contents); err != nil {
 		return nil, fmt.Errorf("seed: %w", err)
 	}
 	return s, nil

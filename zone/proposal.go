@@ -32,6 +32,16 @@ type Proposal struct {
 
 // bind makes s the state that the update would apply to.
 func (p *Proposal) bind(s *Snapshot, expired int64, times timing) {
+	if p.state != nil {
+		// It was evaluated on another state before.
+		for i := range p.names {
+			n := &p.names[i]
+			n.found, n.evaluated, n.before, n.after, n.changed = false, false, nil, nil, nil
+		}
+		for i := range p.instructions {
+			p.instructions[i].count = 0
+		}
+	}
 	p.state, p.expired, p.times, p.holdings = s, expired, times, nil
 	for i := range p.names {
 		p.names[i].proposal = p

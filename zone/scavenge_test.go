@@ -154,13 +154,13 @@ func TestScavengeGrace(t *testing.T) {
 			return z
 		},
 		"thawed": func(t *testing.T, z *Zone, c *clock) *Zone {
-			if !z.Freeze() {
+			if !freeze(t, z) {
 				t.Fatal("not frozen")
 			}
 			if _, err := z.Scavenge(t.Context(), nil); err == nil {
 				t.Error("scavenged while it is frozen")
 			}
-			if !z.Thaw() {
+			if !thaw(t, z) {
 				t.Fatal("not thawed")
 			}
 			return z

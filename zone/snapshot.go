@@ -48,6 +48,7 @@ type Snapshot struct {
 	dynamic         int // records that are not static
 	octets          int // without tombstones
 	serial          uint32
+	position        store.Position // in the store
 }
 
 // ownership is a compact Ownership. deleted is in seconds of Unix time, 0 for a name with records.
@@ -296,7 +297,7 @@ func (s *Snapshot) delegated(key string) bool {
 // The methods below change a Snapshot that is not published yet.
 
 // fork returns a copy that can be changed without the original. Copying a tree marks the original
-// as shared, in a field that reads never touch, so only the zone's writer may fork.
+// as shared, in a field that reads never touch, so only who holds Zone.advancing may fork.
 func (s *Snapshot) fork() *Snapshot {
 	f := *s
 	f.names = s.names.Copy()
@@ -304,6 +305,12 @@ func (s *Snapshot) fork() *Snapshot {
 	f.services = s.services.Copy()
 	f.sharesOwners = true
 	return &f
+}
+
+// moved returns a copy that will have another position and no other difference.
+func (s *Snapshot) moved() *Snapshot {
+	m := *s
+	return &m
 }
 
 // replace replaces old, the node in the tree, by n, which is nil if the name has no records any

@@ -2,6 +2,7 @@ package zone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,9 +12,16 @@ import (
 // retryInterval is how long Writable keeps to an answer before it asks the store again.
 const retryInterval = time.Second
 
-// noteCommit notes how a commit ended. The caller holds z.writing.
+// noteCommit notes how a commit ended. A conflict, or a batch that is too large, says nothing about
+// whether the store works. The caller holds z.writing.
 func (z *Zone) noteCommit(err error) {
-	if err == nil {
+	switch {
+	case errors.Is(err, store.ErrTooLarge):
+		return
+	case errors.Is(err, store.ErrDiverged):
+		z.diverge(err)
+	}
+	if err == nil || isConflict(err) {
 		if z.failing.Load() != nil {
 			z.failing.Store(nil)
 		}
@@ -44,11 +52,25 @@ func (z *Zone) Writable() error {
 	if z.elapsed()-z.failedAt < retryInterval {
 		return *last
 	}
-	serial := z.Snapshot().serial
-	err := z.store.Commit(context.Background(), []store.Change{{From: serial, To: serial}})
-	z.noteCommit(err)
-	if err != nil {
+	if err := z.probe(); err != nil {
 		return fmt.Errorf("zone: %w", err)
 	}
 	return nil
+}
+
+// probe has the store commit something that changes nothing. The caller holds z.writing.
+func (z *Zone) probe() error {
+	if z.shared {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+		defer cancel()
+		if _, err := z.confirm(ctx, z.Snapshot().position); !isConflict(err) {
+			return err
+		}
+		return nil
+	}
+	b := transaction{zone: z, state: z.Snapshot(), first: -1}
+	b.at = b.state.position
+	b.changes = []store.Change{{From: b.state.serial, To: b.state.serial}}
+	_, err := b.propose(context.Background(), new(Commit))
+	return err
 }

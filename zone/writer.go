@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type pending struct {
 	size     int // Proposal.size
 	state    atomic.Uint32
 	took     time.Duration // the writer's work on it
+	changes  bool          // it changes something, as far as was evaluated last
 	result   Result        // of the one that has taken it
 	done     chan struct{} // closed when there is the result
 
@@ -122,7 +124,9 @@ func failed(s *Snapshot, d Decision, err error) Result {
 	switch {
 	case errors.As(err, &form):
 		r.Rcode = form.rcode
-	case errors.As(err, &limit), errors.Is(err, errNotPermitted):
+	case errors.Is(err, ErrReplayed):
+		r.Rcode = dns.RcodeRefused
+	case errors.As(err, &limit), errors.Is(err, errNotPermitted), errors.Is(err, store.ErrTooLarge):
 		r.Rcode = dns.RcodeRefused
 	}
 	return r
@@ -208,25 +212,16 @@ func (z *Zone) writeBatch() bool {
 	return true
 }
 
-// do evaluates a batch in order, each update on the state that the previous ones lead to. It
-// commits the changes together, publishes the state, and only then returns the results.
+// do does a batch and returns the results.
 func (z *Zone) do(batch []*pending) {
-	b := transaction{zone: z, state: z.Snapshot(), first: -1}
 	live := batch[:0]
 	for _, p := range batch {
 		if p.state.CompareAndSwap(waiting, taken) {
 			live = append(live, p)
 		}
 	}
-	if err := b.run(live); err != nil {
-		// Everything from the first change on was evaluated on a state that was not committed.
-		for i := max(b.first, 0); i < len(live); i++ {
-			live[i].result = failed(z.Snapshot(), live[i].result.Decision, err)
-		}
-	} else if len(b.changes) > 0 {
-		now := z.now().UTC()
-		z.changed.Store(&now)
-		z.current.Store(b.state)
+	if len(live) > 0 {
+		z.settle(live)
 	}
 	z.queue.charge(live)
 	for _, p := range live {
@@ -234,62 +229,194 @@ func (z *Zone) do(batch []*pending) {
 	}
 }
 
+// Bounds of the work on one batch if several servers change the zone: the client waits, and sends its
+// update again after some seconds.
+const (
+	settleTime     = 2500 * time.Millisecond
+	settleAttempts = 200
+)
+
+// settle does the updates of a batch, and tells the observer.
+func (z *Zone) settle(live []*pending) {
+	var c Commit
+	if !z.shared {
+		z.attempt(context.Background(), live, &c)
+	} else if err := z.Diverged(); err != nil {
+		z.fail(live, err)
+		return
+	} else {
+		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+		defer cancel()
+		z.attempt(ctx, live, &c)
+	}
+	if z.observe != nil && (c.Updates > 0 || c.Conflicts > 0 || c.Err != nil) {
+		z.observe(c)
+	}
+}
+
+// attempt evaluates updates in order, each on the state that the previous ones lead to. It commits the
+// changes together and publishes the state. If another server has changed the zone meanwhile, it
+// evaluates all of them again on what that server has made of it.
+func (z *Zone) attempt(ctx context.Context, live []*pending, c *Commit) {
+	for attempts := 1; ; attempts++ {
+		b := transaction{zone: z, first: -1}
+		missed, err := b.run(ctx, live, c)
+		switch {
+		case err == nil:
+			c.Updates += len(b.changes)
+			return
+		case errors.Is(err, store.ErrTooLarge) && len(live) > 1:
+			half := len(live) / 2
+			z.attempt(ctx, live[:half], c)
+			z.attempt(ctx, live[half:], c)
+			return
+		case isConflict(err):
+			c.Conflicts++
+			if attempts < settleAttempts && z.catchUp(ctx, b.at, missed) {
+				continue
+			}
+		}
+		c.Updates += len(b.changes)
+		c.Err, c.Unknown = err, c.Unknown || errors.Is(err, store.ErrUnknown)
+		b.fail(live, err)
+		return
+	}
+}
+
+// fail ends all updates of a batch with an error.
+func (z *Zone) fail(live []*pending, err error) {
+	for _, p := range live {
+		p.result = z.failure(err)
+	}
+}
+
 // transaction is the state of one batch.
 type transaction struct {
 	zone    *Zone
-	state   *Snapshot // the published one until the first change
+	at      store.Position // of the state that it began with
+	state   *Snapshot      // the published one until the first change
 	changes []store.Change
+	marks   []store.Mark
 	first   int // index of the first update that changes something, or -1
 }
 
 // run evaluates and commits. A panic is an error like one of the store: an error in the evaluation
 // of one update must not end the server.
-func (b *transaction) run(batch []*pending) (err error) {
+func (b *transaction) run(ctx context.Context, batch []*pending, c *Commit) (missed []store.Committed, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.first = 0
 			err = fmt.Errorf("zone: internal error in an update: %v", r)
 		}
 	}()
-	began := b.zone.queue.clock()
+	b.evaluate(batch)
+	switch shared := b.zone.shared; {
+	case len(b.changes) > 0 || len(b.marks) > 0 && shared:
+		missed, err = b.propose(ctx, c)
+	case shared:
+		missed, err = b.zone.confirm(ctx, b.at)
+	}
+	if err != nil {
+		err = fmt.Errorf("zone: %w", err)
+	}
+	return missed, err
+}
+
+// evaluate decides on the updates.
+func (b *transaction) evaluate(batch []*pending) {
+	z := b.zone
+	z.advancing.Lock()
+	defer z.advancing.Unlock()
+	b.state = z.Snapshot()
+	b.at = b.state.position
+	began := z.queue.clock()
 	for i, p := range batch {
 		var e *effect
 		p.result, e = b.decide(p)
-		if e != nil && !e.empty() {
+		if p.update.Mark != (store.Mark{}) && wasDone(&p.result) {
+			b.marks = append(b.marks, p.update.Mark)
+		}
+		if p.changes = e != nil && !e.empty(); p.changes {
 			if b.first < 0 {
 				b.first = i
 				b.state = b.state.fork()
 			}
 			e.apply(b.state)
-			c := e.change(b.zone.origin)
+			c := e.change(z.origin)
 			c.Author, c.Rule = store.CutText(p.update.Principal), store.CutText(p.result.Decision.Rule)
 			p.result.Removed, p.result.Added = c.Removed, c.Added
 			p.result.Refreshed = len(c.Refreshed)
 			b.changes = append(b.changes, c)
 		}
-		ended := b.zone.queue.clock()
-		p.took, began = ended-began, ended
+		ended := z.queue.clock()
+		p.took += ended - began
+		began = ended
 	}
-	if len(b.changes) == 0 {
-		return nil
-	}
-	if err := b.zone.commit(b.changes); err != nil {
-		return fmt.Errorf("zone: %w", err)
-	}
-	return nil
 }
 
-// commit writes changes to the store. The caller holds z.writing.
-func (z *Zone) commit(changes []store.Change) error {
-	begun := time.Now()
-	err := z.store.Commit(context.Background(), changes)
-	z.noteCommit(err)
-	if z.observe == nil {
-		return err
-	}
-	z.observe(Commit{Updates: len(changes), Duration: time.Since(begun), Err: err})
-	return err
+// wasDone reports whether an update has been done, even if it changed nothing, or has failed because of
+// its prerequisites: a replay of either is not to be done later.
+func wasDone(r *Result) bool {
+	return r.Rcode != dns.RcodeRefused && r.Rcode != dns.RcodeServerFailure && !errors.Is(r.Err, ErrReplayed)
 }
+
+// propose writes the changes to the store and publishes the state. The caller holds z.writing.
+func (b *transaction) propose(ctx context.Context, c *Commit) ([]store.Committed, error) {
+	z := b.zone
+	if z.shared {
+		z.beginProposal()
+	}
+	begun := time.Now()
+	at, missed, err := z.store.Propose(ctx, b.at, store.Batch{Changes: b.changes, Marks: b.marks})
+	c.Duration += time.Since(begun)
+	z.noteCommit(err)
+	z.advancing.Lock()
+	defer z.advancing.Unlock()
+	if err == nil {
+		b.publish(at, begun)
+	}
+	if z.shared {
+		z.endProposal(at, err)
+	}
+	return missed, err
+}
+
+// publish publishes the state that was committed. It reports false if Follow was faster. The caller
+// holds z.advancing.
+func (b *transaction) publish(at store.Position, begun time.Time) bool {
+	z := b.zone
+	z.confirmedAt(begun)
+	z.marks.add(b.marks)
+	if z.Snapshot().position.Sequence >= at.Sequence {
+		return false
+	}
+	changed := b.first >= 0
+	if !changed {
+		b.state = b.state.moved()
+	}
+	b.state.position = at
+	z.publish(b.state, changed)
+	return true
+}
+
+// fail ends the updates with an error of the store. If other servers change the zone too, no answer
+// rests on a state that the store has not confirmed.
+func (b *transaction) fail(batch []*pending, err error) {
+	first, state := max(b.first, 0), b.zone.Snapshot()
+	if b.zone.shared {
+		first = 0
+	}
+	for _, p := range batch[first:] {
+		reason := err
+		if errors.Is(err, store.ErrUnknown) && !p.changes {
+			reason = fmt.Errorf("%w: %v", errUnconfirmed, err)
+		}
+		p.result = failed(state, p.result.Decision, reason)
+	}
+}
+
+// errUnconfirmed is the error of an update that was to change nothing.
+var errUnconfirmed = errors.New("zone: the store did not confirm the state that the update was compared with")
 
 // decide evaluates one update without changing anything.
 func (b *transaction) decide(p *pending) (Result, *effect) {
@@ -297,6 +424,9 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	set, now := z.settings.Load(), z.now()
 	expired := now.Add(-set.lifetime).Unix()
 	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static, stale: p.update.stale})
+	if m := p.update.Mark; m != (store.Mark{}) && (z.marks.has(m) || slices.Contains(b.marks, m)) {
+		return failed(s, Decision{}, ErrReplayed), nil
+	}
 	if since, frozen := z.Frozen(); frozen && !p.update.Administrative {
 		d := Decision{Rule: "frozen", Cause: CauseFrozen, Reason: "the zone is frozen since " + since.Format(time.RFC3339)}
 		return failed(s, d, notPermitted(d)), nil

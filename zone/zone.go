@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,11 +15,14 @@ import (
 type Config struct {
 	// Origin is the zone's name. Required.
 	Origin string
-	// Store keeps the zone. Required. From a successful Open to Close only the zone uses it, and
-	// Close closes it.
+	// Store keeps the zone, unless Shared does: one of them is required. From a successful Open to
+	// Close only the zone uses it, and Close closes it.
 	Store store.Store
+	// Shared keeps a zone that other servers change too.
+	Shared store.Shared
 	// Seed returns the zone's first contents, as ParseSeed or GeneratedApex do. It is called only
-	// if the store is empty; nil makes an empty store an error.
+	// if the store is empty; nil makes an empty store an error. If another server fills a shared store
+	// at that moment, the zone is what that one has put in.
 	Seed func() ([]store.Record, error)
 	// Owners are the owners of names in the seed.
 	Owners []store.Owner
@@ -30,20 +34,46 @@ type Config struct {
 	// Committed is told of each commit, also of one that failed. It is called before the results are
 	// returned, while all other updates of the zone wait. It may be nil.
 	Committed func(Commit)
+	// Applied is told of each change that comes from a shared store and is of no update that Apply has
+	// returned a Result other than SERVFAIL for: of other servers' changes, and of one of this server
+	// whose outcome was unknown. It is called in the order of the changes, after they were published,
+	// while updates and further changes wait: it must not block and must not call Apply. It may be nil.
+	Applied func(Applied)
 	// Aging says when dynamic records go. The zero value keeps them.
 	Aging Aging
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// A Commit is a write to the store.
+// A Commit is a write to the store, or the failed confirmation by a shared one that the zone is as this
+// server has it.
 type Commit struct {
 	// Updates is how many updates share it.
 	Updates int
-	// Duration is how long it took.
+	// Duration is how long the store took.
 	Duration time.Duration
-	// Err is the store's error. All of the updates have failed then.
+	// Conflicts is how often the updates were evaluated again, because another server had changed the
+	// zone.
+	Conflicts int
+	// Unknown says that the store did not tell the outcome in time: the updates may have been done.
+	Unknown bool
+	// Err is the store's error. All of the updates have failed then. If the store could not take them
+	// in one piece, it is the last error, and other pieces may have been committed.
 	Err error
+}
+
+// Applied is what a zone has taken from a shared store.
+type Applied struct {
+	// Before and After are the serials around it.
+	Before, After uint32
+	// Changes must not be modified. There are none if the zone was frozen or thawed, or loaded anew.
+	Changes []store.Change
+	// Loaded says that the zone was loaded anew, because the store's log did not have the changes any
+	// more. Server and Time are then empty.
+	Loaded bool
+	// Server is the one that made the changes, and Time when, by its clock.
+	Server string
+	Time   time.Time
 }
 
 // Limits bound updates and the zone. An update that would exceed a limit is refused as a whole,
@@ -93,6 +123,9 @@ type Limits struct {
 	Batch int
 }
 
+// ErrReplayed is in the Result of an update whose Mark says that it was done before. Nothing is done.
+var ErrReplayed = errors.New("zone: update was done before")
+
 // ErrClosed is in the Result of an update to a zone that was closed.
 var ErrClosed = errors.New("zone: closed")
 
@@ -116,8 +149,14 @@ type Update struct {
 	// an eighth. If the queue has no room for an update, the newest of the source that fills the most
 	// of it is refused, which may be this one.
 	Source string
-	// Authorize decides on the update. It is called at most once, while all other updates of the
-	// zone wait, so it must not block and must not call Apply. nil permits every update.
+	// Mark, unless zero, identifies the message, so that it is done at most once, by whatever server: see
+	// ErrReplayed. It is remembered once the update was done, even if that changed nothing, or failed
+	// because of its prerequisites. Numbers in a context are about ascending. A zone that is not in a
+	// shared store forgets marks when it is closed.
+	Mark store.Mark
+	// Authorize decides on the update. It is called while all other updates of the zone wait, so it must
+	// not block and must not call Apply. It is called again if another server of a shared store has
+	// changed the zone meanwhile: the last Decision counts. nil permits every update.
 	Authorize func(*Proposal) Decision
 	// stale, unless nil, reports whether the update may delete a record of that time. A record that was
 	// refreshed since the update was put together stays.
@@ -206,13 +245,18 @@ type Result struct {
 // A Zone is one authoritative zone. All methods are safe for concurrent use.
 type Zone struct {
 	origin   *origin
-	store    store.Store
+	store    store.Shared
+	shared   bool // other servers change the store too
 	settings atomic.Pointer[settings]
 	observe  func(Commit) // may be nil
 	now      func() time.Time
 
-	// current is the published state. It is stored to with writing held.
+	// current is the published state. It is stored to with advancing held.
 	current atomic.Pointer[Snapshot]
+	// advancing is held while a state is made of the published one.
+	advancing sync.Mutex
+	replica   replica
+	marks     markTable // guarded by advancing
 
 	frozen  atomic.Pointer[time.Time] // nil while updates are taken
 	changed atomic.Pointer[time.Time] // the last change of records or owners; nil: none since Open
@@ -254,18 +298,23 @@ func Open(config Config) (*Zone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zone: origin %q: %w", config.Origin, err)
 	}
-	if config.Store == nil {
-		return nil, fmt.Errorf("zone %s: no store", o.name)
+	if (config.Store == nil) == (config.Shared == nil) {
+		return nil, fmt.Errorf("zone %s: not one store, of Store and Shared", o.name)
 	}
 	z := &Zone{
 		origin:  o,
-		store:   config.Store,
+		store:   config.Shared,
+		shared:  config.Shared != nil,
 		observe: config.Committed,
 		now:     config.Now,
 		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	if !z.shared {
+		z.store = store.Exclusive(config.Store)
+	}
+	z.replica.applied = config.Applied
 	z.queue.clock, z.elapsed = sinceStart, sinceStart
 	if z.now == nil {
 		z.now = time.Now
@@ -273,21 +322,56 @@ func Open(config Config) (*Zone, error) {
 		opened := z.now()
 		z.elapsed = func() time.Duration { return z.now().Sub(opened) }
 	}
+	z.marks.elapsed = z.elapsed
 	z.Configure(config.Limits, config.TombstoneLifetime, config.Aging)
 	z.grace.observe(z.now().Unix(), z.elapsed())
 	z.batch = make([]*pending, 0, z.settings.Load().limits.Batch)
-	s, err := load(o, config.Store)
-	if err == nil && s == nil {
-		s, err = initialize(o, config.Store, config.Seed, config.Owners)
-	}
-	if err != nil {
+	if err := z.open(&config); err != nil {
 		return nil, fmt.Errorf("zone %s: %w", o.name, err)
 	}
-	z.current.Store(s)
 	z.later = time.AfterFunc(time.Hour, z.wakeWriter)
 	z.later.Stop()
 	go z.writeQueued()
+	z.startFollowing()
 	return z, nil
+}
+
+// open loads or fills the store.
+func (z *Zone) open(config *Config) error {
+	found, err := z.loadFirst()
+	if err != nil || found {
+		return err
+	}
+	begun := time.Now()
+	s, err := initialize(z.origin, z.store, config.Seed, config.Owners)
+	if z.shared && errors.Is(err, store.ErrNotEmpty) {
+		// Another server was faster.
+		if found, err = z.loadFirst(); err == nil && !found {
+			err = errEmpty
+		}
+		return err
+	}
+	if err == nil {
+		z.current.Store(s)
+		z.confirmedAt(begun)
+	}
+	return err
+}
+
+// loadFirst loads the zone. found is false if the store is empty.
+func (z *Zone) loadFirst() (found bool, err error) {
+	begun := time.Now()
+	l, err := loadShared(context.Background(), z.origin, z.store)
+	if err != nil || l.state == nil {
+		return false, err
+	}
+	z.current.Store(l.state)
+	z.confirmedAt(begun)
+	z.marks.add(l.marks)
+	if !l.frozen.IsZero() {
+		z.frozen.Store(&l.frozen)
+	}
+	return true, nil
 }
 
 func (l Limits) withDefaults() Limits {
@@ -363,25 +447,36 @@ func (z *Zone) LastChange() time.Time {
 // CauseFrozen is the [Decision.Cause] of a refusal because of Freeze.
 const CauseFrozen = "frozen"
 
-// Freeze has all updates refused that are not Administrative. When it returns, no other update will
-// be applied until Thaw. Queries go on. It returns false if the zone was frozen already.
-func (z *Zone) Freeze() bool {
+// Freeze has all updates refused that are not Administrative, at all servers of a shared store. When it
+// returns, no other update will be applied until Thaw. Queries go on. It returns false if the zone was
+// frozen already. A zone that no other server changes is frozen without an error.
+func (z *Zone) Freeze(ctx context.Context) (bool, error) {
 	now := z.now().UTC()
+	if z.shared {
+		return z.agree(ctx, now)
+	}
 	if !z.frozen.CompareAndSwap(nil, &now) {
-		return false
+		return false, nil
 	}
 	z.writing.Lock() // for the batch that is being written
 	z.endWriting()
-	return true
+	return true, nil
 }
 
 // Thaw ends what Freeze began. It returns false if the zone was not frozen.
-func (z *Zone) Thaw() bool {
-	if z.frozen.Load() == nil {
-		return false
+func (z *Zone) Thaw(ctx context.Context) (bool, error) {
+	if z.shared {
+		return z.agree(ctx, time.Time{})
 	}
-	// Clients could not refresh their records meanwhile. This comes first: a record must not be
-	// removed in between.
+	if z.frozen.Load() == nil {
+		return false, nil
+	}
+	return z.thaw(), nil
+}
+
+// thaw reports whether the zone was frozen. Clients could not refresh their records meanwhile. That
+// comes first: a record must not be removed in between.
+func (z *Zone) thaw() bool {
 	z.grace.begin(z.now().Unix())
 	return z.frozen.Swap(nil) != nil
 }
@@ -403,6 +498,7 @@ func (z *Zone) Close() error {
 		z.later.Stop()
 		z.writing.Lock() // of an Apply
 		defer z.writing.Unlock()
+		z.stopFollowing()
 		z.closeErr = z.store.Close()
 	})
 	return z.closeErr

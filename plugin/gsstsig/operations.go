@@ -217,23 +217,31 @@ func (p *process) dropContexts(_ context.Context, q view.DropRequest) ([]view.Co
 	return list, nil
 }
 
-func (p *process) freeze(_ context.Context, q view.ZoneRequest) (view.Zone, error) {
+func (p *process) freeze(ctx context.Context, q view.ZoneRequest) (view.Zone, error) {
 	z, err := p.zoneNamed(q.Zone)
 	if err != nil {
 		return view.Zone{}, err
 	}
-	if z.Freeze() {
+	frozen, err := z.Freeze(ctx)
+	if err != nil {
+		return view.Zone{}, err
+	}
+	if frozen {
 		log.Infof("zone %s: frozen by the administrator: updates are refused", z.Origin())
 	}
 	return p.zoneView(servedBy{z.Zone.Zone, z.block.handler.Load()}), nil
 }
 
-func (p *process) thaw(_ context.Context, q view.ZoneRequest) (view.Zone, error) {
+func (p *process) thaw(ctx context.Context, q view.ZoneRequest) (view.Zone, error) {
 	z, err := p.zoneNamed(q.Zone)
 	if err != nil {
 		return view.Zone{}, err
 	}
-	if z.Thaw() {
+	thawed, err := z.Thaw(ctx)
+	if err != nil {
+		return view.Zone{}, err
+	}
+	if thawed {
 		log.Infof("zone %s: thawed by the administrator", z.Origin())
 	}
 	return p.zoneView(servedBy{z.Zone.Zone, z.block.handler.Load()}), nil

@@ -90,12 +90,14 @@ func TestScavenge(t *testing.T) {
 	pass()
 	want(t, "lines before", len(logged.lines(line...)), 0)
 	ahead.Store(int64(14 * 24 * time.Hour))
-	if !z.Freeze() {
+	if frozen, err := z.Freeze(t.Context()); !frozen || err != nil {
 		t.Fatal("not frozen")
 	}
 	pass()
 	want(t, "lines while it is frozen", len(logged.lines(line...)), 0)
-	z.Thaw()
+	if _, err := z.Thaw(t.Context()); err != nil {
+		t.Error(err)
+	}
 	pass()
 	want(t, "stale records after it was thawed", gaugeOf(t, p, "zone_stale_records"), 1)
 	ahead.Store(int64(21 * 24 * time.Hour))

@@ -1,0 +1,422 @@
+package zone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// A replica is what keeps a zone that other servers change too up to date.
+type replica struct {
+	applied func(Applied) // may be nil
+
+	// confirmed is when the state was last known to be the newest.
+	confirmed atomic.Pointer[time.Time]
+	// diverged is the error that says that the store has another history, nil if it has not.
+	diverged atomic.Pointer[error]
+	// stale says that the zone has to be loaded anew.
+	stale atomic.Bool
+	// interrupt ends the current call of Follow.
+	interrupt atomic.Pointer[context.CancelFunc]
+
+	running context.Context // until Close
+	stop    context.CancelFunc
+	stopped chan struct{} // closed when follow has ended
+
+	// What follows is guarded by Zone.advancing.
+
+	newer     chan struct{} // closed when a state is published; nil if nobody waits
+	proposing bool          // the writer waits for the outcome of a batch
+	deferred  []notice      // for applied, once that outcome is known
+}
+
+// A notice is an Applied with the number of its batch.
+type notice struct {
+	sequence uint64
+	applied  Applied
+}
+
+// isConflict reports whether an error says that the zone has changed meanwhile.
+func isConflict(err error) bool {
+	return errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrHistory)
+}
+
+// Confirmed returns when the zone was last known to be in the newest state, by this machine's clock. A
+// zone that no other server changes always is.
+func (z *Zone) Confirmed() time.Time {
+	if !z.shared {
+		return time.Now()
+	}
+	return *z.replica.confirmed.Load()
+}
+
+// confirmedAt notes that the published state was the newest at a time.
+func (z *Zone) confirmedAt(at time.Time) {
+	if !z.shared {
+		return
+	}
+	for {
+		before := z.replica.confirmed.Load()
+		if before != nil && !at.After(*before) || z.replica.confirmed.CompareAndSwap(before, &at) {
+			return
+		}
+	}
+}
+
+// Diverged returns an error if the store holds another history of the zone than this server, for
+// instance after it was restored from a backup: see store.ErrDiverged. Updates get SERVFAIL from then
+// on, and the zone stays as it is, until it is opened again.
+func (z *Zone) Diverged() error {
+	if err := z.replica.diverged.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (z *Zone) diverge(err error) {
+	err = fmt.Errorf("zone: updates are not taken and the zone is not kept up to date: %w", err)
+	z.replica.diverged.CompareAndSwap(nil, &err)
+}
+
+// confirm asks the store whether the zone is at a position. The caller holds z.writing.
+func (z *Zone) confirm(ctx context.Context, at store.Position) ([]store.Committed, error) {
+	begun := time.Now()
+	missed, err := z.store.Confirm(ctx, at)
+	z.noteCommit(err)
+	if err == nil {
+		z.confirmedAt(begun)
+	}
+	return missed, err
+}
+
+// publish makes s the state that is served. The caller holds z.advancing.
+func (z *Zone) publish(s *Snapshot, changed bool) {
+	if changed {
+		now := z.now().UTC()
+		z.changed.Store(&now)
+	}
+	z.current.Store(s)
+	if z.replica.newer != nil {
+		close(z.replica.newer)
+		z.replica.newer = nil
+	}
+}
+
+// beginProposal notes that the next batch may be this server's own.
+func (z *Zone) beginProposal() {
+	z.advancing.Lock()
+	defer z.advancing.Unlock()
+	z.replica.proposing = true
+}
+
+// endProposal tells of what came meanwhile, but for the server's own batch, if it was committed. The
+// caller holds z.advancing.
+func (z *Zone) endProposal(at store.Position, err error) {
+	r := &z.replica
+	r.proposing = false
+	for _, n := range r.deferred {
+		if err != nil || n.sequence != at.Sequence {
+			r.applied(n.applied)
+		}
+	}
+	r.deferred = nil
+}
+
+// announce tells of what was applied. The caller holds z.advancing.
+func (z *Zone) announce(n notice) {
+	r := &z.replica
+	switch {
+	case r.applied == nil:
+	case r.proposing:
+		r.deferred = append(r.deferred, n)
+	default:
+		r.applied(n.applied)
+	}
+}
+
+// catchUp makes a later state than that at a position the published one: by the batches that the
+// store's conflict came with, or by having the zone loaded anew. It reports whether there is one.
+func (z *Zone) catchUp(ctx context.Context, at store.Position, missed []store.Committed) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	err := z.adopt(missed)
+	if z.Snapshot().position.Sequence > at.Sequence {
+		return true
+	}
+	if errors.Is(err, store.ErrDiverged) {
+		z.diverge(err)
+		return false
+	}
+	return z.awaitLoad(ctx, at)
+}
+
+// awaitLoad has the zone loaded anew, and waits for a state after a position.
+func (z *Zone) awaitLoad(ctx context.Context, at store.Position) bool {
+	z.replica.stale.Store(true)
+	if cancel := z.replica.interrupt.Load(); cancel != nil {
+		(*cancel)()
+	}
+	for {
+		z.advancing.Lock()
+		if z.Snapshot().position.Sequence > at.Sequence {
+			z.advancing.Unlock()
+			return true
+		}
+		if z.replica.newer == nil {
+			z.replica.newer = make(chan struct{})
+		}
+		newer := z.replica.newer
+		z.advancing.Unlock()
+		select {
+		case <-newer:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// errGap says that a batch does not follow the state.
+var errGap = errors.New("a batch is missing")
+
+// adopt applies batches to the published state, but those that it has already.
+func (z *Zone) adopt(batches []store.Committed) error {
+	z.advancing.Lock()
+	defer z.advancing.Unlock()
+	for i := range batches {
+		if err := z.adoptBatch(&batches[i]); err != nil {
+			return fmt.Errorf("zone: batch %d: %w", batches[i].Position.Sequence, err)
+		}
+	}
+	return nil
+}
+
+func (z *Zone) adoptBatch(c *store.Committed) (err error) {
+	s := z.Snapshot()
+	switch next := s.position.Sequence + 1; {
+	case c.Position.Sequence == s.position.Sequence && c.Position != s.position:
+		return fmt.Errorf("%w: its batch is another one", store.ErrDiverged)
+	case c.Position.Sequence < next:
+		return nil
+	case c.Position.Sequence > next:
+		return errGap
+	}
+	f, err := s.with(c)
+	if err != nil {
+		return err
+	}
+	z.publish(f, len(c.Changes) > 0)
+	z.marks.add(c.Marks)
+	if c.Frozen != nil {
+		z.setFrozen(*c.Frozen)
+	}
+	if len(c.Changes) > 0 || c.Frozen != nil {
+		z.announce(notice{c.Position.Sequence, Applied{
+			Before: s.serial, After: f.serial, Changes: c.Changes, Server: c.Server, Time: c.Time,
+		}})
+	}
+	return nil
+}
+
+// startFollowing begins to take over what other servers commit.
+func (z *Zone) startFollowing() {
+	if !z.shared {
+		return
+	}
+	z.replica.running, z.replica.stop = context.WithCancel(context.Background())
+	z.replica.stopped = make(chan struct{})
+	go z.follow()
+}
+
+// stopFollowing ends that.
+func (z *Zone) stopFollowing() {
+	if z.replica.stop != nil {
+		z.replica.stop()
+		<-z.replica.stopped
+	}
+}
+
+// followPause is how long follow waits after an attempt that brought nothing.
+const followPause = 200 * time.Millisecond
+
+// follow keeps the zone up to date until Close, or until the store has another history.
+func (z *Zone) follow() {
+	r := &z.replica
+	defer close(r.stopped)
+	for fruitless := 0; r.running.Err() == nil; {
+		ctx, cancel := context.WithCancel(r.running)
+		r.interrupt.Store(&cancel)
+		var err error
+		before := z.Snapshot().position.Sequence
+		if r.stale.Load() {
+			err = z.reload()
+		} else {
+			err = z.followFrom(ctx)
+		}
+		interrupted := ctx.Err() != nil
+		cancel()
+		if fruitless++; z.Snapshot().position.Sequence > before {
+			fruitless = 0
+		}
+		switch {
+		case errors.Is(err, store.ErrDiverged):
+			z.diverge(err)
+			return
+		case errors.Is(err, store.ErrHistory), errors.Is(err, errGap) && fruitless > 1:
+			r.stale.Store(true)
+		case fruitless > 1 && !interrupted:
+			select {
+			case <-r.running.Done():
+			case <-time.After(followPause):
+			}
+		}
+	}
+}
+
+// followFrom takes over the batches after the published state as they are committed.
+func (z *Zone) followFrom(ctx context.Context) error {
+	for c, err := range z.store.Follow(ctx, z.Snapshot().position) {
+		if err != nil {
+			return err
+		}
+		if len(c.Changes) > 0 || len(c.Marks) > 0 || c.Frozen != nil {
+			if err := z.adopt([]store.Committed{c}); err != nil {
+				return err
+			}
+			continue
+		}
+		if c.Position.Sequence > z.Snapshot().position.Sequence {
+			return errGap
+		}
+		z.confirmedAt(c.Time)
+	}
+	return nil
+}
+
+// reload loads the zone anew, beside the state that is served meanwhile.
+func (z *Zone) reload() error {
+	before, begun := z.Snapshot().position, time.Now()
+	l, err := loadShared(z.replica.running, z.origin, z.store)
+	switch {
+	case err != nil:
+		return err
+	case l.state == nil:
+		return fmt.Errorf("%w: it is empty", store.ErrDiverged)
+	case l.state.position.Sequence < before.Sequence:
+		return fmt.Errorf("%w: its last batch is %d, but this server has seen batch %d", store.ErrDiverged, l.state.position.Sequence, before.Sequence)
+	}
+	z.replica.stale.Store(false)
+	z.advancing.Lock()
+	defer z.advancing.Unlock()
+	z.confirmedAt(begun)
+	z.marks.add(l.marks)
+	if s := z.Snapshot(); s.position.Sequence < l.state.position.Sequence {
+		z.publish(l.state, true)
+		z.setFrozen(l.frozen)
+		z.announce(notice{l.state.position.Sequence, Applied{Before: s.serial, After: l.state.serial, Loaded: true}})
+	}
+	return nil
+}
+
+// A loading is what a shared store holds.
+type loading struct {
+	state  *Snapshot // nil if the store is empty
+	marks  []store.Mark
+	frozen time.Time // zero if the zone is not
+}
+
+// sharedVisitor receives a loading.
+type sharedVisitor struct {
+	visitor
+	to *loading
+}
+
+func (v sharedVisitor) Mark(m store.Mark) error {
+	v.to.marks = append(v.to.marks, m)
+	return nil
+}
+
+func (v sharedVisitor) Frozen(since time.Time) error {
+	v.to.frozen = since
+	return nil
+}
+
+// loadShared returns what a store holds.
+func loadShared(ctx context.Context, o *origin, from store.Shared) (l loading, err error) {
+	b := newBuilder(o)
+	at, found, err := from.Load(ctx, sharedVisitor{visitor{b}, &l})
+	if l.state, err = b.loaded(at.Serial, found, err); l.state != nil {
+		l.state.position = at
+	}
+	return l, err
+}
+
+// setFrozen notes since when the zone is frozen; the zero time thaws it.
+func (z *Zone) setFrozen(since time.Time) {
+	if !since.IsZero() {
+		z.frozen.Store(&since)
+		return
+	}
+	if z.frozen.Load() != nil {
+		z.thaw()
+	}
+}
+
+// agree freezes the zone at all servers, or thaws it if since is zero. It returns false if that was so
+// already.
+func (z *Zone) agree(ctx context.Context, since time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	z.writing.Lock()
+	defer z.endWriting()
+	select {
+	case <-z.closing:
+		return false, ErrClosed
+	default:
+	}
+	if err := z.Diverged(); err != nil {
+		return false, err
+	}
+	for attempts := 1; ; attempts++ {
+		z.advancing.Lock()
+		at := z.Snapshot().position
+		_, is := z.Frozen()
+		z.advancing.Unlock()
+		var missed []store.Committed
+		var err error
+		changes := is == since.IsZero()
+		if changes {
+			missed, err = z.proposeFrozen(ctx, at, since)
+		} else {
+			missed, err = z.confirm(ctx, at)
+		}
+		if err == nil {
+			return changes, nil
+		}
+		if !isConflict(err) || attempts == settleAttempts || !z.catchUp(ctx, at, missed) {
+			return false, fmt.Errorf("zone: %w", err)
+		}
+	}
+}
+
+// proposeFrozen proposes what agree does, at a position. The caller holds z.writing.
+func (z *Zone) proposeFrozen(ctx context.Context, at store.Position, since time.Time) ([]store.Committed, error) {
+	z.beginProposal()
+	begun := time.Now()
+	after, missed, err := z.store.Propose(ctx, at, store.Batch{Frozen: &since})
+	z.noteCommit(err)
+	z.advancing.Lock()
+	defer z.advancing.Unlock()
+	if err == nil {
+		b := transaction{zone: z, state: z.Snapshot(), first: -1}
+		if b.publish(after, begun) {
+			z.setFrozen(since)
+		}
+	}
+	z.endProposal(after, err)
+	return missed, err
+}

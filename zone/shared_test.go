@@ -1,0 +1,608 @@
+package zone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/tidwall/btree"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
+)
+
+// openServer opens the zone of a cluster at one server.
+func openServer(t testing.TB, s store.Shared, edit func(*Config)) *Zone {
+	t.Helper()
+	return openText(t, testApex, func(c *Config) {
+		c.Store, c.Shared = nil, s
+		if edit != nil {
+			edit(c)
+		}
+	})
+}
+
+// until waits for a condition that another goroutine brings about.
+func until(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// reaches waits until a zone has the newest state.
+func reaches(t testing.TB, z *Zone, c *storetest.Cluster) {
+	t.Helper()
+	until(t, "the zone is in the newest state", func() bool { return z.Snapshot().position == c.Head() })
+}
+
+// sameTree reports whether two trees have the same contents.
+func sameTree[V any](a, b *btree.Map[string, V]) bool {
+	return reflect.DeepEqual(a.Keys(), b.Keys()) && reflect.DeepEqual(a.Values(), b.Values())
+}
+
+// same compares all of two states.
+func same(t testing.TB, what string, a, b *Snapshot) {
+	t.Helper()
+	verify(t, a)
+	var inA, inB []string
+	for _, side := range []struct {
+		s    *Snapshot
+		list *[]string
+	}{{a, &inA}, {b, &inB}} {
+		side.s.nodes(func(key string, n *node) bool {
+			*side.list = append(*side.list, fmt.Sprintf("%q %x", key, n.packed))
+			return true
+		})
+	}
+	for i := range max(len(inA), len(inB)) {
+		if i >= len(inA) || i >= len(inB) || inA[i] != inB[i] {
+			t.Fatalf("%s: nodes differ at %d:\n%q\n%q", what, i, inA[min(i, len(inA)):min(i+1, len(inA))], inB[min(i, len(inB)):min(i+1, len(inB))])
+		}
+	}
+	if !sameTree(a.zonecuts, b.zonecuts) || !sameTree(a.services, b.services) || !sameTree(a.owners, b.owners) || !sameTree(a.tombstones, b.tombstones) ||
+		!sameTree(a.reserved, b.reserved) || !sameTree(a.ownerTombstones, b.ownerTombstones) || !sameTree(a.tombstoneRanks, b.tombstoneRanks) ||
+		!reflect.DeepEqual(a.usage.Keys(), b.usage.Keys()) || !reflect.DeepEqual(a.usage.Values(), b.usage.Values()) {
+		t.Fatalf("%s: trees differ", what)
+	}
+	type counts struct {
+		tombstoneOwners, tombstoneOctets, reservedOctets, records, dynamic, octets int
+		serial                                                                     uint32
+		position                                                                   store.Position
+	}
+	of := func(s *Snapshot) counts {
+		return counts{s.tombstoneOwners, s.tombstoneOctets, s.reservedOctets, s.records, s.dynamic, s.octets, s.serial, s.position}
+	}
+	if of(a) != of(b) {
+		t.Fatalf("%s: counts differ:\n%+v\n%+v", what, of(a), of(b))
+	}
+}
+
+// randomChanges changes some of a few names, in all ways that there are.
+func randomChanges(r *rand.Rand) *dns.Msg {
+	names := []string{"example.test.", "a.example.test.", "B.Example.test.", "b.example.test.", "x.a.example.test.", "y.X.a.example.test.", "_ldap._tcp.example.test.", "cut.example.test."}
+	pick := func(list ...string) string { return list[r.IntN(len(list))] }
+	m := new(dns.Msg).SetUpdate("example.test.")
+	if r.IntN(8) == 0 {
+		m.NameUsed([]dns.RR{&dns.ANY{Hdr: dns.RR_Header{Name: pick(names...)}}})
+	}
+	for range 1 + r.IntN(4) {
+		name := pick(names...)
+		ttl := 60 * (1 + r.IntN(3))
+		var text string
+		switch r.IntN(9) {
+		case 0, 1, 2:
+			text = fmt.Sprintf("%s %d IN A 192.0.2.%d", name, ttl, r.IntN(4))
+		case 3:
+			text = fmt.Sprintf("%s %d IN TXT %q", name, ttl, pick("a", "A", strings.Repeat("x", 200)))
+		case 4:
+			text = fmt.Sprintf("%s %d IN SRV 0 0 389 %s", name, ttl, pick("a.example.test.", "A.example.test.", "b.Example.test."))
+		case 5:
+			text = fmt.Sprintf("%s %d IN NS %s", name, ttl, pick("ns1.example.test.", "NS1.example.test."))
+		case 6:
+			text = fmt.Sprintf("%s %d IN CNAME %s", name, ttl, pick("a.example.test.", "A.example.test."))
+		case 7:
+			text = fmt.Sprintf("%s %d IN MX 10 %s", name, ttl, pick("a.example.test.", "A.EXAMPLE.test."))
+		case 8:
+			text = fmt.Sprintf("%s %d IN AAAA 2001:db8::%d", name, ttl, r.IntN(3))
+		}
+		rr, err := dns.NewRR(text)
+		if err != nil {
+			panic(err)
+		}
+		switch r.IntN(8) {
+		case 0:
+			m.RemoveName([]dns.RR{rr})
+		case 1:
+			m.RemoveRRset([]dns.RR{rr})
+		case 2, 3:
+			m.Remove([]dns.RR{rr})
+		default:
+			m.Insert([]dns.RR{rr})
+		}
+	}
+	return m
+}
+
+// TestReplicasAreEqual: what a server makes of the changes of others is what they have, and what the store has, to the octet and in all counts.
+func TestReplicasAreEqual(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(seed, 1))
+			var now sync.Mutex
+			at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+			clock := func() time.Time { now.Lock(); defer now.Unlock(); return at }
+			cluster := storetest.NewCluster(storetest.ClusterOptions{})
+			edit := func(c *Config) {
+				c.Now, c.TombstoneLifetime = clock, 48*time.Hour
+				c.Aging = Aging{NoRefresh: time.Hour, Refresh: time.Hour}
+				c.Limits = Limits{Tombstones: 4, OwnerTombstones: 2}
+			}
+			zones := []*Zone{openServer(t, cluster.Server("a"), edit), openServer(t, cluster.Server("b"), edit)}
+			// One that only follows.
+			follower := openServer(t, cluster.Server("c"), edit)
+			changed := 0
+			for i := range 400 {
+				now.Lock()
+				at = at.Add(time.Duration(r.IntN(90)) * time.Minute)
+				now.Unlock()
+				m := randomChanges(r)
+				var claims []Claim
+				var released []string
+				for range r.IntN(3) {
+					name := wire(t, m.Ns[r.IntN(len(m.Ns))].Header().Name)
+					if r.IntN(6) == 0 {
+						released = append(released, name)
+						continue
+					}
+					owner := []string{"host/a@REALM", "host/b@REALM", AdministratorOwner, SignedOwner, FirstComeOwner}[r.IntN(5)]
+					claims = append(claims, Claim{name, owner})
+				}
+				z := zones[r.IntN(2)]
+				result := z.Apply(t.Context(), &Update{
+					Message: pack(t, m), Static: r.IntN(4) == 0,
+					Authorize: func(*Proposal) Decision { return Decision{Allow: true, Own: claims, Released: released} },
+				})
+				if result.Rcode == dns.RcodeServerFailure {
+					t.Fatalf("%+v", result)
+				}
+				if result.Changed {
+					changed++
+				}
+				if i%40 == 39 {
+					if _, err := z.Scavenge(t.Context(), nil); err != nil && !errors.As(err, new(*LimitError)) {
+						t.Fatal(err)
+					}
+				}
+				if i%10 != 9 {
+					continue
+				}
+				fresh := openServer(t, cluster.Server("d"), edit)
+				for _, other := range append(zones, follower) {
+					reaches(t, other, cluster)
+					same(t, fmt.Sprint("after update ", i), other.Snapshot(), fresh.Snapshot())
+				}
+			}
+			if changed < 100 {
+				t.Errorf("only %d of the updates changed anything", changed)
+			}
+		})
+	}
+}
+
+// TestConflict: an update that another server's has overtaken is decided on the state after that.
+func TestConflict(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	var commits []Commit
+	first := cluster.Server("a")
+	var applied []Applied
+	a := openServer(t, first, func(c *Config) {
+		c.Committed = func(c Commit) { commits = append(commits, c) }
+		c.Applied = func(x Applied) { applied = append(applied, x) }
+	})
+	b := openServer(t, cluster.Server("b"), nil)
+	overtaken := false
+	first.Faults(func(call storetest.Call) storetest.Fault {
+		switch {
+		case call == storetest.Deliver:
+			return storetest.Lost // only the conflict tells
+		case call == storetest.Propose && !overtaken:
+			overtaken = true
+			if r := apply(t, b, "U a.example.test. 5 IN A 192.0.2.2"); r.Rcode != dns.RcodeSuccess {
+				t.Errorf("%+v", r)
+			}
+		}
+		return storetest.None
+	})
+	asked := 0
+	u := &Update{
+		Message: pack(t, message(t, "P a.example.test. 0 NONE ANY\nU a.example.test. 5 IN A 192.0.2.1\nU a.example.test. 5 IN A 192.0.2.3")),
+		Authorize: func(p *Proposal) Decision {
+			asked++
+			if got := len(p.Name(0).Records(dns.TypeA)); got != asked-1 || p.Count(1) != got+2 || !p.Name(0).Changes(dns.TypeA) {
+				t.Errorf("asked %d times: %d records, %d after the update", asked, got, p.Count(1))
+			}
+			return Decision{Allow: true, Rule: fmt.Sprint(asked)}
+		},
+	}
+	if r := a.Apply(t.Context(), u); r.Rcode != dns.RcodeYXDomain || r.Decision.Rule != "2" || r.Changed {
+		t.Errorf("%+v", r)
+	}
+	if len(commits) != 1 || commits[0].Conflicts != 1 || commits[0].Err != nil || commits[0].Unknown || commits[0].Updates != 0 {
+		t.Errorf("%+v", commits)
+	}
+	if len(applied) != 1 || applied[0].Server != "b" || applied[0].Before != 10 || applied[0].After != 11 || len(applied[0].Changes) != 1 || applied[0].Time.IsZero() {
+		t.Errorf("%+v", applied)
+	}
+	if err := a.Writable(); err != nil {
+		t.Errorf("after a conflict: %v", err)
+	}
+	same(t, "after the conflict", a.Snapshot(), b.Snapshot())
+}
+
+// TestNothingChangesWithoutConfirmation: an answer that rests on the zone's state is not given from a state that is not the newest.
+func TestNothingChangesWithoutConfirmation(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	first := cluster.Server("a")
+	a, b := openServer(t, first, nil), openServer(t, cluster.Server("b"), nil)
+	first.Faults(func(call storetest.Call) storetest.Fault {
+		if call == storetest.Deliver {
+			return storetest.Lost
+		}
+		return storetest.None
+	})
+	for i, step := range []struct {
+		does, elsewhere, script string
+		rcode                   int
+		changed                 bool
+	}{
+		{"a no-op that is none any more", "U a.example.test. 5 IN A 192.0.2.1", "U a.example.test. 0 ANY ANY", dns.RcodeSuccess, true},
+		{"a no-op that stays one", "U a.example.test. 5 IN A 192.0.2.1", "U a.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess, false},
+		{"a prerequisite that is met now", "U b.example.test. 5 IN A 192.0.2.1", "P b.example.test. 0 ANY ANY\nU b.example.test. 5 IN A 192.0.2.2", dns.RcodeSuccess, true},
+		{"one that is not met any more", "U b.example.test. 0 ANY ANY", "P b.example.test. 0 ANY ANY", dns.RcodeNameError, false},
+	} {
+		if r := apply(t, b, step.elsewhere); r.Rcode != dns.RcodeSuccess || !r.Changed {
+			t.Fatalf("%d: elsewhere: %+v", i, r)
+		}
+		if r := apply(t, a, step.script); r.Rcode != step.rcode || r.Changed != step.changed {
+			t.Errorf("%s: %+v", step.does, r)
+		}
+		reaches(t, b, cluster)
+		same(t, step.does, a.Snapshot(), b.Snapshot())
+	}
+	// Without an answer of the store there is none.
+	first.Cut(true)
+	for _, script := range []string{"", "P gone.example.test. 0 ANY ANY"} {
+		r := apply(t, a, script)
+		if r.Rcode != dns.RcodeServerFailure || errors.Is(r.Err, store.ErrUnknown) || !errors.Is(r.Err, errUnconfirmed) {
+			t.Errorf("%q while the store cannot be reached: %+v", script, r)
+		}
+	}
+	r := a.Apply(t.Context(), &Update{Message: pack(t, message(t, "")), Authorize: func(*Proposal) Decision { return Decision{} }})
+	if r.Rcode != dns.RcodeServerFailure {
+		t.Errorf("a refusal while the store cannot be reached: %+v", r)
+	}
+}
+
+// TestUnknown: the update of an unknown outcome is not done again, and what became of it is learned.
+func TestUnknown(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		fault   storetest.Fault
+		release bool
+		done    bool
+		follow  bool
+	}{
+		{"lost", storetest.Lost, false, false, true},
+		{"committed, told by Follow", storetest.Unanswered, false, true, true},
+		{"committed, told by a conflict", storetest.Unanswered, false, true, false},
+		{"committed later", storetest.Delayed, true, true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cluster := storetest.NewCluster(storetest.ClusterOptions{})
+			s := cluster.Server("a")
+			var mu sync.Mutex
+			var applied []Applied
+			var commits []Commit
+			z := openServer(t, s, func(c *Config) {
+				c.Applied = func(x Applied) { mu.Lock(); defer mu.Unlock(); applied = append(applied, x) }
+				c.Committed = func(c Commit) { commits = append(commits, c) }
+			})
+			proposals := 0
+			s.Faults(func(call storetest.Call) storetest.Fault {
+				if call == storetest.Propose {
+					if proposals++; proposals == 1 {
+						return test.fault
+					}
+				}
+				if call == storetest.Deliver && !test.follow {
+					return storetest.Lost
+				}
+				return storetest.None
+			})
+			r := apply(t, z, "U a.example.test. 5 IN A 192.0.2.1")
+			if r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, store.ErrUnknown) || r.Changed || proposals != 1 {
+				t.Fatalf("%+v after %d proposals", r, proposals)
+			}
+			if len(commits) != 1 || !commits[0].Unknown || commits[0].Err == nil {
+				t.Errorf("%+v", commits)
+			}
+			if err := z.Writable(); !errors.Is(err, store.ErrUnknown) {
+				t.Errorf("writable: %v", err)
+			}
+			if test.release {
+				s.Release()
+			}
+			if test.done && test.follow {
+				until(t, "the zone has the update", func() bool { return z.Snapshot().Exists("a.example.test.") })
+			}
+			r = apply(t, z, "U b.example.test. 5 IN A 192.0.2.1")
+			if r.Rcode != dns.RcodeSuccess || !r.Changed {
+				t.Errorf("the next one: %+v", r)
+			}
+			if got := z.Snapshot().Exists("a.example.test."); got != test.done {
+				t.Errorf("the update was done: %v", got)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if want := 0; test.done {
+				if want = 1; len(applied) != want || applied[0].Server != "a" {
+					t.Errorf("told of %+v", applied)
+				}
+			} else if len(applied) != want {
+				t.Errorf("told of %+v", applied)
+			}
+		})
+	}
+}
+
+// TestTooLarge: a batch that the store cannot take in one piece is done in several, and an update that it can never take is refused.
+func TestTooLarge(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{BatchRecords: 8})
+	z := openServer(t, cluster.Server("a"), nil)
+	var batch []*pending
+	add := func(count int) {
+		var script strings.Builder
+		for i := range count {
+			fmt.Fprintf(&script, "U h%d-%d.example.test. 5 IN A 192.0.2.1\n", len(batch), i)
+		}
+		u := &Update{Message: pack(t, message(t, script.String()))}
+		p, err := z.parse(u, &z.settings.Load().limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, &pending{update: u, proposal: p, done: make(chan struct{})})
+	}
+	for _, count := range []int{1, 2, 30, 3, 1} {
+		add(count)
+	}
+	z.writing.Lock()
+	all := append([]*pending(nil), batch...)
+	z.do(batch)
+	z.endWriting()
+	for i, p := range all {
+		want := dns.RcodeSuccess
+		if i == 2 {
+			want = dns.RcodeRefused
+		}
+		if p.result.Rcode != want || errors.Is(p.result.Err, store.ErrTooLarge) != (i == 2) {
+			t.Errorf("update %d: %+v", i, p.result)
+		}
+	}
+	if got := z.Snapshot().Serial(); got != 14 {
+		t.Errorf("serial %d", got)
+	}
+	if err := z.Writable(); err != nil {
+		t.Errorf("writable: %v", err)
+	}
+}
+
+// TestHistoryIsGone: a server for which the log does not reach back any more loads the zone anew, beside its readers.
+func TestHistoryIsGone(t *testing.T) {
+	for _, first := range []string{"by an update", "by Follow"} {
+		t.Run(first, func(t *testing.T) {
+			cluster := storetest.NewCluster(storetest.ClusterOptions{})
+			s := cluster.Server("a")
+			var mu sync.Mutex
+			var applied []Applied
+			a := openServer(t, s, func(c *Config) {
+				c.Applied = func(x Applied) { mu.Lock(); defer mu.Unlock(); applied = append(applied, x) }
+			})
+			b := openServer(t, cluster.Server("b"), nil)
+			s.Cut(true)
+			for i := range 20 {
+				if r := apply(t, b, fmt.Sprintf("U h%d.example.test. 5 IN A 192.0.2.1", i)); !r.Changed {
+					t.Fatalf("%+v", r)
+				}
+			}
+			cluster.Trim(5)
+			if first == "by an update" {
+				s.Faults(func(call storetest.Call) storetest.Fault {
+					if call == storetest.Deliver {
+						return storetest.Lost
+					}
+					return storetest.None
+				})
+			}
+			s.Cut(false)
+			if first == "by an update" {
+				if r := apply(t, a, "P h19.example.test. 0 NONE ANY"); r.Rcode != dns.RcodeYXDomain {
+					t.Errorf("%+v", r)
+				}
+			}
+			reaches(t, a, cluster)
+			same(t, "loaded anew", a.Snapshot(), b.Snapshot())
+			mu.Lock()
+			defer mu.Unlock()
+			if len(applied) != 1 || !applied[0].Loaded || applied[0].Before != 10 || applied[0].After != 30 {
+				t.Errorf("told of %+v", applied)
+			}
+		})
+	}
+}
+
+// TestOthersInit: two servers that fill a store at the same moment have the same zone.
+func TestOthersInit(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	var b *Zone
+	a := openServer(t, cluster.Server("a"), func(c *Config) {
+		seed := c.Seed
+		c.Seed = func() ([]store.Record, error) {
+			b = openServer(t, cluster.Server("b"), func(c *Config) {
+				c.Seed = func() ([]store.Record, error) { return GeneratedApex("example.test.", "other.test.") }
+			})
+			return seed()
+		}
+	})
+	same(t, "at first", a.Snapshot(), b.Snapshot())
+	if r := apply(t, a, "U a.example.test. 5 IN A 192.0.2.1"); !r.Changed {
+		t.Errorf("%+v", r)
+	}
+	reaches(t, b, cluster)
+	same(t, "after an update", a.Snapshot(), b.Snapshot())
+}
+
+// TestFreezeAtAllServers: one server freezes and thaws the zone for all.
+func TestFreezeAtAllServers(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	s := cluster.Server("b")
+	a, b := openServer(t, cluster.Server("a"), nil), openServer(t, s, nil)
+	if !freeze(t, a) || freeze(t, a) {
+		t.Error("the first Freeze freezes, the second finds the zone frozen")
+	}
+	// The other server may not know yet, but nothing is applied.
+	if r := apply(t, b, "U a.example.test. 60 IN A 192.0.2.1"); r.Rcode != dns.RcodeRefused || r.Decision.Cause != CauseFrozen {
+		t.Errorf("%+v", r)
+	}
+	if freeze(t, b) {
+		t.Error("the other server did not know that the zone is frozen")
+	}
+	c := openServer(t, cluster.Server("c"), nil)
+	sinceA, _ := a.Frozen()
+	for _, z := range []*Zone{b, c} {
+		if since, frozen := z.Frozen(); !frozen || !since.Equal(sinceA) {
+			t.Errorf("frozen %v since %v, not %v", frozen, since, sinceA)
+		}
+	}
+	if !thaw(t, b) || thaw(t, a) {
+		t.Error("the first Thaw thaws, the second finds the zone thawed")
+	}
+	if r := apply(t, a, "U a.example.test. 60 IN A 192.0.2.1"); !r.Changed {
+		t.Errorf("%+v", r)
+	}
+	s.Cut(true)
+	if changed, err := b.Freeze(t.Context()); changed || !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("without the store: %v, %v", changed, err)
+	}
+	if _, frozen := b.Frozen(); frozen {
+		t.Error("frozen by a proposal that was not committed")
+	}
+}
+
+// TestReplayed: a message is done once, by whatever server it comes to first.
+func TestReplayed(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	a, b := openServer(t, cluster.Server("a"), nil), openServer(t, cluster.Server("b"), nil)
+	send := func(z *Zone, number uint64, script string) Result {
+		return z.Apply(context.Background(), &Update{Message: pack(t, message(t, script)), Mark: store.Mark{Context: [16]byte{1}, Number: number}})
+	}
+	add, remove := "U a.example.test. 5 IN A 192.0.2.1", "U a.example.test. 0 ANY ANY"
+	if r := send(a, 1, remove); r.Rcode != dns.RcodeSuccess || r.Changed {
+		t.Fatalf("%+v", r)
+	}
+	if r := send(b, 2, "P a.example.test. 0 ANY ANY\n"+remove); r.Rcode != dns.RcodeNameError {
+		t.Fatalf("%+v", r)
+	}
+	if r := send(a, 3, add); !r.Changed {
+		t.Fatalf("%+v", r)
+	}
+	c := openServer(t, cluster.Server("c"), nil)
+	for _, z := range []*Zone{a, b, c} {
+		for number, script := range []string{1: remove, 2: "P a.example.test. 0 ANY ANY\n" + remove, 3: add} {
+			if script == "" {
+				continue
+			}
+			if r := send(z, uint64(number), script); !errors.Is(r.Err, ErrReplayed) || r.Changed {
+				t.Errorf("message %d again: %+v", number, r)
+			}
+		}
+	}
+	// One that was refused may come again.
+	u := &Update{Message: pack(t, message(t, remove)), Mark: store.Mark{Number: 9}, Authorize: func(*Proposal) Decision { return Decision{} }}
+	if r := b.Apply(t.Context(), u); r.Rcode != dns.RcodeRefused || errors.Is(r.Err, ErrReplayed) {
+		t.Errorf("%+v", r)
+	}
+	u.Authorize = nil
+	if r := c.Apply(t.Context(), u); !r.Changed {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestDiverged: a store that has another history is not followed, and queries go on.
+func TestDiverged(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	a := openServer(t, cluster.Server("a"), nil)
+	backup := cluster.Backup()
+	if r := apply(t, a, "U a.example.test. 5 IN A 192.0.2.1"); !r.Changed {
+		t.Fatalf("%+v", r)
+	}
+	if err := a.Diverged(); err != nil {
+		t.Error(err)
+	}
+	cluster.Restore(backup)
+	until(t, "the zone knows", func() bool { return a.Diverged() != nil })
+	if err := a.Diverged(); !errors.Is(err, store.ErrDiverged) {
+		t.Error(err)
+	}
+	if r := apply(t, a, "U b.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, store.ErrDiverged) {
+		t.Errorf("%+v", r)
+	}
+	if !a.Snapshot().Exists("a.example.test.") {
+		t.Error("what the server had is gone")
+	}
+}
+
+// TestConfirmed: a server knows since when it has heard nothing.
+func TestConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.NewCluster(storetest.ClusterOptions{})
+		s := cluster.Server("a")
+		z := openServer(t, s, nil)
+		synctest.Wait()
+		age := func(want time.Duration) {
+			t.Helper()
+			synctest.Wait()
+			if got := time.Since(z.Confirmed()); got != want {
+				t.Errorf("confirmed %s ago, want %s", got, want)
+			}
+		}
+		age(0)
+		time.Sleep(5 * time.Second)
+		age(5 * time.Second)
+		cluster.Heartbeat()
+		age(0)
+		s.Cut(true)
+		time.Sleep(time.Minute)
+		cluster.Heartbeat()
+		age(time.Minute)
+		apply(t, z, "")
+		age(time.Minute)
+		s.Cut(false)
+		age(0)
+		time.Sleep(time.Second)
+		apply(t, z, "")
+		age(0)
+		z.Close()
+	})
+}
