@@ -163,6 +163,7 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 	var full *LimitError
 	for key := firstKey; key != ""; {
 		// Each update is put together from the newest state: no state is kept in memory for long.
+		begun := z.queue.clock()
 		r, next, err := z.scavengeFrom(ctx, key, full != nil)
 		if full == nil && errors.As(err, &full) {
 			continue // the same again, without the names that there is no room for
@@ -180,6 +181,7 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 			if done != nil {
 				done(r)
 			}
+			z.rest(ctx, z.queue.clock()-begun)
 		}
 	}
 	if full != nil {
@@ -187,6 +189,20 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 	}
 	return s, nil
 }
+
+// restAfter waits for as long as the last update of Scavenge took, or until ctx ends. Half of the time
+// is then left to clients: a disk that has just taken much lets the next write wait (BenchmarkScavenge).
+func restAfter(ctx context.Context, took time.Duration) {
+	timer := time.NewTimer(min(took, longestRest))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// longestRest bounds the pause: a machine that was suspended makes an update look long.
+const longestRest = 100 * time.Millisecond
 
 // scavengeFrom removes stale records from the name with that key on, but not those of names that would
 // leave reserved tombstones if unreserved is set. It returns where to go on, "" at the end.

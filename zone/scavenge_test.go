@@ -316,6 +316,28 @@ func TestRefreshedInTheLastMoment(t *testing.T) {
 }
 
 // A pass that fails goes on at the next one.
+// Between two updates the writer and the disk are left to clients, for as long as the first one took.
+func TestScavengeRests(t *testing.T) {
+	z, c, _ := aged(t, Aging{NoRefresh: week, Refresh: week})
+	for i := range scavengeRecords + 1 {
+		host(t, z, fmt.Sprint("h", i))
+	}
+	c.at = c.at.Add(3 * week)
+	clock := time.Duration(0)
+	z.queue.clock = func() time.Duration { clock += time.Second; return clock }
+	var rests []time.Duration
+	z.rest = func(_ context.Context, took time.Duration) {
+		if z.Snapshot().dynamic != 1-len(rests) {
+			t.Errorf("rests with %d records left", z.Snapshot().dynamic)
+		}
+		rests = append(rests, took)
+	}
+	scavenge(t, z)
+	if len(rests) != 2 || rests[0] <= 0 || rests[1] <= 0 {
+		t.Errorf("rested for %v, expected as long as each of two updates took", rests)
+	}
+}
+
 func TestScavengeFails(t *testing.T) {
 	z, c, f := aged(t, Aging{NoRefresh: week, Refresh: week})
 	host(t, z, "a")

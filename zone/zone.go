@@ -262,7 +262,8 @@ type Zone struct {
 	changed atomic.Pointer[time.Time] // the last change of records or owners; nil: none since Open
 
 	grace   grace
-	elapsed func() time.Duration // monotonic
+	elapsed func() time.Duration                 // monotonic
+	rest    func(context.Context, time.Duration) // of Scavenge between updates
 
 	queue queue
 	wake  chan struct{} // holds one value if updates were queued while a writer was active
@@ -310,6 +311,7 @@ func Open(config Config) (*Zone, error) {
 		wake:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
+		rest:    restAfter,
 	}
 	if !z.shared {
 		z.store = store.Exclusive(config.Store)
