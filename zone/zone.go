@@ -182,6 +182,8 @@ type Decision struct {
 	Allow bool
 	// Rule and Reason are for the log.
 	Rule, Reason string
+	// Name is the name that a refusal is about, in presentation form. It may be empty.
+	Name string
 	// Cause is the kind of reason in a word, for counters. It is empty if the update is permitted.
 	Cause string
 	// Own are names whose owner is set if the update succeeds, in the same commit as its records. A

@@ -17,9 +17,13 @@ func changes(flags *flag.FlagSet) runner {
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
 		if len(words) < 1 || len(words) > 2 {
-			return 0, &usageError{"ZONE is needed, and a serial may follow"}
+			return 0, &usageError{"ZONE is needed, and the serial FROM may follow"}
 		}
-		q := view.ChangesRequest{Zone: words[0]}
+		origin, err := zoneWord(words[0])
+		if err != nil {
+			return 0, err
+		}
+		q := view.ChangesRequest{Zone: origin}
 		if len(words) == 2 {
 			from, err := strconv.ParseUint(words[1], 10, 32)
 			if err != nil || from == 0 {
@@ -40,6 +44,10 @@ func changes(flags *flag.FlagSet) runner {
 		if output.json {
 			return ExitOK, printJSON(s.Out, list)
 		}
+		if len(list) == 0 {
+			fmt.Fprintf(s.Err, "note: the log of the zone %s has no changes\n", origin)
+		}
+		fmt.Fprintln(s.Err, "note: changes of owners alone are not in this log; the lines \"update\" of the server's log have them as notes")
 		return ExitOK, printChanges(s.Out, list)
 	}
 }

@@ -69,8 +69,10 @@ func check(program string) func(flags *flag.FlagSet) runner {
 		krb5conf := flags.String("krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs, a `FILE`")
 		offline := flags.Bool("offline", false, "ask neither KDC nor server")
 		ccache := flags.String("ccache", "", "credential cache `FILE` for requests to the KDC, if it rejects the server's own key")
-		server := flags.String("server", "", "`HOST:PORT` of the running server, if the Corefile does not tell")
-		port := flags.String("p", "53", "`PORT` of server blocks without one, as given to the server by -p or -dns.port")
+		var server hostPort
+		flags.Var(&server, "server", "`HOST:PORT` of the running server, if the Corefile does not tell")
+		port := portNumber("53")
+		flags.Var(&port, "p", "`PORT` of server blocks without one, as given to the server by -p or -dns.port")
 		userName := flags.String("user", "", "user that the server runs as, a `USER`: files are examined as that user sees them. It needs root")
 		output := addOutputFlag(flags)
 		return func(s Streams, args []string) (int, error) {
@@ -84,9 +86,10 @@ func check(program string) func(flags *flag.FlagSet) runner {
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			c := &checker{ctx: ctx, server: *server, port: *port}
+			c := &checker{ctx: ctx, server: string(server), port: string(port)}
 			if !*offline {
 				c.kdcs = newKDCs(*krb5conf, *ccache)
+				c.add(c.kdcs.fileFindings(*krb5conf != defaultKrb5conf())...)
 			}
 			if content, err := c.readCorefile(*conf, s.In); err != nil {
 				c.add(diagnose.FromError("Corefile", err))
@@ -159,6 +162,7 @@ func (c *checker) run(conf string, content []byte, offline bool) {
 	}
 	c.add(service.SharedZoneFindings(servers)...)
 	c.user(configuration)
+	var answering []corefile.Server
 	for _, server := range servers {
 		s, err := service.Open(server.Block)
 		if err != nil {
@@ -180,9 +184,12 @@ func (c *checker) run(conf string, content []byte, offline bool) {
 		if c.kdcs != nil {
 			c.kerberos(s, primaries, others)
 		}
-		if !offline {
-			c.listening(server)
+		if !offline && c.listening(server) {
+			answering = append(answering, server)
 		}
+	}
+	if c.local() {
+		c.sameDatabases(servers, answering)
 	}
 }
 
@@ -343,8 +350,8 @@ func sameService(a, b krb5.Principal) bool {
 	return a.Realm == b.Realm && slices.EqualFunc(a.Components, b.Components, strings.EqualFold)
 }
 
-// listening queries the running server.
-func (c *checker) listening(server corefile.Server) {
+// listening queries the running server, and reports whether it answers for the block's zone.
+func (c *checker) listening(server corefile.Server) (answers bool) {
 	for _, address := range c.serverAddresses(server) {
 		for _, network := range []string{"udp", "tcp"} {
 			m := new(dns.Msg)
@@ -363,9 +370,11 @@ func (c *checker) listening(server corefile.Server) {
 					Fix: "stop the other server, or start this one with the Corefile that was checked"})
 			default:
 				c.ok(subject, "answers for %s", server.Origins[0])
+				answers = true
 			}
 		}
 	}
+	return answers
 }
 
 // isSOA reports whether a reply is that of a server of the zone itself.

@@ -71,6 +71,59 @@ func TestCheckOffline(t *testing.T) {
 	}
 }
 
+// TestCheckCommandLine: what is wrong with the command line is not taken for the state of the server.
+func TestCheckCommandLine(t *testing.T) {
+	conf := write(t, "")
+	empty := writeFile(t, "")
+	for _, test := range []struct {
+		args   string
+		status int
+		says   string
+	}{
+		{"-p x", ExitUsage, "-p x: must be a port"},
+		{"-p 0", ExitUsage, "-p 0: must be a port"},
+		{"-p 70000", ExitUsage, "must be a port"},
+		{"-server ns1", ExitUsage, "-server ns1: must be HOST:PORT"},
+		{"-server :53", ExitUsage, "must be HOST:PORT"},
+		{"stray", ExitUsage, "takes no arguments"},
+		{"-krb5conf /nonexistent/krb5.conf", ExitNo, "error   -krb5conf: stat /nonexistent/krb5.conf: no such file or directory\n        Fix: "},
+		{"-ccache /nonexistent/ccache", ExitNo, "error   -ccache: stat /nonexistent/ccache: no such file or directory\n        Fix: "},
+		{"-ccache " + empty, ExitNo, "error   -ccache: "},
+		{"-offline -krb5conf /nonexistent/krb5.conf", ExitOK, "ok "},
+	} {
+		t.Setenv("KRB5_CONFIG", writeFile(t, "[libdefaults]\n default_realm = EXAMPLE.TEST\n"))
+		status, out, errs := run(t, append([]string{"check", "-conf", conf, "-p", freePort(t)}, strings.Fields(test.args)...)...)
+		if status != test.status || !strings.Contains(out+errs, test.says) {
+			t.Errorf("%s: exit status %d, %q is not in:\n%s%s", test.args, status, test.says, out, errs)
+		}
+	}
+}
+
+// TestCheckComparesDatabases: check says if the server that answers on the port has other databases than the Corefile.
+func TestCheckComparesDatabases(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	text, err := os.ReadFile(s.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KRB5_CONFIG", "/nonexistent")
+	database := filepath.Join(s.dir, "db")
+	other := "database " + filepath.Join(s.dir, "other")
+	for _, test := range []struct{ with, says string }{
+		{"database " + database, "and has the databases of this Corefile"},
+		{"database " + s.dir + "/./db", "and has the databases of this Corefile"},
+		{other, "warning control socket " + filepath.Join(s.dir, "other", "control.sock") + ": a server answers for example.test., but not on this socket"},
+		{other + "\n\t\tcontrol " + database + "/control.sock", "warning zone example.test.: this Corefile has it in the database " + s.dir + "/other/example.test, the running server (process "},
+		{"control " + database + "/control.sock", "warning zone example.test.: this Corefile has it in memory, the running server"},
+	} {
+		conf := writeFile(t, strings.Replace(string(text), "database "+database, test.with, 1))
+		if _, out, errs := run(t, "check", "-conf", conf); !strings.Contains(out, test.says) {
+			t.Errorf("%s: %q is not in:\n%s%s", test.with, test.says, out, errs)
+		}
+	}
+}
+
 // TestCheckSample: the Corefile that comes with the binary is durable and has nothing to warn of.
 func TestCheckSample(t *testing.T) {
 	sample, err := os.ReadFile(filepath.Join("..", "..", "coredns-build", "Corefile"))

@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -41,6 +42,10 @@ func (c *command) cobra(run func(runner, []string) error) *cobra.Command {
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		var invalid *pflag.InvalidValueError
+		if errors.As(err, &invalid) {
+			return &usageError{fmt.Sprintf("-%s %s: %v", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())}
+		}
 		return &usageError{strings.ReplaceAll(err.Error(), "--", "-")}
 	})
 	cmd.Flags().AddGoFlagSet(flags)

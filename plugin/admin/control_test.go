@@ -178,7 +178,7 @@ func TestCommandsOnServerAndDatabase(t *testing.T) {
 		{"show", "", []string{"show", "example.test"}, ExitOK, []string{"a.example.test.", "192.0.2.2", "static", `"one" "two"`, "SOA"}, ExitOK, ""},
 		{"show a name", "", []string{"show", "example.test", "b"}, ExitOK, []string{"b.example.test.", "TXT"}, ExitOK, ""},
 		{"show no name", "", []string{"show", "example.test", "c"}, ExitNo, []string{"c.example.test. has neither records nor an owner"}, ExitNo, ""},
-		{"show names of an owner", "", []string{"show", "example.test", "-owner", clientA}, ExitOK, []string{"NAME"}, ExitOK, ""},
+		{"show names of an owner", "", []string{"show", "example.test", "-owner", clientA}, ExitOK, []string{"no name in the zone example.test. belongs to " + clientA}, ExitOK, ""},
 		{"show no zone", "", []string{"show", "example.org"}, ExitNo, []string{"no gsstsig block"}, ExitNo, ""},
 		{"own", "", []string{"own", "a.example.test", clientA}, ExitOK, []string{"a.example.test. had no owner, and belongs to " + clientA + " now"}, ExitOK, ""},
 		{"own by a SID", "", []string{"own", "a.example.test", "A$@EXAMPLE.TEST S-1-5-21-1-2-3-4"}, ExitOK, []string{"belongs to A$@EXAMPLE.TEST S-1-5-21-1-2-3-4 now"}, ExitOK, ""},
@@ -199,15 +199,20 @@ func TestCommandsOnServerAndDatabase(t *testing.T) {
 		{"update of nothing", "", []string{"update", "example.test"}, ExitNo, []string{"no update on standard input"}, ExitNo, ""},
 		{"changes", "", []string{"changes", "example.test"}, ExitOK, []string{"serial 1 -> 2  by administrator", "+ a.example.test. 60 A 192.0.2.2"}, ExitOK, ""},
 		{"changes from a serial", "", []string{"changes", "example.test", "2"}, ExitOK, nil, ExitOK, ""},
-		{"changes from an unknown serial", "", []string{"changes", "example.test", "77"}, ExitNo, []string{"does not reach back to serial 77"}, ExitNo, ""},
+		{"changes from an unknown serial", "", []string{"changes", "example.test", "4000000000"}, ExitNo, []string{"does not reach back to serial 4000000000"}, ExitNo, ""},
+		{"changes from a later serial", "", []string{"changes", "example.test", "77"}, ExitNo, []string{"serial 77 is in the future: the last change led to serial 2"}, ExitNo, ""},
 		{"changes from no serial", "", []string{"changes", "example.test", "x"}, ExitUsage, []string{"not a serial"}, ExitUsage, ""},
 		{"stale without aging", "", []string{"stale", "example.test"}, ExitNo, []string{"does not age", "Fix: "}, ExitNo, ""},
-		{"stale, preview", "", []string{"stale", "example.test", "-intervals", "7d,7d", "-in", "30d"}, ExitOK, []string{"DUE"}, ExitOK, ""},
+		{"stale, preview", "", []string{"stale", "example.test", "-intervals", "7d,36h", "-in", "30d"}, ExitOK, []string{"preview with the intervals 7d and 36h, which", "DUE", "nothing in its first 36h"}, ExitOK, ""},
+		{"stale, preview in JSON", "", []string{"stale", "example.test", "-intervals", "7d,36h", "-o", "json"}, ExitOK, []string{`"preview": true`}, ExitOK, ""},
 		{"stale, no interval", "", []string{"stale", "example.test", "-intervals", "7d"}, ExitUsage, []string{"7d,7d"}, ExitUsage, ""},
 		{"stale, no unit", "", []string{"stale", "example.test", "-intervals", "7d,7d", "-in", "14"}, ExitUsage, []string{"write a unit, such as 14d"}, ExitUsage, ""},
 		{"stale, interval without unit", "", []string{"stale", "example.test", "-intervals", "7d,7"}, ExitUsage, []string{"write a unit, such as 7d"}, ExitUsage, ""},
 		{"stale, 0", "", []string{"stale", "example.test", "-intervals", "0,7d", "-in", "0"}, ExitOK, []string{"DUE"}, ExitOK, ""},
 		{"scavenge without aging", "", []string{"scavenge", "example.test"}, ExitNo, []string{"does not age"}, ExitNo, "not running"},
+		{"two dots", "", []string{"show", "example.test.."}, ExitUsage, []string{`zone "example.test.." is not a domain name: empty label`}, ExitUsage, ""},
+		{"two dots of a name", "", []string{"own", "a..example.test", clientA}, ExitUsage, []string{`name "a..example.test" is not a domain name`}, ExitUsage, ""},
+		{"no format", "", []string{"show", "example.test", "-o", "xml"}, ExitUsage, []string{"show: -o xml: must be text or json\n"}, ExitUsage, ""},
 		{"too many words", "", []string{"freeze", "a", "b"}, ExitUsage, []string{"usage: "}, ExitUsage, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -340,6 +345,41 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestNothingToShow: there is no head without names, and a name that is not there is an error.
+func TestNothingToShow(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	for args, want := range map[string]int{"nothing": ExitNo, "-owner " + clientA: ExitOK} {
+		status, out, errs := s.command("", append([]string{"show", "example.test"}, strings.Fields(args)...)...)
+		if status != want || out != "" || errs == "" {
+			t.Errorf("%s: exit status %d, %q, %q", args, status, out, errs)
+		}
+		if _, out, _ := s.command("", append([]string{"show", "example.test", "-o", "json"}, strings.Fields(args)...)...); out != "[]\n" {
+			t.Errorf("%s: %q", args, out)
+		}
+	}
+}
+
+// TestFrozenIsTold: status says that clients' updates are refused, and for how long.
+func TestFrozenIsTold(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.must("", "freeze", "example.test")
+	var state view.Status
+	if err := json.Unmarshal([]byte(s.must("", "status", "-o", "json")), &state); err != nil {
+		t.Fatal(err)
+	}
+	if z := state.Zones[0]; z.Updates != "frozen" || z.Mode != "secure" || z.Frozen == nil || len(state.Findings) == 0 || !state.Ready {
+		t.Errorf("%+v", state)
+	}
+	if out := s.must("", "status"); !strings.Contains(out, "warning zone example.test.: it is frozen since ") || !strings.Contains(out, "Fix: coredns gsstsig thaw example.test.") {
+		t.Error(out)
+	}
+	if out := s.must("", "thaw", "example.test"); !strings.Contains(out, "updates secure") {
+		t.Error(out)
+	}
+}
+
 // TestScavengeTakesNothingStatic: records of the administrator never go.
 func TestScavengeTakesNothingStatic(t *testing.T) {
 	s := newSite(t, "\t\taging 1h 1h")
@@ -349,6 +389,13 @@ func TestScavengeTakesNothingStatic(t *testing.T) {
 		t.Error(out)
 	}
 	if out := s.must("", "scavenge", "example.test"); !strings.Contains(out, "0 records removed") {
+		t.Error(out)
+	}
+	// The zone has just been opened, so that nothing is taken for an hour. A preview is not about that.
+	if out := s.must("", "stale", "example.test"); !strings.Contains(out, "nothing is taken before") || strings.Contains(out, "preview") {
+		t.Error(out)
+	}
+	if out := s.must("", "stale", "example.test", "-intervals", "1h,2h"); strings.Contains(out, "before") || !strings.Contains(out, "preview") {
 		t.Error(out)
 	}
 	if got := s.state("a"); got != "a 60 A 192.0.2.1\na 60 A 192.0.2.2" {

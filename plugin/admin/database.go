@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/miekg/dns"
-
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/msdnsp"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
@@ -60,10 +58,10 @@ func dump(flags *flag.FlagSet) runner {
 	database := addDatabaseFlags(flags)
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {
-		if len(args) != 1 {
-			return 0, &usageError{"one ZONE is needed"}
+		origin, err := onlyZone(args)
+		if err != nil {
+			return 0, err
 		}
-		origin := dns.CanonicalName(args[0])
 		directory, _, err := database.find(origin)
 		if err != nil {
 			return 0, err
@@ -107,6 +105,10 @@ func load(flags *flag.FlagSet) runner {
 		if len(args) != 2 {
 			return 0, &usageError{"ZONE and FILE are needed"}
 		}
+		origin, err := zoneWord(args[0])
+		if err != nil {
+			return 0, err
+		}
 		server, err := serverSource(args[1])
 		if err != nil {
 			return 0, err
@@ -114,7 +116,7 @@ func load(flags *flag.FlagSet) runner {
 		if err := remote.validate(server); err != nil {
 			return 0, err
 		}
-		origin, file := dns.CanonicalName(args[0]), args[1]
+		file := args[1]
 		directory, block, err := database.find(origin)
 		if err != nil {
 			return 0, err
@@ -160,7 +162,7 @@ func load(flags *flag.FlagSet) runner {
 			return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory,
 				Settings: from.settingsJSON()})
 		}
-		fmt.Fprintf(s.Out, "zone %s: %d records, serial %d, loaded into %s\n", origin, loaded.Len(), loaded.Serial(), directory)
+		fmt.Fprintf(s.Out, "zone %s: %s, serial %d, loaded into %s\n", origin, count(loaded.Len(), "record"), loaded.Serial(), directory)
 		if lines := from.corefileLines(origin); lines != nil {
 			fmt.Fprintf(s.Out, "The gsstsig block needs these lines to be as the zone was in Active Directory:\n    %s\n", strings.Join(lines, "\n    "))
 		}

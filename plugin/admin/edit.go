@@ -29,15 +29,16 @@ func edit(flags *flag.FlagSet) runner {
 	server := addControlFlags(flags)
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
-		if len(words) != 1 {
-			return 0, &usageError{"one ZONE is needed"}
+		origin, err := onlyZone(words)
+		if err != nil {
+			return 0, err
 		}
 		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
 		defer t.close()
-		e := zoneEdit{Streams: s, target: t, origin: dns.CanonicalName(words[0])}
+		e := zoneEdit{Streams: s, target: t, origin: origin}
 		edited, err := e.run()
 		if err != nil {
 			return 0, err

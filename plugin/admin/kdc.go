@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 )
 
@@ -27,6 +29,31 @@ type kdcs struct {
 }
 
 func newKDCs(krb5conf, ccache string) *kdcs { return &kdcs{krb5conf: krb5conf, ccache: ccache} }
+
+// fileFindings are the errors of the files that were named on the command line: a krb5.conf, if conf is true, and the credential
+// cache.
+func (k *kdcs) fileFindings(conf bool) (findings []diagnose.Finding) {
+	_, confErr := config.Load(k.krb5conf)
+	if _, err := os.Stat(k.krb5conf); err != nil {
+		confErr = err // gokrb5 says the same twice
+	}
+	if confErr != nil && conf {
+		findings = append(findings, diagnose.Finding{Severity: diagnose.Error, Subject: "-krb5conf", Problem: confErr.Error(),
+			Fix: "name the krb5.conf of the realm, or leave -krb5conf out for " + defaultKrb5conf()})
+	}
+	if k.ccache == "" {
+		return findings
+	}
+	_, err := os.Stat(strings.TrimPrefix(k.ccache, "FILE:"))
+	if err == nil && confErr == nil {
+		_, err = client.FromCCache(k.krb5conf, k.ccache)
+	}
+	if err != nil {
+		findings = append(findings, diagnose.Finding{Severity: diagnose.Error, Subject: "-ccache", Problem: err.Error(),
+			Fix: "name a file that kinit has written: kinit -c FILE PRINCIPAL"})
+	}
+	return findings
+}
 
 // ticketKey is the key that a ticket is encrypted in.
 type ticketKey struct {

@@ -51,6 +51,9 @@ func may(flags *flag.FlagSet) runner {
 		if id.Kind == policy.Kerberos {
 			id.Account, id.SID, id.HasPAC, id.RealmNamesAccounts = *account, *sid, !*noPAC, *noPAC
 		}
+		if _, err := nameWord("name", args[1]); err != nil {
+			return 0, err
+		}
 		name := dns.Fqdn(args[1])
 		update, err := permission.Change(name, args[2], args[3:], *deletion)
 		if err != nil {
@@ -70,6 +73,10 @@ func may(flags *flag.FlagSet) runner {
 		}
 		result := view.Decision{
 			Permitted: decision.Allow, Identity: id.String(), Update: permission.Describe(update), Rule: decision.Rule, Reason: decision.Reason, Notes: decision.Notes,
+		}
+		if block.Database != "" && !block.HasDatabase(origin) {
+			result.Notes = append(result.Notes, fmt.Sprintf("there is no database %s, so this is the answer on %s. Fix: correct the property database, or start the server, which makes the database",
+				block.DatabaseOf(origin), seedWords(block, origin)))
 		}
 		if block.Database == "" {
 			result.Notes = append(result.Notes, fmt.Sprintf("zone %s has no database and is in memory only: what a running server has changed is not known here, owners included", origin))
@@ -105,6 +112,12 @@ func printDecision(w io.Writer, d view.Decision) error {
 	}
 	_, err := io.WriteString(w, text)
 	return err
+}
+
+// seedWords says what a zone begins with.
+func seedWords(s *service.Service, origin string) string {
+	from, _ := s.Seed(origin, nil, func(diagnose.Finding) {})
+	return "what the zone begins with, " + from
 }
 
 // blockOf returns the service of the block that has a name, and the name's zone.

@@ -123,6 +123,11 @@ func TestFlagsAnywhere(t *testing.T) {
 // TestMayJSON: the decision for programs.
 func TestMayJSON(t *testing.T) {
 	conf := write(t, "\t\tdatabase zones")
+	directory := filepath.Join(filepath.Dir(conf), "zones", "example.test")
+	if _, out, _ := run(t, "may", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"); !strings.Contains(out, "note: there is no database "+directory+
+		", so this is the answer on what the zone begins with, the generated apex. Fix: ") {
+		t.Error(out)
+	}
 	for name, want := range map[string]struct {
 		status   int
 		decision view.Decision
@@ -140,7 +145,10 @@ func TestMayJSON(t *testing.T) {
 		if (got.Reason == "") != got.Permitted {
 			t.Errorf("%s: reason %q", name, got.Reason)
 		}
-		got.Reason = ""
+		if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "there is no database") {
+			t.Errorf("%s: notes %q", name, got.Notes)
+		}
+		got.Reason, got.Notes = "", nil
 		if status != want.status || !reflect.DeepEqual(got, want.decision) {
 			t.Errorf("%s: exit status %d, %+v, want %+v", name, status, got, want)
 		}
@@ -155,9 +163,18 @@ func TestUsage(t *testing.T) {
 		"nothing": {nil, ExitUsage},
 		"help":    {[]string{"help"}, ExitOK},
 		"unknown": {[]string{"frobnicate"}, ExitUsage},
+
+		"unknown, like another": {[]string{"shwo"}, ExitUsage},
 	} {
 		status, out, err := run(t, test.args...)
-		if status != test.status || !strings.Contains(out+err, "usage: coredns gsstsig COMMAND") {
+		want := "usage: coredns gsstsig COMMAND"
+		if strings.HasPrefix(name, "unknown") {
+			want = "\"coredns gsstsig help\" lists the commands"
+		}
+		if name == "unknown, like another" {
+			want = `unknown command "shwo". Did you mean show?`
+		}
+		if status != test.status || !strings.Contains(out+err, want) {
 			t.Errorf("%s: exit status %d, output:\n%s%s", name, status, out, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/coredns/coredns/coremain"
+	"github.com/spf13/cobra"
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/version"
 )
@@ -58,7 +59,8 @@ func commands(program string) []command {
 		{name: "status", words: "[ZONE]", define: status,
 			purpose: "Print what the running server has: version, zones, keys and contexts, or one zone in detail."},
 		{name: "show", words: "ZONE [NAME]", define: show,
-			purpose: "Print the names of a zone with records, owners and the time when each record was last seen."},
+			purpose: "Print the names of a zone with records, owners and the hour in which each record was last seen.",
+			more:    "A NAME without final dot may be relative to the zone; @ is the zone's own. If no name is found, the exit status is 1."},
 		{name: "update", words: "ZONE", define: update,
 			purpose: "Do what lines of nsupdate on standard input say, as the administrator and in one transaction.",
 			more: "Prerequisites are compared as in a message. Lines that say how a message is sent, such as server and key, have no effect.\n" +
@@ -71,7 +73,7 @@ func commands(program string) []command {
 			purpose: "Make a principal the owner of a name, or of the tombstone of a name.",
 			more:    "PRINCIPAL has its realm, and may be followed by a space and the SID of its account. It may also be the name of an HMAC key with its final dot, or first-come: the first client that signs."},
 		{name: "release", words: "NAME", define: release,
-			purpose: "Take the owner of a name away: the name is the administrator's then, and a tombstone goes."},
+			purpose: "Take the owner of a name away: a name with records is the administrator's then; one without, a tombstone, is kept for nobody."},
 		{name: "contexts", define: contexts,
 			purpose: "Print the security contexts of clients, without their keys, or drop some."},
 		{name: "freeze", words: "ZONE", define: freeze,
@@ -80,9 +82,11 @@ func commands(program string) []command {
 			purpose: "Have the updates of a frozen zone permitted again."},
 		{name: "changes", words: "ZONE [FROM]", define: changes,
 			purpose: "Print the log of a zone's changes, oldest first: when, by whom, by which rule, and the records and owners that went and came.",
-			more:    "FROM is a serial: only changes since then are printed. How far the log reaches back depends on the database."},
+			more: "FROM is a serial: only changes since then are printed. How far the log reaches back depends on the database.\n" +
+				"Changes of owners alone are not in it."},
 		{name: "stale", words: "ZONE", define: stale,
-			purpose: "Print the records that aging takes from a zone, and when each is due."},
+			purpose: "Print the records that aging takes from a zone, and when each is due.",
+			more:    "With -intervals this is a preview of aging with these intervals, whatever the Corefile has."},
 		{name: "scavenge", words: "ZONE", define: scavenge,
 			purpose: "Remove the stale records of a zone now."},
 		{name: "completion", words: "bash|zsh|fish", define: completion(program),
@@ -126,8 +130,7 @@ func Run(program string, args []string, s Streams) int {
 	}
 	c, ok := find(program, args[0])
 	if !ok {
-		fmt.Fprintf(s.Err, "%s: unknown command %q\n", program, args[0])
-		usage(s.Err, program)
+		fmt.Fprintf(s.Err, "%s: unknown command %q%s\n\"%s help\" lists the commands\n", program, args[0], suggestion(program, args[0]), program)
 		return ExitUsage
 	}
 	status, err := c.execute(program, args[1:], s)
@@ -152,6 +155,18 @@ func find(program, name string) (command, bool) {
 		}
 	}
 	return command{}, false
+}
+
+// suggestion asks for the commands that a word may be meant for. It is empty if it is like none.
+func suggestion(program, word string) string {
+	root := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, c := range commands(program) {
+		root.AddCommand(&cobra.Command{Use: c.name, Run: func(*cobra.Command, []string) {}})
+	}
+	if names := root.SuggestionsFor(word); len(names) > 0 {
+		return ". Did you mean " + strings.Join(names, " or ") + "?"
+	}
+	return ""
 }
 
 // usage lists the commands.

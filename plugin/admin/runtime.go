@@ -72,7 +72,10 @@ func status(flags *flag.FlagSet) runner {
 		}
 		var q view.StatusRequest
 		if len(words) == 1 {
-			q.Zone = words[0]
+			var err error
+			if q.Zone, err = zoneWord(words[0]); err != nil {
+				return 0, err
+			}
 		}
 		t, err := server.open(s)
 		if err != nil {
@@ -108,7 +111,7 @@ func printStatus(w io.Writer, s view.Status) error {
 			rows = append(rows, []string{z.Zone, "-", "damaged", "-", "-", "-", "-", z.Database})
 			continue
 		}
-		rows = append(rows, []string{z.Zone, fmt.Sprint(z.Serial), updatesOf(z), strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names),
+		rows = append(rows, []string{z.Zone, fmt.Sprint(z.Serial), z.Updates, strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names),
 			strconv.Itoa(z.Tombstones.Used), when(z.Changed), orMemory(z.Database)})
 	}
 	if err := table(w, rows); err != nil {
@@ -123,13 +126,6 @@ func printStatus(w io.Writer, s view.Status) error {
 	}
 	_, err := fmt.Fprintf(w, "\ncontexts: %d of %d, half open: %d of %d\n", s.Contexts.Established.Used, s.Contexts.Established.Limit, s.Contexts.HalfOpen.Used, s.Contexts.HalfOpen.Limit)
 	return err
-}
-
-func updatesOf(z view.Zone) string {
-	if z.Frozen != nil {
-		return "frozen"
-	}
-	return z.Updates
 }
 
 func orMemory(database string) string {
@@ -195,9 +191,15 @@ func show(flags *flag.FlagSet) runner {
 		if len(words) < 1 || len(words) > 2 {
 			return 0, &usageError{"ZONE is needed, and a NAME may follow"}
 		}
-		q := view.NamesRequest{Zone: words[0], Owner: *owner}
+		origin, err := zoneWord(words[0])
+		if err != nil {
+			return 0, err
+		}
+		q := view.NamesRequest{Zone: origin, Owner: *owner}
 		if len(words) == 2 {
-			q.Name = nameIn(words[1], words[0])
+			if q.Name, err = nameIn(words[1], origin); err != nil {
+				return 0, err
+			}
 		}
 		t, err := server.open(s)
 		if err != nil {
@@ -211,29 +213,45 @@ func show(flags *flag.FlagSet) runner {
 		}); err != nil {
 			return 0, err
 		}
-		if output.json {
+		switch {
+		case output.json:
 			err = printJSON(s.Out, list)
-		} else {
+		case len(list) > 0:
 			err = printNames(s.Out, list)
 		}
-		if q.Name != "" && len(list) == 0 {
-			return ExitNo, fmt.Errorf("%s has neither records nor an owner", q.Name)
+		if len(list) > 0 || err != nil || q.Name == "" && q.Owner == "" {
+			return ExitOK, err
 		}
+		none := nothingToShow(&q)
+		if q.Name != "" {
+			return 0, none
+		}
+		_, err = fmt.Fprintf(s.Err, "note: %v\n", none)
 		return ExitOK, err
 	}
 }
 
-// nameIn completes a name that is not below the zone's.
-func nameIn(name, origin string) string {
-	origin = dns.CanonicalName(origin)
-	switch absolute := dns.CanonicalName(name); {
-	case name == "@":
-		return origin
-	case strings.HasSuffix(name, "."), dns.IsSubDomain(origin, absolute), origin == ".":
-		return absolute
-	default:
-		return absolute + origin
+// nothingToShow says that no name is what was asked for.
+func nothingToShow(q *view.NamesRequest) error {
+	switch {
+	case q.Name != "" && q.Owner != "":
+		return fmt.Errorf("%s does not belong to %s", q.Name, q.Owner)
+	case q.Name != "":
+		return fmt.Errorf("%s has neither records nor an owner", q.Name)
 	}
+	return fmt.Errorf("no name in the zone %s belongs to %s", q.Zone, q.Owner)
+}
+
+// nameIn reads a name, and completes one that is not below the zone's.
+func nameIn(name, origin string) (string, error) {
+	if name == "@" {
+		return origin, nil
+	}
+	absolute, err := nameWord("name", name)
+	if err != nil || strings.HasSuffix(name, ".") || dns.IsSubDomain(origin, absolute) || origin == "." {
+		return absolute, err
+	}
+	return nameWord("name", absolute+origin)
 }
 
 func printNames(w io.Writer, list []view.Name) error {
@@ -244,11 +262,7 @@ func printNames(w io.Writer, list []view.Name) error {
 			rows = append(rows, []string{n.Name, "-", "-", "deleted", owner, when(n.Deleted)})
 		}
 		for _, r := range n.Records {
-			seen := "static"
-			if !r.Static {
-				seen = when(r.Refreshed)
-			}
-			rows = append(rows, []string{n.Name, fmt.Sprint(r.TTL), r.Type, r.Data, owner, seen})
+			rows = append(rows, []string{n.Name, fmt.Sprint(r.TTL), r.Type, r.Data, owner, hour(r.Refreshed)})
 		}
 	}
 	return table(w, rows)
@@ -283,7 +297,10 @@ func release(flags *flag.FlagSet) runner {
 }
 
 func changeOwner(s Streams, server controlFlags, output *output, operation, name, owner string) (int, error) {
-	name = dns.CanonicalName(name)
+	name, err := nameWord("name", name)
+	if err != nil {
+		return 0, err
+	}
 	t, err := server.open(s)
 	if err != nil {
 		return 0, err
@@ -375,15 +392,16 @@ func freezeOrThaw(flags *flag.FlagSet, operation string) runner {
 	server := addControlFlags(flags)
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
-		if len(words) != 1 {
-			return 0, &usageError{"one ZONE is needed"}
+		origin, err := onlyZone(words)
+		if err != nil {
+			return 0, err
 		}
 		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
 		defer t.close()
-		z, err := call[view.Zone](t, operation, view.ZoneRequest{Zone: words[0]})
+		z, err := call[view.Zone](t, operation, view.ZoneRequest{Zone: origin})
 		if err != nil {
 			return 0, err
 		}

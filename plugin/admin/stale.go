@@ -78,10 +78,11 @@ func stale(flags *flag.FlagSet) runner {
 	flags.Var(&preview, "intervals", "preview: what aging would take with `NO-REFRESH,REFRESH`, such as 7d,7d")
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
-		if len(words) != 1 {
-			return 0, &usageError{"one ZONE is needed"}
+		origin, err := onlyZone(words)
+		if err != nil {
+			return 0, err
 		}
-		q := view.StaleRequest{Zone: words[0], In: uint32(in), NoRefresh: preview.noRefresh, Refresh: preview.refresh}
+		q := view.StaleRequest{Zone: origin, In: uint32(in), NoRefresh: preview.noRefresh, Refresh: preview.refresh}
 		t, err := server.open(s)
 		if err != nil {
 			return 0, err
@@ -97,14 +98,20 @@ func stale(flags *flag.FlagSet) runner {
 		if output.json {
 			return ExitOK, printJSON(s.Out, list)
 		}
+		if list.Preview {
+			fmt.Fprintf(s.Out, "preview with the intervals %s and %s, which the zone %s does not have now\n", interval(list.NoRefresh), interval(list.Refresh), list.Zone)
+		}
 		rows := [][]string{{"DUE", "NAME", "TTL", "TYPE", "DATA", "LAST SEEN", "OWNER"}}
 		for _, r := range list.Stale {
-			rows = append(rows, []string{when(&r.Due), r.Name, fmt.Sprint(r.Record.TTL), r.Record.Type, r.Record.Data, when(r.Record.Refreshed), orDash(r.Owner)})
+			rows = append(rows, []string{when(&r.Due), r.Name, fmt.Sprint(r.Record.TTL), r.Record.Type, r.Record.Data, hour(r.Record.Refreshed), orDash(r.Owner)})
 		}
 		if err := table(s.Out, rows); err != nil {
 			return 0, err
 		}
-		if list.From != nil {
+		switch {
+		case list.Preview:
+			fmt.Fprintf(s.Out, "aging with these intervals would take nothing in its first %s, so that clients can refresh their records\n", interval(list.Refresh))
+		case list.From != nil:
 			fmt.Fprintf(s.Out, "nothing is taken before %s, so that clients can refresh their records\n", when(list.From))
 		}
 		return ExitOK, nil
@@ -130,24 +137,25 @@ func scavenge(flags *flag.FlagSet) runner {
 	server := addControlFlags(flags)
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
-		if len(words) != 1 {
-			return 0, &usageError{"one ZONE is needed"}
+		origin, err := onlyZone(words)
+		if err != nil {
+			return 0, err
 		}
 		t, err := server.open(s)
 		if err != nil {
 			return 0, err
 		}
 		defer t.close()
-		done, err := call[view.Scavenged](t, "scavenge", view.ZoneRequest{Zone: words[0]})
+		done, err := call[view.Scavenged](t, "scavenge", view.ZoneRequest{Zone: origin})
 		if err != nil {
 			return 0, err
 		}
 		if output.json {
 			return ExitOK, printJSON(s.Out, done)
 		}
-		fmt.Fprintf(s.Out, "zone %s: %d records removed\n", done.Zone, done.Removed)
+		fmt.Fprintf(s.Out, "zone %s: %s removed\n", done.Zone, count(done.Removed, "record"))
 		if done.Waiting > 0 {
-			fmt.Fprintf(s.Out, "%d more are stale and stay until %s, so that clients can refresh them\n", done.Waiting, when(done.From))
+			fmt.Fprintf(s.Out, "%s stale and not removed before %s, so that clients can refresh them\n", agree(done.Waiting, "more is", "more are"), when(done.From))
 		}
 		return ExitOK, nil
 	}

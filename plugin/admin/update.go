@@ -24,7 +24,10 @@ func update(flags *flag.FlagSet) runner {
 		if len(words) != 1 {
 			return 0, &usageError{"one ZONE is needed; the update comes from standard input"}
 		}
-		origin := dns.CanonicalName(words[0])
+		origin, err := zoneWord(words[0])
+		if err != nil {
+			return 0, err
+		}
 		u, err := readUpdate(s.In, origin)
 		if err != nil {
 			return 0, err

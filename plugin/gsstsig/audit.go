@@ -120,7 +120,7 @@ func describeUpdate(id policy.Identity, client netip.AddrPort, r *dns.Msg, resul
 		Time: time.Now(), Client: client, TCP: id.TCP, Identity: cut(id.String(), auditName), Signed: id.Kind != policy.Anonymous,
 		Before: result.Before, After: result.After,
 		Asked: asked(r.Ns, values), Removed: changed('-', result.Removed), Added: changed('+', result.Added),
-		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText),
+		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText), Name: cut(result.Decision.Name, auditName),
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
 		e.Error = cut(updateError(result.Err), auditText)

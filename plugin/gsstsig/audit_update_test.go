@@ -210,14 +210,28 @@ func TestCauses(t *testing.T) {
 		}
 	}
 	for cause, commands := range map[string][]string{
-		policy.CauseOwned:         {"coredns gsstsig own NAME PRINCIPAL", "coredns gsstsig release NAME"},
-		policy.CauseAdministrator: {"coredns gsstsig own NAME PRINCIPAL", "coredns gsstsig edit example.test."},
+		policy.CauseOwned:         {"coredns gsstsig own pc.example.test. 'PC$@EXAMPLE.TEST'", "coredns gsstsig release pc.example.test."},
+		policy.CauseAdministrator: {"coredns gsstsig own pc.example.test. 'PC$@EXAMPLE.TEST'", "coredns gsstsig edit example.test."},
 		zone.CauseFrozen:          {"coredns gsstsig thaw example.test."},
 	} {
 		for _, command := range commands {
-			if fix := fixFor(cause, &event.Update{Zone: "example.test."}); !strings.Contains(fix, command) {
+			if fix := fixFor(cause, &event.Update{Zone: "example.test.", Name: "pc.example.test.", Identity: "PC$@EXAMPLE.TEST", Signed: true}); !strings.Contains(fix, command) {
 				t.Errorf("%s: %q does not name %q", cause, fix, command)
 			}
+		}
+	}
+	long := strings.Repeat("a", auditName) + "..."
+	for e, command := range map[*event.Update]string{
+		{Name: "a.example.test.", Identity: "key dhcp.", Signed: true}:                        "own a.example.test. dhcp.",
+		{Name: "a.example.test.", Identity: "host/a.example.test@EXAMPLE.TEST", Signed: true}: "own a.example.test. host/a.example.test@EXAMPLE.TEST.",
+		{Name: "a.example.test.", Identity: "anonymous"}:                                      "own a.example.test. PRINCIPAL",
+		{Name: `a';reboot;'.example.test.`, Identity: "a'$(reboot)@B", Signed: true}:          "own NAME PRINCIPAL",
+		{Name: "-o", Identity: long, Signed: true}:                                            "own NAME PRINCIPAL",
+		{Name: long, Identity: "a\n@B", Signed: true}:                                         "own NAME PRINCIPAL",
+		{}: "own NAME PRINCIPAL",
+	} {
+		if fix := fixFor(policy.CauseOwned, e); !strings.Contains(fix, "coredns gsstsig "+command) {
+			t.Errorf("%+v: %q", e, fix)
 		}
 	}
 	for _, test := range []struct {

@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -41,6 +42,47 @@ func causeOf(result zone.Result) string {
 	return causeLimit
 }
 
+// ownCommand is the command that gives the name that was refused to the client, as far as both can be written in a command line.
+func ownCommand(e *event.Update) string {
+	principal := "PRINCIPAL"
+	if e.Signed {
+		if word, ok := shellWord(strings.TrimPrefix(e.Identity, "key ")); ok {
+			principal = word
+		}
+	}
+	return "coredns gsstsig own " + commandName(e) + " " + principal
+}
+
+// commandName is the name that was refused, as a word of a command line.
+func commandName(e *event.Update) string {
+	if word, ok := shellWord(e.Name); ok {
+		return word
+	}
+	return "NAME"
+}
+
+// shellWord makes a text from a client a word of a command line. It is false for a text that was cut, and for one with characters
+// that no name of a machine or user has: what an administrator copies must not be what a client wants.
+func shellWord(text string) (word string, ok bool) {
+	if len(text) > auditName {
+		return "", false
+	}
+	quoted := false
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("@._/:", c) >= 0, c == '-' && i > 0:
+		case c == '$', c == '*', c == '#', c == '+', c == ',', c == '=', c == '~':
+			quoted = true
+		default:
+			return "", false
+		}
+	}
+	if quoted {
+		text = "'" + text + "'"
+	}
+	return text, text != ""
+}
+
 // fixNotAuth is what to do where clients update a zone that this server does not have. Most often it is a reverse zone.
 const fixNotAuth = "add the zone to a server block with gsstsig, or have the client update a zone that this server has"
 
@@ -57,10 +99,10 @@ func fixFor(cause string, e *event.Update) string {
 	case policy.CauseNoRule:
 		return "if the client is right, add a grant line for it; \"coredns gsstsig may\" shows which rule decides"
 	case policy.CauseOwned:
-		return "nothing, if the name is the other client's. If it is to be this one's: coredns gsstsig own NAME PRINCIPAL. " +
-			"If a name without records is to be free for everyone: coredns gsstsig release NAME"
+		return "nothing, if the name is the other client's. If it is to be this one's: " + ownCommand(e) + ". " +
+			"If a name without records is to be free for everyone: coredns gsstsig release " + commandName(e)
 	case policy.CauseAdministrator:
-		return "if the client is to have the name: coredns gsstsig own NAME PRINCIPAL. If any client may create it: delete its records, by coredns gsstsig edit " + e.Zone
+		return "if the client is to have the name: " + ownCommand(e) + ". If any client may create it: delete its records, by coredns gsstsig edit " + e.Zone
 	case policy.CauseProtected:
 		return "if the client is right, grant it the name by a rule other than owner, such as name or zonesub"
 	case policy.CauseCount:

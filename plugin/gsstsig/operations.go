@@ -261,7 +261,9 @@ func (p *process) staleRecords(_ context.Context, q view.StaleRequest) (view.Sta
 		return view.StaleList{}, err
 	}
 	list, err := administration.Stale(z.Snapshot(), z.Aging(), &q, p.clock())
-	list.From = from(z.Zone.Zone, p.clock())
+	if !list.Preview {
+		list.From = from(z.Zone.Zone, p.clock())
+	}
 	return list, err
 }
 
@@ -285,7 +287,7 @@ func (p *process) scavengeNow(ctx context.Context, q view.ZoneRequest) (view.Sca
 	log.Infof("zone %s: scavenging by the administrator", z.Origin())
 	s, err := p.scavenge(ctx, z.Zone.Zone)
 	if err != nil {
-		return view.Scavenged{}, fmt.Errorf("zone %s: %d records were removed, then: %w", z.Origin(), s.Removed, err)
+		return view.Scavenged{}, fmt.Errorf("zone %s: records that were removed: %d, then: %w", z.Origin(), s.Removed, err)
 	}
 	return view.Scavenged{Zone: z.Origin(), Removed: s.Removed, Waiting: s.Waiting, From: from(z.Zone.Zone, p.clock())}, nil
 }

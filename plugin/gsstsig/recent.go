@@ -32,7 +32,7 @@ func (p *process) recent(zone string) view.Recent {
 	}
 	for _, u := range event.Newest(changes, recentChanges) {
 		v.Changes = append(v.Changes, view.Change{Time: rounded(u.Time), Zone: u.Zone, From: u.Before, To: u.After, Author: u.Identity, Client: clientText(u.Client),
-			Rule: u.Rule, Removed: namedRecords(u.Removed, 0), Added: namedRecords(u.Added, 0)})
+			Rule: u.Rule, Removed: namedRecords(u.Removed, 0), Added: namedRecords(u.Added, 0), More: u.Removed.More + u.Added.More})
 	}
 	v.Refused, v.Unsigned = refusedClients(refused), refusedClients(unsigned)
 	return v

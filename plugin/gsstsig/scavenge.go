@@ -9,6 +9,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
@@ -59,6 +60,10 @@ func (p *process) scavenge(ctx context.Context, z *zone.Zone) (zone.Scavenging, 
 				removed.Inc()
 				scavengedLine(z, &r.Removed[i]).write(corefile.LogInfo)
 			}
+		}
+		if r.Changed && p.audit.keeps() {
+			p.audit.recent.AddAging(&event.Update{Time: time.Now(), Zone: z.Origin(), Identity: zone.ScavengeAuthor, Signed: true,
+				Rcode: rcodeName(r.Rcode), Before: r.Before, After: r.After, Removed: changed('-', r.Removed), Added: changed('+', r.Added)})
 		}
 		p.notify(z)
 	})

@@ -203,19 +203,26 @@ func TestScavengeByCommand(t *testing.T) {
 	if stale := command(admin.ExitOK, "", "stale", "example.test"); !strings.Contains(stale, "gone.example.test.") || strings.Contains(stale, "kept") || strings.Contains(stale, "static.") {
 		t.Errorf("stale:\n%s", stale)
 	}
+	current.audit.watchers.Add(1) // as a status page does
+	defer current.audit.watchers.Add(-1)
 	lines := len(logged.lines("scavenged", `name="gone.example.test."`))
-	says(command(admin.ExitOK, "", "scavenge", "example.test"), "zone example.test.: 1 records removed\n")
+	says(command(admin.ExitOK, "", "scavenge", "example.test"), "zone example.test.: 1 record removed\n")
 	is("gone", false)
 	is("kept", true)
 	is("static", true)
 	want(t, "lines", len(logged.lines("scavenged", `name="gone.example.test."`)), lines+1)
 	says(command(admin.ExitOK, "", "changes", "example.test"), "by aging", "- gone.example.test. 300 A 192.0.2.1")
 
+	seen := current.recent("example.test.").Changes
+	if len(seen) == 0 || seen[0].Author != zone.ScavengeAuthor || len(seen[0].Removed) != 1 || seen[0].Removed[0].Name != "gone.example.test." {
+		t.Errorf("recent changes: %+v", seen)
+	}
+
 	at(22*day + time.Hour)
 	command(admin.ExitOK, "", "freeze", "example.test")
 	says(command(admin.ExitNo, "", "scavenge", "example.test"), "frozen")
 	command(admin.ExitOK, "", "thaw", "example.test")
-	says(command(admin.ExitOK, "", "scavenge", "example.test"), "0 records removed\n1 more are stale and stay until ")
+	says(command(admin.ExitOK, "", "scavenge", "example.test"), "0 records removed\n1 more is stale and not removed before ")
 	is("kept", true)
 	at(29*day + 2*time.Hour)
 	says(command(admin.ExitOK, "", "scavenge", "example.test", "-o", "json"), `"removed": 1`)

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"cmp"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -84,6 +85,10 @@ func (p *process) status() view.Status {
 	}
 	for _, z := range p.served() {
 		add(z.handler.service.ApexFindings(z.Snapshot()))
+		if since, frozen := z.Frozen(); frozen {
+			add([]diagnose.Finding{{Severity: diagnose.Warning, Subject: "zone " + z.Origin(),
+				Problem: "it is frozen since " + since.UTC().Format(time.RFC3339) + ": updates of clients are refused", Fix: "coredns gsstsig thaw " + z.Origin()}})
+		}
 		s.Zones = append(s.Zones, p.zoneView(z))
 	}
 	for _, h := range p.handlers() {
@@ -101,21 +106,29 @@ func (p *process) status() view.Status {
 // zoneView describes a zone.
 func (p *process) zoneView(z servedBy) view.Zone {
 	snapshot, limits := z.Snapshot(), z.Limits()
-	size := snapshot.Size()
+	size, mode := snapshot.Size(), z.handler.service.Mode(z.Origin()).String()
 	v := view.Zone{
-		Zone: z.Origin(), Serial: snapshot.Serial(), Primary: snapshot.SOA().Ns, Updates: z.handler.service.Mode(z.Origin()).String(),
+		Zone: z.Origin(), Serial: snapshot.Serial(), Primary: snapshot.SOA().Ns, Updates: mode, Mode: mode,
 		Records: view.Usage{Used: size.Records, Limit: limits.ZoneRecords}, Octets: view.Usage{Used: size.Octets, Limit: limits.ZoneOctets},
 		Owners: size.Owners, Names: size.Names, Tombstones: view.Usage{Used: size.Tombstones, Limit: limits.Tombstones},
 		Rules: z.handler.policy(z.Origin()).Rules(),
 	}
 	if z.handler.service.Database != "" {
-		v.Database = z.handler.service.DatabaseOf(z.Origin())
+		v.Database = absolute(z.handler.service.DatabaseOf(z.Origin()))
 	}
 	if since, frozen := z.Frozen(); frozen {
-		v.Frozen = timeOf(since)
+		v.Frozen, v.Updates = timeOf(since), view.UpdatesFrozen
 	}
 	v.Changed = timeOf(z.LastChange())
 	return v
+}
+
+// absolute makes a path one that means the same in every directory.
+func absolute(path string) string {
+	if p, err := filepath.Abs(path); err == nil {
+		return p
+	}
+	return path
 }
 
 // timeOf returns a time for a view, nil for the zero time.

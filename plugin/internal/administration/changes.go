@@ -12,12 +12,17 @@ import (
 // Changes yields the changes of a log, newest first, back to the one that began at the serial from, or all if that is 0.
 func Changes(origin string, log iter.Seq2[store.Change, error], from uint32) iter.Seq2[view.Change, error] {
 	return func(yield func(view.Change, error) bool) {
-		found := false
+		found, first := false, true
 		for c, err := range log {
 			if err != nil {
 				yield(view.Change{}, err)
 				return
 			}
+			if first && from != 0 && after(from, c.To) {
+				yield(view.Change{}, diagnose.WithFix(fmt.Errorf("zone %s: serial %d is in the future: the last change led to serial %d", origin, from, c.To), "name a former serial"))
+				return
+			}
+			first = false
 			// Changes of owners alone may follow at the serial itself.
 			if from != 0 && c.To == from && c.From != from {
 				found = true

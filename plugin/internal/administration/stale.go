@@ -18,7 +18,8 @@ func Stale(s *zone.Snapshot, aging zone.Aging, q *view.StaleRequest, now time.Ti
 	if q.Refresh != nil {
 		aging = zone.Aging{NoRefresh: seconds(*q.NoRefresh), Refresh: seconds(*q.Refresh)}
 	}
-	list := view.StaleList{Zone: s.Origin(), NoRefresh: uint32(aging.NoRefresh / time.Second), Refresh: uint32(aging.Refresh / time.Second), Stale: []view.Stale{}}
+	list := view.StaleList{Zone: s.Origin(), NoRefresh: uint32(aging.NoRefresh / time.Second), Refresh: uint32(aging.Refresh / time.Second),
+		Preview: q.Refresh != nil, Stale: []view.Stale{}}
 	if !aging.Enabled() {
 		return list, diagnose.WithFix(errors.New("zone "+s.Origin()+" does not age: there is no property aging for it"),
 			"see what aging would take by -intervals 7d,7d, then add \"aging 7d 7d\" to the gsstsig block")

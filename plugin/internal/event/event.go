@@ -30,6 +30,8 @@ type Update struct {
 	Removed, Added Records
 	// Rule is the rule that decided, Reason why the update was refused, and Cause the kind of that in a word.
 	Rule, Reason, Cause string
+	// Name is the name that a refusal is about, if it is about one.
+	Name string
 	// Error is why a permitted update failed.
 	Error string
 	// Fix is what to do about a refusal. It may be empty.

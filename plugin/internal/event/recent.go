@@ -92,13 +92,9 @@ func NewRecent(config Config) *Recent {
 func (r *Recent) AddUpdate(u *Update) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	z, ok := r.zones[u.Zone]
-	if !ok {
-		if len(r.zones) >= r.config.Zones {
-			return
-		}
-		z = &zoneEvents{changes: newGroups[Update](r.config), refusals: newGroups[Update](r.config), unsigned: newGroups[Update](r.config)}
-		r.zones[u.Zone] = z
+	z := r.zone(u.Zone)
+	if z == nil {
+		return
 	}
 	z.history.add(r.config.Now(), u.Rcode == noError)
 	switch {
@@ -109,6 +105,25 @@ func (r *Recent) AddUpdate(u *Update) {
 	case u.Changed():
 		z.changes.add(u.who(), u.Time, u, u.size())
 	}
+}
+
+// AddAging adds records that aging has removed. They are a change, but no update of a client.
+func (r *Recent) AddAging(u *Update) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if z := r.zone(u.Zone); z != nil {
+		z.changes.add(u.who(), u.Time, u, u.size())
+	}
+}
+
+// zone returns the events of a zone, nil if there is no room for them. The caller holds mu.
+func (r *Recent) zone(name string) *zoneEvents {
+	z, ok := r.zones[name]
+	if !ok && len(r.zones) < r.config.Zones {
+		z = &zoneEvents{changes: newGroups[Update](r.config), refusals: newGroups[Update](r.config), unsigned: newGroups[Update](r.config)}
+		r.zones[name] = z
+	}
+	return z
 }
 
 // AddElsewhere adds an update of a zone that no server block has.
@@ -235,7 +250,7 @@ const (
 )
 
 func (u *Update) size() int {
-	n := updateOverhead + len(u.Zone) + len(u.Identity) + len(u.Rule) + len(u.Reason) + len(u.Error) + len(u.Fix)
+	n := updateOverhead + len(u.Zone) + len(u.Identity) + len(u.Rule) + len(u.Reason) + len(u.Error) + len(u.Fix) + len(u.Name)
 	for _, records := range []Records{u.Asked, u.Removed, u.Added} {
 		for _, r := range records.List {
 			n += recordOverhead + len(r.Name) + len(r.Data)

@@ -15,6 +15,7 @@ func (h *Handler) functions() template.FuncMap {
 		"frame":   func(title string, f frame) titled { return titled{title, f} },
 		"ago":     h.ago,
 		"until":   h.until,
+		"hour":    h.hour,
 		"utc":     func(t time.Time) string { return t.Format("2006-01-02 15:04:05") + " UTC" },
 		"rfc3339": func(t time.Time) string { return t.Format(time.RFC3339) },
 		"host":    host,
@@ -41,7 +42,24 @@ func (h *Handler) ago(t time.Time) string {
 	if d < 5*time.Second {
 		return "just now"
 	}
-	return duration(d) + " ago"
+	switch t = t.UTC(); {
+	case d < time.Hour:
+		return duration(d) + " ago"
+	case d < exactDays:
+		return duration(d) + " ago, " + t.Format("15:04") + " UTC"
+	}
+	return duration(d) + " ago, " + t.Format("2006-01-02 15:04") + " UTC"
+}
+
+// exactDays is from when a time needs its date.
+const exactDays = 12 * time.Hour
+
+// hour says how long ago a record was last refreshed. Only the hour of that is known.
+func (h *Handler) hour(t time.Time) string {
+	if d := h.now().Sub(t); d >= time.Hour {
+		return duration(d) + " ago"
+	}
+	return "this hour"
 }
 
 // until says in how much time something will be.

@@ -355,8 +355,13 @@ func TestSearchesAreBounded(t *testing.T) {
 func TestAgo(t *testing.T) {
 	h := newPage(fake{})
 	for d, want := range map[time.Duration]string{time.Second: "just now", 20 * time.Second: "20 s ago", 90 * time.Second: "1 min ago",
-		3 * time.Hour: "3 h ago", 72 * time.Hour: "3 days ago", -time.Minute: "just now"} {
+		3 * time.Hour: "3 h ago, 09:01 UTC", 72 * time.Hour: "3 days ago, 2026-05-01 12:01 UTC", -time.Minute: "just now"} {
 		if got := h.ago(h.now().Add(-d)); got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{20 * time.Minute: "this hour", 90 * time.Minute: "1 h ago", 72 * time.Hour: "3 days ago"} {
+		if got := h.hour(h.now().Add(-d)); got != want {
 			t.Errorf("%s: %s, want %s", d, got, want)
 		}
 	}

@@ -26,7 +26,8 @@ type Zone struct {
 	Zone     string     `json:"zone"`
 	Serial   uint32     `json:"serial"`
 	Primary  string     `json:"primary"` // MNAME of the SOA record
-	Updates  string     `json:"updates"` // the mode: none, secure, nonsecure-and-secure
+	Updates  string     `json:"updates"` // what clients may do: the mode, or UpdatesFrozen
+	Mode     string     `json:"mode"`    // by the Corefile: none, secure, nonsecure-and-secure
 	Database string     `json:"database,omitempty"`
 	Frozen   *time.Time `json:"frozen,omitempty"`  // since when updates are refused
 	Changed  *time.Time `json:"changed,omitempty"` // the last change since the start of the process
@@ -41,6 +42,9 @@ type Zone struct {
 	Tombstones Usage    `json:"tombstones"`
 	Rules      []string `json:"rules"` // in force, in their order
 }
+
+// UpdatesFrozen is the word for the updates of a zone that is frozen.
+const UpdatesFrozen = "frozen"
 
 // Usage is a number and its limit.
 type Usage struct {

@@ -32,11 +32,13 @@ type Stale struct {
 
 // StaleList is what aging takes from a zone.
 type StaleList struct {
-	Zone      string     `json:"zone"`
-	NoRefresh uint32     `json:"no_refresh"`     // interval in seconds
-	Refresh   uint32     `json:"refresh"`        // interval in seconds
-	From      *time.Time `json:"from,omitempty"` // nothing is taken before
-	Stale     []Stale    `json:"stale"`
+	Zone      string `json:"zone"`
+	NoRefresh uint32 `json:"no_refresh"` // interval in seconds
+	Refresh   uint32 `json:"refresh"`    // interval in seconds
+	// Preview says that the intervals are those of the request, and not those that the zone has.
+	Preview bool       `json:"preview"`
+	From    *time.Time `json:"from,omitempty"` // nothing is taken before; empty in a preview
+	Stale   []Stale    `json:"stale"`
 }
 
 // Scavenged is what a scavenging has done.
@@ -59,6 +61,7 @@ type Change struct {
 	// Removed and Added are without the SOA record whose serial every change raises.
 	Removed []NamedRecord `json:"removed"`
 	Added   []NamedRecord `json:"added"`
+	More    int           `json:"more,omitempty"`   // records that are not listed
 	Owners  []Name        `json:"owners,omitempty"` // that were set, without records; an empty owner was removed
 }
 

@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+)
+
+// statusTimeout bounds how long check waits for the running server to describe itself.
+const statusTimeout = 5 * time.Second
+
+// sameDatabases compares the databases of the Corefile with those that the running server has open. Answering are the blocks whose
+// ports were answered by a server of their zones.
+func (c *checker) sameDatabases(servers, answering []corefile.Server) {
+	path, _, err := corefile.ControlSocketOf(servers)
+	if err != nil || path == "" || len(answering) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, statusTimeout)
+	defer cancel()
+	client := control.NewClient(path)
+	defer client.Close()
+	running, err := control.Call[view.Status](ctx, client, "status", view.StatusRequest{})
+	subject := "control socket " + path
+	const fix = "start the server with the Corefile that was checked, from the same directory if its paths are relative; or check the Corefile that the server was started with"
+	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: subject,
+			Problem: fmt.Sprintf("a server answers for %s, but not on this socket: it has another database than this Corefile, or no control socket", answering[0].Origins[0]), Fix: fix})
+		return
+	case err != nil:
+		// It may be another user's.
+		c.ok(subject, "the databases are not compared with those of the running server: %v", err)
+		return
+	}
+	open := make(map[string]string)
+	for _, z := range running.Zones {
+		open[z.Zone] = z.Database
+	}
+	same := true
+	for _, server := range answering {
+		for _, origin := range server.Origins {
+			has, served := open[origin]
+			if !served || server.Database == "" && has == "" {
+				continue
+			}
+			directory := ""
+			if server.Database != "" {
+				directory = server.DatabaseOf(origin)
+			}
+			if has != "" && directory != "" && sameDirectory(has, directory) {
+				continue
+			}
+			same = false
+			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
+				Problem: fmt.Sprintf("this Corefile has it %s, the running server (process %d) has it %s", placeOf(directory), running.PID, placeOf(has)), Fix: fix})
+		}
+	}
+	if same {
+		c.ok(subject, "process %d answers, and has the databases of this Corefile", running.PID)
+	}
+}
+
+// placeOf says where a zone is kept.
+func placeOf(directory string) string {
+	if directory == "" {
+		return "in memory"
+	}
+	return "in the database " + directory
+}
+
+// sameDirectory reports whether two paths lead to the same directory.
+func sameDirectory(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
+// local reports whether a server is on this machine, as far as its address tells.
+func (c *checker) local() bool {
+	return c.server == "" || strings.HasPrefix(c.server, "127.") || strings.HasPrefix(c.server, "[::1]:") || strings.HasPrefix(c.server, "localhost:")
+}
