@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 
 // A replica is what keeps a zone that other servers change too up to date.
 type replica struct {
-	applied func(Applied) // may be nil
+	announcer announcer
 
 	// confirmed is when the state was last known to be the newest.
 	confirmed atomic.Pointer[time.Time]
@@ -38,6 +39,64 @@ type replica struct {
 type notice struct {
 	sequence uint64
 	applied  Applied
+}
+
+// An announcer calls Config.Applied, one call at a time and in the order of the changes. It is safe for
+// concurrent use.
+type announcer struct {
+	call func(Applied) // may be nil
+
+	mu      sync.Mutex // guards what follows
+	queue   []Applied
+	running bool
+	closed  bool
+}
+
+// maxAnnounced is how many calls may wait.
+const maxAnnounced = 1024
+
+// tell has call called. If too many calls wait, they become one, without the changes.
+func (a *announcer) tell(what Applied) {
+	if a.call == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	if len(a.queue) == maxAnnounced {
+		what = Applied{Before: a.queue[0].Before, After: what.After, Loaded: true}
+		a.queue = nil
+	}
+	a.queue = append(a.queue, what)
+	if !a.running {
+		a.running = true
+		go a.run()
+	}
+}
+
+// run makes the calls that wait.
+func (a *announcer) run() {
+	for {
+		a.mu.Lock()
+		if a.running = len(a.queue) > 0; !a.running {
+			a.queue = nil
+			a.mu.Unlock()
+			return
+		}
+		what := a.queue[0]
+		a.queue = a.queue[1:]
+		a.mu.Unlock()
+		a.call(what)
+	}
+}
+
+// close drops the calls that wait.
+func (a *announcer) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queue, a.closed = nil, true
 }
 
 // isConflict reports whether an error says that the zone has changed meanwhile.
@@ -120,7 +179,7 @@ func (z *Zone) endProposal(at store.Position, err error) {
 	r.proposing = false
 	for _, n := range r.deferred {
 		if err != nil || n.sequence != at.Sequence {
-			r.applied(n.applied)
+			r.announcer.tell(n.applied)
 		}
 	}
 	r.deferred = nil
@@ -129,26 +188,23 @@ func (z *Zone) endProposal(at store.Position, err error) {
 // announce tells of what was applied. The caller holds z.advancing.
 func (z *Zone) announce(n notice) {
 	r := &z.replica
-	switch {
-	case r.applied == nil:
-	case r.proposing:
+	if r.proposing {
 		r.deferred = append(r.deferred, n)
-	default:
-		r.applied(n.applied)
+		return
 	}
+	r.announcer.tell(n.applied)
 }
 
 // catchUp makes a later state than that at a position the published one: by the batches that the
 // store's conflict came with, or by having the zone loaded anew. It reports whether there is one.
 func (z *Zone) catchUp(ctx context.Context, at store.Position, missed []store.Committed) bool {
-	if ctx.Err() != nil {
-		return false
-	}
 	err := z.adopt(missed)
-	if z.Snapshot().position.Sequence > at.Sequence {
+	switch {
+	case ctx.Err() != nil:
+		return false
+	case z.Snapshot().position.Sequence > at.Sequence:
 		return true
-	}
-	if errors.Is(err, store.ErrDiverged) {
+	case errors.Is(err, store.ErrDiverged):
 		z.diverge(err)
 		return false
 	}
@@ -237,6 +293,7 @@ func (z *Zone) stopFollowing() {
 	if z.replica.stop != nil {
 		z.replica.stop()
 		<-z.replica.stopped
+		z.replica.announcer.close()
 	}
 }
 

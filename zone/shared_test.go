@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -206,10 +207,10 @@ func TestConflict(t *testing.T) {
 	cluster := storetest.NewCluster(storetest.ClusterOptions{})
 	var commits []Commit
 	first := cluster.Server("a")
-	var applied []Applied
+	applied := make(chan Applied, 10)
 	a := openServer(t, first, func(c *Config) {
 		c.Committed = func(c Commit) { commits = append(commits, c) }
-		c.Applied = func(x Applied) { applied = append(applied, x) }
+		c.Applied = func(x Applied) { applied <- x }
 	})
 	b := openServer(t, cluster.Server("b"), nil)
 	overtaken := false
@@ -242,8 +243,8 @@ func TestConflict(t *testing.T) {
 	if len(commits) != 1 || commits[0].Conflicts != 1 || commits[0].Err != nil || commits[0].Unknown || commits[0].Updates != 0 {
 		t.Errorf("%+v", commits)
 	}
-	if len(applied) != 1 || applied[0].Server != "b" || applied[0].Before != 10 || applied[0].After != 11 || len(applied[0].Changes) != 1 || applied[0].Time.IsZero() {
-		t.Errorf("%+v", applied)
+	if x := <-applied; x.Server != "b" || x.Before != 10 || x.After != 11 || len(x.Changes) != 1 || x.Time.IsZero() || len(applied) > 0 {
+		t.Errorf("%+v and %d more", x, len(applied))
 	}
 	if err := a.Writable(); err != nil {
 		t.Errorf("after a conflict: %v", err)
@@ -312,11 +313,10 @@ func TestUnknown(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			cluster := storetest.NewCluster(storetest.ClusterOptions{})
 			s := cluster.Server("a")
-			var mu sync.Mutex
-			var applied []Applied
+			applied := make(chan Applied, 10)
 			var commits []Commit
 			z := openServer(t, s, func(c *Config) {
-				c.Applied = func(x Applied) { mu.Lock(); defer mu.Unlock(); applied = append(applied, x) }
+				c.Applied = func(x Applied) { applied <- x }
 				c.Committed = func(c Commit) { commits = append(commits, c) }
 			})
 			proposals := 0
@@ -354,14 +354,25 @@ func TestUnknown(t *testing.T) {
 			if got := z.Snapshot().Exists("a.example.test."); got != test.done {
 				t.Errorf("the update was done: %v", got)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			if want := 0; test.done {
-				if want = 1; len(applied) != want || applied[0].Server != "a" {
-					t.Errorf("told of %+v", applied)
+			// The next change of another server is the last to be told of.
+			other := openServer(t, cluster.Server("b"), nil)
+			s.Faults(nil)
+			if r := apply(t, other, "U c.example.test. 5 IN A 192.0.2.1"); !r.Changed {
+				t.Fatalf("%+v", r)
+			}
+			cluster.Heartbeat()
+			var servers []string
+			for x := range applied {
+				if servers = append(servers, x.Server); x.Server == "b" || x.Loaded {
+					break
 				}
-			} else if len(applied) != want {
-				t.Errorf("told of %+v", applied)
+			}
+			want := []string{"b"}
+			if test.done {
+				want = []string{"a", "b"}
+			}
+			if !slices.Equal(servers, want) {
+				t.Errorf("told of changes of %q, want %q", servers, want)
 			}
 		})
 	}
@@ -414,11 +425,8 @@ func TestHistoryIsGone(t *testing.T) {
 		t.Run(first, func(t *testing.T) {
 			cluster := storetest.NewCluster(storetest.ClusterOptions{})
 			s := cluster.Server("a")
-			var mu sync.Mutex
-			var applied []Applied
-			a := openServer(t, s, func(c *Config) {
-				c.Applied = func(x Applied) { mu.Lock(); defer mu.Unlock(); applied = append(applied, x) }
-			})
+			applied := make(chan Applied, 10)
+			a := openServer(t, s, func(c *Config) { c.Applied = func(x Applied) { applied <- x } })
 			b := openServer(t, cluster.Server("b"), nil)
 			s.Cut(true)
 			for i := range 20 {
@@ -443,10 +451,8 @@ func TestHistoryIsGone(t *testing.T) {
 			}
 			reaches(t, a, cluster)
 			same(t, "loaded anew", a.Snapshot(), b.Snapshot())
-			mu.Lock()
-			defer mu.Unlock()
-			if len(applied) != 1 || !applied[0].Loaded || applied[0].Before != 10 || applied[0].After != 30 {
-				t.Errorf("told of %+v", applied)
+			if x := <-applied; !x.Loaded || x.Before != 10 || x.After != 30 || len(x.Changes) > 0 || len(applied) > 0 {
+				t.Errorf("told of %+v and %d more", x, len(applied))
 			}
 		})
 	}
@@ -605,4 +611,118 @@ func TestConfirmed(t *testing.T) {
 		age(0)
 		z.Close()
 	})
+}
+
+// TestAppliedDoesNotHoldUp: neither updates nor Close wait for who is told of changes, and what piles up is bounded.
+func TestAppliedDoesNotHoldUp(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	entered, leave := make(chan Applied), make(chan struct{})
+	t.Cleanup(func() { close(leave) })
+	a := openServer(t, cluster.Server("a"), func(c *Config) {
+		c.Applied = func(x Applied) {
+			entered <- x
+			<-leave
+		}
+	})
+	b := openServer(t, cluster.Server("b"), nil)
+	change := func(i int) {
+		if r := apply(t, b, fmt.Sprintf("U a.example.test. 0 ANY TXT\nU a.example.test. 5 IN TXT %d", i)); !r.Changed {
+			t.Fatalf("%+v", r)
+		}
+	}
+	change(0)
+	<-entered
+	for i := range maxAnnounced + 1 {
+		change(1 + i)
+	}
+	if r := apply(t, a, "P a.example.test. 0 NONE ANY"); r.Rcode != dns.RcodeYXDomain {
+		t.Errorf("%+v", r)
+	}
+	leave <- struct{}{}
+	if x := <-entered; !x.Loaded || x.Before != 11 || x.After != a.Snapshot().Serial() {
+		t.Errorf("%+v", x)
+	}
+	change(maxAnnounced + 2)
+	leave <- struct{}{}
+	if x := <-entered; x.Loaded || len(x.Changes) != 1 {
+		t.Errorf("%+v", x)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBatchTellsWholeNames: a store is told what the names that a batch touches hold after it.
+func TestBatchTellsWholeNames(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	s := &whole{Shared: cluster.Server("a"), t: t, records: make(map[string][]store.Record), owners: make(map[string]store.Owner)}
+	z := openServer(t, s, nil)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		m := randomChanges(r)
+		var claims []Claim
+		if r.IntN(2) == 0 {
+			claims = append(claims, Claim{wire(t, m.Ns[0].Header().Name), "host/a@REALM"})
+		}
+		z.Apply(t.Context(), &Update{Message: pack(t, m), Authorize: func(*Proposal) Decision { return Decision{Allow: true, Own: claims} }})
+	}
+	var got, want []string
+	for _, records := range s.records {
+		for _, r := range records {
+			got = append(got, fmt.Sprint(r))
+		}
+	}
+	for r := range z.Snapshot().WireRecords() {
+		want = append(want, fmt.Sprint(r))
+	}
+	for o := range z.Snapshot().Owners() {
+		want = append(want, fmt.Sprint(o))
+	}
+	for _, o := range s.owners {
+		got = append(got, fmt.Sprint(o))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("names hold\n%q\nthe zone holds\n%q", got, want)
+	}
+}
+
+// whole keeps what each name holds.
+type whole struct {
+	store.Shared
+	t       *testing.T
+	records map[string][]store.Record
+	owners  map[string]store.Owner
+}
+
+func (w *whole) Init(ctx context.Context, c store.Contents) (store.Position, error) {
+	for r := range c.Records {
+		key := strings.ToLower(r.Name)
+		w.records[key] = append(w.records[key], r)
+	}
+	return w.Shared.Init(ctx, c)
+}
+
+func (w *whole) Propose(ctx context.Context, at store.Position, b store.Batch) (store.Position, []store.Committed, error) {
+	touched := make(map[string]bool)
+	for _, c := range b.Changes {
+		for _, r := range slices.Concat(c.Removed, c.Added, c.Refreshed) {
+			touched[strings.ToLower(r.Name)] = true
+		}
+		for _, o := range c.Owners {
+			touched[o.Name] = true
+		}
+		for _, name := range c.Disowned {
+			touched[name] = true
+		}
+	}
+	for name := range touched {
+		records, owner := b.At(name)
+		w.records[name] = records
+		if delete(w.owners, name); owner != nil {
+			w.owners[name] = *owner
+		}
+	}
+	return w.Shared.Propose(ctx, at, b)
 }

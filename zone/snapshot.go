@@ -183,6 +183,28 @@ func (s *Snapshot) WireRecordsAt(name string) iter.Seq[store.Record] {
 	}
 }
 
+// at returns all that a name in wire form holds, for store.Batch.
+func (s *Snapshot) at(name string) (records []store.Record, owner *store.Owner) {
+	key, ok := s.origin.keyOf(name)
+	if !ok {
+		return nil, nil
+	}
+	n, _ := s.node(key)
+	if !n.empty() {
+		spelled := s.origin.spelled(key, n)
+		for set := range n.sets {
+			for data, hours := range set.timed {
+				records = append(records, store.Record{Name: spelled, Type: set.rrtype, Class: dns.ClassINET, TTL: set.ttl, Hours: hours, Data: data})
+			}
+		}
+	}
+	if own, owned := s.owners.Get(key); owned {
+		e := own.export()
+		owner = &store.Owner{Name: s.origin.wireOf(key), Principal: e.Principal, Deleted: e.Deleted}
+	}
+	return records, owner
+}
+
 // InZone reports whether name is the origin or below it.
 func (s *Snapshot) InZone(name string) bool {
 	_, ok := s.origin.key(name)

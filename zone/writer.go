@@ -363,11 +363,13 @@ func wasDone(r *Result) bool {
 // propose writes the changes to the store and publishes the state. The caller holds z.writing.
 func (b *transaction) propose(ctx context.Context, c *Commit) ([]store.Committed, error) {
 	z := b.zone
+	batch := store.Batch{Changes: b.changes, Marks: b.marks}
 	if z.shared {
+		batch.At = b.state.at
 		z.beginProposal()
 	}
 	begun := time.Now()
-	at, missed, err := z.store.Propose(ctx, b.at, store.Batch{Changes: b.changes, Marks: b.marks})
+	at, missed, err := z.store.Propose(ctx, b.at, batch)
 	c.Duration += time.Since(begun)
 	z.noteCommit(err)
 	z.advancing.Lock()

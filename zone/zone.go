@@ -36,8 +36,9 @@ type Config struct {
 	Committed func(Commit)
 	// Applied is told of each change that comes from a shared store and is of no update that Apply has
 	// returned a Result other than SERVFAIL for: of other servers' changes, and of one of this server
-	// whose outcome was unknown. It is called in the order of the changes, after they were published,
-	// while updates and further changes wait: it must not block and must not call Apply. It may be nil.
+	// whose outcome was unknown. It is called after they were published, in their order, one call at a
+	// time and by another goroutine, perhaps before Open returns. Close does not wait for it. It may be
+	// nil.
 	Applied func(Applied)
 	// Aging says when dynamic records go. The zero value keeps them.
 	Aging Aging
@@ -68,8 +69,8 @@ type Applied struct {
 	Before, After uint32
 	// Changes must not be modified. There are none if the zone was frozen or thawed, or loaded anew.
 	Changes []store.Change
-	// Loaded says that the zone was loaded anew, because the store's log did not have the changes any
-	// more. Server and Time are then empty.
+	// Loaded says that the changes are not told, and Server and Time neither: the zone was loaded anew,
+	// because the store's log did not have them any more, or they were too many.
 	Loaded bool
 	// Server is the one that made the changes, and Time when, by its clock.
 	Server string
@@ -318,7 +319,7 @@ func Open(config Config) (*Zone, error) {
 	if !z.shared {
 		z.store = store.Exclusive(config.Store)
 	}
-	z.replica.applied = config.Applied
+	z.replica.announcer.call = config.Applied
 	z.queue.clock, z.elapsed = sinceStart, sinceStart
 	if z.now == nil {
 		z.now = time.Now

@@ -52,6 +52,10 @@ type Batch struct {
 	// Frozen, unless nil, is since when the zone is frozen, for all servers: the zero time thaws it.
 	// An exclusive store does not keep it.
 	Frozen *time.Time
+	// At returns what a name holds after the batch: all of its records, and its owner, if it has one. A
+	// store that lists whole names calls it during Propose, for names, in lower case, that Changes touch.
+	// It is nil in what a store returns, and an exclusive store does not call it.
+	At func(name string) (records []Record, owner *Owner)
 }
 
 // A Committed is a batch in the store's log.

@@ -188,6 +188,7 @@ func (c *Cluster) commit(ctx context.Context, server string, at store.Position, 
 		c.frozen = *b.Frozen
 	}
 	c.head = next
+	b.At = nil
 	c.log = append(c.log, store.Committed{Batch: b, Position: next, Server: server, Time: c.options.Now()})
 	if drop := len(c.log) - c.options.Batches; drop > 0 {
 		c.log = c.log[drop:]
