@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/internal/namekey"
 )
 
 // clock is a clock that tests set.
@@ -394,7 +395,7 @@ func TestRecordKeys(t *testing.T) {
 			keys = append(keys, string(key))
 		}
 		o := store.Owner{Name: wire(text), Principal: "p", Deleted: time.Unix(5, 0).UTC()}
-		key, err := appendName([]byte{keyOwner}, o.Name)
+		key, err := namekey.Append([]byte{keyOwner}, o.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -407,7 +408,7 @@ func TestRecordKeys(t *testing.T) {
 		t.Error("records share a key")
 	}
 	for _, bad := range []string{"", "a", "\x01", "\x01a", "\x00a", "\x01a\x00\x00", "\x40" + strings.Repeat("a", 64) + "\x00", strings.Repeat("\x01a", 127) + "\x01a\x00"} {
-		if _, err := appendName(nil, bad); err == nil {
+		if _, err := namekey.Append(nil, bad); err == nil {
 			t.Errorf("%.20q has a key", bad)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/internal/namekey"
 )
 
 // Commit implements store.Store. It syncs once.
@@ -153,7 +154,7 @@ func statesChanged(changes []store.Change) (first, last int) {
 
 func (d *Disk) ownership(b *pebble.Batch, c store.Change) error {
 	for _, o := range c.Owners {
-		key, err := appendName([]byte{keyOwner}, o.Name)
+		key, err := namekey.Append([]byte{keyOwner}, o.Name)
 		if err != nil {
 			return err
 		}
@@ -162,7 +163,7 @@ func (d *Disk) ownership(b *pebble.Batch, c store.Change) error {
 		}
 	}
 	for _, name := range c.Disowned {
-		key, err := appendName([]byte{keyOwner}, name)
+		key, err := namekey.Append([]byte{keyOwner}, name)
 		if err != nil {
 			return err
 		}

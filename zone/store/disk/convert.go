@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store/internal/namekey"
 )
 
 // convert converts a database of an earlier format to the current one. The new contents are written to
@@ -70,7 +72,7 @@ func (d *Disk) copyTo(dir string, converted identity, s state) (err error) {
 	err = old.scan(keyOwner, func(key, value []byte) error {
 		o, err := decoder.owner(key, value)
 		if err == nil {
-			k, err = appendName(append(k[:0], keyOwner), o.Name)
+			k, err = namekey.Append(append(k[:0], keyOwner), o.Name)
 		}
 		if err != nil {
 			return err

@@ -43,8 +43,12 @@ func decodeFormat2Change(value []byte) (store.Change, error) {
 // the origin was stored as it is behind an octet of one, which begins no label. Everything else is as
 // in format 2.
 
-// format1Verbatim begins a name outside the origin.
-const format1Verbatim = 0x01
+const (
+	// format1Verbatim begins a name outside the origin.
+	format1Verbatim = 0x01
+	// format1End ends a label and a name.
+	format1End = 0x00
+)
 
 // newFormat1Decoder returns a decoder of the records of a zone with that origin.
 func newFormat1Decoder(origin string) *recordDecoder {
@@ -89,17 +93,17 @@ func (format1Names) cut(key []byte) (name, rest []byte, ok bool) {
 	}
 	if key[0] == format1Verbatim {
 		for i, b := range key {
-			if b == nameEnd {
+			if b == format1End {
 				return key[:i+1], key[i+1:], true
 			}
 		}
 		return nil, nil, false
 	}
 	for i := 0; i < len(key); i++ {
-		if key[i] != nameEnd {
+		if key[i] != format1End {
 			continue
 		}
-		if i == 0 || key[i-1] == nameEnd {
+		if i == 0 || key[i-1] == format1End {
 			return key[:i+1], key[i+1:], true
 		}
 	}
@@ -115,7 +119,7 @@ func (n format1Names) decode(name []byte) (string, error) {
 	for labels := name[:len(name)-1]; len(labels) > 0; {
 		end := len(labels) - 1
 		start := end
-		for start > 0 && labels[start-1] != nameEnd {
+		for start > 0 && labels[start-1] != format1End {
 			start--
 		}
 		text = append(append(text, labels[start:end]...), '.')

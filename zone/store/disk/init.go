@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/internal/namekey"
 )
 
 // initChunk is Options.chunk by default.
@@ -90,7 +91,7 @@ func (d *Disk) fill(ctx context.Context, c store.Contents, s state) error {
 	}
 	if c.Owners != nil {
 		for o := range c.Owners {
-			if key, err = appendName(append(key[:0], keyOwner), o.Name); err != nil {
+			if key, err = namekey.Append(append(key[:0], keyOwner), o.Name); err != nil {
 				return err
 			}
 			if err := w.set(key, appendOwner(value[:0], o)); err != nil {

@@ -10,23 +10,17 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/internal/namekey"
 )
 
-// The first octet of a key in the engine is the kind of its value.
+// The first octet of a key in the engine is the kind of its value. Names in keys are as package namekey
+// writes them.
 const (
 	keyIdentity = 'i' // identity.text
 	keyState    = 's' // state
 	keyChange   = 'l' // then the change's number (8): change
 	keyOwner    = 'o' // then the name: owner
 	keyRecord   = 'r' // then the name, type (2), class (2), rdata: record
-)
-
-// Names in keys are reversed, so that the names of a subtree are neighbours, as they are in the
-// zone's own order, which makes filling its tree fast: the labels from the root on, each followed by
-// a zero octet, then one more zero octet. Zero and one octets in a label are escaped by a one.
-const (
-	nameEnd    = 0x00
-	nameEscape = 0x01
 )
 
 // Rdata in keys is verbatim if short. Long rdata is in the value, and its SHA-256 in the key.
@@ -37,89 +31,14 @@ const (
 )
 
 var (
-	errBadKey   = errors.New("unknown key")
+	errBadKey   = namekey.ErrKey
 	errBadValue = errors.New("unknown value")
-	errBadName  = errors.New("store: not a name in wire form")
 )
-
-// appendName appends a name in wire form as it is in keys.
-func appendName(key []byte, name string) ([]byte, error) {
-	var starts [dnswire.MaxName / 2]uint8
-	labels, at := 0, 0
-	for {
-		if at >= len(name) || len(name) > dnswire.MaxName || name[at] > dnswire.MaxLabel {
-			return nil, errBadName
-		}
-		if name[at] == 0 {
-			break
-		}
-		starts[labels] = uint8(at)
-		labels++
-		at += 1 + int(name[at])
-	}
-	if at != len(name)-1 {
-		return nil, errBadName
-	}
-	for labels--; labels >= 0; labels-- {
-		start := int(starts[labels])
-		for _, b := range []byte(name[start+1 : start+1+int(name[start])]) {
-			if b <= nameEscape {
-				key = append(key, nameEscape)
-				b++
-			}
-			key = append(key, b)
-		}
-		key = append(key, nameEnd)
-	}
-	return append(key, nameEnd), nil
-}
-
-// cutName splits off the name that key begins with, as it is in keys.
-func cutName(key []byte) (name, rest []byte, ok bool) {
-	for i := 0; i < len(key); i++ {
-		if key[i] == nameEnd && (i == 0 || key[i-1] == nameEnd) {
-			return key[:i+1], key[i+1:], true
-		}
-	}
-	return nil, nil, false
-}
-
-// decodeName is the inverse of appendName for what cutName has cut off.
-func decodeName(encoded []byte) (string, error) {
-	// The labels are written from the end of the buffer on.
-	var buf [dnswire.MaxName]byte
-	at := len(buf) - 1
-	for rest := encoded[:len(encoded)-1]; len(rest) > 0; {
-		var label [dnswire.MaxLabel]byte
-		n, i := 0, 0
-		for ; rest[i] != nameEnd; i++ {
-			b := rest[i]
-			if b == nameEscape {
-				if i++; rest[i] == nameEnd {
-					return "", errBadKey
-				}
-				b = rest[i] - 1
-			}
-			if n == len(label) {
-				return "", errBadKey
-			}
-			label[n] = b
-			n++
-		}
-		if at -= 1 + n; at < 0 {
-			return "", errBadKey
-		}
-		buf[at] = byte(n)
-		copy(buf[at+1:], label[:n])
-		rest = rest[i+1:]
-	}
-	return string(buf[at:]), nil
-}
 
 // appendRecord appends the key and the value of a record. The value is its TTL (4), its time in hours
 // (4), and its rdata if that is long.
 func appendRecord(key, value []byte, r store.Record) (_, _ []byte, err error) {
-	if key, err = appendName(append(key, keyRecord), r.Name); err != nil {
+	if key, err = namekey.Append(append(key, keyRecord), r.Name); err != nil {
 		return nil, nil, err
 	}
 	key = binary.BigEndian.AppendUint16(key, r.Type)
@@ -136,7 +55,7 @@ func appendRecord(key, value []byte, r store.Record) (_, _ []byte, err error) {
 // A recordDecoder decodes records one after the other. A name that comes several times is decoded
 // once.
 type recordDecoder struct {
-	// cut and decode are cutName and decodeName, or those of format 1.
+	// cut and decode are those of package namekey, or those of format 1.
 	cut    func(key []byte) (name, rest []byte, ok bool)
 	decode func(name []byte) (string, error)
 	// header is how many octets of a value are before the rdata. Before format 3 there was no time.
@@ -153,7 +72,7 @@ const (
 )
 
 func newDecoder() *recordDecoder {
-	return &recordDecoder{cut: cutName, decode: decodeName, header: recordHeader}
+	return &recordDecoder{cut: namekey.Cut, decode: namekey.Decode, header: recordHeader}
 }
 
 // record decodes what appendRecord made. Its Data is valid until the next call and may be modified,
