@@ -51,7 +51,7 @@ test:
 	@# With this the compiler has done its work, for which a test on a busy machine would not wait long enough.
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
 	@rm -rf .cache/tested && mkdir -p .cache/tested
-	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/realm ./internal/test/etcd ./gsstsig/gsstsigtest
+	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/realm ./internal/test/etcd ./zone/store/etcd ./gsstsig/gsstsigtest
 	@go run ./test/cmd/tested README.md .cache/tested
 
 # Writes the README's table "Tested with" from what the last "make test" tried.

@@ -30,6 +30,7 @@ var public = []string{
 	"zone/policy/policytest",
 	"zone/store",
 	"zone/store/disk",
+	"zone/store/etcd",
 	"zone/store/storetest",
 }
 

@@ -1,0 +1,176 @@
+package etcd
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+const (
+	entryVersion = 1
+	// minMark and minChange are how many octets each takes at least.
+	minMark   = 17
+	minChange = 9
+)
+
+const (
+	freezeUnchanged = 0
+	freezeSet       = 1
+)
+
+var (
+	errFreezeFlag = errors.New("has a freeze flag that is neither 0 nor 1")
+	errSerials    = errors.New("has changes that are no chain of serials")
+)
+
+// An entryHeader is what an entry of the log begins with.
+type entryHeader struct {
+	sequence uint64
+	batch    id
+	// before is the id of the batch before, so that another history is noticed.
+	before id
+	// oldest is the oldest sequence in the log with this entry.
+	oldest uint64
+	// from and to are the zone's serials before and after.
+	from, to uint32
+	time     time.Time
+	server   string
+	// frozen, unless nil, sets the freeze.
+	frozen *time.Time
+}
+
+// The encoding of an entry is its header's fields in order, its marks and its changes. A change is its serials,
+// author and rule, its records removed, added and refreshed, and its owners set and removed.
+
+func appendEntry(dst []byte, h *entryHeader, b *store.Batch) ([]byte, error) {
+	dst = append(dst, entryVersion)
+	dst = binary.AppendUvarint(dst, h.sequence)
+	dst = append(dst, h.batch[:]...)
+	dst = append(dst, h.before[:]...)
+	dst = binary.AppendUvarint(dst, h.oldest)
+	dst = binary.AppendUvarint(dst, uint64(h.from))
+	dst = binary.AppendUvarint(dst, uint64(h.to))
+	dst = appendTime(dst, h.time)
+	dst = appendBytes(dst, h.server)
+	if h.frozen == nil {
+		dst = append(dst, freezeUnchanged)
+	} else {
+		dst = appendTime(append(dst, freezeSet), *h.frozen)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.Marks)))
+	for _, m := range b.Marks {
+		dst = append(dst, m.Context[:]...)
+		dst = binary.AppendUvarint(dst, m.Number)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.Changes)))
+	before := ""
+	for i := range b.Changes {
+		c := &b.Changes[i]
+		dst = binary.AppendUvarint(dst, uint64(c.From))
+		dst = binary.AppendUvarint(dst, uint64(c.To))
+		dst = appendBytes(dst, c.Author)
+		dst = appendBytes(dst, c.Rule)
+		for _, list := range [][]store.Record{c.Removed, c.Added, c.Refreshed} {
+			var err error
+			if dst, err = appendRecords(dst, &before, list); err != nil {
+				return nil, err
+			}
+		}
+		dst = binary.AppendUvarint(dst, uint64(len(c.Owners)))
+		for j := range c.Owners {
+			dst = appendOwner(appendBytes(dst, c.Owners[j].Name), &c.Owners[j])
+		}
+		dst = binary.AppendUvarint(dst, uint64(len(c.Disowned)))
+		for _, name := range c.Disowned {
+			dst = appendBytes(dst, name)
+		}
+	}
+	return dst, nil
+}
+
+// header takes the header of an entry.
+func (d *decoder) header() entryHeader {
+	var h entryHeader
+	h.sequence = d.uvarint(math.MaxInt64)
+	copy(h.batch[:], d.take(len(h.batch)))
+	copy(h.before[:], d.take(len(h.before)))
+	h.oldest = d.uvarint(math.MaxInt64)
+	h.from = uint32(d.uvarint(math.MaxUint32))
+	h.to = uint32(d.uvarint(math.MaxUint32))
+	h.time = d.time()
+	h.server = string(d.bytes(maxServer))
+	switch flag := d.octet(); {
+	case d.err == nil && flag == freezeSet:
+		since := d.time()
+		h.frozen = &since
+	case d.err == nil && flag != freezeUnchanged:
+		d.fail(errFreezeFlag)
+	}
+	if d.err == nil && h.oldest > h.sequence {
+		d.fail(errOldest)
+	}
+	return h
+}
+
+// decodeHeader decodes the header of an entry and leaves the rest.
+func decodeHeader(value []byte) (entryHeader, error) {
+	d := decode(value, entryVersion)
+	h := d.header()
+	return h, d.err
+}
+
+// decodeEntry decodes an entry. Its records share memory with value.
+func decodeEntry(value []byte) (entryHeader, store.Batch, error) {
+	d := decode(value, entryVersion)
+	h := d.header()
+	b := store.Batch{Frozen: h.frozen}
+	if n := d.count(minMark); n > 0 {
+		b.Marks = make([]store.Mark, n)
+		for i := range b.Marks {
+			copy(b.Marks[i].Context[:], d.take(len(b.Marks[i].Context)))
+			b.Marks[i].Number = d.uvarint(math.MaxUint64)
+		}
+	}
+	n := d.count(minChange)
+	if n > 0 {
+		b.Changes = make([]store.Change, n)
+	}
+	before, serial := "", h.from
+	for i := range b.Changes {
+		c := &b.Changes[i]
+		c.From = uint32(d.uvarint(math.MaxUint32))
+		c.To = uint32(d.uvarint(math.MaxUint32))
+		c.Author = string(d.bytes(store.MaxText))
+		c.Rule = string(d.bytes(store.MaxText))
+		c.Committed = h.time.Truncate(time.Second)
+		c.Removed = d.records(&before)
+		c.Added = d.records(&before)
+		c.Refreshed = d.records(&before)
+		if n := d.count(4); n > 0 {
+			c.Owners = make([]store.Owner, n)
+			for j := range c.Owners {
+				c.Owners[j] = d.owner(d.name())
+			}
+		}
+		if n := d.count(2); n > 0 {
+			c.Disowned = make([]string, n)
+			for j := range c.Disowned {
+				c.Disowned[j] = d.name()
+			}
+		}
+		if d.err == nil && c.From != serial {
+			d.fail(errSerials)
+		}
+		serial = c.To
+	}
+	if d.err == nil && serial != h.to {
+		d.fail(errSerials)
+	}
+	if err := d.end(); err != nil {
+		return entryHeader{}, store.Batch{}, err
+	}
+	return h, b, nil
+}

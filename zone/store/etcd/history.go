@@ -1,0 +1,204 @@
+package etcd
+
+import (
+	"sync"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// A history is an index of the log, the octets of its last entries, and the head.
+type history struct {
+	mu sync.RWMutex
+	// known is set once the index is complete; what follows is then valid. All is guarded by mu.
+	known    bool
+	head     head
+	revision int64 // of the head
+	// entries are those from head.oldest to head.sequence. Before cached they have no octets.
+	entries []logged
+	octets  int64 // of all entries in etcd
+	cached  int
+	// cachedOctets are those of the entries from cached on.
+	cachedOctets int64
+	// changed is closed at the next change.
+	changed chan struct{}
+}
+
+// A logged entry has what is needed to find it by its serials and to trim it.
+type logged struct {
+	from, to uint32
+	size     uint32
+	time     int64 // nanoseconds of Unix time
+	revision int64
+	batch    id
+	raw      []byte
+}
+
+// replace installs what was read from etcd, unless it is a part of what is known already.
+func (h *history) replace(head head, revision int64, entries []entry, cache int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known && h.has(head.sequence, head.batch) {
+		return
+	}
+	h.known, h.head, h.revision = true, head, revision
+	h.entries, h.octets, h.cached, h.cachedOctets = nil, 0, 0, 0
+	for i := range entries {
+		h.append(&entries[i], cache)
+	}
+	h.notify()
+}
+
+// has reports whether the position is one of those known. It is called with mu held.
+func (h *history) has(sequence uint64, batch id) bool {
+	if sequence == h.head.sequence {
+		return batch == h.head.batch
+	}
+	first := h.head.sequence + 1 - uint64(len(h.entries))
+	return sequence >= first && sequence < h.head.sequence && h.entries[sequence-first].batch == batch
+}
+
+// add adds the entry that follows the last one. It reports false for an entry that does not, unless it is known.
+func (h *history) add(e *entry, cache int64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case !h.known:
+		return false
+	case h.has(e.sequence, e.batch):
+		return true
+	case e.sequence != h.head.sequence+1 || e.before != h.head.batch:
+		return false
+	}
+	h.head.sequence, h.head.batch, h.head.serial, h.head.server, h.head.oldest = e.sequence, e.batch, e.to, e.server, e.oldest
+	if e.frozen != nil {
+		h.head.frozen = *e.frozen
+	}
+	h.revision = e.revision
+	h.append(e, cache)
+	// The committer has trimmed the log.
+	if drop := len(h.entries) - int(e.sequence-e.oldest+1); drop > 0 {
+		for i := range h.entries[:drop] {
+			h.octets -= int64(h.entries[i].size)
+			if i >= h.cached {
+				h.cachedOctets -= int64(h.entries[i].size)
+			}
+			h.entries[i] = logged{}
+		}
+		h.entries, h.cached = h.entries[drop:], max(0, h.cached-drop)
+	}
+	h.notify()
+	return true
+}
+
+// append is called with mu held.
+func (h *history) append(e *entry, cache int64) {
+	size := int64(e.size)
+	h.entries = append(h.entries, logged{
+		from: e.from, to: e.to, size: uint32(size), time: e.time.UnixNano(), revision: e.revision, batch: e.batch, raw: e.raw,
+	})
+	h.octets += size
+	h.cachedOctets += size
+	for h.cachedOctets > cache && h.cached < len(h.entries) {
+		h.cachedOctets -= int64(h.entries[h.cached].size)
+		h.entries[h.cached].raw = nil
+		h.cached++
+	}
+}
+
+// notify is called with mu held.
+func (h *history) notify() {
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// state returns the head and its revision.
+func (h *history) state() (head head, revision int64, known bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.head, h.revision, h.known
+}
+
+// wait returns the sequence of the last entry, and a channel that is closed when there is another.
+func (h *history) wait() (sequence uint64, changed <-chan struct{}) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.head.sequence, h.changed
+}
+
+// since returns the entries after a position, if they are in memory.
+func (h *history) since(at store.Position) []entry {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if !h.known || h.head.sequence <= at.Sequence || !h.has(at.Sequence, at.Batch) && at.Sequence+1 != h.head.oldest {
+		return nil
+	}
+	start := len(h.entries) - int(h.head.sequence-at.Sequence)
+	if start < h.cached {
+		return nil
+	}
+	var list []entry
+	for i := start; i < len(h.entries); i++ {
+		l := &h.entries[i]
+		header, err := decodeHeader(l.raw)
+		if err != nil {
+			return nil
+		}
+		list = append(list, entry{entryHeader: header, revision: l.revision, size: len(l.raw), raw: l.raw})
+	}
+	return list
+}
+
+// trim returns how many of the oldest entries are beyond the bounds once one of that size is added, most at most.
+func (h *history) trim(o *ZoneOptions, size int, now int64, most int) int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	octets, count := h.octets+int64(size), len(h.entries)+1
+	drop := 0
+	for ; drop < most && drop < len(h.entries); drop++ {
+		l := &h.entries[drop]
+		over := count > o.MaxBatches || octets > o.MaxOctets
+		young := now-l.time < int64(o.MinAge)
+		if !over || young && octets <= 4*o.MaxOctets {
+			break
+		}
+		octets, count = octets-int64(l.size), count-1
+	}
+	return drop
+}
+
+// between returns the sequences of the batches from the one that starts at a serial, or has it within, to the one
+// that leads to another.
+func (h *history) between(from, to uint32) (first, last uint64, ok bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if !h.known {
+		return 0, 0, false
+	}
+	oldest := h.head.sequence + 1 - uint64(len(h.entries))
+	// A serial may occur again after serials have wrapped around; the most recent occurrence counts.
+	end := -1
+	for i := len(h.entries) - 1; i >= 0; i-- {
+		l := &h.entries[i]
+		if l.from == l.to {
+			continue
+		}
+		if end < 0 && to-l.from <= l.to-l.from && to != l.from {
+			end = i
+		}
+		if end >= 0 && from-l.from < l.to-l.from && (i < end || from-l.from < to-l.from) {
+			return oldest + uint64(i), oldest + uint64(end), true
+		}
+	}
+	return 0, 0, false
+}
+
+// raw returns the octets of an entry if they are in memory.
+func (h *history) raw(sequence uint64) []byte {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	first := h.head.sequence + 1 - uint64(len(h.entries))
+	if !h.known || sequence < first || sequence > h.head.sequence {
+		return nil
+	}
+	return h.entries[sequence-first].raw
+}

@@ -1,0 +1,111 @@
+package etcd
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+)
+
+// DefaultPrefix is what all keys begin with, unless Options say otherwise.
+const DefaultPrefix = "/gsstsig/"
+
+// Options are what Open needs. Zero values have defaults, but for Endpoints and Server.
+type Options struct {
+	// Endpoints are the client URLs of members of the etcd cluster, such as https://10.0.0.1:2379. Required.
+	// The first one is used as long as it answers, the others take over in their order: a server lists the
+	// member that is nearest first.
+	Endpoints []string
+	// Server is the name of this server, unique among those that share the prefix: its host name. Required,
+	// 255 octets at most, without a slash.
+	Server string
+	// Prefix is what all keys begin with; "" is DefaultPrefix. It ends with a slash.
+	Prefix string
+	// TLS is for endpoints with https; its certificate is what members know this server by. nil uses the
+	// roots of the system and no certificate.
+	TLS *tls.Config
+	// Username and Password are for a cluster with authentication enabled.
+	Username, Password string
+	// Log is told of members that do not answer and of those that take over. It is called by one goroutine
+	// at a time and must not block. nil discards.
+	Log func(text string)
+	// Now is the clock for what is shown to people; nil means time.Now.
+	Now func() time.Time
+}
+
+const noSlash = "give it a name without a slash, such as the host name"
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.Log == nil {
+		o.Log = func(string) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	switch {
+	case len(o.Endpoints) == 0:
+		return o, errors.New("store: etcd: no endpoints")
+	case !strings.HasSuffix(o.Prefix, "/"):
+		return o, fmt.Errorf("store: etcd: prefix %q does not end with a slash", o.Prefix)
+	case o.Server == "" || len(o.Server) > maxServer || strings.Contains(o.Server, "/"):
+		return o, diagnose.WithFix(fmt.Errorf("store: etcd: %q cannot be the name of this server", o.Server), noSlash)
+	case (o.Username == "") != (o.Password == ""):
+		return o, errors.New("store: etcd: a user name needs a password, and a password a user name")
+	}
+	for _, endpoint := range o.Endpoints {
+		u, err := url.Parse(endpoint)
+		switch {
+		case err != nil:
+			return o, fmt.Errorf("store: etcd: endpoint: %w", err)
+		case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "":
+			return o, diagnose.WithFix(fmt.Errorf("store: etcd: endpoint %q is no URL of a member", endpoint),
+				"write it as https://HOST:2379, or http:// without TLS")
+		case u.Scheme == "http" && o.TLS != nil:
+			return o, diagnose.WithFix(fmt.Errorf("store: etcd: endpoint %q is without TLS, but there are certificates for it", endpoint),
+				"write https://")
+		case u.Scheme == "http" && o.Password != "":
+			return o, diagnose.WithFix(fmt.Errorf("store: etcd: endpoint %q would be sent the password without encryption", endpoint),
+				"write https://")
+		}
+	}
+	return o, nil
+}
+
+// ZoneOptions bound the log of one zone, from which incremental transfers are read. All servers should have the
+// same: each trims the log to its own when it commits.
+type ZoneOptions struct {
+	// MaxBatches is how many batches are kept; 0 means 20,000. An index of them is in memory, about 80 octets
+	// each.
+	MaxBatches int
+	// MaxOctets is how many octets they may take in etcd; 0 means 64 MiB. etcd has them twice until its
+	// history is compacted.
+	MaxOctets int64
+	// MinAge is how long batches are kept although the other bounds are exceeded, for the marks that they
+	// have; up to four times MaxOctets are. 0 means 15 minutes.
+	MinAge time.Duration
+	// CacheOctets is how much of the end of the log is in memory; 0 means 8 MiB.
+	CacheOctets int64
+}
+
+func (o ZoneOptions) withDefaults() ZoneOptions {
+	if o.MaxBatches <= 0 {
+		o.MaxBatches = 20_000
+	}
+	if o.MaxOctets <= 0 {
+		o.MaxOctets = 64 << 20
+	}
+	if o.MinAge <= 0 {
+		o.MinAge = 15 * time.Minute
+	}
+	if o.CacheOctets <= 0 {
+		o.CacheOctets = 8 << 20
+	}
+	return o
+}

@@ -1,0 +1,146 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// leaseSeconds is how long after its end what a server has put there for itself stays.
+const leaseSeconds = 10
+
+// A session is the lease under which this server puts what is to go when it goes.
+type session struct {
+	mu sync.Mutex
+	// lease is 0 while there is none; guarded by mu.
+	lease clientv3.LeaseID
+	// kept is when it was last known to be alive; guarded by mu.
+	kept time.Time
+	// value is what Publish was given; nil if nothing. guarded by mu.
+	value []byte
+	// put says that the lease has the value; guarded by mu.
+	put bool
+}
+
+// id returns the lease, or 0.
+func (s *session) id() clientv3.LeaseID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease
+}
+
+// lost notes that etcd does not know the lease any more.
+func (s *session) lost(lease clientv3.LeaseID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lease == lease {
+		s.lease, s.put = 0, false
+	}
+}
+
+// keep makes a lease, or keeps it alive, and publishes the value if the lease does not have it.
+func (s *session) keep(c *Cluster) {
+	s.mu.Lock()
+	lease, due := s.lease, time.Since(s.kept) > leaseSeconds*time.Second/4
+	s.mu.Unlock()
+	if lease != 0 && due {
+		err := c.members.attempt(c.ctx, func(ctx context.Context, client *clientv3.Client) error {
+			answer, err := client.KeepAliveOnce(ctx, lease)
+			if err == nil && answer.TTL <= 0 {
+				return rpctypes.ErrLeaseNotFound
+			}
+			return err
+		})
+		switch {
+		case err == nil:
+			s.mu.Lock()
+			s.kept = time.Now()
+			s.mu.Unlock()
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			s.lost(lease)
+			lease = 0
+		}
+	}
+	if lease == 0 {
+		err := c.members.attempt(c.ctx, func(ctx context.Context, client *clientv3.Client) error {
+			answer, err := client.Grant(ctx, leaseSeconds)
+			if err == nil {
+				lease = answer.ID
+			}
+			return err
+		})
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		s.lease, s.kept, s.put = lease, time.Now(), false
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	value, put := s.value, s.put
+	s.mu.Unlock()
+	if value != nil && !put {
+		_ = s.publish(c.ctx, c, lease, value) // done again in a second
+	}
+}
+
+func (s *session) publish(ctx context.Context, c *Cluster, lease clientv3.LeaseID, value []byte) error {
+	err := c.members.attempt(ctx, func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Put(ctx, c.nodeKey(c.options.Server), string(value), clientv3.WithLease(lease))
+		return err
+	})
+	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		s.lost(lease)
+	}
+	if err == nil {
+		s.mu.Lock()
+		s.put = s.lease == lease && string(s.value) == string(value)
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// revoke gives the lease up. If etcd does not answer, the lease expires.
+func (s *session) revoke(c *Cluster) {
+	lease := s.id()
+	if lease == 0 || c.members.outOfReach() != nil {
+		return
+	}
+	_ = c.members.attempt(context.Background(), func(ctx context.Context, client *clientv3.Client) error {
+		_, err := client.Revoke(ctx, lease)
+		return err
+	})
+}
+
+// MaxPublished is how many octets a server may publish.
+const MaxPublished = 64 << 10
+
+// Publish shows a value to the other servers, in their [Cluster.Status], for as long as this server runs: in etcd
+// it is under the server's lease. It replaces the one before. An error, after some seconds at most, means that the
+// others may not see it yet; it is put there as soon as possible all the same.
+func (c *Cluster) Publish(ctx context.Context, value []byte) error {
+	if len(value) > MaxPublished {
+		return fmt.Errorf("store: etcd: %d octets to publish, %d are allowed", len(value), MaxPublished)
+	}
+	if c.isClosed() {
+		return store.ErrClosed
+	}
+	s := &c.session
+	s.mu.Lock()
+	s.value, s.put = append([]byte{}, value...), false
+	value, lease := s.value, s.lease
+	s.mu.Unlock()
+	if lease == 0 {
+		return fmt.Errorf("%w: no lease yet", ErrUnreachable)
+	}
+	ctx, cancel := c.bind(ctx)
+	defer cancel()
+	return c.explain(s.publish(ctx, c, lease, value))
+}
