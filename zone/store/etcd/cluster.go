@@ -21,7 +21,9 @@ type Cluster struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	closing sync.Once
+	closing  sync.Once
+	starting sync.Once // of contexts
+	contexts *Contexts
 }
 
 // Open checks the options. It does not wait for etcd: what needs an answer says so when there is none.

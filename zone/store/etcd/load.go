@@ -42,7 +42,7 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 		return nil
 	})
 	if err == nil {
-		err = z.pages(ctx, z.nameRoot(), clientv3.GetPrefixRangeEnd(z.nameRoot()), revision, func(kv *mvccpb.KeyValue) error {
+		err = z.cluster.pages(ctx, z.nameRoot(), clientv3.GetPrefixRangeEnd(z.nameRoot()), revision, func(kv *mvccpb.KeyValue) error {
 			name, err := z.name(kv.Key)
 			if err != nil {
 				return err
@@ -92,7 +92,7 @@ func (z *Zone) readHead(ctx context.Context) (*head, *mvccpb.KeyValue, int64, er
 func (z *Zone) readLog(ctx context.Context, h *head, revision int64, visit func(*store.Batch) error) ([]entry, error) {
 	var entries []entry
 	held, forgotten := int64(0), 0
-	err := z.pages(ctx, z.logRoot(), z.logEnd(), revision, func(kv *mvccpb.KeyValue) error {
+	err := z.cluster.pages(ctx, z.logRoot(), z.logEnd(), revision, func(kv *mvccpb.KeyValue) error {
 		e, err := z.entry(kv)
 		if err != nil {
 			return err
@@ -129,7 +129,7 @@ var errChain = errors.New("does not fit the log")
 
 // pages hands all keys from start up to end, as they were at a revision, to visit. The next page is read
 // meanwhile.
-func (z *Zone) pages(ctx context.Context, start, end string, revision int64, visit func(*mvccpb.KeyValue) error) error {
+func (c *Cluster) pages(ctx context.Context, start, end string, revision int64, visit func(*mvccpb.KeyValue) error) error {
 	const (
 		octets    = 1 << 20 // about how many a page has
 		fewest    = 16
@@ -147,7 +147,7 @@ func (z *Zone) pages(ctx context.Context, start, end string, revision int64, vis
 		defer close(ready)
 		limit := firstPage
 		for more := true; more; {
-			answer, err := z.cluster.getWithin(ctx, pageTimeout, pagesTimeout, start,
+			answer, err := c.getWithin(ctx, pageTimeout, pagesTimeout, start,
 				clientv3.WithRange(end), clientv3.WithRev(revision), clientv3.WithLimit(int64(limit)))
 			var p page
 			switch {

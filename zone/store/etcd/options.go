@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
@@ -45,6 +46,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Log == nil {
 		o.Log = func(string) {}
+	}
+	log, mu := o.Log, new(sync.Mutex)
+	o.Log = func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		log(text)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
