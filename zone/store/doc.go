@@ -13,6 +13,11 @@
 // Records are in wire form, as the zone itself holds them. A store neither parses nor validates DNS
 // data, and does not know package zone.
 //
+// That is a [Store], of one process. A [Shared] store keeps a zone that several servers change. Each
+// evaluates updates on the state that it has, and proposes the changes: they are committed only if
+// nobody else has committed any since. Otherwise the server is told what it has missed. [Exclusive]
+// makes a Shared of a Store, so that a zone has one way to commit.
+//
 // [Memory] keeps everything in memory. Package disk keeps it in a directory. Package storetest
-// tests any implementation against the contract of [Store].
+// tests any implementation against the contracts of Store and Shared.
 package store

@@ -17,3 +17,16 @@ func TestDiskKeepsTheContract(t *testing.T) {
 		}
 	})
 }
+
+func TestDiskKeepsTheSharedContract(t *testing.T) {
+	storetest.RunShared(t, 1, func(t *testing.T) storetest.SharedOpener {
+		dir := filepath.Join(t.TempDir(), "example.test")
+		return func(string) (store.Shared, error) {
+			s, err := disk.Open(dir, disk.Options{Origin: "example.test."})
+			if err != nil {
+				return nil, err
+			}
+			return store.Exclusive(s), nil
+		}
+	})
+}

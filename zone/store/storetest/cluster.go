@@ -30,7 +30,7 @@ type Cluster struct {
 
 // ClusterOptions bound what is kept. Zero values have defaults.
 type ClusterOptions struct {
-	// Batches is how many batches the log keeps; 0 means 1,000.
+	// Batches is how many batches, and how many changes, the log keeps; 0 means 1,000.
 	Batches int
 	// BatchRecords is how many records the changes of a batch may add: one with more is
 	// store.ErrTooLarge. 0 means any.
@@ -49,7 +49,7 @@ func NewCluster(options ClusterOptions) *Cluster {
 	}
 	return &Cluster{
 		options:  options,
-		contents: store.NewMemory(store.MemoryOptions{Now: options.Now}),
+		contents: store.NewMemory(store.MemoryOptions{MaxChanges: options.Batches, Now: options.Now}),
 		changed:  make(chan struct{}),
 	}
 }
@@ -114,7 +114,7 @@ func (c *copied) Owner(o store.Owner) error {
 func (c *Cluster) Restore(b Backup) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.contents = store.NewMemory(store.MemoryOptions{Now: c.options.Now})
+	c.contents = store.NewMemory(store.MemoryOptions{MaxChanges: c.options.Batches, Now: c.options.Now})
 	if err := c.contents.Init(context.Background(), b.contents); err != nil {
 		panic(err) // it is empty and in memory
 	}
@@ -398,11 +398,13 @@ func (s *Server) Confirm(ctx context.Context, at store.Position) ([]store.Commit
 	return s.cluster.is(at)
 }
 
-// Follow implements store.Shared. It yields a heartbeat at the beginning, and after Cluster.Heartbeat.
+// Follow implements store.Shared. It yields a position without a batch when there is no further batch,
+// and after Cluster.Heartbeat.
 func (s *Server) Follow(ctx context.Context, from store.Position) iter.Seq2[store.Committed, error] {
 	return func(yield func(store.Committed, error) bool) {
 		at := from
 		for {
+			begun := time.Now()
 			s.cluster.mu.Lock()
 			missed, err := s.cluster.missed(at)
 			head, changed := s.cluster.head, s.cluster.changed
@@ -428,8 +430,11 @@ func (s *Server) Follow(ctx context.Context, from store.Position) iter.Seq2[stor
 					return
 				}
 			}
-			if len(missed) == 0 && !s.isCut() {
-				if fault, err := s.begin(Deliver); err == nil && fault == None && !yield(store.Committed{Position: head, Time: time.Now()}, nil) {
+			if len(missed) > 0 {
+				continue
+			}
+			if !s.isCut() {
+				if fault, err := s.begin(Deliver); err == nil && fault == None && !yield(store.Committed{Position: head, Time: begun}, nil) {
 					return
 				}
 			}

@@ -1,5 +1,6 @@
-// Package storetest is what every implementation of store.Store must pass, and a store that fails
-// on purpose for tests of what stands on one.
+// Package storetest is what every implementation of store.Store, by [Run], and of store.Shared, by
+// [RunShared], must pass. For tests of what stands on one it has stores that fail on purpose: [Faulty]
+// and, with several servers, [Cluster].
 package storetest
 
 import (
