@@ -29,12 +29,16 @@ type Exchange struct {
 	Network    string // udp or tcp
 	Connection int    // of TCP, counted from 1: what has the same number came over one connection. 0 for UDP
 	Request    []byte
-	Reply      []byte // the server's, before it was changed
+	Reply      []byte         // the server's, before it was changed
+	Server     netip.AddrPort // that replied
 }
 
-// Config describes a relay. Server is required.
+// Config describes a relay. Server or Pick is required.
 type Config struct {
 	Server netip.AddrPort
+	// Pick chooses the server of each TCP connection and each datagram, as an address in front of several servers does; an
+	// address that is not valid drops it. It must be safe for concurrent use. nil always chooses Server.
+	Pick func() netip.AddrPort
 	// Dial connects to the server; nil is net.Dial.
 	Dial func(network, address string) (net.Conn, error)
 	// Listen and ListenPacket make the sockets that clients are served on; nil are those of package net.
@@ -71,6 +75,9 @@ func Start(config Config) (*Relay, error) {
 	}
 	if config.Listen == nil {
 		config.Listen, config.ListenPacket = net.Listen, net.ListenPacket
+	}
+	if config.Pick == nil {
+		config.Pick = func() netip.AddrPort { return config.Server }
 	}
 	if config.Observe == nil {
 		config.Observe = func(Exchange) {}
@@ -145,17 +152,23 @@ func (r *Relay) letGo(conn net.Conn) {
 	delete(r.open, conn)
 }
 
-// dial connects to the server.
-func (r *Relay) dial(network string) (net.Conn, error) {
-	conn, err := r.config.Dial(network, r.config.Server.String())
+// dial connects to a server.
+func (r *Relay) dial(network string) (net.Conn, netip.AddrPort, error) {
+	to := r.config.Pick()
+	if !to.IsValid() {
+		return nil, to, errNoServer
+	}
+	conn, err := r.config.Dial(network, to.String())
 	if err != nil {
-		return nil, err
+		return nil, to, err
 	}
 	if !r.keep(conn) {
-		return nil, net.ErrClosed
+		return nil, to, net.ErrClosed
 	}
-	return conn, nil
+	return conn, to, nil
 }
+
+var errNoServer = errors.New("relay: no server")
 
 // reply tells of an exchange and returns what the client gets, nil for nothing.
 func (r *Relay) reply(e Exchange) []byte {
@@ -188,7 +201,7 @@ func (r *Relay) serveTCP() {
 
 // serveConnection hands on one connection, message by message: each has one reply. What goes wrong on either side ends it.
 func (r *Relay) serveConnection(client net.Conn, number int) {
-	server, err := r.dial("tcp")
+	server, picked, err := r.dial("tcp")
 	if err != nil {
 		return
 	}
@@ -205,7 +218,7 @@ func (r *Relay) serveConnection(client net.Conn, number int) {
 		if err != nil {
 			return
 		}
-		reply = r.reply(Exchange{Network: "tcp", Connection: number, Request: request, Reply: reply})
+		reply = r.reply(Exchange{Network: "tcp", Connection: number, Request: request, Reply: reply, Server: picked})
 		if reply == nil || writeFramed(client, reply) != nil {
 			return
 		}
@@ -226,7 +239,7 @@ func (r *Relay) serveUDP() {
 
 // servePacket hands on one datagram, and the reply to it if one comes in time.
 func (r *Relay) servePacket(request []byte, client net.Addr) {
-	server, err := r.dial("udp")
+	server, picked, err := r.dial("udp")
 	if err != nil {
 		return
 	}
@@ -242,7 +255,7 @@ func (r *Relay) servePacket(request []byte, client net.Addr) {
 	if err != nil {
 		return
 	}
-	if reply := r.reply(Exchange{Network: "udp", Request: request, Reply: buffer[:n:n]}); reply != nil {
+	if reply := r.reply(Exchange{Network: "udp", Request: request, Reply: buffer[:n:n], Server: picked}); reply != nil {
 		_, _ = r.packets.WriteTo(reply, client) // datagrams may get lost
 	}
 }

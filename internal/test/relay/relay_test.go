@@ -97,3 +97,34 @@ func TestRelay(t *testing.T) {
 		t.Errorf("connections %v, want %v", numbers, want)
 	}
 }
+
+// TestPick: each datagram and each connection goes to the server that is picked for it, and to none without one.
+func TestPick(t *testing.T) {
+	servers := []netip.AddrPort{answerer(t), answerer(t), {}}
+	next := 0 // no lock: the questions are asked one after the other
+	var seen []netip.AddrPort
+	r, err := Start(Config{
+		Pick: func() netip.AddrPort {
+			next++
+			return servers[(next-1)%len(servers)]
+		},
+		Observe: func(e Exchange) { seen = append(seen, e.Server) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := func(network string) error {
+		c := &dns.Client{Net: network, Timeout: 10 * time.Second}
+		_, _, err := c.Exchange(new(dns.Msg).SetQuestion("example.test.", dns.TypeSOA), r.Address.String())
+		return err
+	}
+	for i, network := range []string{"udp", "tcp", "tcp"} {
+		if err := client(network); (err == nil) != servers[i].IsValid() {
+			t.Errorf("question %d: %v", i, err)
+		}
+	}
+	r.Close()
+	if !slices.Equal(seen, servers[:2]) {
+		t.Errorf("answers from %v, want %v", seen, servers[:2])
+	}
+}

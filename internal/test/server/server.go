@@ -244,6 +244,9 @@ func (s *Server) Restart(ctx context.Context, end syscall.Signal) error {
 	return s.launch(ctx)
 }
 
+// Relaunch starts the server again after Kill, on the same address. [Server.Log] begins anew.
+func (s *Server) Relaunch(ctx context.Context) error { return s.launch(ctx) }
+
 // Signal sends a signal to the server.
 func (s *Server) Signal(signal syscall.Signal) error { return s.process.Signal(signal) }
 
