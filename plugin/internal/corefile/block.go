@@ -37,7 +37,8 @@ type Block struct {
 	ClockSkew       time.Duration       // permitted difference of a client's clock; zero: the default
 	Lifetime        time.Duration       // of contexts; zero: the default
 	Seeds           map[string]string   // master files by origin
-	Database        string              // directory of the zones' databases; empty: zones are in memory only
+	Database        string              // directory of the zones' databases; empty: zones are on etcd or in memory only
+	Etcd            Etcd                // cluster that keeps the zones
 	Control         string              // path of the control socket; empty: the default
 	ControlOff      bool                // no control socket
 	Rules           []policy.Rule       // of grant and deny, in their order
@@ -55,7 +56,7 @@ type Block struct {
 	aging map[string]zone.Aging  // by origin, "" for zones that are not named
 	mode  policy.Mode            // of the zones that modes does not name
 	modes map[string]policy.Mode // by origin
-	given map[string]bool        // properties that may be given once
+	given map[string]int         // properties that may be given once, with the line of each
 
 	path                string // of the Corefile
 	firstLine, lastLine int
@@ -113,30 +114,35 @@ var limits = map[string]func(*Block) *int{
 
 // properties are the words that a line of a block may begin with.
 var properties = map[string]func(b *Block, c *caddy.Controller, root string, args []string) error{
-	"keytab":      (*Block).keytab,
-	"realm":       (*Block).realm,
-	"principal":   (*Block).principal,
-	"file":        (*Block).file,
-	"database":    (*Block).database,
-	"control":     (*Block).control,
-	"updates":     (*Block).updates,
-	"grant":       (*Block).grant,
-	"deny":        (*Block).deny,
-	"limit":       (*Block).limit,
-	"proxies":     (*Block).proxies,
-	"reclaim":     (*Block).reclaim,
-	"transfers":   (*Block).transfers,
-	"require_pac": (*Block).requirePAC,
-	"tombstones":  (*Block).tombstones,
-	"aging":       (*Block).readAging,
-	"krb5conf":    (*Block).krb5conf,
-	"transit":     (*Block).transit,
-	"enctypes":    (*Block).enctypes,
-	"allow_rc4":   (*Block).allowRC4,
-	"clockskew":   (*Block).clockskew,
-	"lifetime":    (*Block).lifetime,
-	"log":         (*Block).log,
-	"status":      (*Block).status,
+	"keytab":           (*Block).keytab,
+	"realm":            (*Block).realm,
+	"principal":        (*Block).principal,
+	"file":             (*Block).file,
+	"database":         (*Block).database,
+	"etcd":             (*Block).etcd,
+	"etcd_prefix":      (*Block).etcdPrefix,
+	"etcd_tls":         (*Block).etcdTLS,
+	"etcd_credentials": (*Block).etcdCredentials,
+	"etcd_server":      (*Block).etcdServer,
+	"control":          (*Block).control,
+	"updates":          (*Block).updates,
+	"grant":            (*Block).grant,
+	"deny":             (*Block).deny,
+	"limit":            (*Block).limit,
+	"proxies":          (*Block).proxies,
+	"reclaim":          (*Block).reclaim,
+	"transfers":        (*Block).transfers,
+	"require_pac":      (*Block).requirePAC,
+	"tombstones":       (*Block).tombstones,
+	"aging":            (*Block).readAging,
+	"krb5conf":         (*Block).krb5conf,
+	"transit":          (*Block).transit,
+	"enctypes":         (*Block).enctypes,
+	"allow_rc4":        (*Block).allowRC4,
+	"clockskew":        (*Block).clockskew,
+	"lifetime":         (*Block).lifetime,
+	"log":              (*Block).log,
+	"status":           (*Block).status,
 }
 
 // Parse reads the gsstsig block that c stands before. Relative paths are below root. Errors name the Corefile line.
@@ -146,7 +152,7 @@ func Parse(c *caddy.Controller, root string) (*Block, error) {
 		mode:  policy.Secure,
 		modes: make(map[string]policy.Mode),
 		aging: make(map[string]zone.Aging),
-		given: make(map[string]bool),
+		given: make(map[string]int),
 	}
 	for _, origin := range plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys) {
 		b.Origins = append(b.Origins, dns.CanonicalName(origin))
@@ -175,6 +181,9 @@ func Parse(c *caddy.Controller, root string) (*Block, error) {
 	if len(b.Origins) == 0 {
 		return nil, c.Errf("the server block has no zone")
 	}
+	if err := b.checkEtcd(c); err != nil {
+		return nil, explain(err, c.File(), b.firstLine, b.lastLine)
+	}
 	return b, nil
 }
 
@@ -194,10 +203,10 @@ func (b *Block) property(c *caddy.Controller, root string) error {
 
 // once notes a property that may be given once.
 func (b *Block) once(c *caddy.Controller, property string) error {
-	if b.given[property] {
+	if b.given[property] > 0 {
 		return c.Errf("%s is given twice", property)
 	}
-	b.given[property] = true
+	b.given[property] = c.Line()
 	return nil
 }
 
@@ -262,6 +271,10 @@ func (b *Block) file(c *caddy.Controller, root string, args []string) error {
 func (b *Block) database(c *caddy.Controller, root string, args []string) error {
 	if len(args) != 1 {
 		return c.Errf("database needs one directory")
+	}
+	if b.OnEtcd() {
+		return c.Errf("database and etcd exclude each other: a zone is kept in one of them. Fix: remove one of the lines; " +
+			"\"coredns gsstsig migrate\" moves a zone from one to the other")
 	}
 	b.Database = below(root, args[0])
 	return b.once(c, "database")

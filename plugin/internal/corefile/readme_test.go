@@ -30,7 +30,7 @@ func TestDocumentedCorefiles(t *testing.T) {
 	stock := dnsserver.Directives
 	dnsserver.Directives = slices.Concat(stock, []string{"gsstsig"})
 	t.Cleanup(func() { dnsserver.Directives = stock })
-	for _, name := range []string{"README.md", "plugin/README.md", "docs/active-directory.md", "docs/freeipa.md", "docs/mit.md"} {
+	for _, name := range []string{"README.md", "plugin/README.md", "docs/active-directory.md", "docs/cluster.md", "docs/freeipa.md", "docs/mit.md"} {
 		t.Run(name, func(t *testing.T) {
 			corefiles := fenced.FindAllStringSubmatch(readDoc(t, name), -1)
 			if len(corefiles) == 0 {

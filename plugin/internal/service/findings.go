@@ -168,8 +168,8 @@ func unmatched(setting policy.Setting, property string, words []string, ownerFor
 // defaultRule is the line that has the effect of no rules, in secure mode.
 func (s *Service) defaultRule() string { return "grant " + s.Realms[0] + " owner ." }
 
-// StorageFindings returns a warning for each of the block's zones if they have no database, and one if others can put another
-// directory in the place of the databases'.
+// StorageFindings returns a warning for each of the block's zones if they are in memory only, one if others can put another
+// directory in the place of the databases', and what is doubtful in the connection to etcd.
 func (s *Service) StorageFindings() []diagnose.Finding {
 	if s.Database != "" {
 		above := disk.Replaceable(s.Database)
@@ -178,6 +178,9 @@ func (s *Service) StorageFindings() []diagnose.Finding {
 		}
 		return []diagnose.Finding{{Severity: diagnose.Warning, Subject: "database " + s.Database,
 			Problem: "others can write to " + above + " and put another directory in its place", Fix: "chmod go-w " + above + ", or chmod +t " + above}}
+	}
+	if s.OnEtcd() {
+		return etcdFindings(&s.Etcd)
 	}
 	var findings []diagnose.Finding
 	for _, origin := range s.Origins {
@@ -195,8 +198,13 @@ func SharedZoneFindings(servers []corefile.Server) []diagnose.Finding {
 	places, descriptions := make(map[string]map[string]bool), make(map[string][]string)
 	for _, server := range servers {
 		for _, origin := range server.Origins {
-			place, description := server.Database, server.Position+" in "+server.Database
-			if place == "" {
+			place := server.Database
+			description := server.Position + " in " + place
+			switch {
+			case server.OnEtcd():
+				place = server.Etcd.Key()
+				description = server.Position + " on " + server.Etcd.String()
+			case place == "":
 				place, description = server.Position, server.Position+" in memory"
 			}
 			if places[origin] == nil {
