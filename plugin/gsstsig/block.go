@@ -31,6 +31,7 @@ type block struct {
 
 	server   *gsstsig.Server
 	contexts *gsstsig.Table
+	cluster  *cluster // nil: the zones are not on etcd
 	zones    []*servedZone
 	notifier atomic.Pointer[notifier] // nil until the block serves, and without the plugin transfer
 
@@ -54,6 +55,11 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		return nil, err
 	}
 
+	if s.OnEtcd() {
+		if b.cluster, err = b.process.acquireCluster(b, &s.Etcd); err != nil {
+			return nil, err
+		}
+	}
 	handler := &Handler{
 		zones: make(map[string]*servedZone), damaged: make(map[string]diagnose.Finding),
 		server: b.server, accounts: &b.process.accounts, audit: b.process.audit, service: s,
@@ -85,7 +91,8 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 		return nil, err
 	}
 	b.handler.Store(handler)
-	return handler, nil
+	// Once more: a zone on etcd may have been loaded meanwhile.
+	return handler, handler.setPolicies()
 }
 
 // setPolicies makes the policies of the block's zones, which protect the primary servers of all of them.

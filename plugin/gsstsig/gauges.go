@@ -2,6 +2,8 @@ package gsstsig
 
 import (
 	"os"
+	"slices"
+	"time"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,22 +19,24 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	contextsDesc   = gauge("contexts", "Number of security contexts by state: live or half_open.", "state")
-	serialDesc     = gauge("zone_serial", "Serial number of the zone.", "zone")
-	recordsDesc    = gauge("zone_records", "Number of records in the zone.", "zone")
-	dynamicDesc    = gauge("zone_dynamic_records", "Number of records that are not static.", "zone")
-	staleDesc      = gauge("zone_stale_records", "Number of stale records that the last scavenging has left, to give clients time to refresh them.", "zone")
-	maxRecordsDesc = gauge("zone_records_limit", "Limit zone-records.", "zone")
-	octetsDesc     = gauge("zone_octets", "Octets of the zone's names, data and owners, without tombstones.", "zone")
-	maxOctetsDesc  = gauge("zone_octets_limit", "Limit zone-octets.", "zone")
-	ownedDesc      = gauge("zone_owned_names", "Number of names with records and an owner.", "zone")
-	ownersDesc     = gauge("zone_owners", "Number of owners of names and tombstones.", "zone")
-	tombsDesc      = gauge("zone_tombstones", "Number of names without records that have an owner.", "zone")
-	maxTombsDesc   = gauge("zone_tombstones_limit", "Limit tombstones.", "zone")
-	readableDesc   = gauge("keytab_readable", "1 if the keytab can be read now, 0 if not: the keys read before stay in use.", "keytab")
-	modifiedDesc   = gauge("keytab_modified_timestamp_seconds", "Time at which the keytab was last modified.", "keytab")
-	kvnoDesc       = gauge("keytab_kvno", "Highest key version of a service principal in the keytab.", "keytab", "principal")
-	keyTimeDesc    = gauge("keytab_key_timestamp_seconds", "Time at which the key of the highest version was written, as the keytab says.", "keytab", "principal")
+	contextsDesc    = gauge("contexts", "Number of security contexts by state: live or half_open.", "state")
+	serialDesc      = gauge("zone_serial", "Serial number of the zone.", "zone")
+	recordsDesc     = gauge("zone_records", "Number of records in the zone.", "zone")
+	dynamicDesc     = gauge("zone_dynamic_records", "Number of records that are not static.", "zone")
+	staleDesc       = gauge("zone_stale_records", "Number of stale records that the last scavenging has left, to give clients time to refresh them.", "zone")
+	maxRecordsDesc  = gauge("zone_records_limit", "Limit zone-records.", "zone")
+	octetsDesc      = gauge("zone_octets", "Octets of the zone's names, data and owners, without tombstones.", "zone")
+	maxOctetsDesc   = gauge("zone_octets_limit", "Limit zone-octets.", "zone")
+	ownedDesc       = gauge("zone_owned_names", "Number of names with records and an owner.", "zone")
+	ownersDesc      = gauge("zone_owners", "Number of owners of names and tombstones.", "zone")
+	tombsDesc       = gauge("zone_tombstones", "Number of names without records that have an owner.", "zone")
+	maxTombsDesc    = gauge("zone_tombstones_limit", "Limit tombstones.", "zone")
+	unconfirmedDesc = gauge("zone_unconfirmed_seconds", "Time since etcd last told that the zone here is the newest.", "zone")
+	loadedDesc      = gauge("zone_loaded", "1 if the zone is loaded from etcd, 0 if it is answered SERVFAIL because it is not.", "zone")
+	readableDesc    = gauge("keytab_readable", "1 if the keytab can be read now, 0 if not: the keys read before stay in use.", "keytab")
+	modifiedDesc    = gauge("keytab_modified_timestamp_seconds", "Time at which the keytab was last modified.", "keytab")
+	kvnoDesc        = gauge("keytab_kvno", "Highest key version of a service principal in the keytab.", "keytab", "principal")
+	keyTimeDesc     = gauge("keytab_key_timestamp_seconds", "Time at which the key of the highest version was written, as the keytab says.", "keytab", "principal")
 )
 
 // gauges reads contexts, zones and keytabs of a process when they are collected, so that updates need not maintain them.
@@ -41,7 +45,7 @@ type gauges struct{ *process }
 // Describe implements prometheus.Collector.
 func (gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{contextsDesc, serialDesc, recordsDesc, dynamicDesc, staleDesc, maxRecordsDesc, octetsDesc, maxOctetsDesc, ownedDesc,
-		ownersDesc, tombsDesc, maxTombsDesc, readableDesc, modifiedDesc, kvnoDesc, keyTimeDesc} {
+		ownersDesc, tombsDesc, maxTombsDesc, unconfirmedDesc, loadedDesc, readableDesc, modifiedDesc, kvnoDesc, keyTimeDesc} {
 		ch <- d
 	}
 }
@@ -51,7 +55,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	live, halfOpen, zones := g.state()
+	live, halfOpen, zones, notLoaded := g.state()
 	send(contextsDesc, float64(live), "live")
 	send(contextsDesc, float64(halfOpen), "half_open")
 	for origin, z := range zones {
@@ -68,13 +72,22 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		send(ownersDesc, float64(size.Owners), origin)
 		send(tombsDesc, float64(size.Tombstones), origin)
 		send(maxTombsDesc, float64(limits.Tombstones), origin)
+		if z.onEtcd {
+			send(unconfirmedDesc, max(0, time.Since(z.Confirmed()).Seconds()), origin)
+			send(loadedDesc, 1, origin)
+		}
+	}
+	for _, origin := range notLoaded {
+		if _, ok := zones[origin]; !ok {
+			send(loadedDesc, 0, origin)
+		}
 	}
 	g.collectKeytabs(send)
 }
 
-// state returns the numbers of contexts, and the zones by origin. Several views may have a zone of one name, but a series has
+// state returns the numbers of contexts, the zones by origin, and those that are not loaded from etcd. Several views may have a zone of one name, but a series has
 // one label: the one with the newest serial is reported.
-func (g gauges) state() (live, halfOpen int, zones map[string]gaugedZone) {
+func (g gauges) state() (live, halfOpen int, zones map[string]gaugedZone, notLoaded []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, s := range g.contexts {
@@ -86,19 +99,23 @@ func (g gauges) state() (live, halfOpen int, zones map[string]gaugedZone) {
 	for _, s := range g.zones {
 		z := s.value.loaded()
 		if z == nil {
+			if !slices.Contains(notLoaded, s.value.origin) {
+				notLoaded = append(notLoaded, s.value.origin)
+			}
 			continue
 		}
 		if other, ok := zones[s.value.origin]; !ok || other.Snapshot().Serial() < z.Snapshot().Serial() {
-			zones[s.value.origin] = gaugedZone{z, s.value.stale}
+			zones[s.value.origin] = gaugedZone{z, s.value.stale, s.value.onEtcd()}
 		}
 	}
-	return live, halfOpen, zones
+	return live, halfOpen, zones, notLoaded
 }
 
 // gaugedZone is a zone with the number of its records that the last scavenging has left.
 type gaugedZone struct {
 	*zone.Zone
-	stale int
+	stale  int
+	onEtcd bool
 }
 
 // collectKeytabs sends what is known of the keytabs of all blocks, each file once.

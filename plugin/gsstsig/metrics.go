@@ -87,6 +87,20 @@ var (
 		Help:      "Counter of commits that failed.",
 	}, []string{"zone"})
 
+	commitConflicts = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "commit_conflicts_total",
+		Help:      "Counter of times that updates were evaluated again, because another server had changed the zone on etcd.",
+	}, []string{"zone"})
+
+	commitUnknown = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "commit_unknown_total",
+		Help:      "Counter of commits whose outcome etcd did not tell in time.",
+	}, []string{"zone"})
+
 	notifies = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
@@ -130,9 +144,14 @@ var droppedFor = func() (counters [listener.Reasons]prometheus.Counter) {
 // observeCommits returns what counts the commits of a zone.
 func observeCommits(origin string) func(zone.Commit) {
 	duration, updates, failed := commitDuration.WithLabelValues(origin), commitUpdates.WithLabelValues(origin), commitErrors.WithLabelValues(origin)
+	conflicts, unknown := commitConflicts.WithLabelValues(origin), commitUnknown.WithLabelValues(origin)
 	return func(c zone.Commit) {
 		duration.Observe(c.Duration.Seconds())
 		updates.Observe(float64(c.Updates))
+		conflicts.Add(float64(c.Conflicts))
+		if c.Unknown {
+			unknown.Inc()
+		}
 		if c.Err != nil {
 			failed.Inc()
 		}

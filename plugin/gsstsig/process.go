@@ -46,6 +46,7 @@ type process struct {
 	contexts map[string]*shared[contextTable] // by keytabs
 	zones    map[string]*shared[*servedZone]  // by place or, in memory, by origin and number of the block
 	pages    map[string]*shared[pageServer]   // by address
+	clusters map[string]*shared[*cluster]     // by what the Corefile says of them
 	numbered int                              // blocks that were made so far
 
 	control controlSocket
@@ -61,6 +62,7 @@ func newProcess() *process {
 		contexts:   make(map[string]*shared[contextTable]),
 		zones:      make(map[string]*shared[*servedZone]),
 		pages:      make(map[string]*shared[pageServer]),
+		clusters:   make(map[string]*shared[*cluster]),
 	}
 	p.registerGauges = sync.OnceValue(func() error { return p.registerer.Register(gauges{p}) })
 	return p
@@ -122,24 +124,33 @@ func (p *process) acquireContexts(b *block, key string, keytabs *krb5.Keytabs) *
 	return s.value.table
 }
 
-// acquireZone returns the zone that is served from that place for a block, or opens it. A reload cannot move a zone to
-// another place: clients would lose its records, and updates that arrive meanwhile would be lost.
-func (p *process) acquireZone(b *block, key, origin, place string, open func() (*servedZone, error)) (z *servedZone, found bool, err error) {
+// acquireZone returns the zone that is served from that place for a block, or opens it. A reload moves a zone to another place
+// only if it was copied there: clients would lose its records, and updates that arrive meanwhile would be lost. open is told
+// whether the zone has to be there already.
+func (p *process) acquireZone(b *block, key, origin, place string, open func(copied bool) (*servedZone, error)) (z *servedZone, found bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s, ok := p.zones[key]; ok {
 		s.users[b] = true
 		return s.value, true, nil
 	}
+	var former *servedZone
 	for _, s := range p.zones {
 		if s.value.origin == origin && s.value.place != place && !s.usedBy(b.instance) {
-			return nil, false, diagnose.WithFix(
-				fmt.Errorf("zone %s: it is served from %s and cannot move to %s by a reload", origin, s.value.place, place),
-				"restart CoreDNS if the zone is to move; in a Corefile with several views of the zone, put a new view below the others")
+			if former = s.value; !former.mayMove(place) {
+				return nil, false, diagnose.WithFix(
+					fmt.Errorf("zone %s: it is served from %s and cannot move to %s by a reload", origin, former.place, place),
+					"copy it by \"coredns gsstsig migrate\" before, or restart CoreDNS if the zone there is to be served instead; in a Corefile with several views of the zone, put a new view below the others")
+			}
 		}
 	}
-	if z, err = open(); err != nil {
+	if z, err = open(former != nil); err != nil {
 		return nil, false, err
+	}
+	if former != nil {
+		if err := former.movedTo(z); err != nil {
+			return nil, false, errors.Join(err, z.close())
+		}
 	}
 	p.zones[key] = &shared[*servedZone]{value: z, users: map[*block]bool{b: true}}
 	return z, false, nil
@@ -190,6 +201,12 @@ func (p *process) releaseIf(match func(*block) bool) error {
 			delete(p.zones, key)
 			p.forget(s.value.origin)
 			errs = append(errs, s.value.close())
+		}
+	}
+	for key, s := range p.clusters { // after their zones
+		if s.remove(match) {
+			delete(p.clusters, key)
+			errs = append(errs, s.value.Close())
 		}
 	}
 	return errors.Join(errs...)

@@ -22,6 +22,8 @@ func (h *Handler) notReady() []diagnose.Finding {
 	for _, origin := range h.names {
 		if z := h.zone(origin); z == nil {
 			findings = append(findings, h.unavailableFinding(origin))
+		} else if f := h.zones[origin].failure.Load(); f != nil {
+			findings = append(findings, *f)
 		} else if err := z.Writable(); err != nil {
 			findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", err)))
 		}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
@@ -16,6 +17,11 @@ type servedZone struct {
 
 	zone    atomic.Pointer[zone.Zone] // nil until it is loaded, which may take long for a zone on etcd only
 	expired atomic.Bool               // it is not known for too long whether the zone is the newest
+
+	// Of a zone on etcd.
+	applied chan struct{}                    // holds one value if another server has changed the zone
+	closed  chan struct{}                    // closed by close; nil for a zone that is not on etcd
+	failure atomic.Pointer[diagnose.Finding] // why it is not loaded, or what is wrong with it; nil if nothing is
 
 	stale int // records that the last pass has left, although they are stale; guarded by process.mu
 
@@ -64,4 +70,15 @@ func (s *servedZone) applySettings() {
 }
 
 // close closes the zone.
-func (s *servedZone) close() error { return s.zone.Load().Close() }
+func (s *servedZone) close() error {
+	s.mu.Lock()
+	if s.closed != nil {
+		close(s.closed)
+	}
+	z := s.zone.Load()
+	s.mu.Unlock()
+	if z == nil {
+		return nil
+	}
+	return z.Close()
+}

@@ -39,12 +39,25 @@ func (h *Handler) unavailable() []string {
 
 // unavailableFinding says why a zone is answered SERVFAIL.
 func (h *Handler) unavailableFinding(origin string) diagnose.Finding {
-	return h.damaged[origin]
+	if f, damaged := h.damaged[origin]; damaged {
+		return f
+	}
+	if f := h.zones[origin].failure.Load(); f != nil {
+		return *f
+	}
+	// It was loaded a moment ago.
+	return diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + origin, Problem: errNotLoaded.Error()}
 }
 
 // unavailableCause is unavailableFinding in a few words.
 func (h *Handler) unavailableCause(origin string) error {
-	return disk.ErrDamaged
+	switch z, ok := h.zones[origin]; {
+	case !ok:
+		return disk.ErrDamaged
+	case z.loaded() == nil:
+		return errNotLoaded
+	}
+	return errExpired
 }
 
 // answerUnavailable answers a message for a zone that cannot be served. An update is counted and logged as any other.

@@ -22,12 +22,19 @@ const inMemory = "memory"
 // master file or the generated apex. memoryKey finds it again after a reload if it has no database. Errors name the zone.
 func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses []net.IP) (*servedZone, error) {
 	key, place := memoryKey, inMemory
-	if s.Database != "" {
+	switch {
+	case s.Database != "":
 		place = s.DatabaseOf(origin)
 		key = place
+	case s.OnEtcd():
+		place = s.Etcd.String()
+		key = s.Etcd.Key() + origin
 	}
-	z, found, err := b.process.acquireZone(b, key, origin, place, func() (*servedZone, error) {
-		opened, err := b.openNew(s, origin, addresses)
+	z, found, err := b.process.acquireZone(b, key, origin, place, func(copied bool) (*servedZone, error) {
+		if s.OnEtcd() {
+			return b.openOnEtcd(s, origin, place, addresses, copied)
+		}
+		opened, err := b.openNew(s, origin, addresses, copied)
 		if err != nil {
 			return nil, err
 		}
@@ -42,6 +49,10 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 			Fix:     "add the same \"database DIR\" to all of these blocks"})
 	}
 	if !found {
+		return z, nil
+	}
+	if z.loaded() == nil {
+		logFinding(*z.failure.Load())
 		return z, nil
 	}
 	if place != inMemory {
@@ -62,7 +73,10 @@ func (b *block) openZone(s *service.Service, origin, memoryKey string, addresses
 }
 
 // openNew opens a zone that is not served yet.
-func (b *block) openNew(s *service.Service, origin string, addresses []net.IP) (*zone.Zone, error) {
+func (b *block) openNew(s *service.Service, origin string, addresses []net.IP, copied bool) (*zone.Zone, error) {
+	if copied && !s.HasDatabase(origin) {
+		return nil, notCopied(origin, s.DatabaseOf(origin))
+	}
 	source, seed := s.Seed(origin, addresses, logFinding)
 	var contents store.Store = store.NewMemory(store.MemoryOptions{})
 	place := ", in memory"

@@ -1,0 +1,277 @@
+package gsstsig
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/etcd"
+)
+
+// Zones on etcd. A zone that cannot be loaded at the start is answered SERVFAIL, and loaded as soon as etcd answers: the other
+// zones of the server are served meanwhile. One that is loaded is served from memory, also while etcd is out of reach, for as
+// long as a secondary server would serve it: until the SOA record's EXPIRE (RFC 1035 section 3.3.13).
+
+const (
+	// loadPause is the time between two attempts to load a zone.
+	loadPause = 2 * time.Second
+	// watchInterval is how often it is looked how old a zone is.
+	watchInterval = time.Second
+	// unconfirmedLimit is how long etcd may be out of reach before a server is not ready.
+	unconfirmedLimit = 30 * time.Second
+)
+
+// Reasons why a zone on etcd is answered SERVFAIL.
+var (
+	errNotLoaded = errors.New("it is not loaded from etcd yet")
+	errExpired   = errors.New("it has expired, since etcd is out of reach for longer than the SOA record's EXPIRE")
+)
+
+// cluster is a connection to etcd, which all blocks with the same words share.
+type cluster struct {
+	*etcd.Cluster
+	conf corefile.Etcd
+}
+
+// acquireCluster returns the connection to the etcd of a block.
+func (p *process) acquireCluster(b *block, e *corefile.Etcd) (*cluster, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s, ok := p.clusters[e.Key()]; ok {
+		s.users[b] = true
+		return s.value, nil
+	}
+	opened, err := service.OpenCluster(e, "", func(text string) { log.Warning(text) })
+	if err != nil {
+		return nil, err
+	}
+	c := &cluster{opened, *e}
+	p.clusters[e.Key()] = &shared[*cluster]{value: c, users: map[*block]bool{b: true}}
+	log.Infof("%s: this server is %s there", e, c.Server())
+	return c, nil
+}
+
+// openOnEtcd opens a zone that is kept on etcd. An error says that the Corefile is wrong: without etcd the zone is loaded later.
+func (b *block) openOnEtcd(s *service.Service, origin, place string, addresses []net.IP, copied bool) (*servedZone, error) {
+	z := &servedZone{origin: origin, place: place, applied: make(chan struct{}, 1), closed: make(chan struct{})}
+	z.settings = zoneSettings{s.Limits, s.Tombstones, s.Aging(origin)}
+	l := zoneLoader{block: b, service: s, cluster: b.cluster, zone: z, addresses: addresses, copied: copied}
+	err := l.attempt()
+	if errors.Is(err, errSeed) {
+		return nil, errors.Unwrap(err)
+	}
+	if err != nil && copied {
+		return nil, fmt.Errorf("zone %s: %w", origin, err)
+	}
+	if err != nil {
+		z.fail(b.cluster, err)
+		go l.run()
+		return z, nil
+	}
+	go b.process.watch(z)
+	return z, nil
+}
+
+// zoneLoader loads a zone from etcd.
+type zoneLoader struct {
+	block     *block
+	service   *service.Service
+	cluster   *cluster
+	zone      *servedZone
+	addresses []net.IP
+	copied    bool // it must be on etcd
+}
+
+// errSeed says that the master file of a new zone is wrong.
+var errSeed = errors.New("master file")
+
+// seedError is an error of the master file.
+type seedError struct{ error }
+
+// Is implements what errors.Is calls.
+func (seedError) Is(target error) bool { return target == errSeed }
+
+// Unwrap returns the error itself.
+func (e seedError) Unwrap() error { return e.error }
+
+// run tries until the zone is there, or closed.
+func (l *zoneLoader) run() {
+	ticker := time.NewTicker(loadPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.zone.closed:
+			return
+		case <-ticker.C:
+		}
+		err := l.attempt()
+		if err == nil {
+			break
+		}
+		l.zone.fail(l.cluster, err)
+	}
+	p := l.block.process
+	p.policiesOf(l.zone)
+	p.notify(l.zone.loaded())
+	p.watch(l.zone)
+}
+
+// attempt loads the zone, or fills etcd if it has nothing of it.
+func (l *zoneLoader) attempt() error {
+	s, origin := l.service, l.zone.origin
+	contents, err := l.cluster.Zone(origin, etcd.ZoneOptions{})
+	if err != nil {
+		return err
+	}
+	source, seed := s.Seed(origin, l.addresses, logFinding)
+	isNew := false
+	var wrongSeed error
+	z, err := zone.Open(zone.Config{
+		Origin: origin, Shared: contents,
+		Seed: func() ([]store.Record, error) {
+			if l.copied {
+				return nil, notCopied(origin, l.zone.place)
+			}
+			isNew = true
+			records, err := seed()
+			wrongSeed = err
+			return records, err
+		},
+		Limits: s.Limits, TombstoneLifetime: s.Tombstones, Aging: s.Aging(origin), Now: l.block.process.now,
+		Committed: observeCommits(origin),
+		Applied:   func(zone.Applied) { l.zone.noteApplied() },
+	})
+	if err != nil {
+		err = errors.Join(err, contents.Close())
+		if wrongSeed != nil {
+			return seedError{err} // names the zone
+		}
+		return err
+	}
+	if !l.zone.setLoaded(z) {
+		return z.Close() // nobody needs it any more
+	}
+	if isNew {
+		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
+			Problem: fmt.Sprintf("it was not on %s, and was made there from %s", &l.cluster.conf, source),
+			Fix:     "if the cluster has had the zone before, correct etcd and etcd_prefix"})
+	}
+	snapshot := z.Snapshot()
+	log.Infof("zone %s: serial %d, primary server %s, from %s, updates %s", origin, snapshot.Serial(), snapshot.SOA().Ns, &l.cluster.conf, s.Mode(origin))
+	logFindings(s.ApexFindings(snapshot))
+	return nil
+}
+
+// policiesOf makes the policies of the blocks anew that have a zone, since they protect its primary server.
+func (p *process) policiesOf(z *servedZone) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.zones {
+		if s.value != z {
+			continue
+		}
+		for b := range s.users {
+			if h := b.handler.Load(); h != nil {
+				if err := h.setPolicies(); err != nil {
+					log.Errorf("zone %s: %v", z.origin, err)
+				}
+			}
+		}
+	}
+}
+
+// watch tells secondaries of what other servers change in a zone, and looks how old it is, until it is closed.
+func (p *process) watch(z *servedZone) {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-z.closed:
+			return
+		case <-z.applied:
+			p.notify(z.loaded())
+		case <-ticker.C:
+			z.observe()
+		}
+	}
+}
+
+// noteApplied notes that another server has changed the zone. It does not block.
+func (s *servedZone) noteApplied() {
+	select {
+	case s.applied <- struct{}{}:
+	default: // it is noted already
+	}
+}
+
+// onEtcd reports whether the zone is kept on etcd.
+func (s *servedZone) onEtcd() bool { return s.closed != nil }
+
+// setLoaded takes a zone over that was loaded. It returns false if it was closed meanwhile.
+func (s *servedZone) setLoaded(z *zone.Zone) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.closed:
+		return false
+	default:
+	}
+	s.zone.Store(z)
+	s.failure.Store(nil)
+	s.applySettings()
+	return true
+}
+
+// fail notes why the zone cannot be loaded. It is logged when the reason changes.
+func (s *servedZone) fail(c *cluster, err error) {
+	f := service.UnreachableFinding(s.origin, &c.conf, err)
+	if before := s.failure.Swap(&f); before == nil || *before != f {
+		logFinding(f)
+	}
+}
+
+// observe looks how old the zone is, and logs what changes.
+func (s *servedZone) observe() {
+	z := s.loaded()
+	age := time.Since(z.Confirmed())
+	expire := time.Duration(z.Snapshot().SOA().Expire) * time.Second
+	s.expired.Store(age > expire)
+	f := s.staleness()
+	switch before := s.failure.Swap(f); {
+	case f != nil && (before == nil || before.Problem != f.Problem):
+		logFinding(*f)
+	case f == nil && before != nil:
+		log.Infof("zone %s: etcd answers again, serial %d", s.origin, z.Snapshot().Serial())
+	}
+}
+
+// staleness says what is wrong with a zone on etcd that is loaded; nil if nothing is.
+func (s *servedZone) staleness() *diagnose.Finding {
+	z := s.loaded()
+	confirmed := z.Confirmed()
+	expire := time.Duration(z.Snapshot().SOA().Expire) * time.Second
+	f := diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + s.origin}
+	switch err := z.Diverged(); {
+	case err != nil:
+		f = service.DivergedFinding(s.origin, err)
+	case s.expired.Load():
+		f.Problem = fmt.Sprintf("etcd is out of reach since %s, for longer than the SOA record's EXPIRE: queries and updates are answered SERVFAIL", confirmed.UTC().Format(time.RFC3339))
+		f.Fix = fixEtcd
+		f.ClientError = "SERVFAIL"
+	case time.Since(confirmed) > unconfirmedLimit:
+		f.Problem = fmt.Sprintf("etcd is out of reach since %s: updates are answered SERVFAIL, and queries from what was known then, until %s",
+			confirmed.UTC().Format(time.RFC3339), confirmed.Add(expire).UTC().Format(time.RFC3339))
+		f.Fix = fixEtcd
+	default:
+		return nil
+	}
+	return &f
+}
+
+const fixEtcd = "see that a majority of etcd's members run and that this server reaches one: coredns gsstsig check"
