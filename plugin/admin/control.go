@@ -18,7 +18,6 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
-	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // operationTimeout bounds an operation of a running server.
@@ -36,7 +35,8 @@ func addControlFlags(flags *flag.FlagSet) controlFlags {
 	}
 }
 
-// A target is the server that a command is for. If it is stopped, and the Corefile was read, there are databases in its place.
+// A target is the server that a command is for. If it is stopped, and the Corefile was read, there are the homes of its zones in its
+// place.
 type target struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -61,7 +61,7 @@ func (f controlFlags) open(s Streams) (*target, error) {
 	}
 	t.ctx, t.cancel = context.WithTimeout(context.Background(), operationTimeout)
 	if path == "" {
-		t.offline = diagnose.WithFix(fmt.Errorf("%s: the server has no control socket: it has no database, or control is off", *f.conf),
+		t.offline = diagnose.WithFix(fmt.Errorf("%s: the server has no control socket: it has no database, or control is off, or its zones are on etcd and no control names a path", *f.conf),
 			"add \"control PATH\" to a gsstsig block and reload the server")
 		return t, nil
 	}
@@ -127,73 +127,69 @@ func (t *target) zoneOf(name string) (string, error) {
 	return closest, nil
 }
 
-// database returns the directory of a zone's database, which has to be there. The error of the server is the reason why the
-// database is needed.
-func (t *target) database(origin string, reason error) (string, *corefile.Block, error) {
+// home returns where a zone is kept. The error of the server is the reason why it is needed.
+func (t *target) home(origin string, reason error) (home, error) {
 	block, err := t.block(origin)
 	if err != nil {
-		return "", nil, err
+		return home{}, err
 	}
-	if block.Database == "" {
-		return "", nil, fmt.Errorf("zone %s has no database, and without a server it does not exist: %w", origin, reason)
+	if block.Database == "" && !block.OnEtcd() {
+		return home{}, fmt.Errorf("zone %s has no database, and without a server it does not exist: %w", origin, reason)
 	}
-	return block.DatabaseOf(origin), block, nil
+	return homeOf(block, origin)
 }
 
-// tell says that a command works on a database, doing "reading" or "changing", and why.
-func (t *target) tell(doing, directory string) {
+// tell says that a command works on the home of a zone, doing "reading" or "changing", and why.
+func (t *target) tell(doing string, h home) {
 	why := "the server is not running"
 	if t.offline != nil {
 		why = "the server has no control socket"
 	}
-	fmt.Fprintf(t.streams.Err, "note: %s: %s the database %s\n", why, doing, directory)
+	place := h.String()
+	if !h.onEtcd() {
+		place = "the " + place
+	}
+	fmt.Fprintf(t.streams.Err, "note: %s: %s %s\n", why, doing, place)
 }
 
-// snapshot reads a zone from its database, because there is no server.
+// snapshot reads a zone, because there is no server.
 func (t *target) snapshot(origin string, reason error) (*zone.Snapshot, error) {
-	directory, _, err := t.database(origin, reason)
+	h, err := t.home(origin, reason)
 	if err != nil {
 		return nil, err
 	}
-	t.tell("reading", directory)
-	return readDatabase(directory, origin)
+	t.tell("reading", h)
+	return h.read()
 }
 
-// change opens a zone's database, calls do and closes it. The server must be stopped: while one has the database, opening it
-// fails.
+// change opens a zone, calls do and closes it. While a server has a database, opening it fails.
 func (t *target) change(origin string, reason error, do func(administration.Zone) error) (err error) {
-	directory, block, err := t.database(origin, reason)
+	h, err := t.home(origin, reason)
 	if err != nil {
 		return err
 	}
-	s, err := service.Open(block)
+	s, err := service.Open(h.block)
 	if err != nil {
-		return fmt.Errorf("%s: %w", block.Position, block.Explain(err))
+		return fmt.Errorf("%s: %w", h.block.Position, h.block.Explain(err))
 	}
-	if !s.HasDatabase(origin) {
-		return diagnose.WithFix(fmt.Errorf("zone %s: there is no database %s", origin, directory), "start the server, which makes it")
+	if !h.onEtcd() && !s.HasDatabase(origin) {
+		return diagnose.WithFix(fmt.Errorf("zone %s: there is no database %s", origin, h.directory), "start the server, which makes it")
 	}
-	t.tell("changing", directory)
-	inherit, err := inheritOwner(directory)
-	if err != nil {
-		return err
+	t.tell("changing", h)
+	if !h.onEtcd() {
+		inherit, err := inheritOwner(h.directory)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, inherit([]string{h.directory})) }()
 	}
-	defer func() { err = errors.Join(err, inherit([]string{directory})) }()
-	database, err := disk.Open(directory, disk.Options{Origin: origin})
-	if err != nil {
-		return err
-	}
-	z, err := zone.Open(zone.Config{Origin: origin, Store: database, Limits: s.Limits, TombstoneLifetime: s.Tombstones,
-		Seed: func() ([]store.Record, error) { return nil, fmt.Errorf("database %s is empty", directory) }})
-	if err != nil {
-		return errors.Join(err, database.Close())
-	}
-	defer func() { err = errors.Join(err, z.Close()) }()
 	rules, err := s.Policy(origin, nil, nil)
 	if err != nil {
 		return err
 	}
-	return do(administration.Zone{Zone: z, Policy: rules})
+	return h.open(zone.Config{Limits: s.Limits, TombstoneLifetime: s.Tombstones,
+		Seed: func() ([]store.Record, error) { return nil, fmt.Errorf("%v is empty", h) }}, nil,
+		func(z *zone.Zone) error { return do(administration.Zone{Zone: z, Policy: rules}) })
 }
 
 // names collects names of a zone, from the server or from the database.
@@ -247,14 +243,12 @@ func (t *target) changes(q view.ChangesRequest, each func(view.Change)) error {
 		return failure
 	}
 	origin := dns.CanonicalName(q.Zone)
-	directory, _, err := t.database(origin, failure)
+	h, err := t.home(origin, failure)
 	if err != nil {
 		return err
 	}
-	t.tell("reading", directory)
-	source, err := disk.OpenSnapshot(t.ctx, directory)
-	if err != nil {
-		return err
-	}
-	return errors.Join(collect(administration.Changes(origin, source.Log(t.ctx), q.From)), source.Close())
+	t.tell("reading", h)
+	return h.log(t.ctx, func(log iter.Seq2[store.Change, error]) error {
+		return collect(administration.Changes(origin, log, q.From))
+	})
 }

@@ -29,31 +29,31 @@ func addDatabaseFlags(flags *flag.FlagSet) databaseFlags {
 	}
 }
 
-// find returns the directory of a zone's database, and the block of the zone if the Corefile was read.
-func (f databaseFlags) find(origin string) (string, *corefile.Block, error) {
+// find returns where a zone is kept, with its block if the Corefile was read.
+func (f databaseFlags) find(origin string) (home, error) {
 	if *f.directory != "" {
-		return disk.Path(*f.directory, origin), nil, nil
+		return home{origin: origin, directory: disk.Path(*f.directory, origin)}, nil
 	}
-	servers, err := corefile.ReadFile(*f.conf)
+	return findHome(*f.conf, origin)
+}
+
+// findHome returns where a zone of a Corefile is kept.
+func findHome(conf, origin string) (home, error) {
+	servers, err := corefile.ReadFile(conf)
 	if err != nil {
-		return "", nil, err
+		return home{}, err
 	}
 	for _, server := range servers {
 		for _, o := range server.Origins {
-			if o != origin {
-				continue
+			if o == origin {
+				return homeOf(server.Block, origin)
 			}
-			if server.Database == "" {
-				return "", nil, diagnose.WithFix(fmt.Errorf("%s: zone %s has no database, it is in memory only", server.Position, origin),
-					"add \"database DIR\" to the gsstsig block")
-			}
-			return server.DatabaseOf(origin), server.Block, nil
 		}
 	}
-	return "", nil, fmt.Errorf("%s: no gsstsig block has the zone %s", *f.conf, origin)
+	return home{}, fmt.Errorf("%s: no gsstsig block has the zone %s", conf, origin)
 }
 
-// dump prints the zone of a database. It works while a server runs: what it prints is one state of the zone.
+// dump prints a zone from where it is kept. It works while a server runs: what it prints is one state of the zone.
 func dump(flags *flag.FlagSet) runner {
 	database := addDatabaseFlags(flags)
 	output := addOutputFlag(flags)
@@ -62,11 +62,11 @@ func dump(flags *flag.FlagSet) runner {
 		if err != nil {
 			return 0, err
 		}
-		directory, _, err := database.find(origin)
+		h, err := database.find(origin)
 		if err != nil {
 			return 0, err
 		}
-		snapshot, err := readDatabase(directory, origin)
+		snapshot, err := h.read()
 		if err != nil {
 			return 0, err
 		}
@@ -117,7 +117,7 @@ func load(flags *flag.FlagSet) runner {
 			return 0, err
 		}
 		file := args[1]
-		directory, block, err := database.find(origin)
+		h, err := database.find(origin)
 		if err != nil {
 			return 0, err
 		}
@@ -154,15 +154,15 @@ func load(flags *flag.FlagSet) runner {
 		if err != nil {
 			return 0, err
 		}
-		loaded, err := fill(directory, source, from, s.Err, block)
+		loaded, err := fill(h, source, from, s.Err)
 		if err != nil {
 			return 0, err
 		}
 		if output.json {
-			return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: directory,
+			return ExitOK, printJSON(s.Out, loadedJSON{Zone: origin, Serial: loaded.Serial(), Records: loaded.Len(), Database: h.directory, Etcd: h.etcdName(),
 				Settings: from.settingsJSON()})
 		}
-		fmt.Fprintf(s.Out, "zone %s: %s, serial %d, loaded into %s\n", origin, count(loaded.Len(), "record"), loaded.Serial(), directory)
+		fmt.Fprintf(s.Out, "zone %s: %s, serial %d, loaded into %s\n", origin, count(loaded.Len(), "record"), loaded.Serial(), h.place())
 		if lines := from.corefileLines(origin); lines != nil {
 			fmt.Fprintf(s.Out, "The gsstsig block needs these lines to be as the zone was in Active Directory:\n    %s\n", strings.Join(lines, "\n    "))
 		}
@@ -250,48 +250,63 @@ func (s *seedSource) read() (seed, error) {
 	return from, zone.RaiseSerial(from.records, s.served...)
 }
 
-// fill fills a database, and notes what its block's master file was. All files that it makes get the owner of the directory
+// fill fills the home of a zone, and notes what its block's master file was. All files that it makes get the owner of the directory
 // that was there before.
-func fill(directory string, source seedSource, from seed, messages io.Writer, block *corefile.Block) (snapshot *zone.Snapshot, err error) {
-	made := []string{directory}
-	if block != nil {
-		made = append(made, service.RecordOf(block, source.origin))
+func fill(h home, source seedSource, from seed, messages io.Writer) (snapshot *zone.Snapshot, err error) {
+	p := newProgress(messages, "records stored", len(from.records), recordStep)
+	config := zone.Config{Owners: from.owners, Seed: func() ([]store.Record, error) { return from.records, nil }}
+	if h.onEtcd() {
+		return fillHome(h, config, p)
 	}
-	inherit, err := inheritOwner(directory)
+	made := []string{h.directory}
+	if h.block != nil {
+		made = append(made, service.RecordOf(h.block, source.origin))
+	}
+	inherit, err := inheritOwner(h.directory)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, inherit(made)) }()
-	if err := os.MkdirAll(directory, 0o700); err != nil {
+	if err := os.MkdirAll(h.directory, 0o700); err != nil {
 		return nil, err
 	}
-	snapshot, err = fillDatabase(directory, source.origin, from.records, from.owners, newProgress(messages, "records stored", len(from.records), recordStep))
-	if err == nil && block != nil {
+	snapshot, err = fillHome(h, config, p)
+	if err == nil && h.block != nil {
 		// From now on the start of the server is to warn of later changes of the master file only.
-		if err := service.RecordMasterFile(block, source.origin); err != nil {
+		if err := service.RecordMasterFile(h.block, source.origin); err != nil {
 			source.warn(diagnose.Finding{Subject: "zone " + source.origin, Problem: fmt.Sprintf("the next start will warn that the master file has changed: %v", err)})
 		}
 	}
 	return snapshot, err
 }
 
-func fillDatabase(directory, origin string, records []store.Record, owners []store.Owner, progress *progress) (snapshot *zone.Snapshot, err error) {
-	database, err := disk.Open(directory, disk.Options{Origin: origin})
-	if err != nil {
-		return nil, err
-	}
+// fillHome fills the home of a zone, which has to be empty.
+func fillHome(h home, config zone.Config, progress *progress) (snapshot *zone.Snapshot, err error) {
 	isEmpty := false
-	z, err := zone.Open(zone.Config{Origin: origin, Store: observedStore{database, progress}, Owners: owners, Seed: func() ([]store.Record, error) {
+	seed := config.Seed
+	config.Seed = func() ([]store.Record, error) {
 		isEmpty = true
-		return records, nil
-	}})
-	if err != nil {
-		return nil, errors.Join(err, database.Close())
+		return seed()
 	}
-	defer func() { err = errors.Join(err, z.Close()) }()
-	if !isEmpty {
-		return nil, diagnose.WithFix(fmt.Errorf("%s has the zone already, at serial %d, and load fills only an empty database", directory, z.Snapshot().Serial()),
-			"stop the server, move the directory away and name it by -previous, so that the serial goes on; keep it until the new zone is as it should be")
-	}
-	return z.Snapshot(), nil
+	err = h.open(config, progress, func(z *zone.Zone) error {
+		snapshot = z.Snapshot()
+		if isEmpty {
+			return nil
+		}
+		return h.notEmpty(snapshot.Serial())
+	})
+	return snapshot, err
 }
+
+// notEmpty is the error that a home has the zone already.
+func (h home) notEmpty(serial uint32) error {
+	if h.onEtcd() {
+		return diagnose.WithFix(fmt.Errorf("%v has the zone already, at serial %d, and load fills only what is empty", h, serial),
+			"to replace the zone, stop the servers, remove it by \"etcdctl del --prefix %s\", and load it with -served %d, so that the serial goes on; keep a dump of it until the new zone is as it should be",
+			zonePrefix(h), serial)
+	}
+	return diagnose.WithFix(fmt.Errorf("%s has the zone already, at serial %d, and load fills only an empty database", h.directory, serial),
+		"stop the server, move the directory away and name it by -previous, so that the serial goes on; keep it until the new zone is as it should be")
+}
+
+func zonePrefix(h home) string { return h.block.Etcd.Prefix + "zone/" + h.origin + "/" }

@@ -78,7 +78,7 @@ func may(flags *flag.FlagSet) runner {
 			result.Notes = append(result.Notes, fmt.Sprintf("there is no database %s, so this is the answer on %s. Fix: correct the property database, or start the server, which makes the database",
 				block.DatabaseOf(origin), seedWords(block, origin)))
 		}
-		if block.Database == "" {
+		if block.Database == "" && !block.OnEtcd() {
 			result.Notes = append(result.Notes, fmt.Sprintf("zone %s has no database and is in memory only: what a running server has changed is not known here, owners included", origin))
 		}
 		if output.json {
@@ -159,10 +159,14 @@ func decide(s *service.Service, origin string, id policy.Identity, update []dns.
 func ownerOf(s *service.Service, name []byte) string {
 	text := dnswire.NameText(name)
 	origin := s.ZoneOf(text)
-	if origin == "" || !s.HasDatabase(origin) {
+	if origin == "" || !s.HasDatabase(origin) && !s.OnEtcd() {
 		return ""
 	}
-	snapshot, err := readDatabase(s.DatabaseOf(origin), origin)
+	h, err := homeOf(s.Block, origin)
+	if err != nil {
+		return ""
+	}
+	snapshot, err := h.read()
 	if err != nil {
 		return ""
 	}

@@ -44,7 +44,8 @@ type loadedJSON struct {
 	Zone     string `json:"zone"`
 	Serial   uint32 `json:"serial"`
 	Records  int    `json:"records"`
-	Database string `json:"database"`
+	Database string `json:"database,omitempty"`
+	Etcd     string `json:"etcd,omitempty"`
 	// Settings are those of a zone from Active Directory.
 	Settings *settingsJSON `json:"settings,omitempty"`
 }

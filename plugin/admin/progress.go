@@ -85,14 +85,30 @@ type observedStore struct {
 
 func (s observedStore) Init(ctx context.Context, c store.Contents) error {
 	defer s.progress.end()
+	return s.Store.Init(ctx, s.progress.observe(c))
+}
+
+// observedShared is observedStore for a shared store.
+type observedShared struct {
+	store.Shared
+	progress *progress
+}
+
+func (s observedShared) Init(ctx context.Context, c store.Contents) (store.Position, error) {
+	defer s.progress.end()
+	return s.Shared.Init(ctx, s.progress.observe(c))
+}
+
+// observe returns contents that tell the progress of what takes their records.
+func (p *progress) observe(c store.Contents) store.Contents {
 	records := c.Records
 	c.Records = func(yield func(store.Record) bool) {
 		for r := range records {
 			if !yield(r) {
 				return
 			}
-			s.progress.add(1)
+			p.add(1)
 		}
 	}
-	return s.Store.Init(ctx, c)
+	return c
 }

@@ -270,3 +270,9 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }
+
+// fillDatabase fills an empty database.
+func fillDatabase(directory, origin string, records []store.Record, owners []store.Owner, p *progress) (*zone.Snapshot, error) {
+	config := zone.Config{Owners: owners, Seed: func() ([]store.Record, error) { return records, nil }}
+	return fillHome(home{origin: origin, directory: directory}, config, p)
+}

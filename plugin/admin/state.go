@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
@@ -10,7 +11,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// copyOf opens a copy of a zone in memory: of its database or, if there is none yet, of its master file or generated apex.
+// copyOf opens a copy of a zone in memory: of its database, or that on etcd or, if there is none yet, of its master file or generated apex.
 // Changes of the copy do not affect the server. The addresses are those that the server answers on. What is doubtful in the
 // master file goes to warn.
 func copyOf(s *service.Service, origin string, addresses []net.IP, warn func(diagnose.Finding)) (*zone.Zone, error) {
@@ -19,10 +20,17 @@ func copyOf(s *service.Service, origin string, addresses []net.IP, warn func(dia
 		Limits: s.Limits, TombstoneLifetime: s.Tombstones,
 	}
 	_, config.Seed = s.Seed(origin, addresses, warn)
-	if !s.HasDatabase(origin) {
+	if !s.HasDatabase(origin) && !s.OnEtcd() {
 		return zone.Open(config)
 	}
-	snapshot, err := readDatabase(s.DatabaseOf(origin), origin)
+	h, err := homeOf(s.Block, origin)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := h.read()
+	if errors.Is(err, errNotThere) {
+		return zone.Open(config)
+	}
 	if err != nil {
 		return nil, err
 	}
