@@ -140,7 +140,7 @@ func (p *process) acquireZone(b *block, key, origin, place string, open func(cop
 			if former = s.value; !former.mayMove(place) {
 				return nil, false, diagnose.WithFix(
 					fmt.Errorf("zone %s: it is served from %s and cannot move to %s by a reload", origin, former.place, place),
-					"copy it by \"coredns gsstsig migrate\" before, or restart CoreDNS if the zone there is to be served instead; in a Corefile with several views of the zone, put a new view below the others")
+					"restart CoreDNS if what is there is to be served, or copy the zone there by \"coredns gsstsig migrate\" before the reload; in a Corefile with several views of the zone, put a new view below the others")
 			}
 		}
 	}

@@ -2,6 +2,9 @@
 // ticket, others cannot touch what it registered, and every answer to a signed request is signed. It is what "make run"
 // runs.
 //
+// With -cluster the zone is on etcd, and three servers serve it behind one address: see cluster.go. That is what
+// "make run-cluster" runs.
+//
 // It then stays up, for trying more, until it is interrupted. With RUN_ONCE=1 it ends after the show. The exit status
 // is 0 only when everything was as it should be.
 package main
@@ -9,7 +12,9 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,6 +24,7 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/realm"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 )
@@ -32,13 +38,19 @@ const (
 )
 
 func main() {
+	onCluster := flag.Bool("cluster", false, "three servers on three members of etcd in place of one server")
+	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	show := run
+	if *onCluster {
+		show = runCluster
+	}
+	err := show(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
 	case interrupted:
-		fmt.Println("\nStopped; the realm and the server are gone.")
+		fmt.Println("\nStopped; the realm and the servers are gone.")
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "\nNOT AS IT SHOULD BE:", err)
 		os.Exit(1)
@@ -61,64 +73,86 @@ func run(ctx context.Context) error {
 	return d.stayUp(ctx)
 }
 
-// demo is the realm, the server, and a credential cache for each client.
-type demo struct {
+// site is the realm, the binary, and a credential cache for each client.
+type site struct {
 	dir    string
+	binary string
 	realm  *realm.Realm
-	server *server.Server
-	keytab string
+	keytab string // of the service
 	// Of client1, client2, …
 	caches  []string
 	keytabs []string
 }
 
+// demo is the server in its site.
+type demo struct {
+	*site
+	server *server.Server
+}
+
 func client(n int) string { return fmt.Sprintf("client%d.%s", n, zone) }
 
-func start(ctx context.Context) (d *demo, err error) {
-	d = &demo{}
+// newSite starts the realm.
+func newSite(ctx context.Context) (s *site, err error) {
+	s = &site{}
 	defer func() {
 		if err != nil {
-			d.stop()
+			s.remove()
 		}
 	}()
-	if d.dir, err = os.MkdirTemp("", "demo-"); err != nil {
+	if s.dir, err = os.MkdirTemp("", "demo-"); err != nil {
 		return nil, err
 	}
-	fmt.Printf("A Kerberos realm, %s, and CoreDNS for %s and %s, all in temporary directories …\n", realmName, zone, reverseZone)
-	if d.realm, err = realm.Start(ctx, realm.Config{Name: realmName}); err != nil {
+	if s.realm, err = realm.Start(ctx, realm.Config{Name: realmName}); err != nil {
 		return nil, err
 	}
-	if err := d.realm.AddPrincipal(service); err != nil {
+	if err := s.realm.AddPrincipal(service); err != nil {
 		return nil, err
 	}
-	if d.keytab, err = d.realm.Keytab("dns.keytab", service); err != nil {
+	if s.keytab, err = s.realm.Keytab("dns.keytab", service); err != nil {
 		return nil, err
 	}
 	for n := 1; n <= ticketHosts; n++ {
 		principal := "host/" + client(n)
-		if err := d.realm.AddPrincipal(principal); err != nil {
+		if err := s.realm.AddPrincipal(principal); err != nil {
 			return nil, err
 		}
-		cache, err := d.realm.CCache(principal)
+		cache, err := s.realm.CCache(principal)
 		if err != nil {
 			return nil, err
 		}
-		keytab, err := d.realm.Keytab(fmt.Sprintf("host%d.keytab", n), principal)
+		keytab, err := s.realm.Keytab(fmt.Sprintf("host%d.keytab", n), principal)
 		if err != nil {
 			return nil, err
 		}
-		d.caches, d.keytabs = append(d.caches, cache), append(d.keytabs, keytab)
+		s.caches, s.keytabs = append(s.caches, cache), append(s.keytabs, keytab)
 	}
-	binary, err := server.Build(ctx, d.dir)
+	s.binary, err = server.Build(ctx, s.dir)
+	return s, err
+}
+
+func (s *site) remove() {
+	if s.realm != nil {
+		s.realm.Stop()
+	}
+	// Nothing uses it any more.
+	_ = os.RemoveAll(s.dir)
+}
+
+func start(ctx context.Context) (d *demo, err error) {
+	fmt.Printf("A Kerberos realm, %s, and CoreDNS for %s and %s, all in temporary directories …\n", realmName, zone, reverseZone)
+	place, err := newSite(ctx)
 	if err != nil {
 		return nil, err
 	}
+	d = &demo{site: place}
 	d.server, err = server.Start(ctx, server.Config{
-		Binary:   binary,
+		Binary:   d.binary,
 		Corefile: fmt.Sprintf("%s %s {\n    bind 127.0.0.1\n    gsstsig {\n        keytab %s\n        database zones\n    }\n    errors\n}\n", zone, reverseZone, d.keytab),
 		Probe:    zone,
 	})
 	if err != nil {
+		d.stop()
 		return nil, err
 	}
 	fmt.Printf("Serving on %s %d ms after its start.\n", d.server.Address, d.server.Started.Round(time.Millisecond).Milliseconds())
@@ -130,10 +164,7 @@ func (d *demo) stop() {
 		// Its directory and its process are gone either way.
 		_ = d.server.Stop()
 	}
-	if d.realm != nil {
-		d.realm.Stop()
-	}
-	_ = os.RemoveAll(d.dir)
+	d.remove()
 }
 
 func (d *demo) show(ctx context.Context) error {
@@ -190,9 +221,17 @@ func heading(format string, args ...any) {
 
 // update runs nsupdate as the given client, 0 for one without a ticket, and compares the result.
 func (d *demo) update(ctx context.Context, who int, rcode string, signed bool, commands ...string) error {
-	u := dnsutils.Update{Server: d.server.Address, Commands: commands}
+	if err := d.site.update(ctx, d.server.Address, who, rcode, signed, commands...); err != nil {
+		return fmt.Errorf("%w\nThe server said:\n%s", err, d.server.Log())
+	}
+	return nil
+}
+
+// update runs nsupdate on the server at an address.
+func (s *site) update(ctx context.Context, address netip.AddrPort, who int, rcode string, signed bool, commands ...string) error {
+	u := dnsutils.Update{Server: address, Commands: commands}
 	if who > 0 {
-		env, err := d.realm.Env(d.caches[who-1])
+		env, err := s.realm.Env(s.caches[who-1])
 		if err != nil {
 			return err
 		}
@@ -214,8 +253,8 @@ func (d *demo) update(ctx context.Context, who int, rcode string, signed bool, c
 	}
 	fmt.Printf("   %s\n", answer)
 	if outcome.Rcode != rcode || outcome.Signed != signed {
-		return fmt.Errorf("nsupdate got %q, signed: %v; want %s, signed: %v. It said:\n%s\nThe server said:\n%s",
-			outcome.Rcode, outcome.Signed, rcode, signed, outcome.Output, d.server.Log())
+		return fmt.Errorf("nsupdate got %q, signed: %v; want %s, signed: %v. It said:\n%s",
+			outcome.Rcode, outcome.Signed, rcode, signed, outcome.Output)
 	}
 	return nil
 }
@@ -247,7 +286,12 @@ Ctrl-C ends it all and leaves nothing behind. The server's log:
 
 `, config, d.caches[0], client(1), d.server.Address.Addr(), d.server.Address.Port(), zone,
 		strings.Join(d.caches[1:], " "), strings.Join(d.keytabs, " "), d.keytab, filepath.Join(d.server.Dir(), "Corefile"), d.server.PID())
-	log, shown := d.server.Log(), 0
+	return follow(ctx, d.server.Log())
+}
+
+// follow prints what a server logs.
+func follow(ctx context.Context, log *process.Output) error {
+	shown := 0
 	for {
 		var text string
 		err := log.Wait(ctx, shown, func(fresh string) bool {
