@@ -160,6 +160,21 @@ func (e *VerifyError) Reply() ([]byte, error) {
 	return reply, nil
 }
 
+// Replayed returns the error for the message of t, as it was received, when it turns out
+// that another server has accepted it before; see [Transaction.Mark].
+func (t *Transaction) Replayed(wire []byte) *VerifyError {
+	cause := krb5.ErrReplay
+	if t.identity.Static {
+		cause = errHMACReplay
+	}
+	var r tsig.Record
+	m, err := tsig.Parse(wire, &r)
+	if err != nil || !m.Signed() {
+		return newVerifyError(Malformed, &tsig.Message{Octets: wire}, err) // not of the octets that were verified
+	}
+	return refuse(BadSig, &m, &r, t.now(), fmt.Errorf("another server has accepted the message: %w", cause))
+}
+
 // bareOPTSize is that of an OPT record without options, RFC 6891 section 6.1.2.
 const bareOPTSize = 11
 

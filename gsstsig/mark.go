@@ -3,6 +3,8 @@ package gsstsig
 import (
 	"crypto/sha256"
 	"encoding/binary"
+
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 )
 
 // A Mark tells a signed message from all others, at all servers that would accept it. It
@@ -11,9 +13,11 @@ import (
 type Mark struct {
 	// Context stands for the key: a context of GSS-API, at all servers that have it, or
 	// one that an authenticator which was accepted twice has made under the same name.
-	// Of a static key it has a part of the MAC.
+	// With a static key, or RC4, there are no numbers to rely on: then it is of one
+	// message alone.
 	Context [16]byte
-	// Number is the message's in the context.
+	// Number is the message's in the context. Later messages have higher numbers, if not
+	// always the next one.
 	Number uint64
 }
 
@@ -29,9 +33,17 @@ func (c *securityContext) markOf() (mark [16]byte) {
 	return mark
 }
 
-// hmacMark is the mark of a message with a static key. The MAC covers all of it.
-func hmacMark(key string, mac []byte) (mark Mark) {
-	digest := sha256.Sum256(append([]byte(key), mac...))
+// markFor is the mark of the message with that number.
+func (c *securityContext) markFor(number uint64) Mark {
+	if c.mechanism.SessionEnctype() == krb5.RC4HMAC {
+		return markOfOne(string(c.mark[:]), binary.BigEndian.AppendUint64(nil, number))
+	}
+	return Mark{Context: c.mark, Number: number}
+}
+
+// markOfOne is a mark whose context has one message.
+func markOfOne(key string, message []byte) (mark Mark) {
+	digest := sha256.Sum256(append([]byte(key), message...))
 	copy(mark.Context[:], digest[:])
 	mark.Number = binary.BigEndian.Uint64(digest[len(mark.Context):])
 	return mark

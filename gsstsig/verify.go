@@ -116,7 +116,7 @@ func (a *Authenticator) checkMAC(m *tsig.Message, r *tsig.Record, now time.Time)
 		return nil, refuse(BadSig, m, r, now, err)
 	}
 	t := newTransaction(nil, mac, &key.identity, key.name, hmacs[i].name, r.MAC)
-	t.mark = hmacMark(key.name, r.MAC)
+	t.mark = markOfOne(key.name, r.MAC) // the MAC covers all of the message
 	return t, nil
 }
 
@@ -149,7 +149,7 @@ func (a *Authenticator) checkMIC(m *tsig.Message, r *tsig.Record, now time.Time,
 		if err == nil {
 			c.verified(now)
 			t := newTransaction(server, c, &c.identity, c.name, c.algorithm, r.MAC)
-			t.number, t.mark = number, Mark{Context: c.mark, Number: number}
+			t.number, t.mark = number, c.markFor(number)
 			return t, nil
 		}
 		cause, kind = err, BadSig

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"context"
 	"encoding/binary"
 
 	"github.com/miekg/dns"
@@ -16,6 +17,7 @@ const (
 	rateLimited              // a handshake from a source whose handshakes have failed too often
 	suspect                  // an unsigned update from a source that was sent too many errors
 	ordinary                 // anything else that is unsigned
+	elsewhere                // names a key that another server may have made a moment ago
 	established              // names a known key
 )
 
@@ -47,26 +49,15 @@ func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 		}
 	}
 	switch m := &w.message; {
+	case m.KeyElsewhere():
+		if s.limiter.errorsExhausted(w.source, w.stream) && !s.otherBlocks {
+			return s.refuseKey(w)
+		}
+		return elsewhere
 	case m.Malformed(), m.Signed() && !m.KeyHeld():
-		if s.otherBlocks {
-			return ordinary // one of them may answer it
-		}
-		if !s.allowErrorReply(w) {
-			return discarded
-		}
-		return invalid
+		return s.refuseKey(w)
 	case m.Signed():
-		var name [maxName]byte
-		w.sender = w.source.With(m.AppendKeyName(name[:0]))
-		if s.limiter.forgeriesLimited(w.sender, w.stream) {
-			s.observer.Dropped(Forgeries)
-			return discarded
-		}
-		if !w.stream && !s.limiter.work.hasRoom(w.sender) {
-			s.observer.Dropped(Busy)
-			return discarded
-		}
-		return established
+		return s.admitSigned(w)
 	case w.opcode == dns.OpcodeQuery && m.QuestionType() == dns.TypeTKEY && s.authenticator.Negotiates():
 		if !s.limiter.handshakesLimited(w.source, w.stream) {
 			return ordinary
@@ -80,6 +71,41 @@ func (s *server) classify(w *responseWriter, wire []byte) (as class) {
 		return suspect
 	}
 	return ordinary
+}
+
+// refuseKey decides about a message that is malformed or names a key that there is not.
+func (s *server) refuseKey(w *responseWriter) class {
+	switch {
+	case s.otherBlocks:
+		return ordinary // one of them may answer it
+	case !s.allowErrorReply(w):
+		return discarded
+	}
+	return invalid
+}
+
+// admitSigned decides about a message with a known key.
+func (s *server) admitSigned(w *responseWriter) class {
+	var name [maxName]byte
+	w.sender = w.source.With(w.message.AppendKeyName(name[:0]))
+	if s.limiter.forgeriesLimited(w.sender, w.stream) {
+		s.observer.Dropped(Forgeries)
+		return discarded
+	}
+	if !w.stream && !s.limiter.work.hasRoom(w.sender) {
+		s.observer.Dropped(Busy)
+		return discarded
+	}
+	return established
+}
+
+// findKey waits for what is known elsewhere about the key of a message, and decides about it then. It is not for a goroutine
+// that reads for others.
+func (s *server) findKey(w *responseWriter) class {
+	if w.message.FindKey(context.Background(), w.client().Addr(), w.stream) {
+		return s.admitSigned(w)
+	}
+	return s.refuseKey(w)
 }
 
 // ignore leaves a message unanswered. A TCP connection goes on until its source has sent too many of these.

@@ -140,6 +140,10 @@ func (p *probe) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) 
 		if transaction == nil {
 			return dns.RcodeRefused, nil
 		}
+		if strings.HasPrefix(r.Question[0].Name, "replayed.") {
+			RefuseReplayed(ctx)
+			return dns.RcodeNotAuth, nil
+		}
 		return 0, w.WriteMsg(m)
 	}
 	name := r.Question[0].Name

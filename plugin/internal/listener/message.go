@@ -28,6 +28,9 @@ func (s *server) accept(w *responseWriter, wire []byte, as class) (ok bool) {
 		s.replyFailure(w)
 		ok = false
 	})
+	if as == elsewhere {
+		as = s.findKey(w)
+	}
 	switch as {
 	case discarded:
 		w.discarded = true
@@ -243,6 +246,17 @@ func (s *server) refuse(w *responseWriter) {
 	_ = w.sendWire(reply)
 }
 
+// RefuseReplayed answers the update of ctx, which another server has done before, as one that came to this server twice. The
+// handler answers no more.
+func RefuseReplayed(ctx context.Context) {
+	w, ok := ctx.Value(writerKey{}).(*responseWriter)
+	if !ok || w.transaction == nil {
+		return
+	}
+	w.failure, w.transaction = w.transaction.Replayed(w.update), nil
+	w.server.refuse(w)
+}
+
 // headerAlone truncates an answer to its header, and sets TC.
 func headerAlone(reply []byte) []byte {
 	const truncated = 0x02
@@ -277,7 +291,8 @@ func (s *server) negotiate(w *responseWriter) {
 		return
 	}
 
-	response, signer := s.authenticator.Negotiate(request, w.client(), w.transaction)
+	// Slots are for work. While other servers are waited for, another handshake has this one.
+	response, signer := s.authenticator.NegotiateWaiting(request, w.client(), w.transaction, w.release)
 	if signer != nil {
 		w.transaction = signer
 	}

@@ -24,6 +24,13 @@ const realm = "EXAMPLE.TEST"
 // kerberosServer makes a server that holds the key of DNS/host, and what makes tickets for it.
 func kerberosServer(t testing.TB, host string, now func() time.Time) (*gsstsig.Server, *keytab.Keytab) {
 	t.Helper()
+	keytabs, keys := kerberosKeys(t, host)
+	return serverOf(t, keytabs, gsstsig.NewTable(gsstsig.TableConfig{Now: now}), now), keys
+}
+
+// kerberosKeys makes the key of DNS/host.
+func kerberosKeys(t testing.TB, host string) (*krb5.Keytabs, *keytab.Keytab) {
+	t.Helper()
 	keys := keytab.New()
 	if err := keys.AddEntry("DNS/"+host, realm, "password of "+host, time.Now(), 1, 18); err != nil {
 		t.Fatal(err)
@@ -40,15 +47,21 @@ func kerberosServer(t testing.TB, host string, now func() time.Time) (*gsstsig.S
 	if err != nil {
 		t.Fatal(err)
 	}
+	return keytabs, keys
+}
+
+// serverOf makes a server with that keytab and table.
+func serverOf(t testing.TB, keytabs *krb5.Keytabs, table *gsstsig.Table, now func() time.Time) *gsstsig.Server {
+	t.Helper()
 	acceptor, err := krb5.NewAcceptor(krb5.AcceptorConfig{Keytabs: keytabs, Replays: krb5.NewReplayCache(100), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: gsstsig.NewTable(gsstsig.TableConfig{Now: now}), Now: now})
+	server, err := gsstsig.NewServer(gsstsig.Config{Acceptor: acceptor, Contexts: table, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server, keys
+	return server
 }
 
 // initiate begins a context with DNS/host and returns the first token.
