@@ -91,6 +91,10 @@ func (s *Server) WouldAccept(t *Transaction) bool {
 	return ok && s.acceptor.WouldAccept(c.mechanism)
 }
 
+// Shares reports whether contexts are shared with other servers, so that each of them
+// accepts what is signed in one.
+func (s *Server) Shares() bool { return s.contexts.shared.Load() != nil }
+
 // find returns the context of that name. One that is in the shared table alone is made
 // from its record, and is not in the server's. The context is nil if there is none, and
 // the error says why a record there was not good.

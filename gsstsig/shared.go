@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
+	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // SharedContexts is a table through which servers give each other the contexts
@@ -238,9 +242,8 @@ var (
 // share makes the record of a context for the other servers. A context that has none,
 // one of RC4, is good here alone.
 func (c *securityContext) share(s *sharing, elapsed time.Duration) error {
-	data := append([]byte{byte(len(s.Server))}, s.Server...)
-	data = append(data, c.exported(elapsed)...)
-	record, err := c.mechanism.Share(s.Place, data)
+	data := origin{maker: s.Server, created: c.created, client: c.client}.append(nil)
+	record, err := c.mechanism.Share(s.Place, append(data, c.exported(elapsed)...))
 	if err != nil {
 		return err
 	}
@@ -254,7 +257,7 @@ func (s *Server) adopt(shared *sharing, id [32]byte, record []byte) (*securityCo
 	if err != nil {
 		return nil, err
 	}
-	maker, rest, ok := cutMaker(data)
+	from, rest, ok := cutOrigin(data)
 	var c *securityContext
 	if ok {
 		c, ok = importedContext(mechanism, rest)
@@ -275,18 +278,41 @@ func (s *Server) adopt(shared *sharing, id [32]byte, record []byte) (*securityCo
 		mechanism.Wipe()
 		return nil, errNoKey
 	}
-	c.id, c.record, c.maker, c.adopted, c.mark = id, record, maker, true, c.markOf()
+	c.id, c.record, c.adopted, c.mark = id, record, true, c.markOf()
+	c.maker, c.created, c.client = from.maker, from.created, from.client
 	c.filed.Store(true)
 	return c, nil
 }
 
-// cutMaker returns the name in front of the data of a shared record, and the rest.
-func cutMaker(data []byte) (maker string, rest []byte, ok bool) {
-	if len(data) == 0 || len(data) <= int(data[0]) {
-		return "", nil, false
+// origin is where a shared context comes from, for those who administer the servers.
+type origin struct {
+	maker   string // a server
+	created time.Time
+	client  netip.AddrPort
+}
+
+// append appends what cutOrigin reads.
+func (o origin) append(b []byte) []byte {
+	b = append(append(b, byte(len(o.maker))), o.maker...)
+	b = binary.BigEndian.AppendUint64(b, uint64(o.created.Unix()))
+	client, err := netip.AddrPortFrom(o.client.Addr().WithZone(""), o.client.Port()).MarshalBinary()
+	if err != nil {
+		client = nil // it has no errors
 	}
-	name, rest := data[1:1+data[0]], data[1+data[0]:]
-	return string(name), rest, printable(string(name))
+	return append(append(b, byte(len(client))), client...)
+}
+
+// cutOrigin returns the origin in front of the data of a shared record, and the rest.
+func cutOrigin(data []byte) (o origin, rest []byte, ok bool) {
+	s := cryptobyte.String(data)
+	var maker, client cryptobyte.String
+	var created uint64
+	if !s.ReadUint8LengthPrefixed(&maker) || !s.ReadUint64(&created) || !s.ReadUint8LengthPrefixed(&client) ||
+		!printable(string(maker)) || o.client.UnmarshalBinary(client) != nil || o.client.Addr().Zone() != "" {
+		return origin{}, nil, false
+	}
+	o.maker, o.created = string(maker), time.Unix(int64(created), 0)
+	return o, s, true
 }
 
 // printable reports whether a server's name can be shown as it is.

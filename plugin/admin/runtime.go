@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -376,8 +377,16 @@ func contexts(flags *flag.FlagSet) runner {
 			fmt.Fprintf(s.Out, "dropped %d:\n", len(list))
 		}
 		rows := [][]string{{"PRINCIPAL", "ADDRESS", "CREATED", "EXPIRES", "LAST USE", "MESSAGES", "TYPE", "KEY"}}
+		shared := slices.ContainsFunc(list, func(c view.Context) bool { return c.Server != "" })
+		if shared {
+			rows[0] = slices.Insert(rows[0], 2, "SERVER")
+		}
 		for _, c := range list {
-			rows = append(rows, []string{c.Principal, orDash(c.Address), when(c.Created), when(&c.Expires), when(c.Used), fmt.Sprint(c.Messages), c.Enctype, c.Key})
+			row := []string{c.Principal, orDash(c.Address), when(c.Created), when(&c.Expires), when(c.Used), fmt.Sprint(c.Messages), c.Enctype, c.Key}
+			if shared {
+				row = slices.Insert(row, 2, orDash(c.Server))
+			}
+			rows = append(rows, row)
 		}
 		return ExitOK, table(s.Out, rows)
 	}

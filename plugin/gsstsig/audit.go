@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -28,6 +29,9 @@ var failures = limitedLog{limiter: rate.NewLimiter(20, 200)}
 // badSignatures bounds the lines about signatures that do not verify. They need no ticket and no handshake, so they have a
 // limit of their own: they must not displace the lines about failed handshakes.
 var badSignatures = limitedLog{limiter: rate.NewLimiter(5, 50)}
+
+// unshared bounds the lines about contexts that the shared table did not take: while it is out of reach it takes none.
+var unshared = limitedLog{limiter: rate.NewLimiter(1.0/60, 3)}
 
 // limitedLog limits the rate of log lines.
 type limitedLog struct {
@@ -195,6 +199,9 @@ func updateError(err error) string {
 // handshake counts a TKEY exchange, and logs and keeps one that failed with the reason in Kerberos's terms and the fix.
 func (a *auditor) handshake(e gsstsig.Event) {
 	handshakes.WithLabelValues(string(e.Result)).Inc()
+	if e.NotShared != nil {
+		a.notShared(e)
+	}
 	switch e.Result {
 	case gsstsig.ResultEstablished, gsstsig.ResultContinued, gsstsig.ResultDeleted:
 		log.Debugf("handshake result=%s client=%s key=%q peer=%q service=%q algorithm=%s enctype=%s",
@@ -202,6 +209,27 @@ func (a *auditor) handshake(e gsstsig.Event) {
 		return
 	}
 	a.failure(&failures, e.Client, func() event.Failure { return describeHandshake(e) })
+}
+
+// notShared counts a context that is good at this server alone, and says so where the administrator can do something about it.
+func (a *auditor) notShared(e gsstsig.Event) {
+	if errors.Is(e.NotShared, krb5.ErrEnctype) {
+		notShared.WithLabelValues("rc4").Inc()
+		return
+	}
+	notShared.WithLabelValues("table").Inc()
+	if suppressed, ok := unshared.allow(); ok {
+		l := newLogLine("context not shared")
+		l.client(e.Client)
+		l.quoted("key", cut(e.KeyName, auditName))
+		l.quoted("peer", cut(e.Peer, auditName))
+		l.quoted("reason", cut(e.NotShared.Error(), auditText))
+		l.quoted("fix", "see whether this server reaches etcd; the context is good here alone")
+		if suppressed > 0 {
+			l.number("unlogged_contexts", suppressed)
+		}
+		l.write(corefile.LogWarning)
+	}
 }
 
 func describeHandshake(e gsstsig.Event) event.Failure {

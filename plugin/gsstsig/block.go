@@ -50,6 +50,11 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	logFindings(s.RealmFindings())
 	logFindings(s.StorageFindings())
 	b.contexts = b.process.acquireContexts(b, numbered(c, conf.Keytabs...), s.Keytabs)
+	if b.process.sharing != nil {
+		if err := b.contexts.Share(b.process.sharing(b)); err != nil {
+			return nil, err
+		}
+	}
 	b.service.Store(s)
 	if b.server, err = b.newServer(s); err != nil {
 		return nil, err

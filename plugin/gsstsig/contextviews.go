@@ -9,15 +9,20 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 )
 
-// tables lists the tables of contexts of the configuration in force.
-func (p *process) tables() []*gsstsig.Table {
-	var tables []*gsstsig.Table
-	for _, b := range p.inForce() {
-		if !slices.Contains(tables, b.contexts) {
-			tables = append(tables, b.contexts)
+// eachContext calls table with each table of contexts of the configuration in force, and then elsewhere with each server,
+// for what other servers share with it.
+func (p *process) eachContext(table func(*gsstsig.Table), elsewhere func(*gsstsig.Server)) {
+	blocks := p.inForce()
+	seen := make(map[*gsstsig.Table]bool)
+	for _, b := range blocks {
+		if !seen[b.contexts] {
+			seen[b.contexts] = true
+			table(b.contexts)
 		}
 	}
-	return tables
+	for _, b := range blocks {
+		elsewhere(b.server)
+	}
 }
 
 // contextNumbers counts the contexts of the configuration in force.
@@ -41,11 +46,16 @@ func (p *process) contextNumbers() (n view.Contexts) {
 // contextViews describes the contexts of the configuration in force, in no order.
 func (p *process) contextViews() []view.Context {
 	list := []view.Context{}
-	for _, t := range p.tables() {
-		for _, c := range t.Contexts() {
-			list = append(list, contextView(c))
+	listed := make(map[string]bool) // by key name, of those that are shared: several blocks may know of one
+	add := func(contexts []gsstsig.ContextInfo) {
+		for _, c := range contexts {
+			if !c.Shared || !listed[c.KeyName] {
+				listed[c.KeyName] = listed[c.KeyName] || c.Shared
+				list = append(list, contextView(c))
+			}
 		}
 	}
+	p.eachContext(func(t *gsstsig.Table) { add(t.Contexts()) }, func(s *gsstsig.Server) { add(s.Elsewhere()) })
 	return list
 }
 
@@ -56,6 +66,9 @@ func contextView(c gsstsig.ContextInfo) view.Context {
 	}
 	if v.Created != nil {
 		v.Address = c.Client.String()
+	}
+	if c.Shared {
+		v.Server = c.Maker
 	}
 	return v
 }

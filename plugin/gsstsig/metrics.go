@@ -22,6 +22,13 @@ var (
 		Help:      "Counter of TKEY exchanges by result: established, continued, deleted, or the error in the response.",
 	}, []string{"result"})
 
+	notShared = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "contexts_not_shared_total",
+		Help:      "Counter of contexts that are good at this server alone, although it shares contexts, by reason: table, if the shared table did not take the context in time, or rc4.",
+	}, []string{"reason"})
+
 	updates = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,

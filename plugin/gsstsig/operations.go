@@ -196,20 +196,19 @@ func (p *process) dropContexts(_ context.Context, q view.DropRequest) ([]view.Co
 	if q.Word == "" {
 		return nil, errors.New("a key or a principal is needed")
 	}
+	match := func(c gsstsig.ContextInfo) bool {
+		return c.Principal.String() == q.Word || strings.EqualFold(c.KeyName, dns.Fqdn(q.Word))
+	}
 	list := []view.Context{}
 	var untold []error
-	for _, t := range p.tables() {
-		dropped, err := t.Drop(func(c gsstsig.ContextInfo) bool {
-			return c.Principal.String() == q.Word || strings.EqualFold(c.KeyName, dns.Fqdn(q.Word))
-		})
-		if err != nil {
-			untold = append(untold, err)
-		}
+	note := func(dropped []gsstsig.ContextInfo, err error) {
 		for _, c := range dropped {
 			list = append(list, contextView(c))
 			log.Infof("context dropped by the administrator: key=%q principal=%q client=%s", c.KeyName, c.Principal, c.Client)
 		}
+		untold = append(untold, err)
 	}
+	p.eachContext(func(t *gsstsig.Table) { note(t.Drop(match)) }, func(s *gsstsig.Server) { note(s.DropElsewhere(match)) })
 	if err := errors.Join(untold...); err != nil {
 		return nil, fmt.Errorf("contexts are dropped here, but other servers could not be told yet: %w", err)
 	}

@@ -29,6 +29,9 @@ type process struct {
 	now    func() time.Time
 	random io.Reader
 
+	// sharing says with whom a block shares contexts. It is nil but in tests, where servers of one process do.
+	sharing func(*block) gsstsig.Sharing
+
 	replays        *krb5.ReplayCache // of all blocks
 	accounts       accountRealms
 	audit          *auditor

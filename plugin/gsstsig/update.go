@@ -2,12 +2,14 @@ package gsstsig
 
 import (
 	"context"
+	"errors"
 
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // update takes an UPDATE message through its three steps and answers it (RFC 2136 section 3).
@@ -28,8 +30,16 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	// Authorize and change: the zone calls the policy with the state that the update applies to, then applies it.
 	u := h.policy(z.Origin()).Update(id, listener.UpdateFrom(ctx))
 	u.Source = sourceOf(id)
+	if transaction != nil && h.server.Shares() {
+		u.Mark = store.Mark(transaction.Mark())
+	}
 	var result zone.Result
 	listener.Wait(ctx, func() { result = z.Apply(ctx, u) })
+	if errors.Is(result.Err, zone.ErrReplayed) {
+		// This server has not seen the message before, and would have refused it itself otherwise.
+		listener.RefuseReplayed(ctx)
+		return dns.RcodeNotAuth, nil
+	}
 
 	if result.Changed && h.notifier != nil {
 		h.notifier.changed(z.Origin())

@@ -75,8 +75,9 @@ type Context struct {
 	Service   string     `json:"service"`           // the server's principal
 	Enctype   string     `json:"enctype"`
 	Address   string     `json:"address,omitempty"` // that it was negotiated from; empty: before the last restart
+	Server    string     `json:"server,omitempty"`  // that it was negotiated with; empty if other servers do not have it
 	Created   *time.Time `json:"created,omitempty"`
 	Expires   time.Time  `json:"expires"`
-	Used      *time.Time `json:"used,omitempty"` // by the last message that verified
-	Messages  uint64     `json:"messages"`       // that verified
+	Used      *time.Time `json:"used,omitempty"` // by the last message that verified here
+	Messages  uint64     `json:"messages"`       // that verified here
 }
