@@ -13,6 +13,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/contextfile"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // Contexts of a block whose zones have databases outlive a restart in good order. When the servers have stopped, they are
@@ -30,6 +31,13 @@ func contextsFile(c *caddy.Controller, database string) string {
 	return filepath.Join(database, name)
 }
 
+// contextsPlace is what a file's records are sealed for: the database that it is in, and its name there. Another server with the
+// same keytab does not accept them, as long as it does not have a copy of the database itself.
+func contextsPlace(file string) (string, error) {
+	id, err := disk.ID(filepath.Dir(file))
+	return id + "/" + filepath.Base(file), err
+}
+
 // restoreContexts takes the contexts over that the last process left, once for each table of contexts.
 func (b *block) restoreContexts() {
 	if !b.process.beginRestore(b) {
@@ -44,9 +52,14 @@ func (b *block) restoreContexts() {
 		if len(records) == 0 {
 			continue
 		}
+		place, err := contextsPlace(file)
+		if err != nil {
+			logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "contexts", Problem: fmt.Sprintf("those from before the restart are not kept: %v. Clients make new ones", err)})
+			continue
+		}
 		failures := make(map[string]int)
 		for _, record := range records {
-			if err := b.server.Import(filepath.Base(file), record); err != nil {
+			if err := b.server.Import(place, record); err != nil {
 				failures[importFailure(err)]++
 			}
 		}
@@ -75,7 +88,7 @@ func importFailure(err error) string {
 	case errors.Is(err, krb5.ErrNotAccepted):
 		return "of clients that are not accepted any more"
 	default:
-		return "that were damaged"
+		return "that were damaged or of another database"
 	}
 }
 
@@ -85,7 +98,12 @@ func (b *block) saveContexts() {
 		return
 	}
 	file := b.contextsFiles[0]
-	records, dropped := b.contexts.Export(filepath.Base(file))
+	place, err := contextsPlace(file)
+	if err != nil {
+		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "contexts", Problem: fmt.Sprintf("they cannot be kept over the restart: %v. Clients make new ones", err)})
+		return
+	}
+	records, dropped := b.contexts.Export(place)
 	if err := contextfile.Write(file, records); err != nil {
 		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "contexts",
 			Problem: fmt.Sprintf("%d cannot be kept over the restart: %v. Clients make new ones", len(records), err)})

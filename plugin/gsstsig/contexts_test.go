@@ -140,7 +140,7 @@ func TestContextsThatAreNotKept(t *testing.T) {
 			if err := os.WriteFile(file, octets, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, []string{"contexts: 0 kept over the restart, 1 that were damaged"}},
+		}, []string{"contexts: 0 kept over the restart, 1 that were damaged or of another database"}},
 		{"of another key", strings.ReplaceAll(durableCorefile, "{KEYTAB}", foreign+"\nrealm EXAMPLE.TEST"), nil,
 			[]string{"contexts: 0 kept over the restart, 1 of keys that are not in the keytab any more"}},
 		{"of a realm that is not accepted any more", strings.ReplaceAll(durableCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nrealm OTHER.TEST"), nil,
@@ -170,6 +170,30 @@ func TestContextsThatAreNotKept(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestContextsOfAnotherDatabase: the file of one server is of no use to another with the same keytab.
+func TestContextsOfAnotherDatabase(t *testing.T) {
+	s := start(t, durableCorefile)
+	host := s.context("host/client1.example.test")
+	s.stop()
+	file, err := os.ReadFile(s.contextsFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(s.contextsFile())); err != nil {
+		t.Fatal(err)
+	}
+	s.restart(durableCorefile)
+	s.stop()
+	if err := os.WriteFile(s.contextsFile(), file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	line := []string{"contexts: 0 kept over the restart, 1 that were damaged or of another database"}
+	before := len(logged.lines(line...))
+	s.restart(durableCorefile)
+	s.badKey(host)
+	want(t, "lines", len(logged.lines(line...)), before+1)
 }
 
 // TestContextsInMemory: a block without a database keeps nothing, and the directory stays empty.

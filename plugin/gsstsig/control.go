@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coredns/caddy"
 
@@ -15,10 +16,13 @@ import (
 
 // controlSocket is the process's socket for the administrator. It stays across reloads that do not move it.
 type controlSocket struct {
-	mu       sync.Mutex // guards what follows
-	instance caddy.Context
-	path     string
-	server   *control.Server // nil: none
+	// instance is the configuration in force, nil before the first one. It is read by operations while mu is held, since a socket
+	// that moves waits for them.
+	instance atomic.Pointer[caddy.Context]
+
+	mu     sync.Mutex // guards what follows
+	path   string
+	server *control.Server // nil: none
 }
 
 // newBlock makes a block of a configuration.
@@ -53,9 +57,8 @@ func (p *process) serveControl(instance caddy.Context) error {
 	c := &p.control
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first := c.instance != instance
-	c.instance = instance
-	if !first || c.server != nil && c.path == path {
+	former := c.instance.Swap(&instance)
+	if former != nil && *former == instance || c.server != nil && c.path == path {
 		return nil
 	}
 	if err := c.close(); err != nil {
@@ -90,7 +93,7 @@ func (p *process) closeUnusedControl() error {
 	}
 	p.control.mu.Lock()
 	defer p.control.mu.Unlock()
-	p.control.instance = nil
+	p.control.instance.Store(nil)
 	return p.control.close()
 }
 
@@ -106,10 +109,11 @@ func (c *controlSocket) close() error {
 
 // inForce lists the blocks of the configuration in force.
 func (p *process) inForce() []*block {
-	p.control.mu.Lock()
-	instance := p.control.instance
-	p.control.mu.Unlock()
-	return p.blocksOf(instance)
+	instance := p.control.instance.Load()
+	if instance == nil {
+		return nil
+	}
+	return p.blocksOf(*instance)
 }
 
 var errNoZone = errors.New("no gsstsig block has it")

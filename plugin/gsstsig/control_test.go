@@ -89,6 +89,16 @@ func TestControlAcrossReloads(t *testing.T) {
 	gone(second)
 }
 
+// TestOperationsWhileTheSocketMoves: the socket that moves waits for operations under way, and these do not wait for it.
+func TestOperationsWhileTheSocketMoves(t *testing.T) {
+	start(t, "example.test:{PORT} {\n\tgsstsig {\n\t\tkeytab {KEYTAB}\n\t}\n}\n")
+	current.control.mu.Lock()
+	defer current.control.mu.Unlock()
+	if zones := current.status().Zones; len(zones) != 1 {
+		t.Errorf("%+v", zones)
+	}
+}
+
 // TestControlSocketInAnOpenDirectory: where others can put another socket in its place, a warning says so.
 func TestControlSocketInAnOpenDirectory(t *testing.T) {
 	for mode, warnings := range map[fs.FileMode]int{0o700: 0, 0o755: 0, 0o777 | fs.ModeSticky: 0, 0o777: 1, 0o770: 1} {

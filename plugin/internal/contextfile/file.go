@@ -39,7 +39,10 @@ func Write(path string, records [][]byte) error {
 		octets = binary.BigEndian.AppendUint32(octets, uint32(len(r)))
 		octets = append(octets, r...)
 	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*") // mode 0600
+	if err := remove(path + newSuffix); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -57,9 +60,15 @@ func Write(path string, records [][]byte) error {
 	return syncDir(dir)
 }
 
-// Take reads the file and removes it. There are no records if there is no file, nor if it cannot be removed. If the file is
+// newSuffix ends the name of a file that is not whole yet.
+const newSuffix = ".new"
+
+// Take reads the file and removes it, and what a Write left that did not end. There are no records if there is no file, nor if it cannot be removed. If the file is
 // damaged, the records up to there are returned with the error.
 func Take(path string) ([][]byte, error) {
+	if err := remove(path + newSuffix); err != nil {
+		return nil, err
+	}
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

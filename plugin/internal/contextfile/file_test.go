@@ -39,6 +39,28 @@ func TestWriteAndTake(t *testing.T) {
 	}
 }
 
+// TestCrash: what a crash while the file was written has left is gone with the next start, and in the way of no later file.
+func TestCrash(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "contexts")
+	for _, then := range []func() error{
+		func() error { _, err := Take(path); return err },
+		func() error { return Write(path, records) },
+	} {
+		if err := os.WriteFile(path+newSuffix, []byte(header), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := then(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path + newSuffix); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the new file is still there: %v", err)
+		}
+	}
+	if got, err := Take(path); err != nil || !reflect.DeepEqual(got, records) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // TestWriteNothing: no old file is left that the next start would take.
 func TestWriteNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "contexts")

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -174,6 +175,39 @@ func TestListenOverStale(t *testing.T) {
 	}
 	if _, err := Listen(link); err == nil || !strings.Contains(err.Error(), "another kind") {
 		t.Errorf("a link: %v", err)
+	}
+}
+
+// TestListenAtOnce: of several processes that find the socket of one that is gone, one gets it.
+func TestListenAtOnce(t *testing.T) {
+	path := filepath.Join(directory(t), "s")
+	for range 20 {
+		stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stale.SetUnlinkOnClose(false)
+		stale.Close()
+		var group sync.WaitGroup
+		got := make(chan net.Listener, 8)
+		for range cap(got) {
+			group.Go(func() {
+				l, err := Listen(path)
+				if err != nil && !errors.Is(err, ErrInUse) {
+					t.Error(err)
+				}
+				if err == nil {
+					got <- l
+				}
+			})
+		}
+		group.Wait()
+		if len(got) != 1 {
+			t.Fatalf("%d have the socket", len(got))
+		}
+		if err := (<-got).Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -32,6 +33,7 @@ func Listen(path string) (net.Listener, error) {
 		return nil, diagnose.WithFix(fmt.Errorf("control socket %s: %w: %d octets of at most %d", path, ErrTooLong, len(path), maxPath),
 			"name a shorter one by the property control, such as control /run/coredns/control.sock")
 	}
+	defer lockDirectory(filepath.Dir(path))()
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}

@@ -144,6 +144,16 @@ func readIdentity(dir string) (i identity, found bool, err error) {
 	return i, false, nil
 }
 
+// ID returns what tells the database in a directory from all others, 16 hexadecimal digits that were chosen at random when it was
+// made. A copy of the directory has the same.
+func ID(dir string) (string, error) {
+	i, found, err := readIdentity(dir)
+	if err == nil && !found {
+		err = fmt.Errorf("store: %s: %w: there is no file %s", dir, ErrForeign, identityFile)
+	}
+	return i.id, err
+}
+
 // writeIdentity makes a directory a zone's. The acknowledged file must be there.
 func writeIdentity(dir string, i identity) error {
 	path := filepath.Join(dir, identityFile)

@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // snapshotOf returns the names and contents below dir, but for locks.
@@ -211,5 +214,39 @@ func TestPath(t *testing.T) {
 			t.Errorf("%s and %s are both %s", origin, other, got)
 		}
 		seen[got] = origin
+	}
+}
+
+// TestID: each database has an identifier of its own, which stays.
+func TestID(t *testing.T) {
+	ids := make(map[string]bool)
+	for range 2 {
+		dir := filepath.Join(t.TempDir(), "zone")
+		if _, err := ID(dir); !errors.Is(err, ErrForeign) {
+			t.Errorf("before it is made: %v", err)
+		}
+		for n := range 2 {
+			d, err := Open(dir, Options{Origin: "example.test."})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				nothing := store.Contents{Records: slices.Values[[]store.Record](nil), Owners: slices.Values[[]store.Owner](nil)}
+				if err := d.Init(t.Context(), nothing); err != nil {
+					t.Fatal(err)
+				}
+			}
+			id, err := ID(dir)
+			if err != nil || len(id) != 16 {
+				t.Errorf("%q, %v", id, err)
+			}
+			ids[id] = true
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(ids) != 2 {
+		t.Errorf("%v", ids)
 	}
 }
