@@ -69,19 +69,10 @@ func (c Chain) Equal(other Chain) error {
 // Once returns an error if an update in the history that was acknowledged is not in the chain, which has all changes since the
 // history began, or if any update is in it twice. It looks at TXT records: no two updates of generators add the same.
 func (c Chain) Once(h *History) error {
-	came := make(map[string]int)
-	for _, change := range c {
-		// Another TTL removes and adds a value that was there.
-		was := make(map[string]bool, len(change.Removed))
-		for _, record := range change.Removed {
-			was[valueOf(record)] = true
-		}
-		for _, record := range change.Added {
-			if value := valueOf(record); !was[value] && strings.Contains(value, textType) {
-				if came[value]++; came[value] > 1 {
-					return fmt.Errorf("the change to %d adds %s again", change.To, value)
-				}
-			}
+	came := c.came()
+	for value, n := range came {
+		if n > 1 {
+			return fmt.Errorf("%s was added %d times", value, n)
 		}
 	}
 	for _, u := range h.Acknowledged() {
@@ -92,6 +83,38 @@ func (c Chain) Once(h *History) error {
 		}
 	}
 	return nil
+}
+
+// came returns how often each TXT record was added, without its TTL.
+func (c Chain) came() map[string]int {
+	came := make(map[string]int)
+	for _, change := range c {
+		// Another TTL removes and adds a value that was there.
+		was := make(map[string]bool, len(change.Removed))
+		for _, record := range change.Removed {
+			was[valueOf(record)] = true
+		}
+		for _, record := range change.Added {
+			if value := valueOf(record); !was[value] && strings.Contains(value, textType) {
+				came[value]++
+			}
+		}
+	}
+	return came
+}
+
+// Serial returns the serial of the change that the update made, as far as its TXT records tell it. found is false if they do
+// not.
+func (c Chain) Serial(u *Update) (serial uint32, found bool) {
+	values := u.values()
+	for _, change := range c {
+		for _, record := range change.Added {
+			if slices.Contains(values, valueOf(record)) {
+				return change.To, true
+			}
+		}
+	}
+	return 0, false
 }
 
 const textType = " TXT "

@@ -45,8 +45,13 @@ func (c Counts) String() string {
 	return text + fmt.Sprintf("%d unknown", c.Unknown)
 }
 
-// Unknown is in place of an rcode where there was none, or SERVFAIL.
-const Unknown = -1
+// What is in place of an rcode.
+const (
+	// Unknown is where there was none, or SERVFAIL.
+	Unknown = -1
+	// NotSent is for an update that no server can have done. It is no part of the history.
+	NotSent = -2
+)
 
 // output is an rcode, or what the names of a group had: sorted, as recordText has them.
 type output struct {
@@ -57,12 +62,15 @@ type output struct {
 // contents is the input of an operation that reads a group.
 type contents struct{ group string }
 
-// Do records an update that send sends, and what it returns: an rcode or Unknown. client numbers who sends, one update at a
-// time.
+// Do records an update that send sends, and what it returns: an rcode, Unknown or NotSent. client numbers who sends, one
+// update at a time.
 func (h *History) Do(client int, u *Update, send func() int) {
 	call := time.Since(h.start)
 	rcode := send()
 	ended := int64(time.Since(h.start))
+	if rcode == NotSent {
+		return
+	}
 	if rcode == dns.RcodeServerFailure {
 		rcode = Unknown
 	}
@@ -85,10 +93,10 @@ func (h *History) Do(client int, u *Update, send func() int) {
 
 // Contents records all of what the zone has in the end, at the names of one group. Its records are those of [Record].
 func (h *History) Contents(group string, records []string) {
-	now := int64(time.Since(h.start))
 	records = slices.Sorted(slices.Values(records))
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	now := int64(time.Since(h.start))
 	h.operations = append(h.operations, porcupine.Operation{Input: contents{group}, Call: now, Output: output{contents: records}, Return: now + 1})
 }
 
@@ -115,6 +123,40 @@ func (h *History) Acknowledged() []*Update {
 		}
 	}
 	return list
+}
+
+// Resolve tells what became of updates whose outcome is unknown, as far as the TXT records in the zone's changes tell it: those
+// whose records are there were done, and those whose records are not were not. The search is shorter with that. c has all changes
+// since the history began, has no update twice, and nothing is under way any more.
+func (h *History) Resolve(c Chain) {
+	came := c.came()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// A message may have been sent to several servers.
+	sent, acknowledged := make(map[*Update]int), make(map[*Update]bool)
+	for _, op := range h.operations {
+		if u, ok := op.Input.(*Update); ok {
+			sent[u]++
+			acknowledged[u] = acknowledged[u] || op.Output.(output).rcode == dns.RcodeSuccess
+		}
+	}
+	now := int64(time.Since(h.start))
+	var resolved []porcupine.Operation
+	for _, op := range h.operations {
+		u, ok := op.Input.(*Update)
+		if ok && op.Output.(output).rcode == Unknown {
+			values := u.values()
+			switch {
+			case len(values) == 0:
+			case came[values[0]] == 0 || acknowledged[u]:
+				continue
+			case sent[u] == 1:
+				op.Output, op.Return = output{rcode: dns.RcodeSuccess}, now
+			}
+		}
+		resolved = append(resolved, op)
+	}
+	h.operations = resolved
 }
 
 // A Violation is an error: no order explains the answers to one group of updates.

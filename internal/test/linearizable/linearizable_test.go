@@ -143,6 +143,7 @@ func TestViolation(t *testing.T) {
 		{"both create it", dns.RcodeSuccess, nil, true},
 		{"refused by the prerequisite", dns.RcodeYXDomain, nil, false},
 		{"unknown", Unknown, nil, false},
+		{"not sent", NotSent, nil, false},
 		{"server failure", dns.RcodeServerFailure, nil, false},
 		{"lost", dns.RcodeYXDomain, []string{}, true},
 		{"kept", dns.RcodeYXDomain, []string{`g-a.example.test. 60 TXT "1"`}, false},
@@ -156,6 +157,41 @@ func TestViolation(t *testing.T) {
 		var violation *Violation
 		if err := h.Check(t.Context()); errors.As(err, &violation) != tt.want || err != nil && !tt.want {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// TestSerial: the change that an update made is found by its values, and not by that of another TTL later.
+func TestSerial(t *testing.T) {
+	u := &Update{Lines: []Line{{Form: Add, Name: "g-a." + testZone, Type: dns.TypeTXT, Data: `"1"`, TTL: 60}}}
+	c := Chain{{From: 1, To: 2}, {From: 2, To: 3, Added: []string{`g-a.example.test. 60 TXT "1"`}},
+		{From: 3, To: 4, Removed: []string{`g-a.example.test. 60 TXT "1"`}, Added: []string{`g-a.example.test. 300 TXT "1"`}}}
+	if serial, found := c.Serial(u); serial != 3 || !found {
+		t.Errorf("%d, %v", serial, found)
+	}
+	if serial, found := c[:1].Serial(u); found {
+		t.Errorf("found at %d where it is not", serial)
+	}
+}
+
+// TestResolve: an unknown outcome is what the zone's changes say.
+func TestResolve(t *testing.T) {
+	line := func(value string) []Line {
+		return []Line{{Form: Add, Name: "g-a." + testZone, Type: dns.TypeTXT, Data: value, TTL: 60}}
+	}
+	h := NewHistory()
+	for _, value := range []string{`"1"`, `"2"`} {
+		h.Do(0, &Update{Group: "g", Principal: "a", Lines: line(value)}, func() int { return Unknown })
+	}
+	h.Resolve(Chain{{From: 1, To: 2, Added: []string{`g-a.example.test. 60 TXT "2"`}}})
+	var violation *Violation
+	for _, tt := range []struct {
+		contents []string
+		bad      bool
+	}{{[]string{`g-a.example.test. 60 TXT "2"`}, false}, {[]string{`g-a.example.test. 60 TXT "1"`}, true}} {
+		h.Contents("g", tt.contents)
+		if err := h.Check(t.Context()); errors.As(err, &violation) != tt.bad {
+			t.Errorf("with %q: %v", tt.contents, err)
 		}
 	}
 }
