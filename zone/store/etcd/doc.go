@@ -20,7 +20,7 @@
 // The other servers watch the log and apply its entries, which have serials, authors and times. So all have the
 // same history, and a secondary server may ask any of them for an incremental transfer. Each entry has the id of
 // the one before: a server notices that etcd holds another history than its own, as after a backup was restored,
-// and refuses it with [store.ErrDiverged].
+// and refuses it with [store.ErrDiverged]. [Zone.NewEpoch] is how an administrator decides for what etcd holds.
 //
 // # Members
 //
@@ -32,5 +32,5 @@
 // Whoever can write below the prefix can change the zones. What is read is decoded within bounds all the same, and
 // a value that is not valid is an error that names its key. Sealed contexts are opaque here.
 //
-// etcd has to be 3.5.14 or later, and has to compact its history.
+// etcd has to be of [MinVersion] or later, and has to compact its history.
 package etcd

@@ -11,8 +11,7 @@ import (
 
 const (
 	entryVersion = 1
-	// minMark and minChange are how many octets each takes at least.
-	minMark   = 17
+	// minChange is how many octets a change takes at least.
 	minChange = 9
 )
 
@@ -32,8 +31,9 @@ type entryHeader struct {
 	batch    id
 	// before is the id of the batch before, so that another history is noticed.
 	before id
-	// oldest is the oldest sequence in the log with this entry.
-	oldest uint64
+	// oldest is the oldest sequence in the log with this entry, and marks that of marks kept apart, as in a
+	// head.
+	oldest, marks uint64
 	// from and to are the zone's serials before and after.
 	from, to uint32
 	time     time.Time
@@ -51,6 +51,7 @@ func appendEntry(dst []byte, h *entryHeader, b *store.Batch) ([]byte, error) {
 	dst = append(dst, h.batch[:]...)
 	dst = append(dst, h.before[:]...)
 	dst = binary.AppendUvarint(dst, h.oldest)
+	dst = binary.AppendUvarint(dst, h.marks)
 	dst = binary.AppendUvarint(dst, uint64(h.from))
 	dst = binary.AppendUvarint(dst, uint64(h.to))
 	dst = appendTime(dst, h.time)
@@ -60,11 +61,7 @@ func appendEntry(dst []byte, h *entryHeader, b *store.Batch) ([]byte, error) {
 	} else {
 		dst = appendTime(append(dst, freezeSet), *h.frozen)
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(b.Marks)))
-	for _, m := range b.Marks {
-		dst = append(dst, m.Context[:]...)
-		dst = binary.AppendUvarint(dst, m.Number)
-	}
+	dst = appendMarks(dst, b.Marks)
 	dst = binary.AppendUvarint(dst, uint64(len(b.Changes)))
 	before := ""
 	for i := range b.Changes {
@@ -98,6 +95,7 @@ func (d *decoder) header() entryHeader {
 	copy(h.batch[:], d.take(len(h.batch)))
 	copy(h.before[:], d.take(len(h.before)))
 	h.oldest = d.uvarint(math.MaxInt64)
+	h.marks = d.uvarint(math.MaxInt64)
 	h.from = uint32(d.uvarint(math.MaxUint32))
 	h.to = uint32(d.uvarint(math.MaxUint32))
 	h.time = d.time()
@@ -109,7 +107,7 @@ func (d *decoder) header() entryHeader {
 	case d.err == nil && flag != freezeUnchanged:
 		d.fail(errFreezeFlag)
 	}
-	if d.err == nil && h.oldest > h.sequence {
+	if d.err == nil && (h.oldest > h.sequence || h.marks > h.sequence+1) {
 		d.fail(errOldest)
 	}
 	return h
@@ -126,14 +124,7 @@ func decodeHeader(value []byte) (entryHeader, error) {
 func decodeEntry(value []byte) (entryHeader, store.Batch, error) {
 	d := decode(value, entryVersion)
 	h := d.header()
-	b := store.Batch{Frozen: h.frozen}
-	if n := d.count(minMark); n > 0 {
-		b.Marks = make([]store.Mark, n)
-		for i := range b.Marks {
-			copy(b.Marks[i].Context[:], d.take(len(b.Marks[i].Context)))
-			b.Marks[i].Number = d.uvarint(math.MaxUint64)
-		}
-	}
+	b := store.Batch{Frozen: h.frozen, Marks: d.marks()}
 	n := d.count(minChange)
 	if n > 0 {
 		b.Changes = make([]store.Change, n)

@@ -25,6 +25,9 @@ type head struct {
 	batch    id
 	// oldest is the sequence of the oldest batch in the log, and one more than sequence if there is none.
 	oldest uint64
+	// marks is the oldest sequence whose marks are kept apart from the log, and one more than sequence if there
+	// is none.
+	marks uint64
 	// frozen is since when the zone is frozen; zero if it is not.
 	frozen time.Time
 	// server committed the batch, or made the epoch.
@@ -39,6 +42,7 @@ func (h *head) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(h.serial))
 	dst = append(dst, h.batch[:]...)
 	dst = binary.AppendUvarint(dst, h.oldest)
+	dst = binary.AppendUvarint(dst, h.marks)
 	dst = appendTime(dst, h.frozen)
 	return appendBytes(dst, h.server)
 }
@@ -50,9 +54,10 @@ func decodeHead(value []byte) (head, error) {
 	h.serial = uint32(d.uvarint(math.MaxUint32))
 	copy(h.batch[:], d.take(len(h.batch)))
 	h.oldest = d.uvarint(math.MaxInt64)
+	h.marks = d.uvarint(math.MaxInt64)
 	h.frozen = d.time()
 	h.server = string(d.bytes(maxServer))
-	if d.err == nil && h.oldest > h.sequence+1 {
+	if d.err == nil && (h.oldest > h.sequence+1 || h.marks > h.sequence+1 || h.sequence+1-h.marks > 2*maxMarked) {
 		d.fail(errOldest)
 	}
 	return h, d.end()

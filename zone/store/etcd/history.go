@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"sync"
+	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
@@ -16,7 +17,10 @@ type history struct {
 	// entries are those from head.oldest to head.sequence. Before cached they have no octets.
 	entries []logged
 	octets  int64 // of all entries in etcd
-	cached  int
+	// marked has, from head.marks to head.sequence, when this server has seen the batch, or the zero time if it
+	// has no marks.
+	marked []time.Time
+	cached int
 	// cachedOctets are those of the entries from cached on.
 	cachedOctets int64
 	// changed is closed at the next change.
@@ -27,14 +31,14 @@ type history struct {
 type logged struct {
 	from, to uint32
 	size     uint32
-	time     int64 // nanoseconds of Unix time
 	revision int64
 	batch    id
 	raw      []byte
 }
 
-// replace installs what was read from etcd, unless it is a part of what is known already.
-func (h *history) replace(head head, revision int64, entries []entry, cache int64) {
+// replace installs what was read from etcd, unless it is a part of what is known already. marked has the sequences
+// from head.marks on whose marks are kept.
+func (h *history) replace(head head, revision int64, entries []entry, marked map[uint64]bool, cache int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.known && h.has(head.sequence, head.batch) {
@@ -44,6 +48,11 @@ func (h *history) replace(head head, revision int64, entries []entry, cache int6
 	h.entries, h.octets, h.cached, h.cachedOctets = nil, 0, 0, 0
 	for i := range entries {
 		h.append(&entries[i], cache)
+	}
+	now := time.Now()
+	h.marked = make([]time.Time, head.sequence+1-head.marks)
+	for sequence := range marked {
+		h.marked[sequence-head.marks] = now
 	}
 	h.notify()
 }
@@ -57,8 +66,9 @@ func (h *history) has(sequence uint64, batch id) bool {
 	return sequence >= first && sequence < h.head.sequence && h.entries[sequence-first].batch == batch
 }
 
-// add adds the entry that follows the last one. It reports false for an entry that does not, unless it is known.
-func (h *history) add(e *entry, cache int64) bool {
+// add adds the entry that follows the last one, and says whether it has marks. It reports false for an entry that
+// does not follow, unless it is known.
+func (h *history) add(e *entry, marks bool, cache int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -68,6 +78,15 @@ func (h *history) add(e *entry, cache int64) bool {
 		return true
 	case e.sequence != h.head.sequence+1 || e.before != h.head.batch:
 		return false
+	}
+	seen := time.Time{}
+	if marks {
+		seen = time.Now()
+	}
+	h.marked = append(h.marked, seen)
+	if drop := min(e.marks-h.head.marks, uint64(len(h.marked))); e.marks > h.head.marks {
+		h.marked = h.marked[drop:]
+		h.head.marks = e.marks
 	}
 	h.head.sequence, h.head.batch, h.head.serial, h.head.server, h.head.oldest = e.sequence, e.batch, e.to, e.server, e.oldest
 	if e.frozen != nil {
@@ -94,7 +113,7 @@ func (h *history) add(e *entry, cache int64) bool {
 func (h *history) append(e *entry, cache int64) {
 	size := int64(e.size)
 	h.entries = append(h.entries, logged{
-		from: e.from, to: e.to, size: uint32(size), time: e.time.UnixNano(), revision: e.revision, batch: e.batch, raw: e.raw,
+		from: e.from, to: e.to, size: uint32(size), revision: e.revision, batch: e.batch, raw: e.raw,
 	})
 	h.octets += size
 	h.cachedOctets += size
@@ -149,21 +168,40 @@ func (h *history) since(at store.Position) []entry {
 }
 
 // trim returns how many of the oldest entries are beyond the bounds once one of that size is added, most at most.
-func (h *history) trim(o *ZoneOptions, size int, now int64, most int) int {
+func (h *history) trim(o *ZoneOptions, size int, most int) int {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	octets, count := h.octets+int64(size), len(h.entries)+1
 	drop := 0
 	for ; drop < most && drop < len(h.entries); drop++ {
 		l := &h.entries[drop]
-		over := count > o.MaxBatches || octets > o.MaxOctets
-		young := now-l.time < int64(o.MinAge)
-		if !over || young && octets <= 4*o.MaxOctets {
+		if count <= o.MaxBatches && octets <= o.MaxOctets {
 			break
 		}
 		octets, count = octets-int64(l.size), count-1
 	}
 	return drop
+}
+
+// trimMarks returns the sequences whose marks need not be kept any longer, most at most, and the oldest one that is
+// left. next is the sequence of the entry that is to be added.
+func (h *history) trimMarks(age time.Duration, next uint64, most int) (drop []uint64, oldest uint64) {
+	// Batches without marks have no key. To pass over many of them is no work for one commit.
+	const steps = 1000
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	oldest = h.head.marks
+	for i := range h.marked[:min(len(h.marked), steps)] {
+		seen := h.marked[i]
+		if !seen.IsZero() {
+			if len(drop) == most || time.Since(seen) < age && len(h.marked)-i < maxMarked {
+				break
+			}
+			drop = append(drop, oldest)
+		}
+		oldest++
+	}
+	return drop, min(oldest, next)
 }
 
 // between returns the sequences of the batches from the one that starts at a serial, or has it within, to the one

@@ -31,6 +31,9 @@ func (z *Zone) Init(ctx context.Context, c store.Contents) (store.Position, erro
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, initTimeout)
 	defer cancel()
+	if err := z.cluster.requireVersion(ctx); err != nil {
+		return store.Position{}, z.fail("init", err)
+	}
 	names, err := encodeContents(c)
 	if err != nil {
 		return store.Position{}, err
@@ -108,7 +111,8 @@ func (f *filler) tryBegin() (done bool, err error) {
 	mine := z.cluster.options.Server + " " + encodeHex(newIDBytes())
 	answer, err := f.txn(
 		[]clientv3.Cmp{absent(z.headKey()), absent(z.initKey())},
-		[]clientv3.Op{clientv3.OpPut(z.initKey(), mine, clientv3.WithLease(f.lease)), clientv3.OpDelete(z.nameRoot(), clientv3.WithPrefix()), clientv3.OpDelete(z.logRoot(), clientv3.WithPrefix())},
+		[]clientv3.Op{clientv3.OpPut(z.initKey(), mine, clientv3.WithLease(f.lease)), clientv3.OpDelete(z.nameRoot(), clientv3.WithPrefix()), clientv3.OpDelete(z.logRoot(), clientv3.WithPrefix()),
+			clientv3.OpDelete(z.marksRoot(), clientv3.WithPrefix())},
 		[]clientv3.Op{clientv3.OpGet(z.headKey(), clientv3.WithKeysOnly()), clientv3.OpGet(z.initKey())})
 	switch {
 	case errors.Is(err, rpctypes.ErrLeaseNotFound):
@@ -186,7 +190,7 @@ func (f *filler) fill(serial uint32, names map[string]*encodedName) (store.Posit
 	if err := flush(); err != nil {
 		return store.Position{}, err
 	}
-	h := head{sequence: 1, serial: serial, batch: newID(1), oldest: 2, server: z.cluster.options.Server}
+	h := head{sequence: 1, serial: serial, batch: newID(1), oldest: 2, marks: 2, server: z.cluster.options.Server}
 	answer, err := f.txn(f.mine(), []clientv3.Op{clientv3.OpPut(z.headKey(), string(h.append(nil))), clientv3.OpDelete(z.initKey())},
 		[]clientv3.Op{clientv3.OpGet(z.headKey())})
 	if err != nil {
@@ -208,7 +212,7 @@ func (f *filler) fill(serial uint32, names map[string]*encodedName) (store.Posit
 		}
 		revision = kvs[0].ModRevision
 	}
-	z.history.replace(h, revision, nil, z.options.CacheOctets)
+	z.history.replace(h, revision, nil, nil, z.options.CacheOctets)
 	return h.position(revision), nil
 }
 

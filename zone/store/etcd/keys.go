@@ -14,6 +14,7 @@ import (
 //
 //	zone/ORIGIN/head        head
 //	zone/ORIGIN/l/SEQUENCE  entry, one per batch; 16 hexadecimal digits
+//	zone/ORIGIN/m/SEQUENCE  marks, one per batch that has some; as l/
 //	zone/ORIGIN/n/NAME      name, one per name; as package namekey has it
 //	zone/ORIGIN/want/SERVER a server that has lost a commit, under its lease; no value
 //	zone/ORIGIN/init        a server that fills the zone, under its lease; no value
@@ -22,13 +23,25 @@ import (
 //	c/ID                    sealed context, 32 octets
 
 // A slash in an origin, as RFC 2317 has them, is escaped as in a name's presentation form.
-var escapeSlash = strings.NewReplacer("/", `\047`)
+var (
+	escapeSlash   = strings.NewReplacer("/", `\047`)
+	unescapeSlash = strings.NewReplacer(`\\`, `\\`, `\047`, "/")
+)
 
-func (c *Cluster) zoneRoot(origin string) string {
-	return c.options.Prefix + "zone/" + escapeSlash.Replace(origin) + "/"
+// ZonePrefix returns what all keys of a zone begin with. prefix is as in Options, origin as for [Cluster.Zone].
+func ZonePrefix(prefix, origin string) string {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return prefix + zones + escapeSlash.Replace(origin) + "/"
 }
 
-func (c *Cluster) nodeKey(server string) string { return c.options.Prefix + "node/" + server }
+const (
+	zones = "zone/"
+	nodes = "node/"
+)
+
+func (c *Cluster) nodeKey(server string) string { return c.options.Prefix + nodes + server }
 
 func (z *Zone) headKey() string  { return z.root + "head" }
 func (z *Zone) initKey() string  { return z.root + "init" }
@@ -38,14 +51,20 @@ func (z *Zone) wantRoot() string { return z.root + "want/" }
 
 func (z *Zone) logKey(sequence uint64) string { return z.logRoot() + fmt.Sprintf("%016x", sequence) }
 
+func (z *Zone) marksRoot() string { return z.root + "m/" }
+
+func (z *Zone) marksKey(sequence uint64) string {
+	return z.marksRoot() + fmt.Sprintf("%016x", sequence)
+}
+
 // logEnd is the first key behind those of the log.
 func (z *Zone) logEnd() string { return z.root + "l0" }
 
 var errKey = errors.New("is not a key of this format")
 
-// sequence is the inverse of logKey.
-func (z *Zone) sequence(key []byte) (uint64, error) {
-	digits, ok := strings.CutPrefix(string(key), z.logRoot())
+// sequence is the inverse of logKey and marksKey.
+func (z *Zone) sequence(root string, key []byte) (uint64, error) {
+	digits, ok := strings.CutPrefix(string(key), root)
 	n, err := strconv.ParseUint(digits, 16, 64)
 	if !ok || err != nil || len(digits) != 16 {
 		return 0, damaged(string(key), errKey)

@@ -14,13 +14,17 @@ import (
 )
 
 // Load implements store.Shared. It reads the names page by page as they were at one revision. If etcd compacts its
-// history meanwhile, it fails and may be called again, with another visitor. It also reads the whole log.
+// history meanwhile, it fails and may be called again, with another visitor. It also reads the whole log
+// and the marks that are kept apart from it.
 func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Position, found bool, err error) {
 	ctx, leave, err := z.enter(ctx, "load")
 	if err != nil {
 		return at, false, err
 	}
 	defer leave()
+	if err := z.cluster.requireVersion(ctx); err != nil {
+		return at, false, z.fail("load", err)
+	}
 	h, kv, revision, err := z.readHead(ctx)
 	if err != nil {
 		return at, false, z.fail("load", err)
@@ -33,14 +37,15 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 			return at, true, err
 		}
 	}
-	entries, err := z.readLog(ctx, h, revision, func(b *store.Batch) error {
-		for _, mark := range b.Marks {
+	visit := func(marks []store.Mark) error {
+		for _, mark := range marks {
 			if err := v.Mark(mark); err != nil {
 				return &visitorError{err}
 			}
 		}
 		return nil
-	})
+	}
+	entries, marked, err := z.readLog(ctx, h, revision, visit)
 	if err == nil {
 		err = z.cluster.pages(ctx, z.nameRoot(), clientv3.GetPrefixRangeEnd(z.nameRoot()), revision, func(kv *mvccpb.KeyValue) error {
 			name, err := z.name(kv.Key)
@@ -64,7 +69,7 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 	case err != nil:
 		return at, true, z.fail("load", err)
 	}
-	z.history.replace(*h, kv.ModRevision, entries, z.options.CacheOctets)
+	z.history.replace(*h, kv.ModRevision, entries, marked, z.options.CacheOctets)
 	return h.position(kv.ModRevision), true, nil
 }
 
@@ -88,11 +93,30 @@ func (z *Zone) readHead(ctx context.Context) (*head, *mvccpb.KeyValue, int64, er
 	return &h, answer.Kvs[0], answer.Header.Revision, nil
 }
 
-// readLog reads the log at a revision and verifies that it is a chain that ends at the head. visit sees each batch.
-func (z *Zone) readLog(ctx context.Context, h *head, revision int64, visit func(*store.Batch) error) ([]entry, error) {
-	var entries []entry
+// readLog reads the log at a revision and verifies that it is a chain that ends at the head. visit sees the marks of
+// the log, and those that are kept of batches before it. marked are the sequences whose marks are kept apart.
+func (z *Zone) readLog(ctx context.Context, h *head, revision int64, visit func([]store.Mark) error) (entries []entry, marked map[uint64]bool, err error) {
+	marked = make(map[uint64]bool)
+	err = z.cluster.pages(ctx, z.marksKey(h.marks), z.marksKey(h.sequence+1), revision, func(kv *mvccpb.KeyValue) error {
+		sequence, err := z.sequence(z.marksRoot(), kv.Key)
+		if err != nil {
+			return err
+		}
+		marks, err := decodeMarks(kv.Value)
+		if err != nil {
+			return damaged(string(kv.Key), err)
+		}
+		marked[sequence] = true
+		if sequence >= h.oldest {
+			return nil // the log has them too
+		}
+		return visit(marks)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
 	held, forgotten := int64(0), 0
-	err := z.cluster.pages(ctx, z.logRoot(), z.logEnd(), revision, func(kv *mvccpb.KeyValue) error {
+	err = z.cluster.pages(ctx, z.logRoot(), z.logEnd(), revision, func(kv *mvccpb.KeyValue) error {
 		e, err := z.entry(kv)
 		if err != nil {
 			return err
@@ -114,15 +138,15 @@ func (z *Zone) readLog(ctx context.Context, h *head, revision int64, visit func(
 			held -= int64(entries[forgotten].size)
 			entries[forgotten].raw = nil
 		}
-		return visit(&b)
+		return visit(b.Marks)
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n := len(entries); uint64(n) != h.sequence+1-h.oldest || n > 0 && (entries[n-1].batch != h.batch || entries[n-1].to != h.serial) {
-		return nil, damaged(z.headKey(), errChain)
+		return nil, nil, damaged(z.headKey(), errChain)
 	}
-	return entries, nil
+	return entries, marked, nil
 }
 
 var errChain = errors.New("does not fit the log")
@@ -200,10 +224,10 @@ func (z *Zone) ensure(ctx context.Context) error {
 	if err != nil || kv == nil {
 		return err
 	}
-	entries, err := z.readLog(ctx, h, revision, func(*store.Batch) error { return nil })
+	entries, marked, err := z.readLog(ctx, h, revision, func([]store.Mark) error { return nil })
 	if err != nil {
 		return err
 	}
-	z.history.replace(*h, kv.ModRevision, entries, z.options.CacheOctets)
+	z.history.replace(*h, kv.ModRevision, entries, marked, z.options.CacheOctets)
 	return nil
 }

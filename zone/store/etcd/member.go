@@ -35,6 +35,8 @@ type member struct {
 
 	mu     sync.Mutex
 	client *clientv3.Client // guarded by mu; nil until it is used
+	// version is that of its etcd, once it was found to be new enough; guarded by mu.
+	version string
 }
 
 // members are all endpoints, of which one is in use.

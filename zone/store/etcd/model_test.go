@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	etcdtest "github.com/gsstsig/coredns-gsstsig/internal/test/etcd"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -282,3 +284,5 @@ func (f *following) until(ctx context.Context, t testing.TB, what string, ok fun
 		}
 	}
 }
+
+var prefixCount = []clientv3.OpOption{clientv3.WithPrefix(), clientv3.WithCountOnly()}

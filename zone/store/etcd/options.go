@@ -91,12 +91,13 @@ type ZoneOptions struct {
 	// MaxBatches is how many batches are kept; 0 means 20,000. An index of them is in memory, about 80 octets
 	// each.
 	MaxBatches int
-	// MaxOctets is how many octets they may take in etcd; 0 means 64 MiB. etcd has them twice until its
-	// history is compacted.
+	// MaxOctets is how many octets they may take in etcd, which has them on until its history is compacted; 0
+	// means 64 MiB. The last batch is kept however large it is.
 	MaxOctets int64
-	// MinAge is how long batches are kept although the other bounds are exceeded, for the marks that they
-	// have; up to four times MaxOctets are. 0 means 15 minutes.
-	MinAge time.Duration
+	// MarkAge is how long the marks of batches are kept, also of those that the log does not have any more, by
+	// the time that passes at the server that commits; 0 means 15 minutes. It has to be longer than a message
+	// is accepted after it was signed. Those of up to 1,048,576 batches are kept.
+	MarkAge time.Duration
 	// CacheOctets is how much of the end of the log is in memory; 0 means 8 MiB.
 	CacheOctets int64
 }
@@ -108,8 +109,8 @@ func (o ZoneOptions) withDefaults() ZoneOptions {
 	if o.MaxOctets <= 0 {
 		o.MaxOctets = 64 << 20
 	}
-	if o.MinAge <= 0 {
-		o.MinAge = 15 * time.Minute
+	if o.MarkAge <= 0 {
+		o.MarkAge = 15 * time.Minute
 	}
 	if o.CacheOctets <= 0 {
 		o.CacheOctets = 8 << 20

@@ -42,6 +42,7 @@ type proposal struct {
 	writes bool
 	// entry is the one in the log, of a proposal that writes.
 	entry entry
+	marks bool // whether the batch has some
 }
 
 // Propose implements store.Shared. Attempts that are not answered are followed by the same transaction at another
@@ -193,7 +194,6 @@ func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
 		return nil, errNoContents
 	}
 	before, _, _ := z.history.state()
-	now := z.cluster.options.Now().UTC()
 	h := head{
 		sequence: at.Sequence + 1, serial: at.Serial, batch: newID(id(at.Batch).epoch()), oldest: before.oldest, frozen: before.frozen,
 		server: z.cluster.options.Server,
@@ -204,11 +204,13 @@ func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
 	if b.Frozen != nil {
 		h.frozen = *b.Frozen
 	}
-	trimmed := z.history.trim(&z.options, 0, now.UnixNano(), maxTrimmed)
+	trimmed := z.history.trim(&z.options, 0, maxTrimmed)
 	h.oldest += uint64(trimmed)
+	unmarked, marks := z.history.trimMarks(z.options.MarkAge, h.sequence, maxUnmarked)
+	h.marks = marks
 	e := entry{entryHeader: entryHeader{
-		sequence: h.sequence, batch: h.batch, before: at.Batch, oldest: h.oldest, from: at.Serial, to: h.serial,
-		time: now, server: h.server, frozen: b.Frozen,
+		sequence: h.sequence, batch: h.batch, before: at.Batch, oldest: h.oldest, marks: h.marks, from: at.Serial, to: h.serial,
+		time: z.cluster.options.Now().UTC(), server: h.server, frozen: b.Frozen,
 	}}
 	var err error
 	if e.raw, err = appendEntry(nil, &e.entryHeader, b); err != nil {
@@ -221,6 +223,15 @@ func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
 	p.then = append(p.then, clientv3.OpPut(z.headKey(), value), clientv3.OpPut(z.logKey(h.sequence), string(e.raw)))
 	for i := range trimmed {
 		p.then = append(p.then, clientv3.OpDelete(z.logKey(before.oldest+uint64(i))))
+	}
+	for _, sequence := range unmarked {
+		p.then = append(p.then, clientv3.OpDelete(z.marksKey(sequence)))
+	}
+	if len(b.Marks) > 0 {
+		value := string(appendMarks([]byte{marksVersion}, b.Marks))
+		octets += len(value)
+		p.marks = true
+		p.then = append(p.then, clientv3.OpPut(z.marksKey(h.sequence), value))
 	}
 	if z.turns.isMine() {
 		p.then = append(p.then, clientv3.OpDelete(z.wantRoot()+h.server))
@@ -332,7 +343,7 @@ func (z *Zone) succeeded(p *proposal, answer *clientv3.TxnResponse) (store.Posit
 	}
 	e := p.entry
 	e.revision = answer.Header.Revision
-	z.history.add(&e, z.options.CacheOctets)
+	z.history.add(&e, p.marks, z.options.CacheOctets)
 	return e.position(), nil, nil
 }
 
@@ -351,7 +362,7 @@ func (z *Zone) tooLate(ctx context.Context, p *proposal, answer *clientv3.TxnRes
 		return store.Position{}, nil, z.fail("commit", err)
 	}
 	for i := range entries {
-		z.history.add(&entries[i], z.options.CacheOctets)
+		z.history.add(&entries[i], len(missed[i].Marks) > 0, z.options.CacheOctets)
 		z.turns.committed(entries[i].server)
 	}
 	if p.writes && entries[0].batch == p.entry.batch {

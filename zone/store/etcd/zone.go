@@ -35,7 +35,7 @@ func (c *Cluster) Zone(origin string, options ZoneOptions) (*Zone, error) {
 	if origin == "" {
 		return nil, errors.New("store: etcd: no origin")
 	}
-	z := &Zone{cluster: c, origin: origin, root: c.zoneRoot(origin), options: options.withDefaults()}
+	z := &Zone{cluster: c, origin: origin, root: ZonePrefix(c.options.Prefix, origin), options: options.withDefaults()}
 	z.history.changed = make(chan struct{})
 	z.ctx, z.cancel = context.WithCancel(c.ctx)
 	return z, nil
@@ -82,7 +82,7 @@ func (e *entry) position() store.Position {
 
 // entry reads what identifies an entry of the log.
 func (z *Zone) entry(kv *mvccpb.KeyValue) (entry, error) {
-	sequence, err := z.sequence(kv.Key)
+	sequence, err := z.sequence(z.logRoot(), kv.Key)
 	if err != nil {
 		return entry{}, err
 	}

@@ -1,0 +1,141 @@
+package etcd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+const (
+	typeSOA = 6 // RFC 1035 section 3.2.2
+	// epochSequences is how far an epoch begins behind the one before, so that it is behind all that was lost.
+	epochSequences = 1 << 32
+)
+
+var (
+	errNoSOA = errors.New("has no SOA record")
+	errRaise = errors.New("store: etcd: a serial can be raised by 1 to 2147483647 (RFC 1982)")
+)
+
+// NewEpoch declares what etcd holds of the zone to be the zone, after a backup was restored: the serial is raised by
+// the given number, which has to lead beyond all serials that were ever served (RFC 1982), and the log is emptied.
+// Servers with another history, which have returned store.ErrDiverged, and all others get store.ErrHistory and load
+// the zone anew; secondary servers transfer it whole. Marks are forgotten with the log, so that a message of the
+// last minutes could be replayed. It returns the new serial. store.ErrEmpty if there is no zone.
+func (z *Zone) NewEpoch(ctx context.Context, raise uint32) (serial uint32, err error) {
+	if raise == 0 || raise > 1<<31-1 {
+		return 0, errRaise
+	}
+	ctx, leave, err := z.enter(ctx, "new epoch")
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(ctx, pagesTimeout)
+	defer cancel()
+	var begun id
+	for {
+		h, kv, _, err := z.readHead(ctx)
+		switch {
+		case err != nil:
+			return 0, z.fail("new epoch", err)
+		case kv == nil:
+			return 0, store.ErrEmpty
+		case begun != (id{}) && h.batch == begun:
+			return h.serial, nil
+		}
+		next := head{
+			sequence: h.sequence + epochSequences, serial: h.serial + raise, batch: newID(h.batch.epoch() + 1),
+			frozen: h.frozen, server: z.cluster.options.Server,
+		}
+		next.oldest, next.marks = next.sequence+1, next.sequence+1
+		apex, value, err := z.raisedApex(ctx, next.serial)
+		if err != nil {
+			return 0, z.fail("new epoch", err)
+		}
+		begun = next.batch
+		var answer *clientv3.TxnResponse
+		err = z.cluster.members.attempt(ctx, func(ctx context.Context, client *clientv3.Client) (err error) {
+			answer, err = client.Txn(ctx).If(
+				clientv3.Compare(clientv3.ModRevision(z.headKey()), "=", kv.ModRevision),
+				clientv3.Compare(clientv3.ModRevision(string(apex.Key)), "=", apex.ModRevision),
+			).Then(
+				clientv3.OpPut(z.headKey(), string(next.append(nil))), clientv3.OpPut(string(apex.Key), string(value)),
+				clientv3.OpDelete(z.logRoot(), clientv3.WithPrefix()), clientv3.OpDelete(z.marksRoot(), clientv3.WithPrefix()),
+			).Commit()
+			return err
+		})
+		switch {
+		case err == nil && answer.Succeeded:
+			return next.serial, nil
+		case err != nil && refused(err) && !transient(err):
+			return 0, z.fail("new epoch", z.cluster.explain(err))
+		case !sleep(ctx, firstWait):
+			return 0, z.fail("new epoch", fmt.Errorf("%w: %w", store.ErrUnknown, ctx.Err()))
+		}
+	}
+}
+
+// raisedApex returns the key of the apex, and its value with another serial.
+func (z *Zone) raisedApex(ctx context.Context, serial uint32) (*mvccpb.KeyValue, []byte, error) {
+	name, err := dnswire.ParseName(z.origin, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	apex := string(dnswire.AppendLower(nil, name))
+	key, err := z.nameKey(apex)
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err := z.cluster.get(ctx, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(answer.Kvs) == 0 {
+		return nil, nil, damaged(key, errNoSOA)
+	}
+	kv := answer.Kvs[0]
+	c := collected{}
+	broken, _ := visitName(apex, kv.Value, &c)
+	if broken != nil {
+		return nil, nil, damaged(key, broken)
+	}
+	raised := false
+	for i := range c.records {
+		r := &c.records[i]
+		if r.Type != typeSOA {
+			continue
+		}
+		at := 0
+		for range 2 { // MNAME, RNAME
+			at += dnswire.NameLen(r.Data[at:])
+		}
+		if len(r.Data)-at != 20 {
+			return nil, nil, damaged(key, errNoSOA)
+		}
+		r.Data = append([]byte{}, r.Data...)
+		binary.BigEndian.PutUint32(r.Data[at:], serial)
+		raised = true
+	}
+	if !raised {
+		return nil, nil, damaged(key, errNoSOA)
+	}
+	value, err := appendName(nil, apex, c.records, c.owner)
+	return kv, value, err
+}
+
+// collected is what one name holds.
+type collected struct {
+	records []store.Record
+	owner   *store.Owner
+}
+
+func (c *collected) Record(r store.Record) error { c.records = append(c.records, r); return nil }
+func (c *collected) Owner(o store.Owner) error   { c.owner = &o; return nil }

@@ -1,0 +1,248 @@
+//go:build e2e
+
+package etcd
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	etcdtest "github.com/gsstsig/coredns-gsstsig/internal/test/etcd"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+)
+
+// TestStatus looks at a cluster of which one member is gone.
+func TestStatus(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{Members: 3})
+	a := connect(t, "a", c.Endpoints()...)
+	r := load(ctx, t, openZone(t, a, ZoneOptions{}))
+	if err := a.Publish(ctx, []byte("value of a")); err != nil {
+		for err != nil { // there is no lease yet
+			err = a.Publish(ctx, []byte("value of a"))
+		}
+	}
+	other, err := a.Zone(`0/26.2.0.192.in-addr.arpa.`, ZoneOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Init(ctx, store.Contents{Serial: 7, Records: slices.Values([]store.Record{soa(7)})}); err != nil {
+		t.Fatal(err)
+	}
+	since := time.Now().Add(5 * time.Second)
+	r.z.cluster.options.Now = func() time.Time { return since }
+	for i := range 10 {
+		if err := r.commit(ctx, func() store.Batch { return r.batch(nil, []store.Record{address("a.example.test.", byte(i))}) }); err != nil {
+			t.Fatal(err)
+		}
+		since = since.Add(time.Minute)
+	}
+	c.Kill(2)
+	s, err := connect(t, "b", c.Endpoints()...).Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaders := 0
+	for i, m := range s.Members {
+		if (m.Err != nil) != (i == 2) {
+			t.Errorf("member %d: %v", i, m.Err)
+		}
+		if i < 2 && (m.Name != fmt.Sprint("m", i) || m.VersionErr != nil || m.Size == 0 || len(m.Problems) > 0) {
+			t.Errorf("member %d: %+v", i, m)
+		}
+		if m.Leader {
+			leaders++
+		}
+	}
+	if leaders > 1 {
+		t.Errorf("%d leaders", leaders)
+	}
+	if len(s.Servers) != 1 || s.Servers[0].Server != "a" || string(s.Servers[0].Value) != "value of a" {
+		t.Errorf("servers %+v", s.Servers)
+	}
+	if len(s.Zones) != 2 || s.Zones[0].Origin != `0/26.2.0.192.in-addr.arpa.` || s.Zones[0].Serial != 7 || s.Zones[0].Epoch != 1 ||
+		s.Zones[1].Origin != testOrigin || s.Zones[1].Serial != 11 || s.Zones[1].Batches != 10 || s.Zones[1].Server != "a" {
+		t.Errorf("zones %+v", s.Zones)
+	}
+	if s.Compacted != 0 || !s.HistorySince.Equal(since.Add(-10*time.Minute)) {
+		t.Errorf("compacted %d, since %v, want %v", s.Compacted, s.HistorySince, since.Add(-10*time.Minute))
+	}
+	if _, err := etcdClient(t, c).Compact(ctx, r.at.Revision-2); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = a.Status(ctx); err != nil || s.Compacted != r.at.Revision-2 || !s.HistorySince.Equal(since.Add(-2*time.Minute)) {
+		t.Errorf("compacted %d, since %v, want %v; %v", s.Compacted, s.HistorySince, since.Add(-2*time.Minute), err)
+	}
+	// A server that goes takes along what it published.
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = connect(t, "c", c.Endpoints()...).Status(ctx); err != nil || len(s.Servers) != 0 {
+		t.Errorf("%+v, %v", s.Servers, err)
+	}
+}
+
+// TestRestoredBackup brings back a backup under two servers, of which one has seen what is lost.
+func TestRestoredBackup(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{})
+	a := load(ctx, t, openZone(t, connect(t, "a", c.Endpoints()...), ZoneOptions{}))
+	add := func(r *replica, name string) error {
+		return r.commit(ctx, func() store.Batch {
+			b := r.batch(nil, []store.Record{address(name, 1)})
+			b.Marks = []store.Mark{{Context: [16]byte{1}, Number: uint64(r.at.Sequence)}}
+			return b
+		})
+	}
+	if err := add(a, "a.example.test."); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Save(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(a, "lost.example.test."); err != nil {
+		t.Fatal(err)
+	}
+	f := follow(ctx, a.z, &replica{z: a.z, at: a.at, records: a.records, owners: a.owners, marks: a.marks})
+	if err := c.Restore(ctx); err != nil {
+		t.Fatal(err)
+	}
+	f.until(ctx, t, "the end of Follow", func() bool { return f.err != nil })
+	if !errors.Is(f.err, store.ErrDiverged) || !strings.Contains(f.err.Error(), "Fix: ") {
+		t.Errorf("follow: %v", f.err)
+	}
+	if err := add(a, "refused.example.test."); !errors.Is(err, store.ErrDiverged) {
+		t.Errorf("propose: %v", err)
+	}
+	if _, err := a.z.Confirm(ctx, a.at); !errors.Is(err, store.ErrDiverged) {
+		t.Errorf("confirm: %v", err)
+	}
+	// Another server that knows nothing of it goes on, up to where the first one was, and beyond.
+	b := load(ctx, t, openZone(t, connect(t, "b", c.Endpoints()...), ZoneOptions{}))
+	for range 3 {
+		if err := add(b, "b.example.test."); err != nil {
+			t.Fatal(err)
+		}
+		if err := add(a, "refused.example.test."); !errors.Is(err, store.ErrDiverged) {
+			t.Errorf("propose at %d with the store at %d: %v", a.at.Sequence, b.at.Sequence, err)
+		}
+	}
+	for _, err := range a.z.Follow(ctx, a.at) {
+		if !errors.Is(err, store.ErrDiverged) {
+			t.Errorf("follow from another history: %v", err)
+		}
+	}
+
+	serial, err := openZone(t, connect(t, "c", c.Endpoints()...), ZoneOptions{}).NewEpoch(ctx, 1000)
+	if err != nil || serial != b.at.Serial+1000 {
+		t.Fatal(serial, err)
+	}
+	for _, r := range []*replica{a, b} {
+		if err := add(r, "old.example.test."); !errors.Is(err, store.ErrHistory) {
+			t.Errorf("propose in the epoch before: %v", err)
+		}
+		for _, err := range r.z.Follow(ctx, r.at) {
+			if !errors.Is(err, store.ErrHistory) {
+				t.Errorf("follow from the epoch before: %v", err)
+			}
+		}
+	}
+	sequence := a.at.Sequence
+	a, b = load(ctx, t, a.z), load(ctx, t, b.z)
+	if a.at.Serial != serial || a.at.Sequence <= sequence || a.text() != b.text() || a.records[recordKey(soa(serial))].Type != typeSOA {
+		t.Errorf("%+v\n%s\n%s", a.at, a.text(), b.text())
+	}
+	if err := add(a, "new.example.test."); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(b, "newer.example.test."); err != nil {
+		t.Fatal(err)
+	}
+	for _, raise := range []uint32{0, 1 << 31} {
+		if _, err := a.z.NewEpoch(ctx, raise); !errors.Is(err, errRaise) {
+			t.Errorf("raised by %d: %v", raise, err)
+		}
+	}
+}
+
+// TestTrim keeps the log within its bounds and the marks for their time.
+func TestTrim(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{})
+	options := ZoneOptions{MaxBatches: 5, CacheOctets: 1}
+	r := load(ctx, t, openZone(t, connect(t, "a", c.Endpoints()...), options))
+	commit := func(n int) {
+		t.Helper()
+		for range n {
+			err := r.commit(ctx, func() store.Batch {
+				b := r.batch(nil, []store.Record{address("a.example.test.", byte(r.at.Serial))})
+				b.Marks = []store.Mark{{Context: [16]byte{1}, Number: uint64(r.at.Serial)}}
+				return b
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	commit(20)
+	count := func(root string) int {
+		t.Helper()
+		answer, err := r.z.cluster.get(ctx, root, prefixCount...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int(answer.Count)
+	}
+	if n := count(r.z.logRoot()); n != 5 {
+		t.Errorf("%d batches in the log", n)
+	}
+	fresh := load(ctx, t, openZone(t, connect(t, "b", c.Endpoints()...), options))
+	if len(fresh.marks) != 20 || fresh.text() != r.text() {
+		t.Errorf("%d marks\n%s\n%s", len(fresh.marks), fresh.text(), r.text())
+	}
+	serials := func(z *Zone, from, to uint32) (list []uint32, err error) {
+		for c, err := range z.Changes(ctx, from, to) {
+			if err != nil {
+				return list, err
+			}
+			list = append(list, c.To)
+		}
+		return list, nil
+	}
+	for _, z := range []*Zone{r.z, fresh.z} {
+		if list, err := serials(z, 16, 21); err != nil || !slices.Equal(list, []uint32{17, 18, 19, 20, 21}) {
+			t.Error(list, err)
+		}
+		if list, err := serials(z, 15, 21); !errors.Is(err, store.ErrHistory) || len(list) > 0 {
+			t.Error(list, err)
+		}
+		var log []uint32
+		for c, err := range z.Log(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			log = append(log, c.To)
+		}
+		if !slices.Equal(log, []uint32{21, 20, 19, 18, 17}) {
+			t.Error(log)
+		}
+	}
+	// Marks whose time is over go, a few with each commit.
+	r.z.options.MarkAge = time.Nanosecond
+	commit(20)
+	if n := count(r.z.marksRoot()); n > 20 {
+		t.Errorf("%d batches' marks", n)
+	}
+	// Who follows behind what was trimmed is told so.
+	for _, err := range fresh.z.Follow(ctx, fresh.at) {
+		if !errors.Is(err, store.ErrHistory) {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, _, err := fresh.z.Propose(ctx, fresh.at, fresh.batch(nil, nil)); !errors.Is(err, store.ErrHistory) {
+		t.Errorf("%v", err)
+	}
+	if again := load(ctx, t, fresh.z); again.at != r.at {
+		t.Errorf("%+v, want %+v", again.at, r.at)
+	}
+}
