@@ -13,6 +13,8 @@ BENCH       ?=
 BENCHFLAGS  ?=
 # Arguments for the soak test.
 SOAKFLAGS   ?=
+# How long a cluster has faults in the soak test.
+CLUSTER_SOAK ?= 1h
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 
@@ -78,13 +80,14 @@ bench-peers:
 	@go build -buildvcs=false -o .cache/peers ./test/cmd/bench
 	@.cache/peers -binary .cache/coredns $(if $(filter quick,$(BENCH)),-quick) $(BENCHFLAGS)
 
-# What takes longer than the tests may: 1,000 kills of the server under load and of its store, faults at every place of
+# What takes longer than the tests may: an hour of faults in a cluster (for another time: make soak CLUSTER_SOAK=10m), 1,000 kills of the server under load and of its store, faults at every place of
 # the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten minutes, and a third
 # of that without, and beside a client that abuses its ticket for ten minutes. For another length of these:
 # make soak SOAKFLAGS='-duration 1m -insider 1m -slice 10s'.
 # Last, CoreDNS's own tests on this project's listener, which needs the module proxy.
 soak:
 	@test/install.sh
+	CLUSTER_SOAK=$(CLUSTER_SOAK) go test -count=1 -tags e2e -timeout 24h -v -run '^TestFaults$$' ./test/cluster
 	KILL_ROUNDS=1000 PEER_UPDATES=100000 go test -count=1 -tags e2e -timeout 3h -v -run '^(TestKill|TestUpdateAsBIND)$$' ./test/e2e
 	go test -count=1 -timeout 3h ./zone/store/disk -everywhere -kill.rounds 1000
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
