@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 )
 
 // shells print the completion of a program for a shell.
@@ -96,10 +94,19 @@ var choices = map[string][]string{
 	"unowned": {"closed", "first-come"},
 }
 
+// typeCandidates are the types that machines register.
+var typeCandidates = []string{"A", "AAAA", "CNAME", "DHCID", "PTR", "SRV", "SSHFP", "TXT"}
+
 // completeValue completes the value of a flag, by its placeholder in the usage.
 func completeValue(name, placeholder string) cobra.CompletionFunc {
-	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
 		switch {
+		case name == "drop":
+			return contextCandidates(cmd, prefix, true), cobra.ShellCompDirectiveNoFileComp
+		case name == "owner":
+			return principalCandidates(cmd, prefix), cobra.ShellCompDirectiveNoFileComp
+		case name == "user":
+			return userCandidates(prefix), cobra.ShellCompDirectiveNoFileComp
 		case choices[name] != nil:
 			return choices[name], cobra.ShellCompDirectiveNoFileComp
 		case placeholder == "DIR":
@@ -112,7 +119,7 @@ func completeValue(name, placeholder string) cobra.CompletionFunc {
 }
 
 // completeWord completes a word that is not a flag, by its place in the usage.
-func (c *command) completeWord(cmd *cobra.Command, before []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (c *command) completeWord(cmd *cobra.Command, before []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	places := strings.Fields(c.words)
 	if len(before) >= len(places) {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -121,30 +128,19 @@ func (c *command) completeWord(cmd *cobra.Command, before []string, _ string) ([
 	case place == "FILE":
 		return nil, cobra.ShellCompDirectiveDefault
 	case place == "ZONE":
-		return zonesOf(cmd), cobra.ShellCompDirectiveNoFileComp
+		return zoneCandidates(cmd, prefix), cobra.ShellCompDirectiveNoFileComp
+	case place == "NAME":
+		zone := ""
+		if places[0] == "ZONE" {
+			zone = before[0]
+		}
+		return nameCandidates(cmd, zone, prefix), cobra.ShellCompDirectiveNoFileComp
+	case place == "PRINCIPAL":
+		return principalCandidates(cmd, prefix), cobra.ShellCompDirectiveNoFileComp
+	case place == "TYPE":
+		return typeCandidates, cobra.ShellCompDirectiveNoFileComp
 	case strings.Contains(place, "|"):
 		return strings.Split(place, "|"), cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
-}
-
-// zonesOf returns the zones of the Corefile that a command line names, none if it cannot be read.
-func zonesOf(cmd *cobra.Command) []string {
-	conf := cmd.Flag("conf")
-	if conf == nil {
-		return nil
-	}
-	servers, err := corefile.ReadFile(conf.Value.String())
-	if err != nil {
-		return nil
-	}
-	var zones []string
-	for _, server := range servers {
-		for _, origin := range server.Origins {
-			if name := strings.TrimSuffix(origin, "."); name != "" && !slices.Contains(zones, name) {
-				zones = append(zones, name)
-			}
-		}
-	}
-	return zones
 }

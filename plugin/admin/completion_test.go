@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -68,6 +69,74 @@ func TestComplete(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", test.line, got, want)
 		}
+	}
+}
+
+// TestCompleteFromServer: zones, names, principals and keys come from the server, or from the databases of one that is stopped.
+func TestCompleteFromServer(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.must(someNames, "update", "example.test")
+	s.must("", "own", "a.example.test", "A$@EXAMPLE.TEST S-1-5-21-1-2-3-4")
+	s.must("", "own", "b.example.test", "dhcp.")
+	socket := filepath.Join(s.dir, "db", "control.sock")
+	for _, running := range []bool{true, false} {
+		if !running {
+			s.stop()
+		}
+		for _, test := range []struct {
+			line    string // with * for a word that is not there yet
+			want    string
+			offline bool // the same if the server is stopped
+		}{
+			{"freeze -conf CONF *", "example.test", true},
+			{"freeze -control SOCKET *", "example.test", false},
+			{"own -conf CONF *", "a.example.test b.example.test example.test ns1.example.test", true},
+			{"own -control SOCKET a*", "a.example.test", false},
+			{"release -conf CONF b*", "b.example.test", true},
+			{"show -conf CONF example.test n*", "ns1.example.test", true},
+			{"show -conf CONF example.org *", "", true},
+			{"own -conf CONF a.example.test *", "A$@EXAMPLE.TEST dhcp.", true},
+			{"show -conf CONF -owner A*", "A$@EXAMPLE.TEST", true},
+			{"may -conf CONF *", "A$@EXAMPLE.TEST dhcp.", true},
+			{"may -conf CONF A$@EXAMPLE.TEST b*", "b.example.test", true},
+			{"may -conf CONF A$@EXAMPLE.TEST b.example.test AA*", "AAAA", true},
+			{"contexts -conf CONF -drop *", "", true},
+			{"check -user roo*", "root", true},
+		} {
+			words := strings.Fields("gsstsig " + strings.NewReplacer("CONF", s.conf, "SOCKET", socket).Replace(test.line))
+			last := strings.TrimSuffix(words[len(words)-1], "*")
+			words[len(words)-1] = last
+			want := strings.Fields(test.want + " :4")
+			if !running && !test.offline {
+				want = []string{":4"}
+			}
+			got := slices.DeleteFunc(completions(t, words...), func(word string) bool {
+				return word[0] == '-' || word[0] != ':' && !strings.HasPrefix(word, last)
+			})
+			if !slices.Equal(got, want) {
+				t.Errorf("running %t: %s: %q, want %q", running, test.line, got, want)
+			}
+		}
+	}
+}
+
+// TestCompletionIsBounded: it takes no more words than a shell can show, and does not wait for a server that does not answer.
+func TestCompletionIsBounded(t *testing.T) {
+	endless := func(_ context.Context, add func(string) bool) {
+		for i := 0; add(fmt.Sprintf("word%d", i)); i++ {
+		}
+	}
+	if got := collect("w", endless); len(got) != candidateMost {
+		t.Errorf("%d words", len(got))
+	}
+	hangs := func(ctx context.Context, add func(string) bool) {
+		add("word")
+		add("another")
+		<-t.Context().Done()
+	}
+	if got := collect("w", hangs); len(got) != 1 {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -90,7 +90,7 @@ func commands(program string) []command {
 		{name: "scavenge", words: "ZONE", define: scavenge,
 			purpose: "Remove the stale records of a zone now."},
 		{name: "completion", words: "bash|zsh|fish", define: completion(program),
-			purpose: "Print the completion of commands, flags and zones for a shell.",
+			purpose: "Print the completion of commands, flags, zones, names and principals for a shell.",
 			more:    "For bash: source <(" + program + " completion bash). A package puts the output into bash-completion/completions, zsh/site-functions or fish/vendor_completions.d."},
 		{name: "man", define: man(program),
 			purpose: "Print the man page of all commands: " + program + " man | man -l -."},

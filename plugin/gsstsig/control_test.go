@@ -1,7 +1,9 @@
 package gsstsig
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/plugin/admin"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 )
@@ -156,6 +159,11 @@ func TestControlAdministers(t *testing.T) {
 	contexts, err := control.Call[[]view.Context](t.Context(), c, "contexts", struct{}{})
 	if err != nil || len(contexts) != 1 || contexts[0].Principal != "host/client1.example.test@EXAMPLE.TEST" || contexts[0].Messages != 1 || contexts[0].Used == nil {
 		t.Errorf("%+v, %v", contexts, err)
+	}
+	var offered bytes.Buffer
+	admin.Run("coredns gsstsig", []string{"__complete", "gsstsig", "contexts", "-control", path, "-drop", ""}, admin.Streams{Out: &offered, Err: io.Discard})
+	if offered.String() != strings.ToLower(contexts[0].Key)+"\nhost/client1.example.test@EXAMPLE.TEST\n:4\n" {
+		t.Errorf("completion of -drop: %q, context %+v", &offered, contexts[0])
 	}
 	o, err := control.Call[view.Ownership](t.Context(), c, "own", view.OwnRequest{Name: "client1.example.test", Owner: "host/client2.example.test@EXAMPLE.TEST"})
 	if err != nil || o.Before != "host/client1.example.test@EXAMPLE.TEST" {
