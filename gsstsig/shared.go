@@ -48,7 +48,8 @@ type SharedContexts interface {
 
 // Sharing says with which servers a Table shares its contexts.
 type Sharing struct {
-	// Contexts is their table; nil stands for none.
+	// Contexts is their table, of a type that can be compared, such as a pointer; nil
+	// stands for none.
 	Contexts SharedContexts
 	// Place names the table. It is the same at all its servers. A record is good in
 	// the table only that it was made for.
@@ -94,6 +95,9 @@ func (t *Table) Share(with Sharing) error {
 	if with.Contexts == nil {
 		t.shared.Store(nil)
 		return nil
+	}
+	if s := t.shared.Load(); s != nil && s.Sharing == with {
+		return nil // it goes on, with what it has yet to remove
 	}
 	s := &sharing{Sharing: with, leaving: make(map[[32]byte]leaver)}
 	s.lookups.sync = with.Contexts.Sync
