@@ -504,6 +504,32 @@ func TestLookupsAreBounded(t *testing.T) {
 	}
 }
 
+// TestSharedFudge: servers that share contexts accept no message for longer than they remember in common what was done.
+func TestSharedFudge(t *testing.T) {
+	for _, shares := range []bool{true, false} {
+		s := newSite(t, 1, nil)
+		p := s.nodes[0].login("k.example.test.", login{})
+		if !shares {
+			if err := s.nodes[0].table.Share(Sharing{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for off, good := range map[time.Duration]bool{300 * time.Second: true, -300 * time.Second: true, 301 * time.Second: !shares, -time.Hour: !shares} {
+			m := updateMessage()
+			record := stub(p.name, p.algorithm, s.nodes[0].clock.now().Add(off))
+			record.Fudge, record.OrigId = 3600, m.Id
+			m.Extra = append(m.Extra, record)
+			wire, _, err := dns.TsigGenerateWithProvider(m, p, "", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.nodes[0].a.Authenticate(wire); (err == nil) != good || !good && kindOf(err) != BadTime {
+				t.Errorf("shared %t, %s off: %v", shares, off, err)
+			}
+		}
+	}
+}
+
 // TestForgedMessagesDisplaceNothing: a message with the name of a context of another server, and a wrong MAC, takes no place in
 // the table.
 func TestForgedMessagesDisplaceNothing(t *testing.T) {

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -51,10 +52,13 @@ func (a *Authenticator) verify(m *tsig.Message, r *tsig.Record) (*Transaction, *
 	}
 	t.now = a.now
 
-	at := unixTime(now)
-	if at > r.TimeSigned+uint64(r.Fudge) || r.TimeSigned > at+uint64(r.Fudge) {
+	at, fudge := unixTime(now), uint64(r.Fudge)
+	if fudge > maxSharedFudge && a.shares() {
+		fudge = maxSharedFudge
+	}
+	if at > r.TimeSigned+fudge || r.TimeSigned > at+fudge {
 		off := time.Duration(int64(r.TimeSigned)-int64(at)) * time.Second
-		failure = refuse(BadTime, m, r, now, fmt.Errorf("time signed is %s off, %d s are allowed", off, r.Fudge))
+		failure = refuse(BadTime, m, r, now, fmt.Errorf("time signed is %s off, %d s are allowed", off, fudge))
 		failure.transaction = t
 		return nil, failure
 	}
@@ -70,6 +74,15 @@ func (a *Authenticator) verify(m *tsig.Message, r *tsig.Record) (*Transaction, *
 	}
 	return t, nil
 }
+
+// maxSharedFudge is the largest fudge, in seconds, of messages to servers that share
+// contexts. They remember in common what was done for as long as a message may be sent
+// again. Samba's clients allow an hour; a client whose clock is further off than five
+// minutes gets no ticket.
+const maxSharedFudge = tsig.DefaultFudge
+
+// shares reports whether a server shares its contexts.
+func (a *Authenticator) shares() bool { return slices.ContainsFunc(a.servers, (*Server).Shares) }
 
 // checkReplay refuses an update that was signed with a static key and seen before.
 // The MICs of contexts are counted, and were checked with the MAC.
