@@ -50,11 +50,6 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	logFindings(s.RealmFindings())
 	logFindings(s.StorageFindings())
 	b.contexts = b.process.acquireContexts(b, numbered(c, conf.Keytabs...), s.Keytabs)
-	if b.process.sharing != nil {
-		if err := b.contexts.Share(b.process.sharing(b)); err != nil {
-			return nil, err
-		}
-	}
 	b.service.Store(s)
 	if b.server, err = b.newServer(s); err != nil {
 		return nil, err
@@ -173,11 +168,14 @@ func (b *block) newServer(s *service.Service) (*gsstsig.Server, error) {
 	})
 }
 
-// takeEffect sets the block's limits on contexts and zones, which outlive a reload. It is called when the block's
-// configuration is the one in force: a configuration that is rejected must change nothing.
+// takeEffect sets the block's limits on contexts and zones, which outlive a reload, and with whom it shares contexts. It is
+// called when the block's configuration is the one in force: a configuration that is rejected must change nothing.
 func (b *block) takeEffect() error {
 	s := b.service.Load()
 	b.contexts.Limit(s.ContextLimits)
+	if err := b.shareContexts(); err != nil {
+		return err
+	}
 	for _, z := range b.zones {
 		z.configure(s)
 	}
