@@ -23,6 +23,8 @@ const (
 	loadPause = 2 * time.Second
 	// watchInterval is how often it is looked how old a zone is.
 	watchInterval = time.Second
+	// rejoinInterval is how often a server looks whether etcd has a newer serial in another history.
+	rejoinInterval = 10 * time.Second
 	// unconfirmedLimit is how long etcd may be out of reach before a server is not ready.
 	unconfirmedLimit = 30 * time.Second
 )
@@ -36,7 +38,14 @@ var (
 // cluster is a connection to etcd, which all blocks with the same words share.
 type cluster struct {
 	*etcd.Cluster
-	conf corefile.Etcd
+	conf  corefile.Etcd
+	state clusterState
+}
+
+// close ends the connection.
+func (c *cluster) close() error {
+	close(c.state.done)
+	return c.Close()
 }
 
 // acquireCluster returns the connection to the etcd of a block.
@@ -51,7 +60,8 @@ func (p *process) acquireCluster(b *block, e *corefile.Etcd) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{opened, *e}
+	c := &cluster{Cluster: opened, conf: *e, state: clusterState{done: make(chan struct{})}}
+	go p.announce(c)
 	p.clusters[e.Key()] = &shared[*cluster]{value: c, users: map[*block]bool{b: true}}
 	log.Infof("%s: this server is %s there", e, c.Server())
 	return c, nil
@@ -61,7 +71,8 @@ func (p *process) acquireCluster(b *block, e *corefile.Etcd) (*cluster, error) {
 func (b *block) openOnEtcd(s *service.Service, origin, place string, addresses []net.IP, copied bool) (*servedZone, error) {
 	z := &servedZone{origin: origin, place: place, applied: make(chan struct{}, 1), closed: make(chan struct{})}
 	z.settings = zoneSettings{s.Limits, s.Tombstones, s.Aging(origin)}
-	l := zoneLoader{block: b, service: s, cluster: b.cluster, zone: z, addresses: addresses, copied: copied}
+	l := &zoneLoader{process: b.process, service: s, cluster: b.cluster, zone: z, addresses: addresses, mustExist: copied}
+	z.loader = l
 	err := l.attempt()
 	if errors.Is(err, errSeed) {
 		return nil, errors.Unwrap(err)
@@ -80,12 +91,12 @@ func (b *block) openOnEtcd(s *service.Service, origin, place string, addresses [
 
 // zoneLoader loads a zone from etcd.
 type zoneLoader struct {
-	block     *block
+	process   *process
 	service   *service.Service
 	cluster   *cluster
 	zone      *servedZone
 	addresses []net.IP
-	copied    bool // it must be on etcd
+	mustExist bool // the zone is not made if etcd does not have it
 }
 
 // errSeed says that the master file of a new zone is wrong.
@@ -116,7 +127,7 @@ func (l *zoneLoader) run() {
 		}
 		l.zone.fail(l.cluster, err)
 	}
-	p := l.block.process
+	p := l.process
 	p.policiesOf(l.zone)
 	p.notify(l.zone.loaded())
 	p.watch(l.zone)
@@ -135,7 +146,7 @@ func (l *zoneLoader) attempt() error {
 	z, err := zone.Open(zone.Config{
 		Origin: origin, Shared: contents,
 		Seed: func() ([]store.Record, error) {
-			if l.copied {
+			if l.mustExist {
 				return nil, notCopied(origin, l.zone.place)
 			}
 			isNew = true
@@ -143,7 +154,7 @@ func (l *zoneLoader) attempt() error {
 			wrongSeed = err
 			return records, err
 		},
-		Limits: s.Limits, TombstoneLifetime: s.Tombstones, Aging: s.Aging(origin), Now: l.block.process.now,
+		Limits: s.Limits, TombstoneLifetime: s.Tombstones, Aging: s.Aging(origin), Now: l.process.now,
 		Committed: observeCommits(origin),
 		Applied:   func(zone.Applied) { l.zone.noteApplied() },
 	})
@@ -154,8 +165,17 @@ func (l *zoneLoader) attempt() error {
 		}
 		return err
 	}
+	l.mustExist = true // what was there and is not any more is no new zone
+	former := l.zone.loaded()
+	if former != nil && int32(z.Snapshot().Serial()-former.Snapshot().Serial()) <= 0 { // RFC 1982
+		return errors.Join(errBehind, z.Close())
+	}
 	if !l.zone.setLoaded(z) {
 		return z.Close() // nobody needs it any more
+	}
+	if former != nil {
+		log.Infof("zone %s: loaded anew from etcd, which has another history of it: serial %d -> %d", origin, former.Snapshot().Serial(), z.Snapshot().Serial())
+		return former.Close()
 	}
 	if isNew {
 		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
@@ -197,8 +217,27 @@ func (p *process) watch(z *servedZone) {
 		case <-z.applied:
 			p.notify(z.loaded())
 		case <-ticker.C:
+			if z.loaded().Diverged() != nil {
+				z.rejoin(p)
+			}
 			z.observe()
 		}
+	}
+}
+
+// errBehind says that etcd has no newer state of a zone than the one that is served.
+var errBehind = errors.New("etcd has no newer serial")
+
+// rejoin loads a zone anew if etcd has another history of it, and an administrator has said that it is the right one, by raising the
+// serial. Until then the server keeps what it knows.
+func (s *servedZone) rejoin(p *process) {
+	if time.Since(s.rejoined) < rejoinInterval {
+		return
+	}
+	s.rejoined = time.Now()
+	if err := s.loader.attempt(); err == nil {
+		p.policiesOf(s)
+		p.notify(s.loaded())
 	}
 }
 

@@ -65,6 +65,11 @@ func (p *process) serveControl(instance caddy.Context) error {
 		log.Warningf("control socket: %v", err)
 	}
 	if path == "" {
+		if !given && slices.ContainsFunc(blocks, (*corefile.Block).OnEtcd) {
+			logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "control socket",
+				Problem: "there is none, since the default is in the directory of a database: commands cannot ask this server, and those on zones use etcd themselves",
+				Fix:     "add \"control PATH\" to a gsstsig block, such as control /run/coredns/gsstsig.sock, or \"control off\""})
+		}
 		return nil
 	}
 	l, err := control.Listen(path)

@@ -209,7 +209,7 @@ func (p *process) releaseIf(match func(*block) bool) error {
 	for key, s := range p.clusters { // after their zones
 		if s.remove(match) {
 			delete(p.clusters, key)
-			errs = append(errs, s.value.Close())
+			errs = append(errs, s.value.close())
 		}
 	}
 	return errors.Join(errs...)

@@ -19,9 +19,11 @@ type servedZone struct {
 	expired atomic.Bool               // it is not known for too long whether the zone is the newest
 
 	// Of a zone on etcd.
-	applied chan struct{}                    // holds one value if another server has changed the zone
-	closed  chan struct{}                    // closed by close; nil for a zone that is not on etcd
-	failure atomic.Pointer[diagnose.Finding] // why it is not loaded, or what is wrong with it; nil if nothing is
+	loader   *zoneLoader
+	rejoined time.Time                        // when the last attempt was, of the goroutine that watches the zone alone
+	applied  chan struct{}                    // holds one value if another server has changed the zone
+	closed   chan struct{}                    // closed by close; nil for a zone that is not on etcd
+	failure  atomic.Pointer[diagnose.Finding] // why it is not loaded, or what is wrong with it; nil if nothing is
 
 	stale int // records that the last pass has left, although they are stale; guarded by process.mu
 

@@ -75,10 +75,13 @@ func (h *Handler) answerUnavailable(ctx context.Context, origin string, w dns.Re
 // unavailableView describes a zone that cannot be served.
 func (h *Handler) unavailableView(origin string) view.Zone {
 	f := h.unavailableFinding(origin)
-	return view.Zone{
-		Zone: origin, Updates: h.service.Mode(origin).String(), Database: h.service.DatabaseOf(origin),
-		Damaged: &f, Rules: h.policy(origin).Rules(),
+	v := view.Zone{Zone: origin, Updates: h.service.Mode(origin).String(), Rules: h.policy(origin).Rules()}
+	if h.service.OnEtcd() {
+		v.Etcd, v.Unavailable = h.service.Etcd.String(), &f
+	} else {
+		v.Database, v.Damaged = h.service.DatabaseOf(origin), &f
 	}
+	return v
 }
 
 // unavailableError is the failure of an operation on a zone that none of the handlers can serve, nil if none of them has it.

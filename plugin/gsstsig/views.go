@@ -58,7 +58,7 @@ func (p *process) served() []servedBy {
 // status describes the server as a whole.
 func (p *process) status() view.Status {
 	s := view.Status{Version: version.Module(), CoreDNS: caddy.AppVersion, PID: os.Getpid(), Started: started, Ready: true,
-		Findings: []diagnose.Finding{}, Zones: []view.Zone{}, Keys: []view.Key{}}
+		Findings: []diagnose.Finding{}, Zones: []view.Zone{}, Keys: []view.Key{}, Clusters: []view.Cluster{}}
 	add := func(findings []diagnose.Finding) {
 		for _, f := range findings {
 			if f.Severity != diagnose.OK && !slices.Contains(s.Findings, f) {
@@ -100,6 +100,11 @@ func (p *process) status() view.Status {
 	}
 	slices.SortFunc(s.Zones, func(a, b view.Zone) int { return cmp.Compare(a.Zone, b.Zone) })
 	s.Contexts = p.contextNumbers()
+	for _, c := range p.clustersInForce() {
+		v, findings := c.status()
+		s.Clusters = append(s.Clusters, v)
+		add(findings)
+	}
 	return s
 }
 
@@ -115,6 +120,13 @@ func (p *process) zoneView(z servedBy) view.Zone {
 	}
 	if z.handler.service.Database != "" {
 		v.Database = absolute(z.handler.service.DatabaseOf(z.Origin()))
+	}
+	if z.handler.service.OnEtcd() {
+		v.Etcd = z.handler.service.Etcd.String()
+		if z.handler.zone(z.Origin()) == nil {
+			f := z.handler.unavailableFinding(z.Origin())
+			v.Unavailable = &f
+		}
 	}
 	if since, frozen := z.Frozen(); frozen {
 		v.Frozen, v.Updates = timeOf(since), view.UpdatesFrozen

@@ -30,10 +30,19 @@ type fake struct {
 	findings []diagnose.Finding
 	damaged  *diagnose.Finding // of the zone
 	contexts int               // beside that of alice
+	cluster  bool              // the zone is on etcd, and not loaded
 }
 
 func (f fake) Status() view.Status {
 	changed := noon.Add(-time.Minute)
+	if f.cluster {
+		return view.Status{Started: noon, Findings: []diagnose.Finding{},
+			Zones: []view.Zone{{Zone: "example.test.", Updates: "secure", Mode: "secure", Etcd: "etcd https://e.test:2379 prefix /gsstsig/",
+				Unavailable: &diagnose.Finding{Problem: "it cannot be loaded", ClientError: "SERVFAIL", Fix: "start etcd"}}},
+			Clusters: []view.Cluster{{Etcd: "etcd https://e.test:2379 prefix /gsstsig/", Server: "ns1", Error: "no leader",
+				Members: []view.Member{{Name: "m1", Endpoint: "https://e.test:2379", Version: "3.5.21", Leader: true}, {Endpoint: "https://f.test:2379", Error: "refused"}, {Name: "m3", Problems: []string{"alarm:NOSPACE"}}},
+				Servers: []view.ClusterServer{{Server: "ns2", Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test.", Serial: 12}}}}}}}
+	}
 	return view.Status{Version: "v1", CoreDNS: "1.15.0", Started: noon.Add(-72 * time.Hour), Ready: len(f.findings) == 0, Findings: f.findings,
 		Zones: []view.Zone{{Zone: "example.test.", Serial: 7, Primary: "ns1.example.test.", Updates: "secure", Database: "/var/lib/coredns", Changed: &changed, Damaged: f.damaged,
 			Records: view.Usage{Used: 12345, Limit: 20000}, Octets: view.Usage{Used: 1, Limit: 100}, Owners: 2, Names: 3,
@@ -178,6 +187,8 @@ func TestWords(t *testing.T) {
 		{damaged, "/zones", []string{`<b class="bad">damaged</b>`, "database damaged", "restore it"}},
 		{damaged, "/zone?name=example.test.", []string{"<b>Damaged.</b> database damaged. Clients show: SERVFAIL", "restore it", "/var/lib/coredns", "grant EXAMPLE.TEST owner ."}},
 		{damaged, "/zone.json?name=example.test.", []string{`"damaged": {`, `"fix": "restore it"`}},
+		{newPage(fake{cluster: true}), "/", []string{"This server is <b>ns1</b>", "no leader", "ns2", "v9", "serial 12", "leads", "does not answer", "alarm:NOSPACE", `<b class="bad">not served</b>`, "start etcd"}},
+		{newPage(fake{cluster: true}), "/zone?name=example.test.", []string{"<b>Not served.</b> it cannot be loaded. Clients show: SERVFAIL", "start etcd", "prefix /gsstsig/"}},
 		{h, "/refused", []string{"Without signature", "ask unsigned", "no such key", "2, 3"}},
 		{h, "/changes", []string{"<del>192.0.2.1</del>", "<ins>192.0.2.2</ins>", alice, "192.0.2.1"}},
 		{h, "/zone?name=example.test.", []string{"12\u202f345", "grant EXAMPLE.TEST owner .", `class="much"`, "5 applied", "1 refused"}},
@@ -203,12 +214,13 @@ func TestWords(t *testing.T) {
 
 // TestDamagedZone: a page shows no serial and no contents of a zone that has none.
 func TestDamagedZone(t *testing.T) {
-	h := newPage(fake{damaged: &diagnose.Finding{Problem: "database damaged"}})
-	for _, target := range []string{"/zones", "/zone?name=example.test."} {
-		_, body := get(t, h, target, nil)
-		for _, word := range []string{"Serial", "serial 7", "12\u202f345", "Tombstones"} {
-			if strings.Contains(body, word) {
-				t.Errorf("%s has %q:\n%s", target, word, body)
+	for _, h := range []*Handler{newPage(fake{damaged: &diagnose.Finding{Problem: "database damaged"}}), newPage(fake{cluster: true})} {
+		for _, target := range []string{"/zones", "/zone?name=example.test."} {
+			_, body := get(t, h, target, nil)
+			for _, word := range []string{"Serial", "serial 7", "serial 0", "12\u202f345", "Tombstones"} {
+				if strings.Contains(body, word) {
+					t.Errorf("%s has %q:\n%s", target, word, body)
+				}
 			}
 		}
 	}

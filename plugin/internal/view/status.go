@@ -19,6 +19,42 @@ type Status struct {
 	Zones    []Zone             `json:"zones"` // by name
 	Keys     []Key              `json:"keys"`
 	Contexts Contexts           `json:"contexts"`
+	Clusters []Cluster          `json:"clusters"`
+}
+
+// Cluster is an etcd cluster that keeps zones of a server.
+type Cluster struct {
+	Etcd    string          `json:"etcd"`            // members, and the prefix of the keys
+	Server  string          `json:"server"`          // the name of this server there
+	Error   string          `json:"error,omitempty"` // why etcd does not tell more
+	Members []Member        `json:"members"`
+	Servers []ClusterServer `json:"servers"` // those that run, by name
+}
+
+// Member is a member of etcd.
+type Member struct {
+	Name     string   `json:"name"`
+	Endpoint string   `json:"endpoint"`
+	Version  string   `json:"version,omitempty"`
+	Leader   bool     `json:"leader"`
+	Octets   int64    `json:"octets"` // of its database
+	Quota    int64    `json:"quota,omitempty"`
+	Problems []string `json:"problems"`        // that it tells of, such as an alarm
+	Error    string   `json:"error,omitempty"` // why it does not answer
+}
+
+// ClusterServer is a server of a cluster.
+type ClusterServer struct {
+	Server  string       `json:"server"`
+	Version string       `json:"version"` // of the plugin's module
+	Seen    time.Time    `json:"seen"`    // when it last told of itself, by its clock
+	Zones   []ServerZone `json:"zones"`
+}
+
+// ServerZone is a zone at one server of a cluster.
+type ServerZone struct {
+	Zone   string `json:"zone"`
+	Serial uint32 `json:"serial"` // that it has applied
 }
 
 // Zone is one zone.
@@ -29,8 +65,11 @@ type Zone struct {
 	Updates  string     `json:"updates"` // what clients may do: the mode, or UpdatesFrozen
 	Mode     string     `json:"mode"`    // by the Corefile: none, secure, nonsecure-and-secure
 	Database string     `json:"database,omitempty"`
+	Etcd     string     `json:"etcd,omitempty"`    // the cluster that keeps the zone
 	Frozen   *time.Time `json:"frozen,omitempty"`  // since when updates are refused
 	Changed  *time.Time `json:"changed,omitempty"` // the last change since the start of the process
+	// Unavailable is why a zone on etcd is answered SERVFAIL. One that is not loaded has neither a serial nor contents here.
+	Unavailable *diagnose.Finding `json:"unavailable,omitempty"`
 	// Damaged is what is wrong with the database of a zone that is answered SERVFAIL because of it. Such a zone has neither a
 	// serial nor contents here.
 	Damaged *diagnose.Finding `json:"damaged,omitempty"`

@@ -1,0 +1,119 @@
+package gsstsig
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/version"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/etcd"
+)
+
+// Each server tells the others of its cluster what it has applied of each zone, and digests of what decides on updates there. It asks
+// etcd for what the others tell at the same time: the status shows what was known last, and waits for nobody.
+
+const (
+	announceInterval = 5 * time.Second
+	announceTimeout  = 4 * time.Second
+)
+
+// clusterState is what is known of a cluster.
+type clusterState struct {
+	done chan struct{} // closed when the cluster is
+
+	mu       sync.Mutex
+	view     view.Cluster
+	findings []diagnose.Finding // that were logged
+}
+
+// announce tells and asks until the cluster is closed.
+func (p *process) announce(c *cluster) {
+	ticker := time.NewTicker(announceInterval)
+	defer ticker.Stop()
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
+		own := p.announcement(c)
+		if text, err := json.Marshal(own); err == nil && len(own.Zones) > 0 {
+			// Another attempt follows, and the question below tells what is wrong.
+			_ = c.Publish(ctx, text)
+		}
+		status, err := c.Status(ctx)
+		cancel()
+		c.noteStatus(own, status, err)
+		select {
+		case <-c.state.done:
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// announcement is what this server tells of the zones of the configuration in force.
+func (p *process) announcement(c *cluster) service.Announcement {
+	a := service.Announcement{Version: version.Module(), Time: time.Now().UTC(), Zones: make(map[string]service.AnnouncedZone)}
+	for _, b := range p.inForce() {
+		if b.cluster != c {
+			continue
+		}
+		for origin, z := range b.handler.Load().zones {
+			announced := service.AnnouncedZone{Settings: b.service.Load().Settings(origin)}
+			if loaded := z.loaded(); loaded != nil {
+				announced.Serial = loaded.Snapshot().Serial()
+			}
+			a.Zones[origin] = announced
+		}
+	}
+	return a
+}
+
+// noteStatus keeps what etcd tells, and logs what is wrong with it when that changes.
+func (c *cluster) noteStatus(own service.Announcement, status etcd.Status, err error) {
+	v := service.ClusterView(&c.conf, c.Server(), status, err)
+	findings := service.ClusterFindings(&c.conf, status)
+	if err == nil {
+		others := service.Announcements(status)
+		delete(others, c.Server())
+		for _, origin := range slices.Sorted(maps.Keys(own.Zones)) {
+			findings = append(findings, service.DifferenceFindings(origin, own.Zones[origin].Settings, others)...)
+		}
+	}
+	s := &c.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.view = v
+	for _, f := range findings {
+		if !slices.Contains(s.findings, f) {
+			logFinding(f)
+		}
+	}
+	s.findings = findings
+}
+
+// status describes the cluster as it was known last.
+func (c *cluster) status() (view.Cluster, []diagnose.Finding) {
+	s := &c.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.view
+	if v.Etcd == "" {
+		v = view.Cluster{Etcd: c.conf.String(), Server: c.Server(), Members: []view.Member{}, Servers: []view.ClusterServer{}, Error: "it was not asked yet"}
+	}
+	return v, s.findings
+}
+
+// clustersInForce lists the clusters of the configuration in force.
+func (p *process) clustersInForce() []*cluster {
+	var list []*cluster
+	for _, b := range p.inForce() {
+		if b.cluster != nil && !slices.Contains(list, b.cluster) {
+			list = append(list, b.cluster)
+		}
+	}
+	return list
+}
