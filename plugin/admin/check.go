@@ -176,6 +176,9 @@ func (c *checker) run(conf string, content []byte, offline bool) {
 			c.add(findings...)
 			continue // the zones cannot be read
 		}
+		if s.OnEtcd() && (offline || !c.etcd(s)) {
+			continue // the zones are not read
+		}
 		addresses, err := service.ListenAddresses(server.Bind)
 		if err != nil {
 			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: server.Position, Problem: err.Error()})

@@ -187,9 +187,33 @@ func (t *target) change(origin string, reason error, do func(administration.Zone
 	if err != nil {
 		return err
 	}
-	return h.open(zone.Config{Limits: s.Limits, TombstoneLifetime: s.Tombstones,
-		Seed: func() ([]store.Record, error) { return nil, fmt.Errorf("%v is empty", h) }}, nil,
+	return h.change(zone.Config{Limits: s.Limits, TombstoneLifetime: s.Tombstones},
 		func(z *zone.Zone) error { return do(administration.Zone{Zone: z, Policy: rules}) })
+}
+
+// agree freezes or thaws a zone on etcd for all servers, because there is no server here. What it returns has no more than that.
+func (t *target) agree(origin string, freeze bool, reason error) (v view.Zone, err error) {
+	h, err := t.home(origin, reason)
+	if err != nil {
+		return v, err
+	}
+	if !h.onEtcd() {
+		return v, reason // it would be forgotten
+	}
+	t.tell("changing", h)
+	err = h.change(zone.Config{}, func(z *zone.Zone) error {
+		do := z.Thaw
+		if freeze {
+			do = z.Freeze
+		}
+		_, err := do(t.ctx)
+		v = view.Zone{Zone: origin, Serial: z.Snapshot().Serial(), Updates: h.block.Mode(origin).String(), Etcd: h.String(), Rules: []string{}}
+		if since, frozen := z.Frozen(); frozen {
+			v.Frozen = &since
+		}
+		return err
+	})
+	return v, err
 }
 
 // names collects names of a zone, from the server or from the database.

@@ -17,6 +17,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/etcd"
 )
 
 // databaseFlags name the database that a command uses.
@@ -303,10 +304,8 @@ func (h home) notEmpty(serial uint32) error {
 	if h.onEtcd() {
 		return diagnose.WithFix(fmt.Errorf("%v has the zone already, at serial %d, and load fills only what is empty", h, serial),
 			"to replace the zone, stop the servers, remove it by \"etcdctl del --prefix %s\", and load it with -served %d, so that the serial goes on; keep a dump of it until the new zone is as it should be",
-			zonePrefix(h), serial)
+			etcd.ZonePrefix(h.block.Etcd.Prefix, h.origin), serial)
 	}
 	return diagnose.WithFix(fmt.Errorf("%s has the zone already, at serial %d, and load fills only an empty database", h.directory, serial),
 		"stop the server, move the directory away and name it by -previous, so that the serial goes on; keep it until the new zone is as it should be")
 }
-
-func zonePrefix(h home) string { return h.block.Etcd.Prefix + "zone/" + h.origin + "/" }

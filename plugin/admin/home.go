@@ -95,7 +95,7 @@ func (h home) read() (snapshot *zone.Snapshot, err error) {
 }
 
 // errNotThere says that etcd does not have the zone.
-var errNotThere = errors.New("the zone is not on")
+var errNotThere = errors.New("the zone is not in")
 
 // sharedSource is a shared store that a zone is read from.
 type sharedSource struct{ store.Shared }
@@ -128,6 +128,20 @@ func (h home) log(ctx context.Context, do func(iter.Seq2[store.Change, error]) e
 		return err
 	}
 	return errors.Join(do(source.Log(ctx)), source.Close())
+}
+
+// epoch begins a new epoch of the zone on etcd, with a serial that is raised.
+func (h home) epoch(raise uint32, serial *uint32) error {
+	return h.shared(func(s store.Shared) (err error) {
+		*serial, err = s.(*etcd.Zone).NewEpoch(context.Background(), raise)
+		return err
+	})
+}
+
+// change is open for a zone that has to be there.
+func (h home) change(config zone.Config, do func(*zone.Zone) error) error {
+	config.Seed = func() ([]store.Record, error) { return nil, fmt.Errorf("%w %v", errNotThere, h) }
+	return h.open(config, nil, do)
 }
 
 // open opens the zone, calls do and closes it. config has what is not of the home. A database must not be in use; on etcd other

@@ -89,6 +89,13 @@ func commands(program string) []command {
 			more:    "With -intervals this is a preview of aging with these intervals, whatever the Corefile has."},
 		{name: "scavenge", words: "ZONE", define: scavenge,
 			purpose: "Remove the stale records of a zone now."},
+		{name: "migrate", words: "ZONE", define: migrate,
+			purpose: "Copy a zone from where one Corefile keeps it to where another does: from a database to etcd, or back. The server may be running.",
+			more: "-conf is the Corefile in use, -to the other one. The zone is frozen, copied with times, owners, tombstones and serial, and compared.\n" +
+				"The server goes on with the copy when the other Corefile is put in the place of the first and loaded."},
+		{name: "restored", words: "ZONE", define: restored,
+			purpose: "Go on with a zone after etcd was restored from a backup: raise its serial, so that all servers and secondaries load it anew.",
+			more:    "The serial becomes greater than those of the running server and of -served, by more than a million."},
 		{name: "completion", words: "bash|zsh|fish", define: completion(program),
 			purpose: "Print the completion of commands, flags, zones, names and principals for a shell.",
 			more:    "For bash: source <(" + program + " completion bash). A package puts the output into bash-completion/completions, zsh/site-functions or fish/vendor_completions.d."},

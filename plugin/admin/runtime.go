@@ -112,8 +112,16 @@ func printStatus(w io.Writer, s view.Status) error {
 			rows = append(rows, []string{z.Zone, "-", "damaged", "-", "-", "-", "-", z.Database})
 			continue
 		}
-		rows = append(rows, []string{z.Zone, fmt.Sprint(z.Serial), z.Updates, strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names),
-			strconv.Itoa(z.Tombstones.Used), when(z.Changed), orMemory(z.Database)})
+		if z.Unavailable != nil && z.Serial == 0 {
+			rows = append(rows, []string{z.Zone, "-", "not loaded", "-", "-", "-", "-", homeText(&z)})
+			continue
+		}
+		updates := z.Updates
+		if z.Unavailable != nil {
+			updates = "expired"
+		}
+		rows = append(rows, []string{z.Zone, fmt.Sprint(z.Serial), updates, strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names),
+			strconv.Itoa(z.Tombstones.Used), when(z.Changed), homeText(&z)})
 	}
 	if err := table(w, rows); err != nil {
 		return err
@@ -125,15 +133,60 @@ func printStatus(w io.Writer, s view.Status) error {
 	if err := table(w, rows); err != nil {
 		return err
 	}
+	if err := printClusters(w, s.Clusters); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintf(w, "\ncontexts: %d of %d, half open: %d of %d\n", s.Contexts.Established.Used, s.Contexts.Established.Limit, s.Contexts.HalfOpen.Used, s.Contexts.HalfOpen.Limit)
 	return err
 }
 
-func orMemory(database string) string {
-	if database == "" {
+// homeText says where a zone is kept.
+func homeText(z *view.Zone) string {
+	switch {
+	case z.Etcd != "":
+		return "on etcd"
+	case z.Database == "":
 		return "in memory"
 	}
-	return database
+	return z.Database
+}
+
+// printClusters prints the servers and members of clusters.
+func printClusters(w io.Writer, clusters []view.Cluster) error {
+	for _, c := range clusters {
+		fmt.Fprintf(w, "\n%s, where this server is %s\n", printable(c.Etcd), printable(c.Server))
+		if c.Error != "" {
+			fmt.Fprintf(w, "etcd does not tell more: %s\n", printable(c.Error))
+		}
+		rows := [][]string{{"SERVER", "VERSION", "LAST SEEN", "ZONES"}}
+		for _, s := range c.Servers {
+			var zones []string
+			for _, z := range s.Zones {
+				zones = append(zones, fmt.Sprintf("%s serial %d", z.Zone, z.Serial))
+			}
+			rows = append(rows, []string{s.Server, s.Version, when(&s.Seen), strings.Join(zones, ", ")})
+		}
+		if err := table(w, rows); err != nil {
+			return err
+		}
+		rows = [][]string{{"\nMEMBER", "VERSION", "SIZE", "STATE", "ENDPOINT"}}
+		for _, m := range c.Members {
+			state := "follows"
+			switch {
+			case m.Error != "":
+				state = "does not answer"
+			case len(m.Problems) > 0:
+				state = strings.Join(m.Problems, ", ")
+			case m.Leader:
+				state = "leads"
+			}
+			rows = append(rows, []string{orDash(m.Name), orDash(m.Version), fmt.Sprintf("%d MiB", m.Octets>>20), state, m.Endpoint})
+		}
+		if err := table(w, rows); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printZones describes zones in detail.
@@ -145,6 +198,14 @@ func printZones(w io.Writer, zones []view.Zone) error {
 				return err
 			}
 			rows = [][]string{{"zone", z.Zone}, {"updates", z.Updates}, {"database", z.Database}}
+		}
+		if z.Unavailable != nil {
+			if err := diagnose.Write(w, []diagnose.Finding{*z.Unavailable}); err != nil {
+				return err
+			}
+			if z.Serial == 0 {
+				rows = [][]string{{"zone", z.Zone}, {"updates", z.Updates}, {"etcd", z.Etcd}}
+			}
 		}
 		for i, rule := range z.Rules {
 			head := ""
@@ -171,10 +232,14 @@ func zoneRows(z view.Zone) [][]string {
 	if z.Frozen != nil {
 		rows = append(rows, []string{"frozen since", when(z.Frozen)})
 	}
+	place := []string{"database", homeText(&z)}
+	if z.Etcd != "" {
+		place = []string{"etcd", z.Etcd}
+	}
 	used := func(u view.Usage) string { return fmt.Sprintf("%d of %d", u.Used, u.Limit) }
 	return append(rows,
 		[]string{"last change", when(z.Changed)},
-		[]string{"database", orMemory(z.Database)},
+		place,
 		[]string{"records", used(z.Records)},
 		[]string{"octets", used(z.Octets)},
 		[]string{"owned names", strconv.Itoa(z.Names)},
@@ -411,6 +476,9 @@ func freezeOrThaw(flags *flag.FlagSet, operation string) runner {
 		}
 		defer t.close()
 		z, err := call[view.Zone](t, operation, view.ZoneRequest{Zone: origin})
+		if t.isStopped(err) {
+			z, err = t.agree(origin, operation == "freeze", err)
+		}
 		if err != nil {
 			return 0, err
 		}
