@@ -1,4 +1,4 @@
-# Targets: run, test, tested, record, coredns, gsstsigctl, release, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The
+# Targets: run, run-cluster, test, tested, record, coredns, gsstsigctl, release, bench, bench-go, bench-peers, soak, lint, fuzz, clean. The
 # README says what they are for.
 
 SHELL       := /bin/bash
@@ -21,7 +21,7 @@ TESTFLAGS   ?=
 # Where a release goes.
 DIST        ?= dist
 
-.PHONY: all run test tested record coredns gsstsigctl release bench bench-go bench-peers soak lint fuzz clean
+.PHONY: all run run-cluster test tested record coredns gsstsigctl release bench bench-go bench-peers soak lint fuzz clean
 
 all: coredns
 
@@ -45,6 +45,13 @@ run:
 	@$(MAKE) --silent coredns
 	@go build -buildvcs=false -o .cache/demo ./test/cmd/demo
 	@COREDNS_BINARY=$(abspath $(BINARY)) exec .cache/demo
+
+# Three servers with one zone on three members of etcd, which is built from a module of its own.
+run-cluster:
+	@test/install.sh run
+	@$(MAKE) --silent coredns
+	@go build -buildvcs=false -o .cache/demo ./test/cmd/demo
+	@COREDNS_BINARY=$(abspath $(BINARY)) exec .cache/demo -cluster
 
 test:
 	@test/install.sh

@@ -184,6 +184,19 @@ func (c *cluster) update(ctx context.Context, who int, rcode string, commands ..
 	return nil
 }
 
+// updateDuringElection is update while etcd elects a leader: a context that is made meanwhile may be good at its own node only, and
+// the client has to make another one.
+func (c *cluster) updateDuringElection(ctx context.Context, who int, commands ...string) error {
+	deadline := time.Now().Add(spread)
+	for {
+		err := c.update(ctx, who, "NOERROR", commands...)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+		fmt.Println("   etcd has no leader yet, and the client tries again")
+	}
+}
+
 // seen waits until a name has an address at the given nodes, and prints dig's answers.
 func (c *cluster) seen(ctx context.Context, name, address string, nodes ...int) error {
 	for _, i := range nodes {
@@ -236,7 +249,7 @@ func (c *cluster) show(ctx context.Context) error {
 	}
 	heading("member %d of etcd, the leader, is killed too; updates go on", leader+1)
 	c.etcd.Kill(leader)
-	if err := c.update(ctx, 3, "NOERROR", "update add "+client(3)+" 300 A 192.0.2.13"); err != nil {
+	if err := c.updateDuringElection(ctx, 3, "update add "+client(3)+" 300 A 192.0.2.13"); err != nil {
 		return err
 	}
 	if err := c.update(ctx, 1, "NOERROR", "update delete "+own+" A", "update add "+own+" 300 A 192.0.2.21"); err != nil {
