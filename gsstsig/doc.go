@@ -28,6 +28,16 @@
 // Otherwise it ends with its lifetime, or when the table is full and others
 // were used later.
 //
+// # Several servers
+//
+// [Table.Share] has servers give each other their contexts, in a table of sealed
+// records ([SharedContexts]). A context is then a key at all of them, as soon as the
+// client has the answer that completes it. Each server refuses what it has accepted
+// before; whether another one has is told by the [Mark] of the message, which they
+// have to keep in common with what they do. Answers are numbered so that no two
+// servers use one number. Unfinished negotiations, and contexts of RC4, are of one
+// server.
+//
 // # What is trusted
 //
 // Nothing from the network. Names, counts, lengths and tokens are checked

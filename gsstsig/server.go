@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"runtime"
@@ -44,6 +45,7 @@ type Server struct {
 	suffix   string
 	now      func() time.Time
 	observe  func(Event)
+	opened   openedRecords
 }
 
 // maxSuffix leaves room for the 33 octets of a chosen name's first label.
@@ -111,7 +113,15 @@ func (s *Server) find(name []byte) (*securityContext, error) {
 	if record == nil {
 		return nil, nil
 	}
-	return s.adopt(shared, id, record)
+	now := s.now()
+	if c := s.opened.of(id); c != nil && bytes.Equal(c.record, record) && !c.over(now, now.Sub(started)) {
+		return c, nil
+	}
+	c, err := s.adopt(shared, id, record)
+	if err == nil {
+		s.opened.add(c)
+	}
+	return c, err
 }
 
 // faultText describes a recovered panic. The runtime's own errors hold numbers

@@ -543,8 +543,21 @@ func TestForgedMessagesDisplaceNothing(t *testing.T) {
 		t.Error("it has")
 	}
 	s.nodes[1].accept(wire)
-	if s.nodes[1].live() != 1 {
+	if s.nodes[1].live() != 1 || len(s.nodes[1].server.opened.contexts) != 0 {
 		t.Error("the context is not kept")
+	}
+
+	// Records that were opened for nothing are kept in a bounded number.
+	for i := range maxOpened + 10 {
+		c := &securityContext{}
+		binary.BigEndian.PutUint64(c.id[:], uint64(i))
+		s.nodes[1].server.opened.add(c)
+		if s.nodes[1].server.opened.of(c.id) != c {
+			t.Fatal("the last one is not there")
+		}
+	}
+	if n := len(s.nodes[1].server.opened.contexts); n != maxOpened {
+		t.Errorf("%d opened records", n)
 	}
 }
 

@@ -180,10 +180,10 @@ func (s *Server) verify(c *securityContext, message, mic []byte) (*securityConte
 		return c, number, err
 	}
 	there := s.contexts.insertOr(c)
+	s.opened.remove(c)
 	if there == c {
 		return c, number, nil
 	}
-	c.mechanism.Wipe()
 	if !s.acceptor.WouldAccept(there.mechanism) {
 		return there, 0, errNoKey
 	}
