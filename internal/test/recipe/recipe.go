@@ -17,6 +17,7 @@ import (
 // Block is a fenced block.
 type Block struct {
 	Position string // file and line
+	Section  string // the text of the heading above it
 	Machine  string
 	File     string // "" for commands
 	Running  bool   // the command does not end
@@ -37,6 +38,7 @@ const fence = "```"
 func parse(path, text string, examples *strings.Replacer) ([]Block, error) {
 	var blocks []Block
 	var open *Block
+	section := ""
 	number := 0
 	for line := range strings.Lines(text) {
 		number++
@@ -47,6 +49,9 @@ func parse(path, text string, examples *strings.Replacer) ([]Block, error) {
 			if open, err = begin(fmt.Sprintf("%s:%d", path, number), info); err != nil {
 				return nil, err
 			}
+			open.Section = section
+		case open == nil && strings.HasPrefix(line, "#"):
+			section = strings.TrimSpace(strings.TrimLeft(line, "#"))
 		case fenced:
 			open.Text = examples.Replace(open.Text)
 			blocks = append(blocks, *open)

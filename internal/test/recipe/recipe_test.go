@@ -9,12 +9,12 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	const text = "prose\n```sh ns1\nhostname example.com\n```\nmore\n```corefile ns1:/etc/Corefile\nexample.com {\n}\n```\n```sh ns1 running\ncoredns\n```\n"
+	const text = "prose\n```sh ns1\nhostname example.com\n```\nmore\n## A server\n```corefile ns1:/etc/Corefile\nexample.com {\n}\n```\n```sh ns1 running\ncoredns\n```\n"
 	got, err := parse("doc", text, strings.NewReplacer("example.com", "example.test"))
 	want := []Block{
 		{Position: "doc:2", Machine: "ns1", Text: "hostname example.test\n"},
-		{Position: "doc:6", Machine: "ns1", File: "/etc/Corefile", Text: "example.test {\n}\n"},
-		{Position: "doc:10", Machine: "ns1", Running: true, Text: "coredns\n"},
+		{Position: "doc:7", Section: "A server", Machine: "ns1", File: "/etc/Corefile", Text: "example.test {\n}\n"},
+		{Position: "doc:11", Section: "A server", Machine: "ns1", Running: true, Text: "coredns\n"},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
