@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/recipe"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/server"
 	zones "github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
@@ -139,6 +142,8 @@ func TestMoveFromDirectory(t *testing.T) {
 	}
 	compareMoved(t, nodes, readMoved(t, disk.Path(database, movedZone)))
 
+	t.Run("word for word", func(t *testing.T) { followMove(t, nodes) })
+
 	// The lines that it prints are the last ones, and the block takes them.
 	_, lines, _ := strings.Cut(said, "in Active Directory:\n")
 	t.Run("afterwards", func(t *testing.T) { updateMoved(t, database, lines) })
@@ -160,6 +165,38 @@ func TestMoveFromDirectory(t *testing.T) {
 			}
 		}
 	})
+}
+
+// followMove does what docs/migration.md says, with the moved zone in the place of the domain's.
+func followMove(t *testing.T, nodes []movedNode) {
+	d := shared.domain
+	const other = "_msdcs." + movedZone
+	samba(t, "dns", "zonecreate", addresses(dcOctet)[0].Addr().String(), other, "-U", administrator+"%"+administratorPassword)
+	blocks, err := recipe.Read("../../docs/migration.md", strings.NewReplacer("ns1.corp.example.com", "ns1."+zone, "dc1.corp.example.com", "dc1."+zone, "corp.example.com", movedZone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks = slices.DeleteFunc(blocks, func(b recipe.Block) bool { return b.Section != "From Active Directory" })
+	if len(blocks) == 0 {
+		t.Fatal("the document has no commands about Active Directory")
+	}
+	database := t.TempDir()
+	corefile := fmt.Sprintf("%s %s {\n    gsstsig {\n        keytab %s\n        database %s\n    }\n}\n", movedZone, other, d.keytab, database)
+	if err := d.ns.WriteFile("/etc/coredns/Corefile", corefile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	programs := t.TempDir()
+	if err := os.Symlink(shared.binary, filepath.Join(programs, "coredns")); err != nil {
+		t.Fatal(err)
+	}
+	lab := recipe.Lab{Machines: map[string]*node.Node{"ns1": d.ns}, Programs: programs, Input: administratorPassword + "\n"}
+	if err := lab.Follow(testContext(t), blocks); err != nil {
+		t.Fatal(err)
+	}
+	compareMoved(t, nodes, readMoved(t, disk.Path(database, movedZone)))
+	if _, err := os.Stat(disk.Path(database, other)); err != nil {
+		t.Error(err)
+	}
 }
 
 // readMoved reads a database.
