@@ -87,10 +87,10 @@ bench-peers:
 	@go build -buildvcs=false -o .cache/peers ./test/cmd/bench
 	@.cache/peers -binary .cache/coredns $(if $(filter quick,$(BENCH)),-quick) $(BENCHFLAGS)
 
-# What takes longer than the tests may: an hour of faults in a cluster (for another time: make soak CLUSTER_SOAK=10m), 1,000 kills of the server under load and of its store, faults at every place of
-# the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten minutes, and a third
-# of that without, and beside a client that abuses its ticket for ten minutes. For another length of these:
-# make soak SOAKFLAGS='-duration 1m -insider 1m -slice 10s'.
+# What takes longer than the tests may: an hour of faults in a cluster, 1,000 kills of the server under load and of its store,
+# faults at every place of the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten
+# minutes, and a third of that without, and beside a client that abuses its ticket for ten minutes. For another length of these:
+# make soak CLUSTER_SOAK=1m SOAKFLAGS='-duration 1m -insider 1m -slice 10s'.
 # Last, CoreDNS's own tests on this project's listener, which needs the module proxy.
 soak:
 	@test/install.sh

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -39,6 +40,7 @@ type config struct {
 	beside  []string // more lines of the block
 	quota   int64    // of etcd
 	notSame bool     // each server has another seed
+	to      string   // who may transfer, and gets NOTIFY; "" is that everybody may
 }
 
 func (c config) zoneFile(server int) string {
@@ -121,8 +123,8 @@ func (d *deployment) corefile(i int) string {
 		"etcd " + strings.Join(endpoints, " "),
 		fmt.Sprintf("etcd_server ns%d", i),
 	}
-	return fmt.Sprintf("%s {\n    bind 127.0.0.1\n    errors\n    ready 127.0.0.1:{$READY}\n    prometheus 127.0.0.1:{$METRICS}\n    %s\n    gsstsig {\n        %s\n    }\n    transfer {\n        to *\n    }\n}\n",
-		zoneName, strings.Join(d.config.beside, "\n    "), strings.Join(append(lines, d.config.inside...), "\n        "))
+	return fmt.Sprintf("%s {\n    bind 127.0.0.1\n    errors\n    ready 127.0.0.1:{$READY} {\n        monitor continuously\n    }\n    prometheus 127.0.0.1:{$METRICS}\n    %s\n    gsstsig {\n        %s\n    }\n    transfer {\n        to %s\n    }\n}\n",
+		zoneName, strings.Join(d.config.beside, "\n    "), strings.Join(append(lines, d.config.inside...), "\n        "), cmp.Or(d.config.to, "*"))
 }
 
 func (d *deployment) address(server int) netip.AddrPort { return d.servers[server].Address }
@@ -202,38 +204,48 @@ func (d *deployment) until(what string, ask func() error) {
 
 // query asks a server over TCP.
 func (d *deployment) query(server int, name string, qtype uint16) (*dns.Msg, error) {
+	return ask(d.ctx, d.address(server), name, qtype)
+}
+
+func ask(ctx context.Context, address netip.AddrPort, name string, qtype uint16) (*dns.Msg, error) {
 	c := &dns.Client{Net: "tcp", Timeout: 5 * time.Second}
-	reply, _, err := c.ExchangeContext(d.ctx, new(dns.Msg).SetQuestion(name, qtype), d.address(server).String())
+	reply, _, err := c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(name, qtype), address.String())
 	return reply, err
 }
 
 // serial is the zone's at a server.
-func (d *deployment) serial(server int) (uint32, error) {
-	reply, err := d.query(server, zoneName, dns.TypeSOA)
+func (d *deployment) serial(server int) (uint32, error) { return serialAt(d.ctx, d.address(server)) }
+
+func serialAt(ctx context.Context, address netip.AddrPort) (uint32, error) {
+	reply, err := ask(ctx, address, zoneName, dns.TypeSOA)
 	if err != nil {
 		return 0, err
 	}
 	if len(reply.Answer) != 1 {
-		return 0, fmt.Errorf("server %d: no SOA: %s", server, dns.RcodeToString[reply.Rcode])
+		return 0, fmt.Errorf("%s: no SOA: %s", address, dns.RcodeToString[reply.Rcode])
 	}
 	return reply.Answer[0].(*dns.SOA).Serial, nil
 }
 
 // transfer fetches the zone from a server, or the changes since a serial.
 func (d *deployment) transfer(server int, serial ...uint32) ([]dns.RR, error) {
+	return transferFrom(d.address(server), serial...)
+}
+
+func transferFrom(address netip.AddrPort, serial ...uint32) ([]dns.RR, error) {
 	m := new(dns.Msg).SetAxfr(zoneName)
 	if len(serial) > 0 {
 		m = new(dns.Msg).SetIxfr(zoneName, serial[0], "ns1.example.test.", "hostmaster.example.test.")
 	}
 	t := &dns.Transfer{DialTimeout: 10 * time.Second, ReadTimeout: 20 * time.Second}
-	envelopes, err := t.In(m, d.address(server).String())
+	envelopes, err := t.In(m, address.String())
 	if err != nil {
-		return nil, fmt.Errorf("transfer from server %d: %w", server, err)
+		return nil, fmt.Errorf("transfer from %s: %w", address, err)
 	}
 	var records []dns.RR
 	for e := range envelopes {
 		if e.Error != nil {
-			return nil, fmt.Errorf("transfer from server %d: %w", server, e.Error)
+			return nil, fmt.Errorf("transfer from %s: %w", address, e.Error)
 		}
 		records = append(records, e.RR...)
 	}

@@ -33,10 +33,11 @@ const (
 // Zone is a zone that named serves.
 type Zone struct {
 	Name      string
-	Text      string         // RFC 1035; of a primary
-	Policy    string         // lines of update-policy; "" refuses updates
-	Primary   netip.AddrPort // makes it a secondary of that server
-	Statement string         // more lines of the zone statement
+	Text      string           // RFC 1035; of a primary
+	Policy    string           // lines of update-policy; "" refuses updates
+	Primary   netip.AddrPort   // makes it a secondary of that server
+	Primaries []netip.AddrPort // more servers to ask
+	Statement string           // more lines of the zone statement
 }
 
 // Config describes a named. Zones are needed, and for GSS-TSIG Keytab and Krb5Config.
@@ -178,8 +179,12 @@ func (s *Server) write(config Config) error {
 	for i, zone := range config.Zones {
 		file := s.ZoneFile(i)
 		if zone.Primary.IsValid() {
-			fmt.Fprintf(&b, "zone %q { type secondary; masterfile-format text; file %q; primaries { %s port %d; };",
-				zone.Name, file, zone.Primary.Addr(), zone.Primary.Port())
+			fmt.Fprintf(&b, "zone %q { type secondary; masterfile-format text; file %q; primaries {",
+				zone.Name, file)
+			for _, primary := range append([]netip.AddrPort{zone.Primary}, zone.Primaries...) {
+				fmt.Fprintf(&b, " %s port %d;", primary.Addr(), primary.Port())
+			}
+			b.WriteString(" };")
 		} else {
 			if err := os.WriteFile(file, []byte(zone.Text), 0o600); err != nil {
 				return err
