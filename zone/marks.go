@@ -1,103 +1,67 @@
 package zone
 
 import (
-	"slices"
+	"hash/maphash"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// Bounds of the marks that a zone remembers.
+// Bounds of a markTable.
 const (
-	// markTime is how long a mark is remembered at least, if there are not too many.
-	markTime = 48 * time.Hour
-	// markContexts is for how many contexts, the latest ones, marks are remembered at least.
-	markContexts = 1 << 19
-	// markSpans is how many gaps the numbers of a context may have. If there are more, the oldest counts
-	// as seen: a message from it that comes as late as that is refused.
-	markSpans = 64
+	markTime  = 4 * time.Hour
+	maxMarked = 1 << 22
 )
 
-// A markTable remembers which signed messages the zone has done, or another server has.
+// A markTable remembers which signed messages were done, by this server or by another.
 //
-// A mark is needed for as long as any server accepts the message again. TSIG ends that when the time
-// signed is further from the server's clock than the fudge (RFC 8945 section 5.2.3): the clients known
-// send 300 seconds, so a message is accepted for ten minutes in all, and for two hours more if the
-// clocks of two servers are an hour off each way. The context's lifetime ends it in any case. Marks are
-// therefore forgotten by the time since the zone learned them, which is of one monotonic clock, and not
-// by the times of messages and of other servers: after markTime. They are forgotten earlier only if
-// clients use more than markContexts contexts in the ten minutes: 870 new ones a second.
+// A mark is needed for as long as any server would accept the message again. TSIG ends that when the
+// time signed and the server's clock are further apart than the fudge (RFC 8945 section 5.2.3), for
+// which clients send 300 seconds: each server accepts a message for ten minutes. If the clocks of two
+// servers are an hour apart, one accepts it an hour later than the other: 70 minutes after the message
+// was done. So marks are kept for four hours at least. They are counted from when this server learns of
+// a mark, by its monotonic clock: what clocks say does not matter, those of messages, of other servers
+// and of this one.
 //
-// Numbers in a context are nearly consecutive, so a context takes little however many there are.
+// Marks are forgotten earlier only if there are more than maxMarked in that time. That many updates in
+// the ten minutes in which every server accepts a message are 7,000 a second, which is more than the
+// servers of one zone can commit. Each mark takes 10 to 20 octets: it is a hash of 64 bits with a secret
+// seed, so that nobody can find a message that has the mark of another.
 //
-// Contexts are in one of two generations. A new generation begins when the time is over or it has
-// markContexts; the one before the last is then forgotten.
+// The marks are in two generations. When the newer one is full, or its time is over, it becomes the
+// older one, and that is forgotten.
+//
+// A server that loads the zone learns the marks that the store's log has, as store.SharedVisitor says.
 type markTable struct {
-	elapsed     func() time.Duration // monotonic
-	latest, old map[[16]byte]spans
-	began       time.Duration // of latest
+	elapsed func() time.Duration // monotonic
+	seed    maphash.Seed
+	max     int // in a generation
+
+	newer, older map[uint64]struct{}
+	began        time.Duration // the newer one
 }
 
-// spans are ranges of numbers, in ascending order and with gaps between them.
-type spans []span
+func newMarkTable(elapsed func() time.Duration) markTable {
+	return markTable{elapsed: elapsed, seed: maphash.MakeSeed(), max: maxMarked}
+}
 
-type span struct{ first, last uint64 }
-
-// has reports whether a message is known.
+// has reports whether a message was done.
 func (t *markTable) has(m store.Mark) bool {
-	return t.latest[m.Context].has(m.Number) || t.old[m.Context].has(m.Number)
+	if len(t.newer)+len(t.older) == 0 {
+		return false
+	}
+	hash := maphash.Comparable(t.seed, m)
+	_, newer := t.newer[hash]
+	_, older := t.older[hash]
+	return newer || older
 }
 
-// add notes messages.
+// add notes that messages were done.
 func (t *markTable) add(marks []store.Mark) {
 	for _, m := range marks {
-		now := t.elapsed()
-		if t.latest == nil || len(t.latest) >= markContexts || now-t.began >= markTime {
-			t.old, t.latest, t.began = t.latest, make(map[[16]byte]spans), now
+		if now := t.elapsed(); t.newer == nil || len(t.newer) >= t.max || now-t.began >= markTime {
+			t.older, t.newer, t.began = t.newer, make(map[uint64]struct{}), now
 		}
-		t.latest[m.Context] = t.latest[m.Context].with(m.Number)
+		t.newer[maphash.Comparable(t.seed, m)] = struct{}{}
 	}
-}
-
-func (s spans) find(n uint64) (int, bool) {
-	return slices.BinarySearchFunc(s, n, func(s span, n uint64) int {
-		switch {
-		case s.last < n:
-			return -1
-		case s.first > n:
-			return 1
-		}
-		return 0
-	})
-}
-
-func (s spans) has(n uint64) bool {
-	_, found := s.find(n)
-	return found
-}
-
-// with returns the spans with one more number.
-func (s spans) with(n uint64) spans {
-	at, found := s.find(n)
-	if found {
-		return s
-	}
-	follows := at > 0 && s[at-1].last+1 == n
-	precedes := at < len(s) && n+1 == s[at].first
-	switch {
-	case follows && precedes:
-		s[at-1].last = s[at].last
-		s = slices.Delete(s, at, at+1)
-	case follows:
-		s[at-1].last = n
-	case precedes:
-		s[at].first = n
-	default:
-		s = slices.Insert(s, at, span{n, n})
-	}
-	if len(s) > markSpans {
-		s[1].first = s[0].first
-		s = slices.Delete(s, 0, 1)
-	}
-	return s
 }

@@ -113,6 +113,10 @@ func (z *Zone) Confirmed() time.Time {
 	return *z.replica.confirmed.Load()
 }
 
+// outage is for how long a server must have been without its store for aging to wait, as it does after
+// the zone was opened: clients may have been unable to refresh their records.
+const outage = time.Hour
+
 // confirmedAt notes that the published state was the newest at a time.
 func (z *Zone) confirmedAt(at time.Time) {
 	if !z.shared {
@@ -120,7 +124,13 @@ func (z *Zone) confirmedAt(at time.Time) {
 	}
 	for {
 		before := z.replica.confirmed.Load()
-		if before != nil && !at.After(*before) || z.replica.confirmed.CompareAndSwap(before, &at) {
+		if before != nil && !at.After(*before) {
+			return
+		}
+		if before != nil && at.Sub(*before) >= outage {
+			z.grace.begin(z.now().Unix())
+		}
+		if z.replica.confirmed.CompareAndSwap(before, &at) {
 			return
 		}
 	}
@@ -341,7 +351,12 @@ func (z *Zone) followFrom(ctx context.Context) error {
 			return err
 		}
 		if len(c.Changes) > 0 || len(c.Marks) > 0 || c.Frozen != nil {
-			if err := z.adopt([]store.Committed{c}); err != nil {
+			err := z.adopt([]store.Committed{c})
+			if err != nil && !errors.Is(err, errGap) && !errors.Is(err, store.ErrDiverged) {
+				// The log is of no use, as if it did not have the batch.
+				err = fmt.Errorf("%w: %w", store.ErrHistory, err)
+			}
+			if err != nil {
 				return err
 			}
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -725,4 +726,390 @@ func (w *whole) Propose(ctx context.Context, at store.Position, b store.Batch) (
 		}
 	}
 	return w.Shared.Propose(ctx, at, b)
+}
+
+// TestTimeIsBounded: an update has an answer after 2.5 seconds, whatever the store does.
+func TestTimeIsBounded(t *testing.T) {
+	update := func(z *Zone) (Result, time.Duration) {
+		begun := time.Now()
+		r := apply(t, z, "U a.example.test. 5 IN A 192.0.2.1")
+		return r, time.Since(begun)
+	}
+	t.Run("no answer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := storetest.NewCluster(storetest.ClusterOptions{}).Server("a")
+			z := openServer(t, s, nil)
+			s.Faults(func(call storetest.Call) storetest.Fault {
+				if call == storetest.Deliver {
+					return storetest.None
+				}
+				return storetest.Silent
+			})
+			if r, took := update(z); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, store.ErrUnknown) || took != settleTime {
+				t.Errorf("%+v after %s", r, took)
+			}
+			begun := time.Now()
+			if _, err := z.Freeze(t.Context()); !errors.Is(err, store.ErrUnknown) || time.Since(begun) != settleTime {
+				t.Errorf("freeze: %v after %s", err, time.Since(begun))
+			}
+			s.Faults(nil)
+			z.Close()
+		})
+	})
+	for name, pause := range map[string]time.Duration{"slow conflicts": 100 * time.Millisecond, "many conflicts": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cluster := storetest.NewCluster(storetest.ClusterOptions{})
+				s := cluster.Server("a")
+				var commits []Commit
+				z := openServer(t, s, func(c *Config) { c.Committed = func(c Commit) { commits = append(commits, c) } })
+				other := openServer(t, cluster.Server("b"), nil)
+				attempts := 0
+				s.Faults(func(call storetest.Call) storetest.Fault {
+					if call == storetest.Propose {
+						attempts++
+						time.Sleep(pause)
+						if r := apply(t, other, fmt.Sprintf("U b.example.test. %d IN A 192.0.2.1", attempts)); !r.Changed {
+							t.Errorf("%+v", r)
+						}
+					}
+					return storetest.None
+				})
+				r, took := update(z)
+				if r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, store.ErrConflict) || errors.Is(r.Err, store.ErrUnknown) || r.Changed {
+					t.Errorf("%+v", r)
+				}
+				if took > settleTime+pause || attempts > settleAttempts || attempts < 20 || len(commits) != 1 || commits[0].Conflicts < attempts-1 || commits[0].Unknown {
+					t.Errorf("%d attempts in %s, %+v", attempts, took, commits)
+				}
+				if err := z.Writable(); err != nil {
+					t.Errorf("writable: %v", err)
+				}
+				s.Faults(nil)
+				if r, _ := update(z); !r.Changed {
+					t.Errorf("afterwards: %+v", r)
+				}
+				z.Close()
+				other.Close()
+			})
+		})
+	}
+	t.Run("loaded anew for long", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			cluster := storetest.NewCluster(storetest.ClusterOptions{})
+			s := cluster.Server("a")
+			z := openServer(t, s, nil)
+			other := openServer(t, cluster.Server("b"), nil)
+			s.Cut(true)
+			apply(t, other, "U b.example.test. 5 IN A 192.0.2.1")
+			cluster.Trim(0)
+			const load = 10 * time.Second
+			s.Faults(func(call storetest.Call) storetest.Fault {
+				if call == storetest.Load {
+					time.Sleep(load)
+				}
+				return storetest.None
+			})
+			s.Cut(false)
+			if r, took := update(z); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, store.ErrHistory) || took != settleTime {
+				t.Errorf("%+v after %s", r, took)
+			}
+			time.Sleep(load)
+			if r, _ := update(z); !r.Changed || r.Before != 11 {
+				t.Errorf("afterwards: %+v", r)
+			}
+			z.Close()
+			other.Close()
+		})
+	})
+}
+
+// TestLostBatch: a batch that Follow has lost is had by following again, without loading the zone anew.
+func TestLostBatch(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	s := cluster.Server("a")
+	applied := make(chan Applied, 10)
+	loads := 0
+	a := openServer(t, s, func(c *Config) { c.Applied = func(x Applied) { applied <- x } })
+	b := openServer(t, cluster.Server("b"), nil)
+	lost := 0
+	s.Faults(func(call storetest.Call) storetest.Fault {
+		switch call {
+		case storetest.Load:
+			loads++
+		case storetest.Deliver:
+			if lost++; lost == 1 {
+				return storetest.Lost
+			}
+		}
+		return storetest.None
+	})
+	for i := range 3 {
+		apply(t, b, fmt.Sprintf("U h%d.example.test. 5 IN A 192.0.2.1", i))
+	}
+	for i := range 3 {
+		if x := <-applied; x.Loaded || x.After != uint32(11+i) {
+			t.Errorf("%+v", x)
+		}
+	}
+	same(t, "after the loss", a.Snapshot(), b.Snapshot())
+	a.Close()
+	if loads > 0 {
+		t.Errorf("loaded %d times", loads)
+	}
+}
+
+// corrupt is a store whose log has other changes than were committed.
+type corrupt struct {
+	store.Shared
+	damage func(*store.Change)
+}
+
+func (c corrupt) Follow(ctx context.Context, from store.Position) iter.Seq2[store.Committed, error] {
+	return func(yield func(store.Committed, error) bool) {
+		for b, err := range c.Shared.Follow(ctx, from) {
+			b.Changes = slices.Clone(b.Changes)
+			for i := range b.Changes {
+				c.damage(&b.Changes[i])
+			}
+			if !yield(b, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestDamagedLog: what cannot be applied is not, and the zone is loaded instead.
+func TestDamagedLog(t *testing.T) {
+	for name, damage := range map[string]func(*store.Change){
+		"a gap":                  func(c *store.Change) { c.From++ },
+		"another serial":         func(c *store.Change) { c.To++ },
+		"a name outside":         func(c *store.Change) { c.Added[1].Name = wire(t, "a.example.net.") },
+		"a name that is none":    func(c *store.Change) { c.Added[1].Name = "\x3fa" },
+		"another class":          func(c *store.Change) { c.Added[1].Class = dns.ClassCHAOS },
+		"a type that is none":    func(c *store.Change) { c.Added[1].Type = dns.TypeANY },
+		"no record":              func(c *store.Change) { c.Removed = append(c.Removed, c.Added[1]) },
+		"a refresh of no record": func(c *store.Change) { c.Refreshed = append(c.Refreshed, c.Removed[0]) },
+		"malformed rdata":        func(c *store.Change) { c.Added[1].Type, c.Added[1].Data = dns.TypeSRV, []byte{1} },
+		"another SOA":            func(c *store.Change) { c.Added[1].Type, c.Added[1].Data = dns.TypeSOA, c.Added[0].Data },
+		"no NS": func(c *store.Change) {
+			c.Removed = append(c.Removed, recordsOf(t, parseRR(t, "example.test. 3600 IN NS ns1.example.test."))...)
+		},
+		"an owner outside":        func(c *store.Change) { c.Owners = []store.Owner{{Name: wire(t, "a.example.net.")}} },
+		"disowned outside":        func(c *store.Change) { c.Disowned = []string{"\x01"} },
+		"the SOA is not replaced": func(c *store.Change) { c.Added = c.Added[1:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := storetest.NewCluster(storetest.ClusterOptions{})
+			applied := make(chan Applied, 10)
+			damaged := corrupt{cluster.Server("a"), func(c *store.Change) {
+				c.Added, c.Removed = slices.Clone(c.Added), slices.Clone(c.Removed)
+				damage(c)
+			}}
+			a := openServer(t, damaged, func(c *Config) { c.Applied = func(x Applied) { applied <- x } })
+			b := openServer(t, cluster.Server("b"), nil)
+			if r := apply(t, b, "U a.example.test. 5 IN A 192.0.2.1"); !r.Changed {
+				t.Fatalf("%+v", r)
+			}
+			if x := <-applied; !x.Loaded {
+				t.Errorf("applied %+v", x)
+			}
+			same(t, "loaded instead", a.Snapshot(), b.Snapshot())
+		})
+	}
+}
+
+// TestScavengeAtAllServers: each server may remove stale records. Each counts those that it has removed.
+func TestScavengeAtAllServers(t *testing.T) {
+	var mu sync.Mutex
+	at := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	clock := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return at
+	}
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	edit := func(c *Config) {
+		c.Now = clock
+		c.Aging = Aging{NoRefresh: time.Hour, Refresh: time.Hour}
+	}
+	var zones []*Zone
+	for _, name := range []string{"a", "b", "c"} {
+		zones = append(zones, openServer(t, cluster.Server(name), edit))
+	}
+	const count = 3*scavengeRecords + 7
+	for i := range count {
+		if r := apply(t, zones[i%3], fmt.Sprintf("U h%d.example.test. 5 IN A 192.0.2.1", i)); !r.Changed {
+			t.Fatalf("%+v", r)
+		}
+	}
+	for _, z := range zones {
+		reaches(t, z, cluster)
+	}
+	mu.Lock()
+	at = at.Add(30 * time.Minute)
+	mu.Unlock()
+	for _, z := range zones {
+		z.grace.observe(clock().Unix(), z.elapsed())
+	}
+	for range 5 { // in steps that are no jump of the clock
+		mu.Lock()
+		at = at.Add(45 * time.Minute)
+		mu.Unlock()
+	}
+	// One of them was refreshed, and a server that does not know it yet must not remove it.
+	apply(t, zones[0], "U h0.example.test. 5 IN A 192.0.2.1")
+	var removed [3]int
+	var servers sync.WaitGroup
+	for i, z := range zones {
+		servers.Go(func() {
+			s, err := z.Scavenge(t.Context(), func(r Result) {
+				if r.Rcode != dns.RcodeSuccess {
+					t.Errorf("%+v", r)
+				}
+			})
+			if err != nil || s.Waiting > 0 {
+				t.Errorf("%+v, %v", s, err)
+			}
+			removed[i] = s.Removed
+		})
+	}
+	servers.Wait()
+	if all := removed[0] + removed[1] + removed[2]; all != count-1 {
+		t.Errorf("removed %v, want %d in all", removed, count-1)
+	}
+	for _, z := range zones {
+		reaches(t, z, cluster)
+		if s := z.Snapshot(); s.Dynamic() != 1 || !s.Exists("h0.example.test.") {
+			t.Errorf("%d dynamic records are left", s.Dynamic())
+		}
+	}
+}
+
+// TestAgingWaitsAfterOutage: records that clients could not refresh, because the store was out of reach, are not removed at once.
+func TestAgingWaitsAfterOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.NewCluster(storetest.ClusterOptions{})
+		s := cluster.Server("a")
+		aging := Aging{NoRefresh: time.Hour, Refresh: 24 * time.Hour}
+		z := openServer(t, s, func(c *Config) { c.Aging = aging })
+		for _, test := range []struct {
+			outage time.Duration
+			waits  bool
+		}{{50 * time.Minute, false}, {3 * time.Hour, true}} {
+			synctest.Wait()
+			before := z.AgingFrom()
+			s.Cut(true)
+			time.Sleep(test.outage)
+			s.Cut(false)
+			synctest.Wait()
+			if got := z.AgingFrom(); got.After(before) != test.waits || test.waits && got.Before(time.Now().Add(aging.Refresh-time.Second)) {
+				t.Errorf("after %s without the store: aging from %s, before it from %s", test.outage, got, before)
+			}
+		}
+		z.Close()
+	})
+}
+
+// TestOneStore: a zone has one store.
+func TestOneStore(t *testing.T) {
+	for _, config := range []Config{
+		{Origin: "example.test."},
+		{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Shared: storetest.NewCluster(storetest.ClusterOptions{}).Server("a")},
+	} {
+		if _, err := Open(config); err == nil {
+			t.Errorf("opened %+v", config)
+		}
+	}
+}
+
+// TestServersWithFaults: whatever goes wrong between servers and their store, an update is done once or not at all, as its answer says, and all servers
+// have the same in the end.
+func TestServersWithFaults(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			cluster := storetest.NewCluster(storetest.ClusterOptions{Batches: 20})
+			var faults sync.Mutex
+			random := rand.New(rand.NewPCG(seed, 3))
+			draw := func(n int) int {
+				faults.Lock()
+				defer faults.Unlock()
+				return random.IntN(n)
+			}
+			var servers []*storetest.Server
+			var zones []*Zone
+			for _, name := range []string{"a", "b", "c"} {
+				s := cluster.Server(name)
+				zones = append(zones, openServer(t, s, nil))
+				servers = append(servers, s)
+				s.Faults(func(call storetest.Call) storetest.Fault {
+					if draw(12) > 0 {
+						return storetest.None
+					}
+					if call == storetest.Propose {
+						return []storetest.Fault{storetest.Lost, storetest.Unanswered, storetest.Delayed}[draw(3)]
+					}
+					return storetest.Lost
+				})
+			}
+			var mu sync.Mutex
+			outcomes := make(map[string]Result)
+			var clients sync.WaitGroup
+			for client := range 6 {
+				clients.Go(func() {
+					for i := range 60 {
+						at := draw(3)
+						name := fmt.Sprintf("h%d-%d.example.test.", client, i)
+						r := zones[at].Apply(context.Background(), &Update{Message: pack(t, message(t, "P "+name+" 0 NONE ANY\nU "+name+" 5 IN A 192.0.2.1"))})
+						mu.Lock()
+						outcomes[name] = r
+						mu.Unlock()
+						switch draw(15) {
+						case 0:
+							servers[draw(3)].Release()
+						case 1:
+							servers[at].Cut(true)
+						case 2, 3:
+							servers[at].Cut(false)
+						case 4:
+							cluster.Trim(draw(5))
+						}
+					}
+				})
+			}
+			clients.Wait()
+			for _, s := range servers {
+				s.Faults(nil)
+				s.Cut(false)
+				s.Release()
+			}
+			fresh := openServer(t, cluster.Server("d"), nil)
+			for _, z := range zones {
+				reaches(t, z, cluster)
+				same(t, "in the end", z.Snapshot(), fresh.Snapshot())
+			}
+			count := make(map[uint16]int)
+			for name, r := range outcomes {
+				exists := fresh.Snapshot().Exists(name)
+				unknown := errors.Is(r.Err, store.ErrUnknown)
+				switch {
+				case r.Rcode == dns.RcodeSuccess && r.Changed:
+					count[0]++
+					if !exists {
+						t.Errorf("%s was acknowledged and is lost", name)
+					}
+				case r.Rcode == dns.RcodeServerFailure && !unknown && exists:
+					t.Errorf("%s is there although the update failed: %v", name, r.Err)
+				case r.Rcode == dns.RcodeServerFailure && unknown:
+					count[1]++
+				case r.Rcode != dns.RcodeServerFailure:
+					t.Errorf("%s: %+v", name, r)
+				}
+			}
+			if count[0] == 0 || count[1] == 0 {
+				t.Errorf("%d updates were done, of %d it is not known", count[0], count[1])
+			}
+		})
+	}
 }

@@ -275,6 +275,10 @@ func (z *Zone) attempt(ctx context.Context, live []*pending, c *Commit) {
 			if attempts < settleAttempts && z.catchUp(ctx, b.at, missed) {
 				continue
 			}
+		case c.Conflicts > 0 && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrUnknown):
+			// The store has answered, but the time was not enough.
+			err = fmt.Errorf("zone: %w, %d times", store.ErrConflict, c.Conflicts)
+			z.noteCommit(err)
 		}
 		c.Updates += len(b.changes)
 		c.Err, c.Unknown = err, c.Unknown || errors.Is(err, store.ErrUnknown)

@@ -152,8 +152,7 @@ type Update struct {
 	Source string
 	// Mark, unless zero, identifies the message, so that it is done at most once, by whatever server: see
 	// ErrReplayed. It is remembered once the update was done, even if that changed nothing, or failed
-	// because of its prerequisites. Numbers in a context are about ascending. A zone that is not in a
-	// shared store forgets marks when it is closed.
+	// because of its prerequisites. A zone that is not in a shared store forgets marks when it is closed.
 	Mark store.Mark
 	// Authorize decides on the update. It is called while all other updates of the zone wait, so it must
 	// not block and must not call Apply. It is called again if another server of a shared store has
@@ -327,7 +326,7 @@ func Open(config Config) (*Zone, error) {
 		opened := z.now()
 		z.elapsed = func() time.Duration { return z.now().Sub(opened) }
 	}
-	z.marks.elapsed = z.elapsed
+	z.marks = newMarkTable(z.elapsed)
 	z.Configure(config.Limits, config.TombstoneLifetime, config.Aging)
 	z.grace.observe(z.now().Unix(), z.elapsed())
 	z.batch = make([]*pending, 0, z.settings.Load().limits.Batch)

@@ -73,7 +73,8 @@ type Committed struct {
 // A SharedVisitor receives what is in a Shared store.
 type SharedVisitor interface {
 	Visitor
-	// Mark is called with the marks of the batches that the log has.
+	// Mark is called with the marks of the batches that the log has, and at least with those of the last
+	// 15 minutes. In that time a server whose clock is right accepts a message again.
 	Mark(Mark) error
 	// Frozen is called if the zone is frozen.
 	Frozen(since time.Time) error

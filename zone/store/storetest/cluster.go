@@ -231,6 +231,8 @@ const (
 	Unanswered
 	// Delayed is that Propose commits the batch, if it can, when Server.Release is called.
 	Delayed
+	// Silent is that the call does not reach the store, and has no answer until its context ends.
+	Silent
 )
 
 // A Server is the store of a Cluster as one server has it. Faults are of that server alone.
@@ -279,7 +281,7 @@ func (s *Server) Release() {
 }
 
 // begin returns what goes wrong in a call.
-func (s *Server) begin(call Call) (Fault, error) {
+func (s *Server) begin(ctx context.Context, call Call) (Fault, error) {
 	select {
 	case <-s.closed:
 		return None, store.ErrClosed
@@ -294,7 +296,11 @@ func (s *Server) begin(call Call) (Fault, error) {
 	if fault == nil {
 		return None, nil
 	}
-	return fault(call), nil
+	f := fault(call)
+	if f == Silent {
+		<-ctx.Done()
+	}
+	return f, nil
 }
 
 func (s *Server) isCut() bool {
@@ -307,7 +313,7 @@ var errUnreachable = errors.New("storetest: the store cannot be reached")
 
 // Load implements store.Shared.
 func (s *Server) Load(ctx context.Context, v store.SharedVisitor) (store.Position, bool, error) {
-	fault, err := s.begin(Load)
+	fault, err := s.begin(ctx, Load)
 	if err == nil && fault != None {
 		err = errUnreachable
 	}
@@ -337,7 +343,7 @@ func (s *Server) Load(ctx context.Context, v store.SharedVisitor) (store.Positio
 
 // Init implements store.Shared.
 func (s *Server) Init(ctx context.Context, contents store.Contents) (store.Position, error) {
-	fault, err := s.begin(Propose)
+	fault, err := s.begin(ctx, Propose)
 	if err == nil && fault != None {
 		err = errUnreachable
 	}
@@ -357,15 +363,15 @@ func (s *Server) Init(ctx context.Context, contents store.Contents) (store.Posit
 
 // Propose implements store.Shared.
 func (s *Server) Propose(ctx context.Context, at store.Position, b store.Batch) (store.Position, []store.Committed, error) {
-	fault, err := s.begin(Propose)
+	fault, err := s.begin(ctx, Propose)
 	if err != nil {
 		return store.Position{}, nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && fault != Silent {
 		return store.Position{}, nil, fmt.Errorf("storetest: propose: %w", err)
 	}
 	switch fault {
-	case Lost:
+	case Lost, Silent:
 		return store.Position{}, nil, unknown("the batch was lost")
 	case Unanswered:
 		_, _, err := s.cluster.commit(ctx, s.name, at, b)
@@ -383,11 +389,11 @@ func unknown(why string) error { return fmt.Errorf("%w: %s", store.ErrUnknown, w
 
 // Confirm implements store.Shared.
 func (s *Server) Confirm(ctx context.Context, at store.Position) ([]store.Committed, error) {
-	fault, err := s.begin(Confirm)
+	fault, err := s.begin(ctx, Confirm)
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && fault != Silent {
 		return nil, fmt.Errorf("storetest: confirm: %w", err)
 	}
 	if fault != None {
@@ -425,7 +431,7 @@ func (s *Server) Follow(ctx context.Context, from store.Position) iter.Seq2[stor
 			}
 			for _, b := range missed {
 				at = b.Position
-				fault, err := s.begin(Deliver)
+				fault, err := s.begin(ctx, Deliver)
 				if err == nil && fault == None && !yield(b, nil) {
 					return
 				}
@@ -434,7 +440,7 @@ func (s *Server) Follow(ctx context.Context, from store.Position) iter.Seq2[stor
 				continue
 			}
 			if !s.isCut() {
-				if fault, err := s.begin(Deliver); err == nil && fault == None && !yield(store.Committed{Position: head, Time: begun}, nil) {
+				if fault, err := s.begin(ctx, Deliver); err == nil && fault == None && !yield(store.Committed{Position: head, Time: begun}, nil) {
 					return
 				}
 			}
