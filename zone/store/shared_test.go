@@ -24,7 +24,7 @@ func TestExclusiveMemoryKeepsTheSharedContract(t *testing.T) {
 
 func TestClusterKeepsTheSharedContract(t *testing.T) {
 	storetest.RunShared(t, 3, func(t *testing.T) storetest.SharedOpener {
-		c := storetest.NewCluster(storetest.ClusterOptions{Batches: 150})
+		c := storetest.NewCluster(storetest.ClusterOptions{Batches: 150, Changes: 150})
 		return func(server string) (store.Shared, error) { return c.Server(server), nil }
 	})
 }

@@ -30,8 +30,10 @@ type Cluster struct {
 
 // ClusterOptions bound what is kept. Zero values have defaults.
 type ClusterOptions struct {
-	// Batches is how many batches, and how many changes, the log keeps; 0 means 1,000.
+	// Batches is how many batches the log keeps for servers that have missed them; 0 means 1,000.
 	Batches int
+	// Changes is how many changes the log keeps for transfers; 0 means 10,000.
+	Changes int
 	// BatchRecords is how many records the changes of a batch may add: one with more is
 	// store.ErrTooLarge. 0 means any.
 	BatchRecords int
@@ -49,7 +51,7 @@ func NewCluster(options ClusterOptions) *Cluster {
 	}
 	return &Cluster{
 		options:  options,
-		contents: store.NewMemory(store.MemoryOptions{MaxChanges: options.Batches, Now: options.Now}),
+		contents: store.NewMemory(store.MemoryOptions{MaxChanges: options.Changes, Now: options.Now}),
 		changed:  make(chan struct{}),
 	}
 }
@@ -114,7 +116,7 @@ func (c *copied) Owner(o store.Owner) error {
 func (c *Cluster) Restore(b Backup) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.contents = store.NewMemory(store.MemoryOptions{MaxChanges: c.options.Batches, Now: c.options.Now})
+	c.contents = store.NewMemory(store.MemoryOptions{MaxChanges: c.options.Changes, Now: c.options.Now})
 	if err := c.contents.Init(context.Background(), b.contents); err != nil {
 		panic(err) // it is empty and in memory
 	}
