@@ -20,6 +20,8 @@ const (
 	attemptTimeout = 600 * time.Millisecond
 	// loginTimeout is how long a member has to check the password, which takes long on purpose.
 	loginTimeout = 2 * time.Second
+	// silentFor is how long a member that did not answer is passed over, if there is another.
+	silentFor = 3 * time.Second
 	// returnAfter is how long after another member took over the first one is tried again.
 	returnAfter = 30 * time.Second
 )
@@ -37,6 +39,8 @@ type member struct {
 	client *clientv3.Client // guarded by mu; nil until it is used
 	// version is that of its etcd, once it was found to be new enough; guarded by mu.
 	version string
+	// silent is until when others are preferred, because it did not answer; guarded by members.mu.
+	silent time.Time
 }
 
 // members are all endpoints, of which one is in use.
@@ -134,7 +138,16 @@ func (m *members) failed(x *member, cause error) {
 	if m.current != x.index || len(m.all) == 1 || m.closed {
 		return
 	}
-	m.use((x.index + 1) % len(m.all))
+	now := time.Now()
+	x.silent = now.Add(silentFor)
+	next := (x.index + 1) % len(m.all)
+	for i := range m.all[1:] {
+		if other := (x.index + 1 + i) % len(m.all); now.After(m.all[other].silent) {
+			next = other
+			break
+		}
+	}
+	m.use(next)
 	if m.failures <= len(m.all) {
 		m.log(fmt.Sprintf("etcd: %s does not answer (%v); %s takes over", x.endpoint, cause, m.all[m.current].endpoint))
 	}
@@ -154,7 +167,7 @@ func (m *members) answered(x *member) {
 	if m.failures > len(m.all) {
 		m.log(fmt.Sprintf("etcd: %s answers again", x.endpoint))
 	}
-	m.failures, m.cause = 0, nil
+	m.failures, m.cause, x.silent = 0, nil, time.Time{}
 }
 
 // outOfReach returns why no member answers, or nil as long as one does.
