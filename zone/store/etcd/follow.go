@@ -71,6 +71,11 @@ func (f *follower) run() error {
 	probes := make(chan probed)
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
+	// A watch could deliver, from etcd's history, what the log does not have any more, until it is compacted. But a
+	// server that is so far behind is to load the zone.
+	if err := f.catchUp(); err != nil {
+		return err
+	}
 	go f.probe(ctx, probes)
 	for wait := firstWait; ; wait = nextWait(wait) {
 		began := time.Now()
