@@ -151,6 +151,19 @@ func homeText(z *view.Zone) string {
 	return z.Database
 }
 
+// sizeText is the size of a member's database, and its quota if it tells.
+func sizeText(m view.Member) string {
+	unit, shift := "MiB", 20
+	if m.Octets < 10<<20 {
+		unit, shift = "KiB", 10
+	}
+	text := fmt.Sprintf("%d %s", m.Octets>>shift, unit)
+	if m.Quota > 0 {
+		text += fmt.Sprintf(" of %d MiB", m.Quota>>20)
+	}
+	return text
+}
+
 // printClusters prints the servers and members of clusters.
 func printClusters(w io.Writer, clusters []view.Cluster) error {
 	for _, c := range clusters {
@@ -180,7 +193,7 @@ func printClusters(w io.Writer, clusters []view.Cluster) error {
 			case m.Leader:
 				state = "leads"
 			}
-			rows = append(rows, []string{orDash(m.Name), orDash(m.Version), fmt.Sprintf("%d MiB", m.Octets>>20), state, m.Endpoint})
+			rows = append(rows, []string{orDash(m.Name), orDash(m.Version), sizeText(m), state, m.Endpoint})
 		}
 		if err := table(w, rows); err != nil {
 			return err

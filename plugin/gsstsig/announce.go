@@ -16,11 +16,12 @@ import (
 )
 
 // Each server tells the others of its cluster what it has applied of each zone, and digests of what decides on updates there. It asks
-// etcd for what the others tell at the same time: the status shows what was known last, and waits for nobody.
+// etcd for what the others tell at the same time. The page shows what was known last, and waits for nobody; the command asks again.
 
 const (
-	announceInterval = 5 * time.Second
-	announceTimeout  = 4 * time.Second
+	announceInterval = 2 * time.Second
+	firstInterval    = 200 * time.Millisecond
+	announceTimeout  = 3 * time.Second
 )
 
 // clusterState is what is known of a cluster.
@@ -34,24 +35,32 @@ type clusterState struct {
 
 // announce tells and asks until the cluster is closed.
 func (p *process) announce(c *cluster) {
-	ticker := time.NewTicker(announceInterval)
-	defer ticker.Stop()
 	for {
-		ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
-		own := p.announcement(c)
-		if text, err := json.Marshal(own); err == nil && len(own.Zones) > 0 {
-			// Another attempt follows, and the question below tells what is wrong.
-			_ = c.Publish(ctx, text)
+		own := p.exchange(context.Background(), c)
+		pause := announceInterval
+		if len(own.Zones) == 0 {
+			pause = firstInterval // the configuration is not in force yet
 		}
-		status, err := c.Status(ctx)
-		cancel()
-		c.noteStatus(own, status, err)
 		select {
 		case <-c.state.done:
 			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
+}
+
+// exchange tells the others of this server, and asks etcd for what they tell.
+func (p *process) exchange(ctx context.Context, c *cluster) service.Announcement {
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	own := p.announcement(c)
+	if text, err := json.Marshal(own); err == nil && len(own.Zones) > 0 {
+		// Another attempt follows, and the question below tells what is wrong.
+		_ = c.Publish(ctx, text)
+	}
+	status, err := c.Status(ctx)
+	c.noteStatus(own, status, err)
+	return own
 }
 
 // announcement is what this server tells of the zones of the configuration in force.

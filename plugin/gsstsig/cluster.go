@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -99,6 +100,19 @@ type zoneLoader struct {
 	mustExist bool // the zone is not made if etcd does not have it
 }
 
+// firstFill notes that a zone on etcd was filled by this server, and not by another one at the same moment.
+type firstFill struct {
+	store.Shared
+	done bool
+}
+
+// Init implements store.Shared.
+func (f *firstFill) Init(ctx context.Context, c store.Contents) (store.Position, error) {
+	at, err := f.Shared.Init(ctx, c)
+	f.done = err == nil
+	return at, err
+}
+
 // errSeed says that the master file of a new zone is wrong.
 var errSeed = errors.New("master file")
 
@@ -141,15 +155,14 @@ func (l *zoneLoader) attempt() error {
 		return err
 	}
 	source, seed := s.Seed(origin, l.addresses, logFinding)
-	isNew := false
+	filling := &firstFill{Shared: contents}
 	var wrongSeed error
 	z, err := zone.Open(zone.Config{
-		Origin: origin, Shared: contents,
+		Origin: origin, Shared: filling,
 		Seed: func() ([]store.Record, error) {
 			if l.mustExist {
 				return nil, notCopied(origin, l.zone.place)
 			}
-			isNew = true
 			records, err := seed()
 			wrongSeed = err
 			return records, err
@@ -177,7 +190,7 @@ func (l *zoneLoader) attempt() error {
 		log.Infof("zone %s: loaded anew from etcd, which has another history of it: serial %d -> %d", origin, former.Snapshot().Serial(), z.Snapshot().Serial())
 		return former.Close()
 	}
-	if isNew {
+	if filling.done {
 		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
 			Problem: fmt.Sprintf("it was not on %s, and was made there from %s", &l.cluster.conf, source),
 			Fix:     "if the cluster has had the zone before, correct etcd and etcd_prefix"})

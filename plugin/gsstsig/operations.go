@@ -102,7 +102,10 @@ func (s served) record(r zone.Result) {
 }
 
 // statusOf is the status of all, or of one zone.
-func (p *process) statusOf(_ context.Context, q view.StatusRequest) (view.Status, error) {
+func (p *process) statusOf(ctx context.Context, q view.StatusRequest) (view.Status, error) {
+	for _, c := range p.clustersInForce() {
+		p.exchange(ctx, c)
+	}
 	s := p.status()
 	if q.Zone == "" {
 		return s, nil

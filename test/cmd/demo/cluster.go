@@ -277,20 +277,35 @@ func (c *cluster) show(ctx context.Context) error {
 
 // status prints what a node says of the cluster.
 func (c *cluster) status(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, c.binary, "gsstsig", "status", "-control", filepath.Join(c.nodes[2].Dir(), "control.sock"))
-	text, err := cmd.CombinedOutput()
-	for line := range strings.Lines(string(text)) {
-		fmt.Print("   ", line)
+	deadline := time.Now().Add(spread)
+	for {
+		cmd := exec.CommandContext(ctx, c.binary, "gsstsig", "status", "-control", filepath.Join(c.nodes[2].Dir(), "control.sock"))
+		text, err := cmd.CombinedOutput()
+		// The first node has just started, and tells the others of itself soon.
+		if missing := c.missing(string(text)); err == nil && missing != "" && time.Now().Before(deadline) {
+			time.Sleep(100 * time.Millisecond)
+			continue
+		} else if err == nil && missing != "" {
+			err = errors.New("it does not name " + missing)
+		}
+		for line := range strings.Lines(string(text)) {
+			fmt.Print("   ", line)
+		}
+		if err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("status: %w", err)
-	}
+}
+
+// missing is a node that a status does not have, or "".
+func (c *cluster) missing(status string) string {
 	for i := range c.nodes {
-		if !strings.Contains(string(text), nodeName(i)) {
-			return fmt.Errorf("status does not name %s", nodeName(i))
+		if !strings.Contains(status, "\n"+nodeName(i)+" ") {
+			return nodeName(i)
 		}
 	}
-	return nil
+	return ""
 }
 
 // logs are what the nodes have said.
