@@ -60,6 +60,20 @@ func TestErrors(t *testing.T) {
 	if got := FromError("zone a.", err); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	// The final dot of a name ends the sentence too.
+	err = fmt.Errorf("update: %w", WithFix(errors.New("a.org. is not in the zone a.test."), "write another"))
+	if got, want := err.Error(), "update: a.org. is not in the zone a.test. Fix: write another"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	dotted := FromError("", err)
+	if got := dotted.String(); dotted.Fix != "write another" || !strings.HasSuffix(dotted.Problem, "a.test.") || got != err.Error() {
+		t.Errorf("%+v, %q", dotted, got)
+	}
+	err = WithFix(errors.New("no zone ."), "name one")
+	if got := FromError("", err); got.Problem != "no zone ." || got.String() != "no zone .. Fix: name one" {
+		t.Errorf("%+v, %q", got, got.String())
+	}
+	err = fmt.Errorf("zone a.: %w", WithFix(fmt.Errorf("database: %w", fs.ErrPermission), "chown %s DIR", "coredns"))
 	// An error that was joined to another one keeps its text whole.
 	if got := FromError("x", errors.Join(err, errors.New("closing"))); got.Fix != "" || !strings.Contains(got.Problem, "Fix: chown") {
 		t.Errorf("joined: %+v", got)

@@ -13,7 +13,15 @@ func withFix(text, fix string) string {
 	if fix == "" {
 		return text
 	}
-	return text + ". " + fixMark + fix
+	return sentence(text) + " " + fixMark + fix
+}
+
+// sentence ends a text with a full stop. The final dot of a domain name is one already.
+func sentence(text string) string {
+	if strings.HasSuffix(text, ".") && !strings.HasSuffix(text, " .") {
+		return text
+	}
+	return text + "."
 }
 
 // fixableError is an error with advice.
@@ -35,7 +43,10 @@ func FromError(subject string, err error) Finding {
 	f := Finding{Severity: Error, Subject: subject, Problem: err.Error()}
 	var fixable *fixableError
 	if errors.As(err, &fixable) {
-		if problem, ok := strings.CutSuffix(f.Problem, ". "+fixMark+fixable.fix); ok {
+		if problem, ok := strings.CutSuffix(f.Problem, " "+fixMark+fixable.fix); ok {
+			if text := fixable.error.Error(); sentence(text) != text {
+				problem = strings.TrimSuffix(problem, ".")
+			}
 			f.Problem, f.Fix = problem, fixable.fix
 		}
 	}

@@ -46,6 +46,14 @@ func (c *command) cobra(run func(runner, []string) error) *cobra.Command {
 		if errors.As(err, &invalid) {
 			return &usageError{fmt.Sprintf("-%s %s: %v", invalid.GetFlag().Name, invalid.GetValue(), invalid.Unwrap())}
 		}
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			return &usageError{"unknown flag: -" + unknown.GetSpecifiedName()}
+		}
+		var empty *pflag.ValueRequiredError
+		if errors.As(err, &empty) {
+			return &usageError{"flag needs an argument: -" + empty.GetSpecifiedName()}
+		}
 		return &usageError{strings.ReplaceAll(err.Error(), "--", "-")}
 	})
 	cmd.Flags().AddGoFlagSet(flags)

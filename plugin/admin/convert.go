@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
@@ -19,7 +20,7 @@ func convert(flags *flag.FlagSet) runner {
 	whole := flags.Bool("corefile", false, "print server blocks with the zones, the keytab and the HMAC keys too; they contain the secrets of the keys")
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {
-		name, in := "-", s.In
+		name, in := "standard input", s.In
 		switch {
 		case len(args) > 1:
 			return 0, &usageError{"one FILE is expected, or none for standard input"}
@@ -171,7 +172,7 @@ func policiesIn(tokens []policyToken, name string) (policies []zonePolicy, err e
 	case len(tokens) > 0 && (tokens[0].text == "grant" || tokens[0].text == "deny"):
 		return []zonePolicy{{zone: "?", line: tokens[0].line, rules: tokens}}, nil
 	}
-	return nil, fmt.Errorf("%s: there is no update-policy in the file", name)
+	return nil, diagnose.WithFix(fmt.Errorf("%s: there is no update-policy in the file", name), "name the file that has the zone statements: named-checkconf -p prints a named.conf with all files that it includes")
 }
 
 // policyToken is a word of named.conf, or one of the characters { } ;.

@@ -148,7 +148,7 @@ func TestConvertRefuses(t *testing.T) {
 	if status, _, err := run(t, "convert", "/nonexistent/policy"); status != ExitNo || !strings.Contains(err, "/nonexistent/policy") {
 		t.Errorf("no file: exit status %d: %s", status, err)
 	}
-	if status, _, err := run(t, "convert"); status != ExitNo || !strings.Contains(err, "-: there is no update-policy") {
+	if status, _, err := run(t, "convert"); status != ExitNo || !strings.Contains(err, "standard input: there is no update-policy") {
 		t.Errorf("empty standard input: exit status %d: %s", status, err)
 	}
 }

@@ -246,7 +246,7 @@ func leaveOutside(records []store.Record, origin, name string, warn func(diagnos
 	}
 	if outside > 0 {
 		warn(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
-			Problem: fmt.Sprintf("%s: %d records outside the zone are left out, the first of them at %s", name, outside, first)})
+			Problem: fmt.Sprintf("%s: %s left out, the first of them at %s", name, agree(outside, "record outside the zone is", "records outside the zone are"), first)})
 	}
 	return kept, nil
 }

@@ -95,7 +95,7 @@ func TestLoadFromServer(t *testing.T) {
 			if status != ExitOK || !strings.Contains(out, "zone example.test.: 6 records, serial 51") {
 				t.Fatalf("exit status %d: %s%s", status, out, err)
 			}
-			for _, words := range []string{"2 records of a signed zone", "1 records outside the zone are left out, the first of them at outside.test."} {
+			for _, words := range []string{"2 records of a signed zone", "1 record outside the zone is left out, the first of them at outside.test."} {
 				if !strings.Contains(err, words) {
 					t.Errorf("%q is not in %q", words, err)
 				}

@@ -39,7 +39,7 @@ func writeMaster(w io.Writer, s *zone.Snapshot, progress *progress) error {
 	if err := out.Annotate(zoneAnnotation, s.Origin(), "serial", strconv.FormatUint(uint64(s.Serial()), 10)); err != nil {
 		return err
 	}
-	if err := out.Comment(fmt.Sprintf("%d records", s.Len())); err != nil {
+	if err := out.Comment(count(s.Len(), "record")); err != nil {
 		return err
 	}
 	for r := range s.WireRecords() {

@@ -451,8 +451,12 @@ func contexts(flags *flag.FlagSet) runner {
 		if output.json {
 			return ExitOK, printJSON(s.Out, list)
 		}
-		if *drop != "" {
+		switch {
+		case *drop != "":
 			fmt.Fprintf(s.Out, "dropped %d:\n", len(list))
+		case len(list) == 0:
+			_, err = fmt.Fprintln(s.Out, "no client has a security context")
+			return ExitOK, err
 		}
 		rows := [][]string{{"PRINCIPAL", "ADDRESS", "CREATED", "EXPIRES", "LAST USE", "MESSAGES", "TYPE", "KEY"}}
 		shared := slices.ContainsFunc(list, func(c view.Context) bool { return c.Server != "" })

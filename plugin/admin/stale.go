@@ -102,6 +102,12 @@ func stale(flags *flag.FlagSet) runner {
 			fmt.Fprintf(s.Out, "preview with the intervals %s and %s, which the zone %s does not have now\n", interval(list.NoRefresh), interval(list.Refresh), list.Zone)
 		}
 		rows := [][]string{{"DUE", "NAME", "TTL", "TYPE", "DATA", "LAST SEEN", "OWNER"}}
+		if len(list.Stale) == 0 {
+			rows = [][]string{{"no record is stale"}}
+			if in > 0 {
+				rows = [][]string{{"no record is stale, or becomes so within " + interval(uint32(in))}}
+			}
+		}
 		for _, r := range list.Stale {
 			rows = append(rows, []string{when(&r.Due), r.Name, fmt.Sprint(r.Record.TTL), r.Record.Type, r.Record.Data, hour(r.Record.Refreshed), orDash(r.Owner)})
 		}

@@ -74,7 +74,7 @@ func (p *process) zoneNamed(name string) (served, error) {
 	if err := unavailableError(handlers, origin); err != nil {
 		return served{}, err
 	}
-	return served{}, control.Failed(http.StatusNotFound, fmt.Errorf("zone %s: %w", origin, errNoZone))
+	return served{}, control.Failed(http.StatusNotFound, diagnose.WithFix(fmt.Errorf("zone %s: %w", origin, errNoZone), fixNoZone))
 }
 
 // zoneOf finds the closest zone of a name.
@@ -87,10 +87,13 @@ func (p *process) zoneOf(name string) (served, error) {
 		}
 	}
 	if closest == "" {
-		return served{}, control.Failed(http.StatusNotFound, fmt.Errorf("%s is in no zone of a gsstsig block", name))
+		return served{}, control.Failed(http.StatusNotFound, diagnose.WithFix(fmt.Errorf("%s is in no zone of a gsstsig block", name), fixNoZone))
 	}
 	return p.zoneNamed(closest)
 }
+
+// fixNoZone is what to do about a zone or a name that the server does not have.
+const fixNoZone = "\"coredns gsstsig status\" lists the zones of the server"
 
 // record logs and counts what the administrator did, and tells secondaries.
 func (s served) record(r zone.Result) {

@@ -288,7 +288,11 @@ func (r *reader) assign() {
 	}
 	slices.Sort(sids)
 	for _, sid := range sids {
-		r.leave("%d names of the account %s become the administrator's: the domain has no such account", unknown[sid], sid)
+		words := "names of the account %s become"
+		if unknown[sid] == 1 {
+			words = "name of the account %s becomes"
+		}
+		r.leave("%d "+words+" the administrator's: the domain has no such account", unknown[sid], sid)
 	}
 	if more := r.warnings - maxWarnings; more > 0 && r.warn != nil {
 		r.warn(fmt.Sprintf("%d more things are left out", more))

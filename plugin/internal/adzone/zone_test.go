@@ -134,7 +134,7 @@ func TestNodes(t *testing.T) {
 	}
 	for _, words := range []string{"the owner of no-owner.corp.test. cannot be read", "the owner of bad-owner.corp.test. cannot be read", "a record of bad-record.corp.test. is left out",
 		"a record of wins.corp.test. is left out: the setting of a WINS lookup", "DC=a..b,DC=corp.test is left out: its name is no domain name",
-		"1 names of the account S-1-5-21-1-2-3-1102 become the administrator's"} {
+		"1 name of the account S-1-5-21-1-2-3-1102 becomes the administrator's"} {
 		if !slices.ContainsFunc(warned, func(w string) bool { return strings.Contains(w, words) }) {
 			t.Errorf("%q is not in %q", words, warned)
 		}

@@ -38,10 +38,7 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
-	if e.Fix == "" {
-		return e.Problem
-	}
-	return e.Problem + ". Fix: " + e.Fix
+	return diagnose.Finding{Problem: e.Problem, Fix: e.Fix}.String()
 }
 
 // Failed makes an Error with a status of HTTP from another error.

@@ -30,6 +30,9 @@ func ReadFile(path string) ([]Server, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory, and no Corefile", path)
+	}
 	blocks, err := caddyfile.Parse(path, f, nil) // the program that serves it may have other plugins
 	if err != nil {
 		return nil, err

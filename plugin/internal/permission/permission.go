@@ -90,10 +90,8 @@ func record(name []byte, rrtype uint16, data string) (dns.RR, error) {
 	rr, ok := parser.Next()
 	_, more := parser.Next()
 	switch {
-	case parser.Err() != nil:
-		return nil, parser.Err()
-	case !ok || more:
-		return nil, errors.New("it is not the rdata of one record")
+	case parser.Err() != nil, !ok, more:
+		return nil, errors.New("it is not the data of one record of that type")
 	}
 	return rr, nil
 }
