@@ -66,6 +66,9 @@ func (d *deployment) newLoad() *load {
 
 // during has clients update at all servers from before fault begins until after it has returned.
 func (l *load) during(fault func()) {
+	for _, s := range l.senders {
+		clear(s.keys) // contexts are made while something is wrong, too
+	}
 	var working sync.WaitGroup
 	over := make(chan struct{})
 	for i := range groupsAtOnce {
@@ -199,6 +202,7 @@ func (l *load) settle() {
 			return err
 		})
 	}
+	d.sharesContexts()
 	serial := d.sameSerial()
 	var zones [size][]dns.RR
 	var chain linearizable.Chain
@@ -239,6 +243,33 @@ func (l *load) settle() {
 	d.t.Logf("serial %d to %d, %v", l.first, serial, l.history.Counts())
 	l.history, l.first, l.groups, l.seen = linearizable.NewHistory(), serial, nil, nil
 	clear(l.states)
+}
+
+// sharesContexts waits until what is made at one server is good at each other at once.
+func (d *deployment) sharesContexts() {
+	d.t.Helper()
+	for i := range size {
+		for j := range size {
+			d.sharesContext(i, j)
+		}
+	}
+}
+
+func (d *deployment) sharesContext(from, to int) {
+	d.t.Helper()
+	d.until(fmt.Sprintf("a context of server %d at server %d", from, to), func() error {
+		s := d.newSender()
+		defer s.close()
+		if _, err := s.key(from, alice); err != nil {
+			return err
+		}
+		// An update without records is permitted to everybody.
+		reply, err := s.exchange(to, alice, new(dns.Msg).SetUpdate(zoneName))
+		if err == nil && reply.Rcode != dns.RcodeSuccess {
+			err = fmt.Errorf("rcode %s", dns.RcodeToString[reply.Rcode])
+		}
+		return err
+	})
 }
 
 // sameSerial waits until all servers have the same serial, and returns it.

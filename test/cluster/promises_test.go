@@ -221,6 +221,22 @@ func TestMemberKilled(t *testing.T) {
 	d.sameSerial()
 }
 
+// TestServerAndMemberKilled: with a server and the leader gone, the others go on, and share the contexts that they make.
+func TestServerAndMemberKilled(t *testing.T) {
+	t.Parallel()
+	d := deploy(t, config{})
+	s := d.newSender()
+	d.takes(s, 0, replace("a", "1"))
+	d.kill(2)
+	d.killMember(d.leader())
+	for i := range 2 {
+		d.takesAgain(s, i, replace("a", fmt.Sprint(i)))
+	}
+	for n := range 20 {
+		d.sharesContext(n%2, 1-n%2)
+	}
+}
+
 // TestNoMajority: without a majority of etcd's members queries go on, for as long as the SOA's EXPIRE says, and updates get
 // SERVFAIL. All of it ends by itself when the majority is back.
 func TestNoMajority(t *testing.T) {

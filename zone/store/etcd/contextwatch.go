@@ -1,7 +1,6 @@
 package etcd
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -99,9 +98,9 @@ func (t *Contexts) advance(revision int64) {
 // watch follows one watch. It reports whether another one may go on where this one ends; the table is read anew
 // otherwise.
 func (t *Contexts) watch() bool {
-	ctx, cancel := context.WithCancel(t.ctx)
-	defer cancel()
 	member, changed := t.cluster.members.inUse()
+	ctx, cancel := whileInUse(t.ctx, changed)
+	defer cancel()
 	client, err := t.cluster.members.get(member)
 	if err != nil {
 		t.cluster.members.failed(member, err)
@@ -115,11 +114,14 @@ func (t *Contexts) watch() bool {
 		select {
 		case answer, ok := <-events:
 			if !ok || answer.Canceled || answer.Err() != nil {
-				return false
+				select {
+				case <-changed:
+					return t.ctx.Err() == nil
+				default:
+					return false
+				}
 			}
 			t.apply(answer.Events)
-		case <-changed:
-			return true
 		case <-t.ctx.Done():
 			return false
 		}

@@ -126,9 +126,9 @@ func (f *follower) probe(ctx context.Context, probes chan<- probed) {
 
 // watch yields what one watch delivers. It returns nil if another watch is to be begun.
 func (f *follower) watch(probes <-chan probed) error {
-	ctx, cancel := context.WithCancel(f.ctx)
-	defer cancel()
 	member, changed := f.z.cluster.members.inUse()
+	ctx, cancel := whileInUse(f.ctx, changed)
+	defer cancel()
 	client, err := f.z.cluster.members.get(member)
 	if err != nil {
 		f.z.cluster.members.failed(member, err)

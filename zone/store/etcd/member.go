@@ -122,6 +122,20 @@ func (m *members) get(x *member) (*clientv3.Client, error) {
 	return client, nil
 }
 
+// whileInUse returns a context that ends when changed is closed, too: a watch of a member that is not there would wait for
+// it, and for nothing else.
+func whileInUse(ctx context.Context, changed <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // inUse returns the member to use, and a channel that is closed when it is another.
 func (m *members) inUse() (*member, <-chan struct{}) {
 	m.mu.Lock()
