@@ -17,52 +17,62 @@ import (
 // A fault is something that goes wrong for a while, with updates under way at all servers.
 type fault struct {
 	name string
+	of   part
 	do   func(d *deployment, victim int, lasts func())
 }
+
+// A part is what a fault is of. Two faults at once are of a server and of a member of etcd.
+type part int
+
+const (
+	anything part = iota
+	aServer
+	aMember
+)
 
 // faults have no part in what is promised in the end: nothing acknowledged is lost, nothing is done twice, all answers are those
 // of one server, and all servers are equal.
 var faults = []fault{
-	{"none", func(_ *deployment, _ int, lasts func()) { lasts() }},
-	{"server killed", func(d *deployment, victim int, lasts func()) {
+	{"none", anything, func(_ *deployment, _ int, lasts func()) { lasts() }},
+	{"server killed", aServer, func(d *deployment, victim int, lasts func()) {
 		d.kill(victim)
 		lasts()
 		d.restart(victim)
 	}},
-	{"server paused", func(d *deployment, victim int, lasts func()) {
+	{"server paused", aServer, func(d *deployment, victim int, lasts func()) {
 		d.signal(victim, syscall.SIGSTOP)
 		lasts()
 		d.signal(victim, syscall.SIGCONT)
 	}},
-	{"server killed when etcd does not reach it", func(d *deployment, victim int, lasts func()) {
+	{"server killed when etcd does not reach it", aServer, func(d *deployment, victim int, lasts func()) {
 		d.cut(victim, link.FromServer)
 		lasts()
 		d.kill(victim)
 		d.cut(victim, 0)
 		d.restart(victim)
 	}},
-	{"server cut off", func(d *deployment, victim int, lasts func()) {
+	{"server cut off", aServer, func(d *deployment, victim int, lasts func()) {
 		d.cut(victim, link.Both)
 		lasts()
 		d.cut(victim, 0)
 	}},
-	{"server does not reach etcd", func(d *deployment, victim int, lasts func()) {
+	{"server does not reach etcd", aServer, func(d *deployment, victim int, lasts func()) {
 		d.cut(victim, link.ToServer)
 		lasts()
 		d.cut(victim, 0)
 	}},
-	{"etcd does not reach server", func(d *deployment, victim int, lasts func()) {
+	{"etcd does not reach server", aServer, func(d *deployment, victim int, lasts func()) {
 		d.cut(victim, link.FromServer)
 		lasts()
 		d.cut(victim, 0)
 	}},
-	{"server does not reach the leader", func(d *deployment, victim int, lasts func()) {
+	{"server does not reach the leader", anything, func(d *deployment, victim int, lasts func()) {
 		l := d.links[victim][d.leader()]
 		l.Cut(link.Both)
 		lasts()
 		l.Cut(0)
 	}},
-	{"connections break", func(d *deployment, victim int, lasts func()) {
+	{"connections break", aServer, func(d *deployment, victim int, lasts func()) {
 		for range 5 {
 			for _, l := range d.links[victim] {
 				l.Break()
@@ -70,7 +80,7 @@ var faults = []fault{
 			lasts()
 		}
 	}},
-	{"links slow", func(d *deployment, victim int, lasts func()) {
+	{"links slow", aServer, func(d *deployment, victim int, lasts func()) {
 		for _, l := range d.links[victim] {
 			l.Delay(40 * time.Millisecond)
 		}
@@ -79,31 +89,31 @@ var faults = []fault{
 			l.Delay(0)
 		}
 	}},
-	{"follower killed", func(d *deployment, _ int, lasts func()) {
+	{"follower killed", aMember, func(d *deployment, _ int, lasts func()) {
 		victim := (d.leader() + 1) % size
 		d.killMember(victim)
 		lasts()
 		d.restartMember(victim)
 	}},
-	{"leader killed", func(d *deployment, _ int, lasts func()) {
+	{"leader killed", aMember, func(d *deployment, _ int, lasts func()) {
 		victim := d.leader()
 		d.killMember(victim)
 		lasts()
 		d.restartMember(victim)
 	}},
-	{"leader paused", func(d *deployment, _ int, lasts func()) {
+	{"leader paused", aMember, func(d *deployment, _ int, lasts func()) {
 		victim := d.leader()
 		d.pauseMember(victim)
 		lasts()
 		d.resumeMember(victim)
 	}},
-	{"leader moved", func(d *deployment, _ int, lasts func()) {
+	{"leader moved", aMember, func(d *deployment, _ int, lasts func()) {
 		for range 3 {
 			d.moveLeader((d.leader() + 1) % size)
 			lasts()
 		}
 	}},
-	{"majority killed", func(d *deployment, victim int, lasts func()) {
+	{"majority killed", aMember, func(d *deployment, victim int, lasts func()) {
 		other := (victim + 1) % size
 		d.killMember(victim)
 		d.killMember(other)
@@ -111,13 +121,13 @@ var faults = []fault{
 		// A member alone does not answer, so it is waited for when both run.
 		d.restartMembers(victim, other)
 	}},
-	{"history compacted while a server is paused", func(d *deployment, victim int, lasts func()) {
+	{"history compacted while a server is paused", anything, func(d *deployment, victim int, lasts func()) {
 		d.signal(victim, syscall.SIGSTOP)
 		lasts()
 		d.compact()
 		d.signal(victim, syscall.SIGCONT)
 	}},
-	{"history compacted while a server is cut off", func(d *deployment, victim int, lasts func()) {
+	{"history compacted while a server is cut off", anything, func(d *deployment, victim int, lasts func()) {
 		d.cut(victim, link.Both)
 		lasts()
 		d.compact()
@@ -128,10 +138,7 @@ var faults = []fault{
 	}},
 }
 
-// soakVariable is how long TestFaults goes on, once it has had each fault once.
-const soakVariable = "CLUSTER_SOAK"
-
-// TestFaults has each fault once, and with CLUSTER_SOAK, after that, faults at random.
+// TestFaults has each fault once, and then, for soakVariable, two at once at random.
 func TestFaults(t *testing.T) {
 	d := deploy(t, config{})
 	l := d.newLoad()
@@ -145,23 +152,36 @@ func TestFaults(t *testing.T) {
 			return
 		}
 	}
-	text := os.Getenv(soakVariable)
-	if text == "" {
-		return
-	}
-	soak, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatalf("%s: %v", soakVariable, err)
+	soak := 20 * time.Second
+	if text := os.Getenv(soakVariable); text != "" {
+		var err error
+		if soak, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("%s: %v", soakVariable, err)
+		}
 	}
 	for end := time.Now().Add(soak); time.Now().Before(end) && !t.Failed(); {
-		f, victim := faults[rand.IntN(len(faults))], rand.IntN(size)
-		t.Run("at random/"+f.name, func(t *testing.T) {
+		outer, inner, victim := random(aMember), random(aServer), rand.IntN(size)
+		t.Run(outer.name+" and "+inner.name, func(t *testing.T) {
 			d.in(t)
 			l.during(func() {
-				f.do(d, victim, func() { d.last(time.Duration(rand.IntN(4000)) * time.Millisecond) })
+				outer.do(d, victim, func() {
+					inner.do(d, rand.IntN(size), func() { d.last(time.Duration(rand.IntN(3000)) * time.Millisecond) })
+				})
 			})
 			l.settle()
 		})
+	}
+}
+
+// soakVariable is for how long TestFaults has faults at random.
+const soakVariable = "CLUSTER_SOAK"
+
+// random returns a fault of a part.
+func random(of part) fault {
+	for {
+		if f := faults[rand.IntN(len(faults))]; f.of == of {
+			return f
+		}
 	}
 }
 
