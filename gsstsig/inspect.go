@@ -54,50 +54,6 @@ func sortInfo(list []ContextInfo) {
 	})
 }
 
-// Elsewhere lists, in the same order, the contexts that other servers share with this
-// one, and of which it has seen no message yet. It opens each record, with the keys of
-// the keytab.
-func (s *Server) Elsewhere() []ContextInfo {
-	var list []ContextInfo
-	s.visitElsewhere(func(_ *sharing, c *securityContext) { list = append(list, c.info()) })
-	sortInfo(list)
-	return list
-}
-
-// DropElsewhere is [Table.Drop] for the contexts that Elsewhere lists.
-func (s *Server) DropElsewhere(match func(ContextInfo) bool) (dropped []ContextInfo, err error) {
-	var matching []*securityContext
-	var shared *sharing
-	s.visitElsewhere(func(in *sharing, c *securityContext) {
-		if info := c.info(); match(info) {
-			matching, dropped, shared = append(matching, c), append(dropped, info), in
-		}
-	})
-	if len(matching) == 0 {
-		return nil, nil
-	}
-	return dropped, shared.remove(matching...)
-}
-
-// visitElsewhere calls f with each context that is in the shared table alone. Its keys are
-// wiped afterwards.
-func (s *Server) visitElsewhere(f func(*sharing, *securityContext)) {
-	shared := s.contexts.shared.Load()
-	if shared == nil {
-		return
-	}
-	for id, record := range shared.Contexts.All() {
-		c, err := s.adopt(shared, id, record)
-		if err != nil {
-			continue
-		}
-		if !s.contexts.hasLive([]byte(c.name)) && shared.find(id) != nil {
-			f(shared, c)
-		}
-		c.mechanism.Wipe()
-	}
-}
-
 // Drop drops the established contexts for which match returns true, and returns
 // what they were. Their clients have to negotiate new ones. match must not use
 // the table. Contexts that are shared are dropped at all servers; the error says that

@@ -46,6 +46,7 @@ type Server struct {
 	now      func() time.Time
 	observe  func(Event)
 	opened   openedRecords
+	remote   remoteContexts
 }
 
 // maxSuffix leaves room for the 33 octets of a chosen name's first label.

@@ -258,6 +258,9 @@ func TestElsewhere(t *testing.T) {
 	if len(list) != 1 || list[0].KeyName != "k.example.test." || list[0].Maker != "ns1" || !list[0].Shared || list[0].Principal.String() != "host/a.example.test@"+testRealm {
 		t.Fatalf("%+v", list)
 	}
+	if again := s.nodes[1].server.Elsewhere(); len(again) != 1 || again[0].KeyName != list[0].KeyName || again[0].Maker != "ns1" {
+		t.Errorf("the second time: %+v", again)
+	}
 	if list := s.nodes[0].server.Elsewhere(); len(list) != 0 {
 		t.Errorf("%+v", list)
 	}

@@ -375,6 +375,19 @@ func TestMessagesAgain(t *testing.T) {
 	if _, err := d.at(0, key, "more.example.test. 300 A 192.0.2.1"); err != nil {
 		t.Errorf("after the restarts: %v", err)
 	}
+	// With another name the server makes another connection to etcd.
+	if err := d.servers[0].Reload(d.ctx, strings.Replace(d.corefile(0), "etcd_server ns0", "etcd_server renamed", 1)); err != nil {
+		t.Fatal(err)
+	}
+	everywhere()
+	later := d.negotiate(0, "alice")
+	for server := range size {
+		for _, key := range []*client.Context{key, later} {
+			if _, err := d.at(server, key, fmt.Sprintf("more%d.example.test. 300 A 192.0.2.1", server)); err != nil {
+				t.Errorf("at server %d after the reload: %v", server, err)
+			}
+		}
+	}
 }
 
 // TestContextsEnd: a context that was deleted at one server is no key at the others, and a name that is taken anywhere is
