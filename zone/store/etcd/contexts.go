@@ -20,7 +20,7 @@ const (
 	// MaxContexts is how many sealed contexts there may be in a cluster.
 	MaxContexts = 200_000
 	// MaxContext is how many octets a sealed context may have.
-	MaxContext = 16 << 10
+	MaxContext = 64 << 10
 )
 
 var (

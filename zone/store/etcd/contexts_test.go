@@ -253,3 +253,42 @@ func BenchmarkContexts(b *testing.B) {
 		}
 	})
 }
+
+// TestContextsMembersLost kills two members in turn. The table is followed at the others, although a watch was begun
+// at a member that was gone.
+func TestContextsMembersLost(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{Members: 3})
+	a := connect(t, "a", c.Endpoint(2)).Contexts()
+	b := connect(t, "b", c.Endpoint(0), c.Endpoint(1), c.Endpoint(2)).Contexts()
+	mustSync(ctx, t, a)
+	mustSync(ctx, t, b)
+	add := func(name string) {
+		t.Helper()
+		for {
+			done, err := a.Add(ctx, contextID(name), []byte(name), time.Now().Add(time.Hour))
+			if record, _ := a.Find(contextID(name)); done || string(record) == name {
+				return
+			}
+			if err == nil {
+				t.Fatalf("%s is taken", name)
+			}
+		}
+	}
+	add("before")
+	c.Kill(0)
+	// A watch is begun at the dead member, as when it was found to be silent by others than the watch.
+	b.cluster.members.mu.Lock()
+	b.cluster.members.use(0)
+	b.cluster.members.mu.Unlock()
+	add("first")
+	mustSync(ctx, t, b)
+	expectContext(t, b, "first", "first")
+	if err := c.Restart(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.Kill(1)
+	add("second")
+	mustSync(ctx, t, b)
+	expectContext(t, b, "second", "second")
+	expectContext(t, b, "before", "before")
+}

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -98,30 +99,24 @@ func (t *Contexts) advance(revision int64) {
 // watch follows one watch. It reports whether another one may go on where this one ends; the table is read anew
 // otherwise.
 func (t *Contexts) watch() bool {
-	member, changed := t.cluster.members.inUse()
-	ctx, cancel := whileInUse(t.ctx, changed)
+	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
-	client, err := t.cluster.members.get(member)
-	if err != nil {
-		t.cluster.members.failed(member, err)
-		return sleep(t.ctx, firstWait)
-	}
 	t.mu.RLock()
 	revision := t.revision
 	t.mu.RUnlock()
-	events := client.Watch(clientv3.WithRequireLeader(ctx), t.head, clientv3.WithRange(t.end()), clientv3.WithRev(revision+1))
+	events, changed, ok := t.cluster.members.watch(ctx, t.head, t.end(), revision+1)
+	if !ok {
+		return sleep(t.ctx, firstWait)
+	}
 	for {
 		select {
 		case answer, ok := <-events:
 			if !ok || answer.Canceled || answer.Err() != nil {
-				select {
-				case <-changed:
-					return t.ctx.Err() == nil
-				default:
-					return false
-				}
+				return false
 			}
 			t.apply(answer.Events)
+		case <-changed:
+			return true
 		case <-t.ctx.Done():
 			return false
 		}

@@ -126,16 +126,12 @@ func (f *follower) probe(ctx context.Context, probes chan<- probed) {
 
 // watch yields what one watch delivers. It returns nil if another watch is to be begun.
 func (f *follower) watch(probes <-chan probed) error {
-	member, changed := f.z.cluster.members.inUse()
-	ctx, cancel := whileInUse(f.ctx, changed)
+	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	client, err := f.z.cluster.members.get(member)
-	if err != nil {
-		f.z.cluster.members.failed(member, err)
+	events, changed, ok := f.z.cluster.members.watch(ctx, f.z.logRoot(), f.z.logEnd(), f.at.Revision+1, clientv3.WithFilterDelete())
+	if !ok {
 		return nil
 	}
-	events := client.Watch(clientv3.WithRequireLeader(ctx), f.z.logRoot(), clientv3.WithRange(f.z.logEnd()),
-		clientv3.WithRev(f.at.Revision+1), clientv3.WithFilterDelete())
 	overdue := time.NewTimer(watchPatience)
 	overdue.Stop()
 	defer overdue.Stop()

@@ -122,20 +122,6 @@ func (m *members) get(x *member) (*clientv3.Client, error) {
 	return client, nil
 }
 
-// whileInUse returns a context that ends when changed is closed, too: a watch of a member that is not there would wait for
-// it, and for nothing else.
-func whileInUse(ctx context.Context, changed <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-changed:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
 // inUse returns the member to use, and a channel that is closed when it is another.
 func (m *members) inUse() (*member, <-chan struct{}) {
 	m.mu.Lock()
@@ -275,6 +261,38 @@ func (m *members) read(ctx context.Context, each, limit time.Duration, request r
 const firstWait = 10 * time.Millisecond
 
 func nextWait(wait time.Duration) time.Duration { return min(2*wait, 200*time.Millisecond) }
+
+// watchTimeout is how long a member has to begin a watch.
+const watchTimeout = 2 * time.Second
+
+// watch begins a watch at the member in use, of keys from start up to end from a revision on. changed is closed when
+// another member is in use. It returns false if the watch could not be begun. cancel of ctx ends the watch.
+func (m *members) watch(ctx context.Context, start, end string, revision int64, options ...clientv3.OpOption) (events clientv3.WatchChan, changed <-chan struct{}, ok bool) {
+	x, changed := m.inUse()
+	client, err := m.get(x)
+	if err != nil {
+		m.failed(x, err)
+		return nil, changed, false
+	}
+	// The client returns once the member has begun the watch, and waits for that without end.
+	begun := make(chan clientv3.WatchChan, 1)
+	go func() {
+		begun <- client.Watch(clientv3.WithRequireLeader(ctx), start, append(options, clientv3.WithRange(end), clientv3.WithRev(revision))...)
+	}()
+	timer := time.NewTimer(watchTimeout)
+	defer timer.Stop()
+	select {
+	case events = <-begun:
+		return events, changed, true
+	case <-timer.C:
+		m.failed(x, errWatch)
+	case <-changed:
+	case <-ctx.Done():
+	}
+	return nil, changed, false
+}
+
+var errWatch = errors.New("it does not begin a watch")
 
 // sleep reports false if ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {

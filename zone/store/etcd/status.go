@@ -177,12 +177,11 @@ func (c *Cluster) zones(ctx context.Context) (list []ZoneStatus, err error) {
 func (c *Cluster) compacted(ctx context.Context) int64 {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	member, _ := c.members.inUse()
-	client, err := c.members.get(member)
-	if err != nil {
+	events, _, ok := c.members.watch(ctx, c.options.Prefix, c.options.Prefix+"\x00", 1)
+	if !ok {
 		return 0
 	}
-	for answer := range client.Watch(clientv3.WithRequireLeader(ctx), c.options.Prefix, clientv3.WithRev(1), clientv3.WithProgressNotify()) {
+	for answer := range events {
 		if answer.CompactRevision > 0 {
 			return answer.CompactRevision
 		}
