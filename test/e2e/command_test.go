@@ -70,6 +70,10 @@ func TestCheckAgainstKDC(t *testing.T) {
 	cache := logIn(t, host1).cache
 
 	running := startCoreDNS(t, server.Config{Corefile: block(forwardZone, shared.keytab), Probe: forwardZone})
+	noKDC := filepath.Join(t.TempDir(), "krb5.conf")
+	if err := os.WriteFile(noKDC, []byte("[libdefaults]\n default_realm = EXAMPLE.TEST\n dns_lookup_kdc = false\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]struct {
 		keytab string
 		more   []string
@@ -82,8 +86,9 @@ func TestCheckAgainstKDC(t *testing.T) {
 		"an old keytab":              {old, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"but the keytab has only version", "TKEY is unacceptable", "Fix: export the key to the keytab again"}},
 		"an old keytab, as itself":   {old, []string{"-server", running.Address.String()}, 1, []string{"another key than the keytab", "TKEY is unacceptable"}},
 		"an unknown principal":       {gone, []string{"-server", running.Address.String(), "-ccache", cache}, 1, []string{"does not know it", "Server not found in Kerberos database"}},
-		"no KDC":                     {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent"}, 0, []string{"warning realm EXAMPLE.TEST", "/nonexistent"}},
-		"no KDC, for a program":      {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent", "-o", "json"}, 0, []string{`"severity": "warning"`}},
+		"no KDC":                     {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", noKDC}, 0, []string{"warning realm EXAMPLE.TEST", "no KDC"}},
+		"no KDC, for a program":      {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", noKDC, "-o", "json"}, 0, []string{`"severity": "warning"`}},
+		"no krb5.conf":               {shared.keytab, []string{"-server", running.Address.String(), "-krb5conf", "/nonexistent"}, 1, []string{"error   -krb5conf", "/nonexistent"}},
 		"another server on the port": {shared.keytab, []string{"-server", notOurs(t)}, 1, []string{"does not serve example.test."}},
 	} {
 		t.Run(name, func(t *testing.T) {
