@@ -470,3 +470,87 @@ func TestContextsWithoutEtcd(t *testing.T) {
 		return soa(0, d.negotiate(1, "carol"))
 	})
 }
+
+// TestContextsCommand: the administrator sees, at any server, the contexts of all, and drops them for all.
+func TestContextsCommand(t *testing.T) {
+	d := deploy(t, config{inside: []string{"control control.sock"}})
+	kept, dropped := d.negotiate(0, "alice"), d.negotiate(2, "bob")
+	if _, err := d.at(1, kept, "kept.example.test. 300 A 192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	d.until("both contexts are listed", func() error {
+		_, out := d.command(1, "", "contexts", "-control", "control.sock")
+		for _, words := range []string{"SERVER", "alice@" + realmName, "ns0", "bob@" + realmName, "ns2", "127.0.0.1:"} {
+			if !strings.Contains(out, words) {
+				return fmt.Errorf("no %q in\n%s", words, out)
+			}
+		}
+		return nil
+	})
+	d.must(1, "", []string{"dropped 1:", "bob@" + realmName}, "contexts", "-control", "control.sock", "-drop", "bob@"+realmName)
+	for server := range size {
+		d.until("the end", func() error {
+			if _, err := d.at(server, dropped, "dropped.example.test. 300 A 192.0.2.1"); !isTSIG(err, dns.RcodeBadKey) {
+				return fmt.Errorf("server %d: %v", server, err)
+			}
+			return nil
+		})
+		if _, err := d.at(server, kept, "kept.example.test. 300 A 192.0.2.1"); err != nil {
+			t.Errorf("server %d: %v", server, err)
+		}
+	}
+}
+
+// TestTransferInAContext: a transfer of several messages in a context of another server is right. The context is good at the
+// server that answered it then, and BADKEY at others.
+func TestTransferInAContext(t *testing.T) {
+	const hosts = 3000
+	var seed strings.Builder
+	for i := range hosts {
+		fmt.Fprintf(&seed, "h%d A 10.0.%d.%d\n", i, i>>8, i&255)
+	}
+	d := deploy(t, config{seed: seed.String(), inside: []string{"transfers alice@" + realmName}})
+	key := d.negotiate(0, "alice")
+	wire, transaction, err := key.Sign(new(dns.Msg).SetAxfr(zoneName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", d.address(1).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream := &dns.Conn{Conn: conn}
+	if err := stream.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Write(wire); err != nil {
+		t.Fatal(err)
+	}
+	messages, records := 0, 0
+	for octets := make([]byte, dns.MaxMsgSize); records < hosts+4; messages++ { // two SOA, NS and A more
+		n, err := stream.Read(octets)
+		if err != nil {
+			t.Fatalf("after %d messages with %d records: %v", messages, records, err)
+		}
+		m, err := transaction.Verify(octets[:n])
+		if err != nil {
+			t.Fatalf("message %d: %v", messages, err)
+		}
+		records += len(m.Answer)
+	}
+	if messages < 2 {
+		t.Errorf("%d messages", messages)
+	}
+	for server := range size {
+		d.until("what the server knows by then", func() error {
+			_, err := d.at(server, key, "after.example.test. 300 A 192.0.2.1")
+			if server != 1 && isTSIG(err, dns.RcodeBadKey) {
+				return nil
+			} else if server != 1 || err != nil {
+				return fmt.Errorf("server %d: %v", server, err)
+			}
+			return nil
+		})
+	}
+}

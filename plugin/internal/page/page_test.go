@@ -79,7 +79,7 @@ func (f fake) Contexts() []view.Context {
 	list := []view.Context{{Key: "1.sig", Principal: alice, Account: "ALICE$", Service: "DNS/ns1", Enctype: "aes256", Address: "192.0.2.77:4242", Created: &created,
 		Expires: noon.Add(10 * time.Hour), Used: &used, Messages: 12}}
 	for range f.contexts {
-		list = append(list, view.Context{Key: "2.sig", Principal: mallory, Expires: noon.Add(time.Minute)})
+		list = append(list, view.Context{Key: "2.sig", Principal: mallory, Server: "ns2", Expires: noon.Add(time.Minute)})
 	}
 	return list
 }
@@ -129,6 +129,14 @@ func (u unaddressed) Recent(zone string) view.Recent {
 	v := u.fake.Recent(zone)
 	v.Refused[0].Refusals[0].Client, v.Changes[0].Client = "", ""
 	return v
+}
+
+// TestContextOfAnotherServer: a context that servers share is shown with the one that made it.
+func TestContextOfAnotherServer(t *testing.T) {
+	_, body := get(t, newPage(fake{contexts: 1}), "/contexts", nil)
+	if strings.Count(body, "with ns2") != 1 || strings.Count(body, ">with ") != 1 {
+		t.Errorf("%s", body)
+	}
 }
 
 // TestWithoutAddress: what has no address is not said to come from one.
