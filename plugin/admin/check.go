@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coredns/coredns/plugin/pkg/parse"
+	"github.com/coredns/coredns/plugin/pkg/transport"
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
@@ -355,26 +357,28 @@ func sameService(a, b krb5.Principal) bool {
 
 // listening queries the running server, and reports whether it answers for the block's zone.
 func (c *checker) listening(server corefile.Server) (answers bool) {
-	for _, address := range c.serverAddresses(server) {
-		for _, network := range []string{"udp", "tcp"} {
-			m := new(dns.Msg)
-			m.SetQuestion(server.Origins[0], dns.TypeSOA)
-			client := &dns.Client{Net: network, Timeout: 2 * time.Second}
-			reply, _, err := client.ExchangeContext(c.ctx, m, address)
-			subject := fmt.Sprintf("port %s/%s", address, network)
-			switch {
-			case err != nil:
-				c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: subject, Problem: "no answer: " + err.Error(),
-					Fix: "start the server, or open the port; clients need both UDP and TCP"})
-			case !isSOA(reply, server.Origins[0]):
-				c.add(diagnose.Finding{Severity: diagnose.Error, Subject: subject,
-					Problem: fmt.Sprintf("the server there does not serve %s (%s): it is another one, or runs with another Corefile",
-						server.Origins[0], dns.RcodeToString[reply.Rcode]),
-					Fix: "stop the other server, or start this one with the Corefile that was checked"})
-			default:
-				c.ok(subject, "answers for %s", server.Origins[0])
-				answers = true
-			}
+	for _, at := range c.serverAddresses(server) {
+		m := new(dns.Msg)
+		m.SetQuestion(server.Origins[0], dns.TypeSOA)
+		// Whether clients trust the certificate is theirs to say.
+		client := &dns.Client{Net: at.network, Timeout: 2 * time.Second, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+		reply, _, err := client.ExchangeContext(c.ctx, m, at.address)
+		subject := fmt.Sprintf("port %s/%s", at.address, at.network)
+		fix := "start the server, or open the port; clients need both UDP and TCP"
+		if at.network == overTLS {
+			subject, fix = fmt.Sprintf("port %s/tls", at.address), "start the server, or open the port"
+		}
+		switch {
+		case err != nil:
+			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: subject, Problem: "no answer: " + err.Error(), Fix: fix})
+		case !isSOA(reply, server.Origins[0]):
+			c.add(diagnose.Finding{Severity: diagnose.Error, Subject: subject,
+				Problem: fmt.Sprintf("the server there does not serve %s (%s): it is another one, or runs with another Corefile",
+					server.Origins[0], dns.RcodeToString[reply.Rcode]),
+				Fix: "stop the other server, or start this one with the Corefile that was checked"})
+		default:
+			c.ok(subject, "answers for %s", server.Origins[0])
+			answers = true
 		}
 	}
 	return answers
@@ -386,24 +390,45 @@ func isSOA(reply *dns.Msg, origin string) bool {
 		dns.CanonicalName(reply.Answer[0].Header().Name) == origin
 }
 
-// serverAddresses are where the server block listens, as far as the Corefile tells.
-func (c *checker) serverAddresses(server corefile.Server) []string {
+// overTLS is DNS over TLS in the words of dns.Client.
+const overTLS = "tcp-tls"
+
+// serverAddress is where a server block listens, and by which network of dns.Client.
+type serverAddress struct{ network, address string }
+
+// serverAddresses are where the server block listens by plain DNS and DNS over TLS, as far as the Corefile tells.
+func (c *checker) serverAddresses(server corefile.Server) []serverAddress {
 	if c.server != "" {
-		return []string{c.server}
+		return []serverAddress{{"udp", c.server}, {"tcp", c.server}}
 	}
-	port := c.port
-	_, key := parse.Transport(server.Keys[0])
-	if _, p, err := net.SplitHostPort(key); err == nil && p != "" {
-		port = p
+	hosts := slices.DeleteFunc(slices.Clone(server.Bind), func(word string) bool {
+		ip := net.ParseIP(word)
+		return ip == nil || ip.IsUnspecified()
+	})
+	if len(hosts) == 0 {
+		hosts = []string{"127.0.0.1"}
 	}
-	var addresses []string
-	for _, word := range server.Bind {
-		if ip := net.ParseIP(word); ip != nil && !ip.IsUnspecified() {
-			addresses = append(addresses, net.JoinHostPort(word, port))
+	var addresses []serverAddress
+	for _, key := range server.Keys {
+		scheme, rest := parse.Transport(key)
+		networks, port := []string{"udp", "tcp"}, c.port
+		switch scheme {
+		case transport.DNS:
+		case transport.TLS:
+			networks, port = []string{overTLS}, transport.TLSPort
+		default:
+			continue // no update is taken there
 		}
-	}
-	if len(addresses) == 0 {
-		addresses = append(addresses, net.JoinHostPort("127.0.0.1", port))
+		if _, p, err := net.SplitHostPort(rest); err == nil && p != "" {
+			port = p
+		}
+		for _, host := range hosts {
+			for _, network := range networks {
+				if at := (serverAddress{network, net.JoinHostPort(host, port)}); !slices.Contains(addresses, at) {
+					addresses = append(addresses, at)
+				}
+			}
+		}
 	}
 	return addresses
 }

@@ -1,13 +1,19 @@
 package admin
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
@@ -50,14 +56,19 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"key of tsig is no base64":  {"@\t}\n\ttsig {\n\t\tsecret key1. nonsense!\n\t}\n}\n", "error", "7", "key1. is not base64|tsig-keygen"},
 	"keys of tsig differ": {"@\t}\n\ttsig {\n\t\tsecret key1. AAAA\n\t}\n}\nother.test:5399 {\n\tbind 127.0.0.1\n\ttsig {\n\t\tsecret key1. BBBB\n\t}\n\twhoami\n}\n", "error", "",
 		"give the key key1. different secrets|different names"},
-	"ready with properties":  {"@\t}\n\tready {\n\t\tmonitor continuously\n\t}\n}\n", "ok", "-", "which the keytab has a key for"},
-	"health on a word":       {"@\t}\n\thealth localhost:abc\n}\n", "error", "7", "health cannot listen on \"localhost:abc\""},
-	"prometheus on a word":   {"@\t}\n\tprometheus nonsense\n}\n", "error", "7", "prometheus: address nonsense"},
-	"view is no expression":  {"@\t}\n\tview x {\n\t\texpr nonsense(\n\t}\n}\n", "error", "7", "view: unexpected token"},
-	"zone file is missing":   {"@\t}\n}\nother.test:5399 {\n\tbind 127.0.0.1\n\tfile DIR/none\n}\n", "warning", "10", "no such file"},
-	"DNS over TLS alone":     {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "warning", "3", "no update can be made|without a scheme"},
-	"DNS over TLS beside it": {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example.test example", 1), 1), "warning", "3", "updates by tls://example.test.:853 are refused"},
-	"TLS without a key":      {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "warning", "", "no certificate|tls CERTIFICATE KEY"},
+	"ready with properties":    {"@\t}\n\tready {\n\t\tmonitor continuously\n\t}\n}\n", "ok", "-", "which the keytab has a key for"},
+	"health on a word":         {"@\t}\n\thealth localhost:abc\n}\n", "error", "7", "health cannot listen on \"localhost:abc\""},
+	"prometheus on a word":     {"@\t}\n\tprometheus nonsense\n}\n", "error", "7", "prometheus: address nonsense"},
+	"view is no expression":    {"@\t}\n\tview x {\n\t\texpr nonsense(\n\t}\n}\n", "error", "7", "view: unexpected token"},
+	"zone file is missing":     {"@\t}\n}\nother.test:5399 {\n\tbind 127.0.0.1\n\tfile DIR/none\n}\n", "warning", "10", "no such file"},
+	"DNS over HTTPS alone":     {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "https://example", 1), 1), "warning", "3", "no update can be made|or with tls://"},
+	"DNS over HTTPS beside it": {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "https://example.test example", 1), 1), "warning", "3", "updates by https://example.test.:443 are refused"},
+	"HTTPS without a key":      {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "https://example", 1), 1), "warning", "", "no certificate|tls CERTIFICATE KEY"},
+	"TLS without a key":        {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "", "no certificate|tls CERTIFICATE KEY"},
+	"DNS over TLS alone":       {strings.Replace("@\t}\n\ttls DIR/valid.pem DIR/valid.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "ok", "-", "which the keytab has a key for"},
+	"certificate has expired":  {strings.Replace("@\t}\n\ttls DIR/expired.pem DIR/expired.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "", "was valid until|renew the certificate"},
+	"certificate of tomorrow":  {strings.Replace("@\t}\n\ttls DIR/early.pem DIR/early.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "", "is not valid before|set the clock"},
+	"certificate expires soon": {strings.Replace("@\t}\n\ttls DIR/late.pem DIR/late.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "warning", "", "is valid until|renew the certificate"},
 
 	// Files of gsstsig.
 	"keytab is missing":          {"example.test:5399 {\n\tgsstsig {\n\t}\n}\n", "error", "3", "keytab is missing|keytab FILE"},
@@ -126,6 +137,11 @@ func TestWrongCorefiles(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			now := time.Now()
+			writeCertificate(t, dir, "valid", now.Add(-time.Hour), now.AddDate(1, 0, 0))
+			writeCertificate(t, dir, "expired", now.Add(-2*time.Hour), now.Add(-time.Hour))
+			writeCertificate(t, dir, "early", now.Add(time.Hour), now.AddDate(1, 0, 0))
+			writeCertificate(t, dir, "late", now.Add(-time.Hour), now.AddDate(0, 0, 7))
 			fill := strings.NewReplacer("KEYTAB", keytab, "DIR", dir)
 			conf := filepath.Join(dir, "Corefile")
 			if err := os.WriteFile(conf, []byte(fill.Replace(strings.ReplaceAll(test.text, "@\t", usual+"\t"))), 0o600); err != nil {
@@ -166,5 +182,28 @@ func TestWrongCorefiles(t *testing.T) {
 				t.Error("check made the database")
 			}
 		})
+	}
+}
+
+// writeCertificate writes NAME.pem and NAME.key.
+func writeCertificate(t *testing.T, dir, name string, from, until time.Time) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: certificate}, name + ".key": {Type: "PRIVATE KEY", Bytes: key}} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -1,10 +1,12 @@
 package gsstsig
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
@@ -32,6 +35,9 @@ var badSignatures = limitedLog{limiter: rate.NewLimiter(5, 50)}
 
 // unshared bounds the lines about contexts that the shared table did not take: while it is out of reach it takes none.
 var unshared = limitedLog{limiter: rate.NewLimiter(1.0/60, 3)}
+
+// tlsFailures bounds the lines about TLS handshakes that fail. Everyone can cause them.
+var tlsFailures = limitedLog{limiter: rate.NewLimiter(1, 20)}
 
 // limitedLog limits the rate of log lines.
 type limitedLog struct {
@@ -249,6 +255,44 @@ func describeHandshake(e gsstsig.Event) event.Failure {
 func (a *auditor) signature(client netip.AddrPort, failure *gsstsig.VerifyError) {
 	verificationFailures.WithLabelValues(failure.Kind.String()).Inc()
 	a.failure(&badSignatures, client, func() event.Failure { return describeSignature(client, failure) })
+}
+
+// tlsFailed logs a TLS handshake that has failed.
+func (a *auditor) tlsFailed(client netip.AddrPort, err error) {
+	suppressed, logged := tlsFailures.allow()
+	if !logged {
+		return
+	}
+	l := newLogLine("tls")
+	l.client(client)
+	l.quoted("reason", cut(err.Error(), auditText))
+	if suppressed > 0 {
+		l.number("unlogged_failures", suppressed)
+	}
+	l.quotedIfAny("fix", tlsFix(err))
+	l.write(corefile.LogWarning)
+}
+
+// tlsFix is what to do about a TLS handshake that has failed.
+func tlsFix(err error) string {
+	var alert tls.AlertError
+	var verification *tls.CertificateVerificationError
+	text := err.Error()
+	switch {
+	case errors.Is(err, listener.ErrTransfer):
+		return "update the secondary server, or have it use TLS 1.3 and offer dot, which RFC 9103 demands"
+	case errors.As(err, &alert), strings.Contains(text, "remote error"):
+		return "if the client does not trust the server: give it the authority that has signed the certificate, and the name in the certificate"
+	case strings.Contains(text, "application protocol"):
+		return "have the client offer the protocol dot (ALPN), or none"
+	case errors.As(err, &verification), strings.Contains(text, "client didn't provide a certificate"):
+		return "give the client a certificate of the authority that the plugin tls names, or change client_auth there"
+	case strings.Contains(text, "does not look like a TLS handshake"):
+		return "have the client speak TLS, or send plain DNS to another port"
+	case strings.Contains(text, "unsupported versions"):
+		return "update the client: it does not know TLS 1.2 or later"
+	}
+	return ""
 }
 
 func describeSignature(client netip.AddrPort, failure *gsstsig.VerifyError) event.Failure {

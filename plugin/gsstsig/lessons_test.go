@@ -7,12 +7,15 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/plugin/test"
 	_ "github.com/coredns/coredns/plugin/tls"
 	"github.com/miekg/dns"
 )
@@ -35,16 +38,21 @@ func TestLessonUpdatesOfOtherClasses(t *testing.T) {
 	want(t, "records", s.lookup("client1.example.test.", dns.TypeA), "")
 }
 
-// TestLessonSignaturesOnOtherTransports: the signature of a message that came by DoT, DoH, DoQ or gRPC was not
-// verified, so the message counts as unsigned (CoreDNS CVE-2026-33190).
+// TestLessonSignaturesOnOtherTransports: the signature of a message that came by DoH, DoQ or gRPC was not verified, so the
+// message counts as unsigned, and is refused also where unsigned updates are taken. That of a message by DNS over TLS is
+// verified (CoreDNS CVE-2026-33190).
 func TestLessonSignaturesOnOtherTransports(t *testing.T) {
-	dot := freeAddress(t)
+	dot, doh := freeAddress(t), freeAddress(t)
 	_, port, err := net.SplitHostPort(dot)
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, httpPort, err := net.SplitHostPort(doh)
+	if err != nil {
+		t.Fatal(err)
+	}
 	certificate, key := certificateFiles(t)
-	s := start(t, `example.test:{PORT} tls://example.test:`+port+` {
+	s := start(t, `example.test:{PORT} tls://example.test:`+port+` https://example.test:`+httpPort+` {
 	bind 127.0.0.1
 	tls `+certificate+" "+key+`
 	gsstsig {
@@ -65,24 +73,49 @@ func TestLessonSignaturesOnOtherTransports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	web := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer web.CloseIdleConnections()
 	for name, wire := range map[string][]byte{"signed well": good, "signed badly": forged, "unsigned": unsigned} {
+		response, err := web.Post("https://"+doh+"/dns-query", "application/dns-message", bytes.NewReader(wire))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		want(t, name+" by DoH", response.StatusCode, http.StatusBadRequest) // CoreDNS itself takes no updates there
+
+		// What another listener hands on.
+		request, recorder := new(dns.Msg), dnstest.NewRecorder(&test.ResponseWriter{TCP: true})
+		if err := request.Unpack(wire); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := current.inForce()[0].handler.Load().ServeDNS(t.Context(), recorder, request); err != nil {
+			t.Fatal(err)
+		}
+		want(t, name+" by another listener", recorder.Msg.Rcode, dns.RcodeRefused)
+	}
+	want(t, "records", s.lookup("client1.example.test.", dns.TypeA), "")
+
+	overTLS := func(wire []byte) *dns.Msg {
 		conn, err := dns.DialWithTLS("tcp-tls", dot, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer conn.Close()
 		if _, err := conn.Write(wire); err != nil {
 			t.Fatal(err)
 		}
 		reply := new(dns.Msg)
 		if octets, err := conn.ReadMsgHeader(nil); err != nil || reply.Unpack(octets) != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatal(err)
 		}
-		want(t, name, reply.Rcode, dns.RcodeRefused)
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
+		return reply
 	}
+	want(t, "signed badly", overTLS(forged).Rcode, dns.RcodeNotAuth)
 	want(t, "records", s.lookup("client1.example.test.", dns.TypeA), "")
+	want(t, "signed well", overTLS(good).Rcode, dns.RcodeSuccess)
+	want(t, "records", s.lookup("client1.example.test.", dns.TypeA), "client1.example.test. 300 IN A 192.0.2.1")
+	want(t, "again", overTLS(good).Rcode, dns.RcodeNotAuth)
+	want(t, "unsigned, without a change", overTLS(unsigned).Rcode, dns.RcodeSuccess)
 	want(t, "by UDP", s.signed(host, update), dns.RcodeSuccess)
 }
 

@@ -134,6 +134,9 @@ func (o observer) VerificationFailed(client netip.AddrPort, failure *gsstsig.Ver
 // Dropped implements listener.Observer.
 func (observer) Dropped(reason listener.Reason) { droppedFor[reason].Inc() }
 
+// TLSFailed implements listener.Observer.
+func (o observer) TLSFailed(client netip.AddrPort, err error) { o.tlsFailed(client, err) }
+
 // NotAuthoritative implements listener.Observer.
 func (o observer) NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg) {
 	o.notAuthoritative(client, transaction, update)

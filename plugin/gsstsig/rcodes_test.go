@@ -163,8 +163,7 @@ func TestNotify(t *testing.T) {
 	want(t, "lines about missing plugins", len(logged.lines("no next plugin found"))-before, 0)
 }
 
-// TestTransferOverTLS: clients of DNS over TLS agree with the server on the protocol, which a transfer needs (RFC 9103 section
-// 7.1).
+// TestTransferOverTLS: a transfer needs TLS 1.3, and the agreement on the protocol (RFC 9103 sections 7.1 and 7.2).
 func TestTransferOverTLS(t *testing.T) {
 	dot := freeAddress(t)
 	_, port, err := net.SplitHostPort(dot)
@@ -174,16 +173,35 @@ func TestTransferOverTLS(t *testing.T) {
 	certificate, key := certificateFiles(t)
 	for _, addresses := range []string{"example.test:{PORT} tls://example.test:" + port, "tls://example.test:" + port + " example.test:{PORT}"} {
 		s := start(t, addresses+fmt.Sprintf(" {\n bind 127.0.0.1\n tls %s %s\n gsstsig {\n  keytab {KEYTAB}\n }\n transfer {\n  to *\n }\n}\n", certificate, key))
-		for _, protocols := range [][]string{{"dot"}, {"h2", "dot"}, nil} {
+		for _, refused := range []*tls.Config{
+			{InsecureSkipVerify: true},
+			{InsecureSkipVerify: true, NextProtos: []string{"dot"}, MaxVersion: tls.VersionTLS12},
+		} {
+			conn, err := tls.Dial("tcp", dot, refused)
+			if err != nil {
+				t.Fatal(err)
+			}
+			overTLS := &dns.Conn{Conn: conn}
+			for _, question := range []*dns.Msg{new(dns.Msg).SetAxfr("example.test."), new(dns.Msg).SetIxfr("example.test.", 1, "ns1.example.test.", "x.example.test.")} {
+				before := len(logged.lines("a zone transfer needs TLS 1.3"))
+				if err := overTLS.WriteMsg(question); err != nil {
+					t.Fatal(err)
+				}
+				reply, err := overTLS.ReadMsg()
+				if err != nil {
+					t.Fatal(err)
+				}
+				want(t, fmt.Sprintf("%s by TLS %x, protocols %v", addresses, conn.ConnectionState().Version, refused.NextProtos), reply.Rcode, dns.RcodeRefused)
+				want(t, "lines that say why", len(logged.lines("a zone transfer needs TLS 1.3"))-before, 1)
+			}
+			conn.Close()
+		}
+		for _, protocols := range [][]string{{"dot"}, {"h2", "dot"}} {
 			conn, err := tls.Dial("tcp", dot, &tls.Config{InsecureSkipVerify: true, NextProtos: protocols})
 			if err != nil {
 				t.Fatalf("%s, protocols %v: %v", addresses, protocols, err)
 			}
-			agreed := ""
-			if protocols != nil {
-				agreed = "dot"
-			}
-			want(t, fmt.Sprintf("%s, protocols %v", addresses, protocols), conn.ConnectionState().NegotiatedProtocol, agreed)
+			want(t, fmt.Sprintf("%s, protocols %v", addresses, protocols), conn.ConnectionState().NegotiatedProtocol, "dot")
 			transfer := &dns.Transfer{Conn: &dns.Conn{Conn: conn}}
 			envelopes, err := transfer.In(new(dns.Msg).SetAxfr("example.test."), "")
 			if err != nil {

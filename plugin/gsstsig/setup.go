@@ -43,7 +43,6 @@ func (p *process) setup(c *caddy.Controller) error {
 
 	site := dnsserver.GetConfig(c)
 	site.AllowOpcode(dns.OpcodeUpdate)
-	offerDoT(site.TLSConfig)
 	site.AddPlugin(func(next plugin.Handler) plugin.Handler {
 		handler.Next = next
 		return handler

@@ -14,12 +14,12 @@ import (
 
 // update takes an UPDATE message through its three steps and answers it (RFC 2136 section 3).
 func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	// Authenticate: the listener has verified who signed these octets. A message from another listener of CoreDNS (DoT, DoH,
-	// DoQ, gRPC) was not verified, so that it has no identity.
+	// Authenticate: the listener has verified who signed these octets. A message from another listener of CoreDNS (DoH, DoQ,
+	// gRPC) was not verified, so that it has no identity.
 	transaction, verified := listener.TransactionFrom(ctx)
 	if !verified {
 		return h.refuse(z, w, r, h.identity(nil, w.RemoteAddr()), causeListener,
-			"updates are accepted by plain DNS over UDP and TCP only")
+			"updates are accepted by plain DNS and by DNS over TLS only")
 	}
 	id := h.identity(transaction, w.RemoteAddr())
 	if transaction != nil && !h.accepts(transaction) {

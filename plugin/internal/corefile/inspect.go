@@ -2,6 +2,7 @@ package corefile
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	stdlog "log"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
@@ -321,21 +323,31 @@ func (in *inspection) compareKeys() {
 	in.Keys = slices.Compact(in.Keys)
 }
 
-// findTransports finds zones of gsstsig on encrypted transports, by which no update is taken, and encrypted transports without
-// a certificate.
+// findTransports finds zones of gsstsig on transports by which no update is taken, and encrypted transports without a
+// certificate, or with one that is not valid.
 func (in *inspection) findTransports() {
 	for _, s := range in.sites {
-		if s.Transport != transport.DNS && s.Transport != transport.UNIX && s.first.TLSConfig == nil {
-			in.add(diagnose.Warning, in.path, fmt.Sprintf("%s://%s:%s has no certificate: CoreDNS answers there in plain text, or not at all", s.Transport, s.Zone, s.Port),
-				"add \"tls CERTIFICATE KEY\" to the server block")
+		if s.Transport == transport.DNS || s.Transport == transport.UNIX {
+			continue
 		}
+		if s.first.TLSConfig != nil {
+			in.findCertificates(s)
+			continue
+		}
+		if _, own := in.blocks[s.block].Tokens[pluginName]; own && s.Transport == transport.TLS {
+			in.add(diagnose.Error, in.path, fmt.Sprintf("%s://%s:%s has no certificate, and gsstsig does not start without", s.Transport, s.Zone, s.Port),
+				"add \"tls CERTIFICATE KEY\" to the server block")
+			continue
+		}
+		in.add(diagnose.Warning, in.path, fmt.Sprintf("%s://%s:%s has no certificate: CoreDNS answers there in plain text, or not at all", s.Transport, s.Zone, s.Port),
+			"add \"tls CERTIFICATE KEY\" to the server block")
 	}
 	for _, server := range in.Servers {
 		var encrypted []string
 		plain := false
 		for _, key := range server.Keys {
 			scheme, _, found := strings.Cut(key, "://")
-			if found && scheme != transport.DNS {
+			if found && scheme != transport.DNS && scheme != transport.TLS {
 				encrypted = append(encrypted, key)
 			} else {
 				plain = true
@@ -345,13 +357,43 @@ func (in *inspection) findTransports() {
 			continue
 		}
 		f := diagnose.Finding{Severity: diagnose.Warning, Subject: server.Position,
-			Problem:     fmt.Sprintf("updates by %s are refused: they are taken by plain DNS only, where their signature protects them", strings.Join(encrypted, ", ")),
-			ClientError: `"REFUSED"`, Fix: "have clients update by plain DNS, to another key of this server block"}
+			Problem:     fmt.Sprintf("updates by %s are refused: they are taken by plain DNS and by DNS over TLS", strings.Join(encrypted, ", ")),
+			ClientError: `"REFUSED"`, Fix: "have clients update by plain DNS or DNS over TLS, to another key of this server block"}
 		if !plain {
-			f.Problem = fmt.Sprintf("no update can be made: the server block has only %s, and updates are taken by plain DNS only, where their signature protects them", strings.Join(encrypted, ", "))
-			f.Fix = "add the zone without a scheme to the server block"
+			f.Problem = fmt.Sprintf("no update can be made: the server block has only %s, and updates are taken by plain DNS and by DNS over TLS only", strings.Join(encrypted, ", "))
+			f.Fix = "add the zone without a scheme to the server block, or with tls://"
 		}
 		in.Findings = append(in.Findings, f)
+	}
+}
+
+// certificateWarning is how long before the end of a certificate it is reported. Most programs that renew certificates do so a
+// month before.
+const certificateWarning = 14 * 24 * time.Hour
+
+// findCertificates finds certificates that are not valid any more, or will not be for long. Those that a plugin gets by itself
+// are not known here.
+func (in *inspection) findCertificates(s site) {
+	for _, pair := range s.first.TLSConfig.Certificates {
+		if len(pair.Certificate) == 0 {
+			continue
+		}
+		leaf, err := x509.ParseCertificate(pair.Certificate[0])
+		if err != nil {
+			continue // what the tls plugin has loaded can be parsed
+		}
+		const fix = "renew the certificate, and reload CoreDNS by SIGUSR1: the plugin reload does so only if the Corefile changes"
+		switch now := time.Now(); {
+		case now.After(leaf.NotAfter):
+			in.add(diagnose.Error, in.path, fmt.Sprintf("the certificate of %s://%s:%s was valid until %s: clients that check it do not connect", s.Transport, s.Zone, s.Port,
+				leaf.NotAfter.UTC().Format(time.DateTime)), fix)
+		case now.Before(leaf.NotBefore):
+			in.add(diagnose.Error, in.path, fmt.Sprintf("the certificate of %s://%s:%s is not valid before %s", s.Transport, s.Zone, s.Port,
+				leaf.NotBefore.UTC().Format(time.DateTime)), "set the clock, or have the certificate made again")
+		case now.Add(certificateWarning).After(leaf.NotAfter):
+			in.add(diagnose.Warning, in.path, fmt.Sprintf("the certificate of %s://%s:%s is valid until %s only", s.Transport, s.Zone, s.Port,
+				leaf.NotAfter.UTC().Format(time.DateTime)), fix)
+		}
 	}
 }
 

@@ -11,24 +11,35 @@ import (
 
 // connection is an accepted TCP connection.
 type connection struct {
-	net.Conn
-	source ratelimit.Key // zero if it is not known yet
+	net.Conn               // TLS, if the address has it
+	accepted net.Conn      // what is below TLS
+	secure   *tlsState     // nil without TLS
+	source   ratelimit.Key // zero if it is not known yet
 
 	// Guarded by the table.
-	element *list.Element // in idle, nil while a request is worked on
-	own     *list.Element // in the idle list of its source
-	evicted bool
-	ending  *time.Timer // of a held connection
+	element    *list.Element // in idle, nil while a request is worked on
+	own        *list.Element // in the idle list of its source
+	unfinished *list.Element // in the list of TLS handshakes that are not finished, else nil
+	evicted    bool
+	ending     *time.Timer // of a held connection
 }
 
+// abort closes the connection without a word to the client. Other than Close it never waits for one that does not read.
+func (c *connection) abort() { c.accepted.Close() }
+
 // connectionTable counts connections and keeps the idle ones in the order in which they became so. A connection whose
-// message has only arrived in part is idle, too: a slow sender is the first to go.
+// message, or whose TLS handshake, has only arrived in part is idle, too: a slow sender is the first to go.
 type connectionTable struct {
-	mu      sync.Mutex
-	open    map[*connection]bool
-	idle    list.List
-	sources map[ratelimit.Key]*connectionSource
+	mu         sync.Mutex
+	open       map[*connection]bool
+	idle       list.List
+	unfinished list.List // of those in idle, the ones whose TLS handshake is not finished
+	sources    map[ratelimit.Key]*connectionSource
 }
+
+// unfinishedShare is the part of the connections that TLS handshakes may be: one in so many. Without a bound of their own, a
+// flood of handshakes that nobody finishes would close the connections of those who have finished theirs.
+const unfinishedShare = 4
 
 // connectionSource is a source with connections.
 type connectionSource struct {
@@ -41,7 +52,8 @@ func newConnectionTable() *connectionTable {
 }
 
 // add enters a new connection, idle. If there are too many of its source, or altogether, it names one for the caller to
-// close: the one of the source, or of all sources, that has been idle longest. If none is idle it refuses the new one.
+// close: the one of the source, or of all sources, that has been idle longest. If none is idle it refuses the new one. For a
+// TLS handshake too many, the one that began first goes.
 func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *connection, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,6 +61,8 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	switch s := t.sources[c.source]; {
 	case s != nil && s.open >= maxSource && c.source != ratelimit.Key{}:
 		oldest = s.idle.Front()
+	case c.secure != nil && t.unfinished.Len()*unfinishedShare >= max:
+		oldest = t.unfinished.Front()
 	case len(t.open) >= max:
 		oldest = t.idle.Front()
 	default:
@@ -77,15 +91,30 @@ func (t *connectionTable) insert(c *connection) {
 	s.open++
 	t.open[c] = true
 	t.list(c)
+	if c.secure != nil {
+		c.unfinished = t.unfinished.PushBack(c)
+	}
 }
 
 func (t *connectionTable) delete(c *connection) {
 	t.unlist(c)
+	t.finish(c)
 	delete(t.open, c)
 	s := t.sources[c.source]
 	if s.open--; s.open == 0 {
 		delete(t.sources, c.source)
 	}
+}
+
+// setFinished notes that the TLS handshake of c is finished. It reports false if c was evicted.
+func (t *connectionTable) setFinished(c *connection) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.evicted {
+		return false
+	}
+	t.finish(c)
+	return true
 }
 
 // setBusy notes that a request of c is worked on. It reports false if c was evicted.
@@ -129,6 +158,13 @@ func (t *connectionTable) remove(c *connection) {
 	defer t.mu.Unlock()
 	if t.open[c] {
 		t.delete(c)
+	}
+}
+
+func (t *connectionTable) finish(c *connection) {
+	if c.unfinished != nil {
+		t.unfinished.Remove(c.unfinished)
+		c.unfinished = nil
 	}
 }
 

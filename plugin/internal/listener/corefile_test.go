@@ -241,7 +241,8 @@ type counter struct {
 func (c *counter) VerificationFailed(_ netip.AddrPort, failure *gsstsig.VerifyError) {
 	c.add(failure.Kind.String())
 }
-func (c *counter) Dropped(reason Reason) { c.add(reason.String()) }
+func (c *counter) Dropped(reason Reason)           { c.add(reason.String()) }
+func (c *counter) TLSFailed(netip.AddrPort, error) { c.add("tls failed") }
 func (c *counter) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {
 	c.add("notauth")
 }

@@ -1,5 +1,5 @@
-// Package listener serves the plain DNS addresses of the server blocks that use gsstsig, in the place of CoreDNS's own
-// server.
+// Package listener serves the addresses of the server blocks that use gsstsig, those of plain DNS and of DNS over TLS, in the
+// place of CoreDNS's own servers.
 //
 // # Why
 //
@@ -11,7 +11,7 @@
 //
 // # The way of a request
 //
-//	endpoint     the UDP and the TCP socket of an address; they outlive a reload
+//	endpoint     the UDP and the TCP socket of an address; they outlive a reload. TLS begins here (tls.go)
 //	  └─ server  what a reload replaces: keys, timeouts, plugins
 //	       ├─ shortcut  answers plain UDP queries from their octets, where no plugin has to see them
 //	       ├─ classify  looks at the octets, and drops or limits what unauthenticated clients send too much of
@@ -32,7 +32,7 @@
 // CoreDNS gives plugins no way to replace a server, but all that is needed is public:
 //
 //   - Register, called by the setup function of a directive, notes the block. When the last directive was set up, every
-//     plain DNS key on an address of a noted block is marked so that CoreDNS makes no server for it (sites.go). Blocks
+//     key of these transports on an address of a noted block is marked so that CoreDNS makes no server for it (sites.go). Blocks
 //     that share an address move together, whether they use gsstsig or not, because an address has one server.
 //   - The first start function of the instance makes the servers, so that the start functions of other plugins find
 //     their handlers. The last one opens the sockets, so that little can fail after that.
@@ -58,5 +58,5 @@
 // A reload that adds gsstsig to an address, or takes the last of it away, changes from CoreDNS's own server to this one
 // or back. No UDP socket is handed over then, so that datagrams of that moment may be lost.
 //
-// DNS over TLS, HTTPS, QUIC and gRPC stay CoreDNS's own. There is no GSS-TSIG on them.
+// DNS over HTTPS, QUIC and gRPC stay CoreDNS's own. There is no GSS-TSIG on them.
 package listener

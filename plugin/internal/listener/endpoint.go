@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/pkg/log"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -22,10 +21,10 @@ var longAgo = time.Unix(1, 0)
 const receiveBuffer = 4 << 20
 
 // endpoint is the pair of sockets of an address, and the goroutines that read them. Every message goes to the server
-// that is current when it arrives.
+// that is current when it arrives. An address of DNS over TLS has no UDP socket.
 type endpoint struct {
 	key     endpointKey
-	packets net.PacketConn
+	packets net.PacketConn   // nil with TLS
 	udp     *net.UDPConn     // packets, unless wrapped
 	batched *ipv4.PacketConn // udp, of either IP version, for several messages at a time
 	anyHost bool             // udp is bound to the wildcard address
@@ -48,9 +47,16 @@ type endpoint struct {
 	closing     bool
 }
 
+// sockets is the part of CoreDNS's servers that opens their sockets. The UDP socket of a server of DNS over TLS is nil.
+type sockets interface {
+	Address() string
+	Listen() (net.Listener, error)
+	ListenPacket() (net.PacketConn, error)
+}
+
 // openEndpoint opens the sockets of a server as CoreDNS does: with SO_REUSEPORT where there is such a thing, and
 // wrapped if the PROXY protocol is spoken.
-func openEndpoint(s *dnsserver.Server, table *connectionTable) (*endpoint, error) {
+func openEndpoint(s sockets, table *connectionTable) (*endpoint, error) {
 	streams, err := s.Listen()
 	if err != nil {
 		return nil, err
@@ -71,10 +77,10 @@ func openEndpoint(s *dnsserver.Server, table *connectionTable) (*endpoint, error
 	if udp, ok := packets.(*net.UDPConn); ok {
 		e.udp, e.batched = udp, ipv4.NewPacketConn(udp)
 		if got, err := setReceiveBuffer(udp, receiveBuffer); err != nil {
-			log.Warningf("%s: the size of the receive buffer cannot be changed: %v", s.Addr, err)
+			log.Warningf("%s: the size of the receive buffer cannot be changed: %v", s.Address(), err)
 		} else if got < receiveBuffer {
 			log.Infof("%s: the receive buffer of the UDP socket has %d octets. Fewer messages are lost in a burst if the "+
-				"sysctl net.core.rmem_max is %d", s.Addr, got, receiveBuffer)
+				"sysctl net.core.rmem_max is %d", s.Address(), got, receiveBuffer)
 		}
 		if local, ok := udp.LocalAddr().(*net.UDPAddr); ok && local.IP.IsUnspecified() {
 			// The address that a query was sent to has to be the one that the answer comes from.
@@ -92,8 +98,10 @@ func (e *endpoint) start() {
 		return
 	}
 	e.started = true
-	go e.servePackets(packetRequest{})
-	go e.trimPeriodically()
+	if e.packets != nil {
+		go e.servePackets(packetRequest{})
+		go e.trimPeriodically()
+	}
 	go e.acceptConnections()
 }
 
@@ -115,7 +123,9 @@ func (e *endpoint) stopReading() {
 	e.closing = true
 	close(e.quit)
 	e.streams.Close()
-	e.packets.SetReadDeadline(longAgo)
+	if e.packets != nil {
+		e.packets.SetReadDeadline(longAgo)
+	}
 	for c := range e.connections {
 		c.SetReadDeadline(longAgo)
 	}
@@ -123,11 +133,13 @@ func (e *endpoint) stopReading() {
 
 // close closes the sockets after stopReading.
 func (e *endpoint) close() {
-	e.packets.Close()
+	if e.packets != nil {
+		e.packets.Close()
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for c := range e.connections {
-		c.Close()
+		c.abort()
 	}
 }
 

@@ -291,8 +291,8 @@ func TestUnreadAnswers(t *testing.T) {
 	// Nothing is on its way in a pipe.
 	ours, theirs := net.Pipe()
 	defer ours.Close()
-	c := &connection{Conn: theirs}
-	if !e.track(c) {
+	c := &connection{Conn: theirs, accepted: theirs}
+	if !e.track(c, e.current.Load()) {
 		t.Fatal("the connection is not taken")
 	}
 	served := make(chan struct{})

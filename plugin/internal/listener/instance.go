@@ -56,7 +56,7 @@ func (in *instance) add(c *caddy.Controller, b Block) error {
 //
 // A site is hidden by giving it the transport "unix", which CoreDNS knows and makes no DNS server for. (Taking away the
 // ListenHosts would hide it too, but MakeServers copies those of a block's first key to its other keys, so a block's
-// DNS-over-TLS key would lose its server.) A filter keeps the hidden sites of several views from being reported as
+// DNS-over-HTTPS key would lose its server.) A filter keeps the hidden sites of several views from being reported as
 // duplicates; rejectOverlaps checks later what CoreDNS could not.
 func (in *instance) takeOver() error {
 	if err := in.findSites(); err != nil {
@@ -176,7 +176,7 @@ func (in *instance) makeServers() error {
 		if !s.moved {
 			continue
 		}
-		s.config.Transport = transport.DNS
+		s.config.Transport = s.transport
 		s.config.FilterFuncs = s.filters
 		in.addSiteHandler(s)
 		for _, a := range s.addresses {
@@ -217,12 +217,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 	for i, s := range group {
 		configs[i] = s.config
 	}
-	stock, err := dnsserver.NewServer(address, configs)
-	if err != nil {
-		return nil, err
-	}
 	s := &server{
-		Server:   stock,
 		instance: in,
 		ordinal:  ordinal,
 		observer: noObserver{},
@@ -230,6 +225,20 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 		zones:    make(map[string]bool),
 		requests: newDrainGroup(),
 		done:     make(chan struct{}),
+	}
+	var err error
+	if group[0].transport == transport.TLS {
+		if s.tls, err = tlsConfig(group); err != nil {
+			return nil, err
+		}
+		if s.stockTLS, err = dnsserver.NewServerTLS(address, configs); err == nil {
+			s.Server = s.stockTLS.Server
+		}
+	} else {
+		s.Server, err = dnsserver.NewServer(address, configs)
+	}
+	if err != nil {
+		return nil, err
 	}
 	var servers []*gsstsig.Server
 	for _, member := range group {
@@ -251,7 +260,7 @@ func (in *instance) newServer(address string, ordinal int, group []site) (*serve
 			s.observer = b.Observer
 		}
 	}
-	static := gsstsig.StaticKeys(stock.TsigSecret)
+	static := gsstsig.StaticKeys(s.TsigSecret)
 	s.authenticator = gsstsig.NewAuthenticator(static, servers...)
 	s.authenticator.ShareReplays(in.process.replays)
 	return s, nil

@@ -25,11 +25,13 @@ type limiter struct {
 	limits     Limits
 	handshakes *semaphore
 	suspects   *semaphore
+	tlsWork    *semaphore // of TLS handshakes
 	work       *workTime
 	unproven   accounts // of UDP sources, which can be forged
 	proven     accounts // of TCP sources, which the TCP handshake has proven
 	failures   *rate.Limiter
 	errors     *rate.Limiter
+	tls        *ratelimit.Accounts // TLS handshakes that failed, or were made for nothing
 }
 
 // accounts are what sources are charged for.
@@ -53,11 +55,13 @@ func newLimiter(limits Limits) *limiter {
 		limits:     limits,
 		handshakes: newSemaphore(limits.Handshakes, limits.HandshakeQueue),
 		suspects:   newSemaphore(suspectsAtOnce, suspectsWaiting),
+		tlsWork:    newSemaphore(limits.Handshakes, limits.HandshakeQueue),
 		work:       newWorkTime(limits.now),
 		unproven:   open(),
 		proven:     open(),
 		failures:   rate.NewLimiter(rate.Limit(allFailures*perSecond), allFailures*limits.HandshakeFailures),
 		errors:     rate.NewLimiter(rate.Limit(allErrors*limits.SourceErrors), 2*allErrors*limits.SourceErrors),
+		tls:        ratelimit.New(ratelimit.Config{PerSecond: perSecond, Burst: limits.HandshakeFailures, Now: limits.now}),
 	}
 }
 
@@ -107,3 +111,9 @@ func (l *limiter) recordForgery(from ratelimit.Key, key []byte, proven bool) {
 func (l *limiter) forgeriesLimited(from ratelimit.Key, proven bool) bool {
 	return l.accounts(proven).forgeries.Empty(from)
 }
+
+// recordTLSFailure charges a source for a TLS handshake that has failed, or that no message has followed.
+func (l *limiter) recordTLSFailure(from ratelimit.Key) { l.tls.Take(from) }
+
+// tlsLimited reports whether there were too many of these.
+func (l *limiter) tlsLimited(from ratelimit.Key) bool { return l.tls.Empty(from) }

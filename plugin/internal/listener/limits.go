@@ -8,21 +8,23 @@ import (
 // Limits bound what unauthenticated clients may cost. A field that is 0 stands for its default. A source is an
 // IPv4 address or an IPv6 network of 64 bits.
 type Limits struct {
-	// Handshakes is how many handshakes are worked on at a time. Default: the number of processors.
+	// Handshakes is how many handshakes of GSS-TSIG are worked on at a time, and how many of TLS. Default: the number of
+	// processors.
 	Handshakes int
 	// HandshakeQueue is how many more wait for a slot. Beyond it a TKEY query gets no answer by UDP and SERVFAIL by
-	// TCP. Default 1024, a quarter of a second of work.
+	// TCP, and a TLS handshake fails. Default 1024, a quarter of a second of work.
 	HandshakeQueue int
 	// HandshakeFailures is how many handshakes from one source may fail within a minute. Beyond it further ones are not
 	// even tried: by TCP they are REFUSED, by UDP, where the address may not be the sender's, the client is told to come
-	// by TCP. Default 300.
+	// by TCP. TLS handshakes are counted by themselves; one that no message follows counts as failed. Beyond it the
+	// source's connections are closed without a handshake. Default 300.
 	HandshakeFailures int
 	// SourceErrors is how many error replies a source gets in a second; messages by TCP that get no reply count as well.
 	// Beyond it a faulty message gets no reply by UDP and ends the connection by TCP, and unsigned updates of the source
 	// are worked on one at a time. Default 100.
 	SourceErrors int
 	// Connections is the number of TCP connections of all addresses. Beyond it the one that has been idle for longest
-	// is closed. Default 10000.
+	// is closed. A quarter of them may be unfinished TLS handshakes; beyond it the oldest of these is closed. Default 10000.
 	Connections int
 	// SourceConnections is how many of them one source may have. Beyond it its own longest idle one is closed. Default
 	// 256.

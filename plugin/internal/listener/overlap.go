@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/coredns/coredns/core/dnsserver"
-	"github.com/coredns/coredns/plugin/pkg/transport"
 )
 
 // binding is a zone on a port of one address. An empty host is the wildcard address.
@@ -48,9 +47,9 @@ func rejectOverlaps(sites []site) error {
 	return nil
 }
 
-// bindings lists what a plain DNS site serves.
+// bindings lists what a site serves.
 func bindings(config, first *dnsserver.Config) []binding {
-	if config.Transport != transport.DNS {
+	if !ownTransport(config.Transport) {
 		return nil // checked by CoreDNS
 	}
 	var all []binding

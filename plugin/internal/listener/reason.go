@@ -14,6 +14,7 @@ const (
 	Errors                    // a malformed message, or one with an unknown key or wrong MAC, from a source that was sent too many errors
 	Forgeries                 // a message with a key of which too many wrong MACs have come from the source
 	Suspects                  // an unsigned update from a source that was sent too many errors
+	TLSFailures               // a connection from a source whose TLS handshakes have failed too often
 
 	// Reasons is the number of them.
 	Reasons
@@ -21,5 +22,5 @@ const (
 
 // String returns the reason in a word, in lower case.
 func (r Reason) String() string {
-	return [Reasons]string{"short", "response", "busy", "connections", "handshakes", "failures", "errors", "forgeries", "suspects"}[r]
+	return [Reasons]string{"short", "response", "busy", "connections", "handshakes", "failures", "errors", "forgeries", "suspects", "tls"}[r]
 }

@@ -54,6 +54,9 @@ type Observer interface {
 	// Dropped is called for a message or connection that is not worked on. Under a flood that is most of them.
 	Dropped(reason Reason)
 
+	// TLSFailed is called for a TLS handshake that has failed. The client is invalid if it is not known.
+	TLSFailed(client netip.AddrPort, err error)
+
 	// NotAuthoritative is called for an UPDATE of a zone that no server block of the address has, before it is answered
 	// NOTAUTH. The transaction is nil if the update was not signed.
 	NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg)
@@ -64,6 +67,7 @@ type noObserver struct{}
 
 func (noObserver) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError)   {}
 func (noObserver) Dropped(Reason)                                            {}
+func (noObserver) TLSFailed(netip.AddrPort, error)                           {}
 func (noObserver) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {}
 
 // Register makes this package serve the plain DNS addresses of the server block that c sets up. It is called by the

@@ -499,7 +499,7 @@ func TestTransferIsSigned(t *testing.T) {
 	}
 }
 
-// A block may serve DNS over TLS as well: that server stays CoreDNS's own.
+// A block may serve DNS over TLS as well.
 func TestMixedTransports(t *testing.T) {
 	port, tlsPort := freePort(t), freePort(t)
 	cert, key := certificate(t)
@@ -515,7 +515,7 @@ func TestMixedTransports(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			expect(t, r, dns.RcodeSuccess, "a unseen", false)
+			expect(t, r, dns.RcodeSuccess, "a unsigned", false)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"crypto/tls"
 	"net"
 	"slices"
 	"sync"
@@ -22,6 +23,8 @@ const graceTime = 5 * time.Second
 type server struct {
 	*dnsserver.Server // routes by question; also tells timeouts and HMAC keys
 
+	stockTLS      *dnsserver.ServerTLS // Server is part of it, nil for plain DNS
+	tls           *tls.Config          // nil for plain DNS
 	instance      *instance
 	ordinal       int  // among the servers of the address (multisocket)
 	proxied       bool // the PROXY protocol is spoken on the sockets
@@ -53,6 +56,23 @@ type server struct {
 }
 
 var _ caddy.GracefulServer = (*server)(nil)
+
+// stock returns CoreDNS's server, which opens the sockets.
+func (s *server) stock() sockets {
+	if s.stockTLS != nil {
+		return s.stockTLS
+	}
+	return s.Server
+}
+
+// OnStartupComplete implements caddy.AfterStartup: it prints what the server serves.
+func (s *server) OnStartupComplete() {
+	if s.stockTLS != nil {
+		s.stockTLS.OnStartupComplete()
+		return
+	}
+	s.Server.OnStartupComplete()
+}
 
 // alive reports whether the server's instance is running or about to. Caddy removes an instance that fails to start from
 // its list, and gives no other sign.

@@ -70,6 +70,11 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 		if x.server.refused(x) {
 			return true
 		}
+		if isTransfer(x.request) && !x.permitsTransfer() {
+			x.server.observer.TLSFailed(x.client(), ErrTransfer)
+			x.reject(dns.RcodeRefused)
+			return true
+		}
 		if isTKEY(x.request) && x.server.authenticator.Negotiates() {
 			x.server.negotiate(x) // which replies with the error
 			return true

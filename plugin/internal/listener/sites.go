@@ -20,7 +20,8 @@ type site struct {
 	config    *dnsserver.Config
 	first     *dnsserver.Config // of the block: the one that the setup functions of the block's directives saw
 	block     int
-	addresses []string // "dns://host:port", for plain DNS alone
+	addresses []string // "dns://host:port" or "tls://host:port", none for other transports
+	transport string   // of the key
 	moved     bool
 
 	// What the takeover hides from CoreDNS until the servers are made.
@@ -68,15 +69,15 @@ func (in *instance) findSites() error {
 			if key == 0 {
 				first = config
 			}
-			s := site{config: config, first: first, block: block}
-			if config.Transport == transport.DNS {
+			s := site{config: config, first: first, block: block, transport: config.Transport}
+			if ownTransport(s.transport) {
 				// MakeServers is going to copy the first key's hosts to the others.
 				for _, host := range first.ListenHosts {
 					addr, err := net.ResolveTCPAddr("tcp", net.JoinHostPort(host, config.Port))
 					if err != nil {
 						return err
 					}
-					s.addresses = append(s.addresses, transport.DNS+"://"+addr.String())
+					s.addresses = append(s.addresses, s.transport+"://"+addr.String())
 				}
 			}
 			in.sites = append(in.sites, s)
@@ -84,6 +85,9 @@ func (in *instance) findSites() error {
 	}
 	return nil
 }
+
+// ownTransport reports whether this package serves addresses of a transport.
+func ownTransport(name string) bool { return name == transport.DNS || name == transport.TLS }
 
 // withoutImportWarnings keeps the log free of what caddy has already said when it read the Corefile.
 func withoutImportWarnings(read func()) {

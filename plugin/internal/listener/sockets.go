@@ -48,7 +48,7 @@ func (t *socketTable) claimLocked(s *server) error {
 	e := t.endpoints[key]
 	if s.proxied || e == nil {
 		var err error
-		if e, err = openEndpoint(s.Server, s.instance.process.connections); err != nil {
+		if e, err = openEndpoint(s.stock(), s.instance.process.connections); err != nil {
 			return err
 		}
 		// Sockets that speak the PROXY protocol are wrapped with the settings of one configuration, so another one

@@ -27,9 +27,17 @@ func (e *endpoint) acceptConnections() {
 			continue
 		}
 		wait = 0
-		c := &connection{Conn: accepted}
-		if !e.track(c) {
-			c.Close()
+		s := e.current.Load()
+		if s == nil {
+			accepted.Close()
+			continue
+		}
+		c := &connection{Conn: accepted, accepted: accepted}
+		if s.tls != nil {
+			c.beginTLS(s)
+		}
+		if !e.track(c, s) {
+			c.abort()
 			continue
 		}
 		go e.serveConnection(c)
@@ -37,18 +45,14 @@ func (e *endpoint) acceptConnections() {
 }
 
 // track enters the connection into the tables. If there are too many, it closes the one that has been idle for longest.
-func (e *endpoint) track(c *connection) bool {
-	s := e.current.Load()
-	if s == nil {
-		return false
-	}
+func (e *endpoint) track(c *connection, s *server) bool {
 	if !s.proxied {
 		c.source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
 	} // else the address comes with the first octets, which must not be waited for here
 	evicted, ok := e.table.add(c, s.limiter.limits.Connections, s.limiter.limits.SourceConnections)
 	if evicted != nil {
 		s.observer.Dropped(Connections)
-		evicted.Close()
+		evicted.abort()
 	}
 	if !ok {
 		s.observer.Dropped(Connections)
@@ -71,8 +75,8 @@ func (e *endpoint) serveConnection(c *connection) {
 	var delay time.Duration
 	defer func() {
 		end := func() {
+			c.Close() // by TLS this may take a while, in which the connection counts
 			e.forget(c)
-			c.Close()
 		}
 		switch {
 		case hijacked:
@@ -81,10 +85,19 @@ func (e *endpoint) serveConnection(c *connection) {
 			end()
 		}
 	}()
+	if c.secure != nil {
+		var ok bool
+		if delay, ok = e.handshake(c); !ok {
+			return
+		}
+	}
 	r := bufio.NewReaderSize(c, 2048)
 	for count := 0; ; count++ {
 		wire, err := e.readMessage(c, r, count)
 		if err != nil {
+			if count == 0 && c.secure != nil {
+				e.chargeUnused(c)
+			}
 			return
 		}
 		if !e.table.setBusy(c) {
@@ -94,10 +107,11 @@ func (e *endpoint) serveConnection(c *connection) {
 		if s == nil {
 			return
 		}
-		source := c.source
-		if s.proxied {
-			source = ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
+		if c.secure != nil && !c.secure.admittedBy(s) {
+			s.requests.done()
+			return
 		}
+		source := s.sourceOf(c)
 		path := &streamPath{connection: c, timeout: s.WriteTimeout}
 		w := &responseWriter{path: path, server: s, stream: true, source: source}
 		func() {
@@ -176,14 +190,26 @@ func (e *endpoint) readMessage(c *connection, r *bufio.Reader, count int) ([]byt
 	return wire, nil
 }
 
-// setReadTimeout sets the connection's deadline, unless stopReading has put it into the past.
+// sourceOf returns the source of a connection. With the PROXY protocol, it waits for what tells it.
+func (s *server) sourceOf(c *connection) ratelimit.Key {
+	if s.proxied {
+		return ratelimit.Of(addressOf(c.RemoteAddr()).Addr())
+	}
+	return c.source
+}
+
+// setReadTimeout sets the connection's deadline, unless stopReading has put it into the past. TLS may write while it reads.
 func (e *endpoint) setReadTimeout(c *connection, timeout time.Duration) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closing {
 		return net.ErrClosed
 	}
-	return c.SetReadDeadline(time.Now().Add(timeout))
+	deadline := time.Now().Add(timeout)
+	if c.secure != nil {
+		return c.SetDeadline(deadline)
+	}
+	return c.SetReadDeadline(deadline)
 }
 
 // streamPath is the way back of a request that came by TCP.
