@@ -35,7 +35,9 @@ type bench struct {
 	bigOurs     *subject // serve large
 	bigBIND     *subject
 	queries     string // dnsperf's input, for middle
+	keytab      string // of the service
 	table       table
+	onEtcdTable table
 	others      []float64 // share of the machine that other processes used, by measurement
 }
 
@@ -56,6 +58,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	b.keytab = keytab
 	clientKeytab, err := b.realm.Keytab("client.keytab", updater)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ func (b *bench) measure(ctx context.Context) error {
 		{"updates 256", b.manyUpdates},
 		{"handshakes", b.handshakeRate},
 		{"queries", b.queryRate},
+		{"cluster", b.onEtcd},
 		{"large", b.largeZone},
 	} {
 		if b.only != nil && !b.only.MatchString(part.name) {

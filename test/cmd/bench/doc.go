@@ -10,7 +10,10 @@
 // updates, each doing one thing at a time and verifying the MAC of every reply, and dnsperf for queries. It shares the
 // machine with the servers, so the CPU time that an operation cost each side is told beside the rates.
 //
-// The result goes to standard output: one table in Markdown, and what the machine is. What happens meanwhile goes to
+// The part cluster measures three servers with a zone on three members of etcd. Its clients are as many as those that put
+// values into the same etcd, in the same rounds, without a server between.
+//
+// The result goes to standard output: two tables in Markdown, and what the machine is. What happens meanwhile goes to
 // standard error.
 //
 // BIND runs with its defaults, apart from what the comparison is about. Both servers keep their data below -dir, which has

@@ -34,7 +34,7 @@ func main() {
 	flag.BoolVar(&quick, "quick", false, "shorter rounds, and three of them")
 	flag.IntVar(&s.rounds, "rounds", 5, "how many `rounds`")
 	flag.DurationVar(&s.duration, "duration", 3*time.Second, "how long each measurement takes")
-	flag.StringVar(&only, "only", "", "measure only the parts that match this `pattern`: updates 1, updates 16, updates 256, handshakes, queries, large")
+	flag.StringVar(&only, "only", "", "measure only the parts that match this `pattern`: updates 1, updates 16, updates 256, handshakes, queries, cluster, large")
 	flag.StringVar(&s.profiles, "profiles", "", "write CPU profiles of our server to this `directory`")
 	flag.Parse()
 	if quick {
@@ -92,7 +92,11 @@ func run(ctx context.Context, s settings) (err error) {
 	if err := b.measure(ctx); err != nil {
 		return err
 	}
-	b.table.write(os.Stdout)
+	b.table.write(os.Stdout, "BIND")
+	if len(b.table.rows) > 0 && len(b.onEtcdTable.rows) > 0 {
+		fmt.Println()
+	}
+	b.onEtcdTable.write(os.Stdout, "puts, etcd alone")
 	fmt.Printf("\n%s\n", machine)
 	if s.memory {
 		fmt.Println("This server ran without database: its updates were not durable, and it started from the master file.")

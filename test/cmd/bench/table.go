@@ -18,8 +18,12 @@ type table struct{ rows []row }
 
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
 
-func (t *table) write(w io.Writer) {
-	fmt.Fprintln(w, "| what | this server | BIND | ratio | goal | reached |")
+// write prints the table, unless it has no rows.
+func (t *table) write(w io.Writer, peer string) {
+	if len(t.rows) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "| what | this server | %s | ratio | goal | reached |\n", peer)
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | --- | --- |")
 	for _, r := range t.rows {
 		reached := "no"

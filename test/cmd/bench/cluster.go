@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/etcd"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
+)
+
+const nodes = 3 // and members of etcd
+
+// cluster is servers with one zone on etcd, beside etcd alone.
+type cluster struct {
+	*bench
+	members *etcd.Cluster
+	clients []*clientv3.Client // of one member each
+	servers []*subject
+}
+
+// onEtcd measures a zone on etcd: updates at one busy server and at three, each beside as many clients that put values of the
+// size of an update into etcd, and what else depends on etcd.
+func (b *bench) onEtcd(ctx context.Context) error {
+	c := &cluster{bench: b}
+	defer c.stop()
+	if err := c.start(ctx); err != nil {
+		return err
+	}
+	for _, load := range []struct {
+		servers, clients int
+		goal             float64
+	}{{1, 1, 0.7}, {1, 16, 1}, {1, 256, 1.5}, {nodes, 3, 0.25}, {nodes, 15, 0.4}, {nodes, 255, 1.2}} {
+		if err := c.updates(ctx, load.servers, load.clients, load.goal); err != nil {
+			return err
+		}
+	}
+	if err := c.sharedContexts(ctx); err != nil {
+		return err
+	}
+	if err := c.queries(ctx); err != nil {
+		return err
+	}
+	return c.largeZone(ctx)
+}
+
+func (c *cluster) start(ctx context.Context) (err error) {
+	// A commit is as fast as the disk below it.
+	if err := os.Setenv("TMPDIR", c.dir); err != nil {
+		return err
+	}
+	c.members, err = etcd.Start(ctx, etcd.Config{Members: nodes, Disk: true,
+		Flags: []string{"--auto-compaction-mode=periodic", "--auto-compaction-retention=5m", "--quota-backend-bytes=8589934592"}})
+	if err != nil {
+		return err
+	}
+	for i := range nodes {
+		client, err := c.members.Client(i)
+		if err != nil {
+			return err
+		}
+		c.clients = append(c.clients, client)
+		s := c.node(i, c.middle)
+		if _, err := s.start(ctx); err != nil {
+			return err
+		}
+		c.servers = append(c.servers, s)
+	}
+	return nil
+}
+
+func (c *cluster) stop() {
+	for _, s := range c.servers {
+		s.stop()
+	}
+	for _, client := range c.clients {
+		_ = client.Close() // nothing is under way
+	}
+	if c.members != nil {
+		c.members.Stop()
+	}
+}
+
+// node is this project's server with a zone on etcd. Each has another member as its nearest.
+func (c *cluster) node(i int, zone zoneSpec) *subject {
+	name := fmt.Sprintf("node%d", i)
+	dir := filepath.Join(c.dir, name+"-"+zone.origin)
+	var endpoints []string
+	for j := range nodes {
+		endpoints = append(endpoints, c.members.Endpoint((i+j)%nodes))
+	}
+	return &subject{name: name, dir: dir, zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
+		profile := ""
+		if c.profiles != "" {
+			if !s.pprof.IsValid() {
+				port, err := loopback.Port()
+				if err != nil {
+					return nil, err
+				}
+				s.pprof = loopback.Address(port)
+			}
+			profile = fmt.Sprintf("  pprof %s\n", s.pprof)
+		}
+		return coreDNS(s, c.binary, fmt.Sprintf(`%s {
+  bind 127.0.0.1
+  errors
+  gsstsig {
+    keytab %s
+    grant %s@%s zonesub ANY
+    file %s %s
+    etcd %s
+    etcd_server %s
+    control off
+  }
+%s}
+`, zone.origin, c.keytab, updater, realmName, zone.file, zone.origin, strings.Join(endpoints, " "), name, profile))
+	}}
+}
+
+// putters are clients of etcd alone, as many at each of the members as there are servers.
+func (c *cluster) putters(members, clients int) []operation {
+	value := strings.Repeat("x", 250)
+	all := make([]operation, clients)
+	for i := range all {
+		client, key := c.clients[i%members], fmt.Sprintf("/bench/%d", i)
+		all[i] = func(ctx context.Context) error {
+			_, err := client.Put(ctx, key, value)
+			return err
+		}
+	}
+	return all
+}
+
+// updates compares the rates of updates at that many servers with those of puts.
+func (c *cluster) updates(ctx context.Context, servers, clients int, goal float64) error {
+	var updaters []*updaterClient
+	for i := range servers {
+		own, err := c.updatersAt(ctx, i, clients/servers)
+		if err != nil {
+			return err
+		}
+		updaters = append(updaters, own...)
+	}
+	share := clients / servers
+	least := 1.0
+	var rates [2][]float64
+	err := c.inTurn(ctx, func(_, i int) error {
+		if i == 1 {
+			m := c.raw(ctx, c.putters(servers, clients))
+			rates[1] = append(rates[1], m.perSecond())
+			return m.failure
+		}
+		before := counted(updaters, share)
+		m, err := c.load(ctx, fmt.Sprintf("%d on etcd, %d clients", servers, clients), c.servers[0], operations(updaters))
+		if err != nil {
+			return err
+		}
+		rates[0] = append(rates[0], m.perSecond())
+		total, own := 0.0, counted(updaters, share)
+		for s := range own {
+			own[s] -= before[s]
+			total += own[s]
+		}
+		for s := range own {
+			least = min(least, own[s]/total)
+		}
+		return nil
+	}, 2)
+	if err != nil {
+		return err
+	}
+	for i := range servers {
+		if err := verifyUpdates(ctx, c.servers[i], updaters[i*share:(i+1)*share]); err != nil {
+			return err
+		}
+	}
+	ratio := median(ratios(rates[0], rates[1]))
+	r := row{
+		what: fmt.Sprintf("signed updates/s, zone on etcd, 1 busy server, %d clients", clients),
+		ours: number(median(rates[0])), peer: number(median(rates[1])), ratio: times(ratio),
+		goal: fmt.Sprintf("≥ %g × puts", goal), reached: ratio >= goal,
+	}
+	if servers > 1 {
+		r.what = fmt.Sprintf("signed updates/s, zone on etcd, %d busy servers, %d clients", servers, clients)
+		r.goal += fmt.Sprintf(", each server ≥ 25 %% (%.0f %%)", 100*least)
+		r.reached = r.reached && least >= 0.25
+	}
+	c.onEtcdTable.add(r)
+	return nil
+}
+
+// updatersAt makes clients of a server. No two have the same host.
+func (c *cluster) updatersAt(ctx context.Context, server, clients int) ([]*updaterClient, error) {
+	all, err := c.updaters(ctx, c.servers[server], c.middle, clients, true)
+	for i, u := range all {
+		u.next = c.middle.hosts + server*clients + i
+	}
+	return all, err
+}
+
+// counted returns how many updates the clients of each server have sent.
+func counted(updaters []*updaterClient, share int) []float64 {
+	sums := make([]float64, len(updaters)/share)
+	for i, u := range updaters {
+		sums[i/share] += float64(u.count)
+	}
+	return sums
+}
+
+// raw measures clients of etcd.
+func (c *cluster) raw(ctx context.Context, all []operation) counts {
+	m := drive(ctx, all, c.duration/10, func() { pause(ctx, c.duration) })
+	fmt.Fprintf(os.Stderr, "%-28s %-8s %8.0f/s\n", fmt.Sprintf("  puts, %d clients", len(all)), "etcd", m.perSecond())
+	return m
+}
+
+// sharedContexts is how many contexts a second a server makes that are good at all servers.
+func (c *cluster) sharedContexts(ctx context.Context) error {
+	const clients, goal = 16, 700
+	subjects := []*subject{c.servers[0], c.ours}
+	sets := make([][]operation, len(subjects))
+	for i, s := range subjects {
+		var err error
+		if sets[i], err = c.handshakes(ctx, s, clients); err != nil {
+			return err
+		}
+	}
+	rates := make([][]float64, len(subjects))
+	err := c.inTurn(ctx, func(_, i int) error {
+		m, err := c.load(ctx, "contexts", subjects[i], sets[i])
+		rates[i] = append(rates[i], m.perSecond())
+		return err
+	}, len(subjects))
+	if err != nil {
+		return err
+	}
+	rate := median(rates[0])
+	c.onEtcdTable.add(row{
+		what: fmt.Sprintf("TKEY handshakes/s, contexts shared, %d clients (not shared: %s)", clients, number(median(rates[1]))),
+		ours: number(rate), peer: "", ratio: times(median(ratios(rates[0], rates[1]))), goal: fmt.Sprintf("≥ %d/s", goal), reached: rate >= goal,
+	})
+	return nil
+}
+
+// queries compares a server with etcd and one with a database.
+func (c *cluster) queries(ctx context.Context) error {
+	const goal = 0.97
+	subjects := []*subject{c.servers[0], c.ours}
+	rates := make([][]float64, len(subjects))
+	err := c.inTurn(ctx, func(_, i int) error {
+		m, _, err := c.ask(ctx, "queries beside etcd", subjects[i], nil)
+		rates[i] = append(rates[i], m.perSecond())
+		return err
+	}, len(subjects))
+	if err != nil {
+		return err
+	}
+	ratio := median(ratios(rates[0], rates[1]))
+	c.onEtcdTable.add(row{
+		what: fmt.Sprintf("queries/s on A (with a database: %s)", number(median(rates[1]))), ours: number(median(rates[0])),
+		ratio: times(ratio), goal: fmt.Sprintf("≥ %g × with a database", goal), reached: ratio >= goal,
+	})
+	return nil
+}
+
+// largeZone is how long a server takes to load a million names.
+func (c *cluster) largeZone(ctx context.Context) error {
+	const goal = 30
+	s := c.node(0, c.large)
+	s.name = "large0"
+	defer s.stop()
+	took, err := s.start(ctx) // fills etcd
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "%-28s %-8s %8.2f s from the master file\n", "start on etcd", s.name, took.Seconds())
+	var starts []float64
+	for range c.rounds {
+		s.stop()
+		if took, err = s.start(ctx); err != nil {
+			return err
+		}
+		starts = append(starts, took.Seconds())
+		fmt.Fprintf(os.Stderr, "%-28s %-8s %8.2f s\n", "start on etcd", s.name, took.Seconds())
+	}
+	c.onEtcdTable.add(row{
+		what: "start with 1e6 names on etcd", ours: number(median(starts)) + " s", goal: fmt.Sprintf("≤ %d s", goal), reached: median(starts) <= goal,
+	})
+	return nil
+}
