@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +56,25 @@ func (d *deployment) must(i int, stdin string, words []string, args ...string) s
 		}
 	}
 	return out
+}
+
+// get reads what a server tells on one of its ports.
+func (d *deployment) get(i int, port, path string) string {
+	d.t.Helper()
+	request, err := http.NewRequestWithContext(d.ctx, http.MethodGet, fmt.Sprintf("http://%s%s", d.servers[i].Port(port), path), nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	reply, err := http.DefaultClient.Do(request)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	text, err := io.ReadAll(reply.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(text)
 }
 
 // TestCommands: what the administrator does at any server holds for all of them, and works while no server runs.
@@ -109,6 +130,14 @@ func TestCommands(t *testing.T) {
 		return nil
 	})
 	d.must(1, "", []string{"member m0", "servers that run: ns0, ns1, ns2", "rules, aging and limits are those of all servers that run"}, "check", "-krb5conf", krb5conf, "-server", d.address(1).String())
+
+	metrics := d.get(0, "METRICS", "/metrics")
+	for _, series := range []string{`zone_loaded{zone="example.test."} 1`, `zone_unconfirmed_seconds{zone="example.test."} `,
+		`commit_conflicts_total{zone="example.test."} `, `commit_unknown_total{zone="example.test."} 0`} {
+		if !strings.Contains(metrics, "coredns_gsstsig_"+series) {
+			t.Errorf("the metrics have no %s", series)
+		}
+	}
 
 	// One decides by other rules.
 	d.config.inside = append(d.config.inside, "grant EXAMPLE.TEST zonesub ANY")
