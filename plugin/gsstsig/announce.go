@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,11 +98,18 @@ func (c *cluster) noteStatus(own service.Announcement, status etcd.Status, err e
 	defer s.mu.Unlock()
 	s.view = v
 	for _, f := range findings {
-		if !slices.Contains(s.findings, f) {
+		if !slices.ContainsFunc(s.findings, func(before diagnose.Finding) bool { return sameTrouble(before, f) }) {
 			logFinding(f)
 		}
 	}
 	s.findings = findings
+}
+
+// sameTrouble reports whether two findings are about the same: the words of what comes from the network change all the time.
+func sameTrouble(a, b diagnose.Finding) bool {
+	first, _, _ := strings.Cut(a.Problem, ": ")
+	second, _, _ := strings.Cut(b.Problem, ": ")
+	return a.Subject == b.Subject && first == second
 }
 
 // status describes the cluster as it was known last.

@@ -280,10 +280,11 @@ func (s *servedZone) setLoaded(z *zone.Zone) bool {
 	return true
 }
 
-// fail notes why the zone cannot be loaded. It is logged when the reason changes.
+// fail notes why the zone cannot be loaded. It is logged at once, and then when the reason has changed, once a minute at most.
 func (s *servedZone) fail(c *cluster, err error) {
 	f := service.UnreachableFinding(s.origin, &c.conf, err)
-	if before := s.failure.Swap(&f); before == nil || *before != f {
+	if before := s.failure.Swap(&f); before == nil || *before != f && time.Since(s.told) > time.Minute {
+		s.told = time.Now()
 		logFinding(f)
 	}
 }

@@ -20,6 +20,7 @@ type servedZone struct {
 
 	// Of a zone on etcd.
 	loader   *zoneLoader
+	told     time.Time                        // when it was logged that the zone cannot be loaded, of the goroutine that loads it alone
 	rejoined time.Time                        // when the last attempt was, of the goroutine that watches the zone alone
 	applied  chan struct{}                    // holds one value if another server has changed the zone
 	closed   chan struct{}                    // closed by close; nil for a zone that is not on etcd

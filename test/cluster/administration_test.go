@@ -394,3 +394,61 @@ func TestRestored(t *testing.T) {
 		t.Errorf("serial %d after %d", serial, served)
 	}
 }
+
+// TestStartWithoutEtcd: a server that starts while etcd is out of reach serves its other zones, says what is missing, and loads the zone
+// as soon as etcd answers.
+func TestStartWithoutEtcd(t *testing.T) {
+	d := deploy(t, config{inside: []string{"control control.sock"}})
+	s := d.newSender()
+	d.takes(s, 0, add("before", "the stop"))
+	for i := range size {
+		d.servers[i].Kill()
+		d.killMember(i)
+	}
+	const other = "other.test."
+	corefile := d.corefile(0) + fmt.Sprintf("%s {\n    bind 127.0.0.1\n    gsstsig {\n        keytab %s\n    }\n}\n", other, shared.keytab)
+	var err error
+	d.servers[0], err = server.Start(shared.ctx, server.Config{Binary: shared.binary, Corefile: corefile, Probe: other,
+		Files: map[string]string{"db": d.config.zoneFile(0)}, Ports: []string{"READY", "METRICS", "PPROF"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, qtype := range []uint16{dns.TypeSOA, dns.TypeAXFR} {
+		if reply, err := d.query(0, zoneName, qtype); err != nil || reply.Rcode != dns.RcodeServerFailure {
+			t.Errorf("type %d of a zone that is not loaded: %v, %v", qtype, reply, err)
+		}
+	}
+	d.fails(d.newSender(), 0, add("x", "not now"))
+	d.becomes(0, false)
+	d.must(0, "", []string{"not ready", "not loaded", "cannot be loaded from etcd http", "Fix: "}, "status")
+	d.must(0, "", []string{"cannot be loaded"}, "status", "example.test")
+	if status, out := d.command(0, "", "show", "example.test"); status != 1 || !strings.Contains(out, "cannot be loaded from etcd") {
+		t.Errorf("show: exit status %d\n%s", status, out)
+	}
+	if metrics := d.get(0, "METRICS", "/metrics"); !strings.Contains(metrics, `coredns_gsstsig_zone_loaded{zone="example.test."} 0`) {
+		t.Error("the metrics do not tell that the zone is not loaded")
+	}
+	if n := strings.Count(d.servers[0].Log().String(), "cannot be loaded from etcd"); n == 0 || n > 8 {
+		t.Errorf("the log tells it %d times", n)
+	}
+
+	// Two members are a majority.
+	started := make(chan error, 2)
+	for i := range 2 {
+		go func() { started <- d.members.Restart(d.ctx, i) }()
+	}
+	for range 2 {
+		if err := <-started; err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.learns(0, "before", "the stop")
+	d.becomes(0, true)
+	d.takesAgain(d.newSender(), 0, add("after", "the start"))
+	// What was loaded late is protected as if it had been there: the primary server is no client's.
+	m := new(dns.Msg).SetUpdate(zoneName)
+	m.Insert([]dns.RR{text("ns1", "mine")})
+	if reply, err := d.newSender().exchange(0, alice, m); err != nil || reply.Rcode != dns.RcodeRefused {
+		t.Errorf("an update of the primary server's name: %v, %v", reply, err)
+	}
+}

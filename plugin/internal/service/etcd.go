@@ -168,6 +168,7 @@ func UnreachableFinding(origin string, e *corefile.Etcd, err error) diagnose.Fin
 // DivergedFinding says what to do about a zone whose history on etcd is not the one that the server knows.
 func DivergedFinding(origin string, err error) diagnose.Finding {
 	return diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + origin,
-		Problem: fmt.Sprintf("etcd has another history of it than this server knows, as after a backup was restored: updates are answered SERVFAIL, and queries from what the server knows (%v)", err),
-		Fix:     "if etcd was restored on purpose, begin a new epoch: coredns gsstsig epoch " + withoutDot(origin) + "; the changes since the backup are lost then"}
+		Problem: fmt.Sprintf("etcd has another history of it than this server knows, as after a backup was restored: updates are answered SERVFAIL, and queries from what the server knows (%s)",
+			diagnose.FromError("", err).Problem),
+		Fix: "if etcd was restored on purpose, run coredns gsstsig restored " + withoutDot(origin) + ": the changes since the backup are lost then"}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -13,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // writeCertificate writes a self-signed certificate and its key.
@@ -128,5 +131,13 @@ func TestEtcdFindings(t *testing.T) {
 	}
 	if f := etcdFindings(&corefile.Etcd{Endpoints: []string{"http://x:1"}}); len(f) != 1 || !strings.Contains(f[0].Problem, "plain text") {
 		t.Errorf("%v", f)
+	}
+}
+
+// TestDivergedFinding: there is one fix, the command.
+func TestDivergedFinding(t *testing.T) {
+	text := DivergedFinding("example.test.", fmt.Errorf("zone: %w", diagnose.WithFix(store.ErrDiverged, "another"))).String()
+	if !strings.Contains(text, store.ErrDiverged.Error()) || strings.Count(text, "Fix: ") != 1 || !strings.Contains(text, "coredns gsstsig restored example.test:") {
+		t.Error(text)
 	}
 }
