@@ -250,6 +250,9 @@ func TestConflict(t *testing.T) {
 	if err := a.Writable(); err != nil {
 		t.Errorf("after a conflict: %v", err)
 	}
+	if a.LastChange().IsZero() {
+		t.Error("the other server's change is none of the zone")
+	}
 	same(t, "after the conflict", a.Snapshot(), b.Snapshot())
 }
 
@@ -294,6 +297,24 @@ func TestNothingChangesWithoutConfirmation(t *testing.T) {
 	r := a.Apply(t.Context(), &Update{Message: pack(t, message(t, "")), Authorize: func(*Proposal) Decision { return Decision{} }})
 	if r.Rcode != dns.RcodeServerFailure {
 		t.Errorf("a refusal while the store cannot be reached: %+v", r)
+	}
+	// Nor is there one for an update that comes before one that changes something.
+	var batch []*pending
+	for _, script := range []string{"", "U c.example.test. 5 IN A 192.0.2.1"} {
+		u := &Update{Message: pack(t, message(t, script))}
+		p, err := a.parse(u, &a.settings.Load().limits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, &pending{update: u, proposal: p, done: make(chan struct{})})
+	}
+	a.writing.Lock()
+	a.do(slices.Clone(batch))
+	a.endWriting()
+	for i, p := range batch {
+		if p.result.Rcode != dns.RcodeServerFailure || errors.Is(p.result.Err, store.ErrUnknown) != (i == 1) {
+			t.Errorf("update %d: %+v", i, p.result)
+		}
 	}
 }
 
@@ -508,6 +529,17 @@ func TestFreezeAtAllServers(t *testing.T) {
 	if r := apply(t, a, "U a.example.test. 60 IN A 192.0.2.1"); !r.Changed {
 		t.Errorf("%+v", r)
 	}
+	// One that has missed it learns it when it loads the zone anew.
+	s.Cut(true)
+	freeze(t, a)
+	cluster.Trim(0)
+	s.Cut(false)
+	until(t, "the other server knows that the zone is frozen", func() bool { _, frozen := b.Frozen(); return frozen })
+	s.Cut(true)
+	thaw(t, a)
+	cluster.Trim(0)
+	s.Cut(false)
+	until(t, "the other server knows that the zone is thawed", func() bool { _, frozen := b.Frozen(); return !frozen })
 	s.Cut(true)
 	if changed, err := b.Freeze(t.Context()); changed || !errors.Is(err, store.ErrUnknown) {
 		t.Errorf("without the store: %v, %v", changed, err)
@@ -559,7 +591,8 @@ func TestReplayed(t *testing.T) {
 // TestDiverged: a store that has another history is not followed, and queries go on.
 func TestDiverged(t *testing.T) {
 	cluster := storetest.NewCluster(storetest.ClusterOptions{})
-	a := openServer(t, cluster.Server("a"), nil)
+	s := cluster.Server("a")
+	a := openServer(t, s, nil)
 	backup := cluster.Backup()
 	if r := apply(t, a, "U a.example.test. 5 IN A 192.0.2.1"); !r.Changed {
 		t.Fatalf("%+v", r)
@@ -572,8 +605,15 @@ func TestDiverged(t *testing.T) {
 	if err := a.Diverged(); !errors.Is(err, store.ErrDiverged) {
 		t.Error(err)
 	}
+	s.Faults(func(call storetest.Call) storetest.Fault {
+		t.Errorf("call %d of a store with another history", call)
+		return storetest.None
+	})
 	if r := apply(t, a, "U b.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeServerFailure || !errors.Is(r.Err, store.ErrDiverged) {
 		t.Errorf("%+v", r)
+	}
+	if _, err := a.Freeze(t.Context()); !errors.Is(err, store.ErrDiverged) {
+		t.Errorf("freeze: %v", err)
 	}
 	if !a.Snapshot().Exists("a.example.test.") {
 		t.Error("what the server had is gone")
@@ -610,6 +650,14 @@ func TestConfirmed(t *testing.T) {
 		time.Sleep(time.Second)
 		apply(t, z, "")
 		age(0)
+		// What comes late is as old as it is.
+		s.Faults(func(call storetest.Call) storetest.Fault {
+			time.Sleep(3 * time.Second)
+			return storetest.None
+		})
+		cluster.Heartbeat()
+		time.Sleep(3 * time.Second)
+		age(3 * time.Second)
 		z.Close()
 	})
 }
@@ -853,9 +901,75 @@ func TestLostBatch(t *testing.T) {
 		}
 	}
 	same(t, "after the loss", a.Snapshot(), b.Snapshot())
+	// The last one of all is missed when the store says what is the newest.
+	lost = 0
+	apply(t, b, "U h9.example.test. 5 IN A 192.0.2.1")
+	cluster.Heartbeat()
+	if x := <-applied; x.Loaded || x.After != 14 {
+		t.Errorf("%+v", x)
+	}
 	a.Close()
 	if loads > 0 {
 		t.Errorf("loaded %d times", loads)
+	}
+}
+
+// slow is a store that answers a proposal only after Follow has brought what was committed.
+type slow struct {
+	store.Shared
+	zone   func() *Zone
+	before func() // after the commit
+}
+
+func (s slow) Propose(ctx context.Context, at store.Position, b store.Batch) (store.Position, []store.Committed, error) {
+	p, missed, err := s.Shared.Propose(ctx, at, b)
+	if err == nil && s.before != nil {
+		s.before()
+	}
+	for ctx.Err() == nil && s.zone().Snapshot().position.Sequence < p.Sequence {
+		time.Sleep(time.Millisecond)
+	}
+	return p, missed, err
+}
+
+// TestFollowIsFaster: a server's own batch that Follow brings first is its own all the same, and what comes after it stays.
+func TestFollowIsFaster(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	applied := make(chan Applied, 10)
+	b := openServer(t, cluster.Server("b"), nil)
+	var a *Zone
+	a = openServer(t, slow{cluster.Server("a"), func() *Zone { return a }, func() {
+		if r := apply(t, b, "U b.example.test. 0 ANY ANY\nU b.example.test. 5 IN A 192.0.2.1\nU a.example.test. 5 IN A 192.0.2.9"); !r.Changed {
+			t.Errorf("%+v", r)
+		}
+		until(t, "the other server's change is there", func() bool { return a.Snapshot().Exists("b.example.test.") })
+		if len(applied) > 0 {
+			t.Error("told of a change while it is not known whose it is")
+		}
+	}}, func(c *Config) { c.Applied = func(x Applied) { applied <- x } })
+	r := apply(t, a, "U a.example.test. 5 IN A 192.0.2.1")
+	if r.Rcode != dns.RcodeSuccess || !r.Changed || r.After != 11 {
+		t.Errorf("%+v", r)
+	}
+	if s := a.Snapshot(); s.position != cluster.Head() || len(s.RRset("a.example.test.", dns.TypeA)) != 2 {
+		t.Errorf("at %+v", s.position)
+	}
+	if x := <-applied; x.Server != "b" || x.Before != 11 || x.After != 12 || len(applied) > 0 {
+		t.Errorf("told of %+v and %d more", x, len(applied))
+	}
+	same(t, "in the end", a.Snapshot(), b.Snapshot())
+}
+
+// TestOtherBatch: a batch with the number of one that this server has, but another one, is of another history.
+func TestOtherBatch(t *testing.T) {
+	z := openServer(t, storetest.NewCluster(storetest.ClusterOptions{}).Server("a"), nil)
+	c := store.Committed{Position: z.Snapshot().position}
+	if err := z.adopt([]store.Committed{c}); err != nil {
+		t.Errorf("the same: %v", err)
+	}
+	c.Position.Batch[0]++
+	if err := z.adopt([]store.Committed{c}); !errors.Is(err, store.ErrDiverged) {
+		t.Errorf("another: %v", err)
 	}
 }
 
