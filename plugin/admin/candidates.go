@@ -16,11 +16,11 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
-// Bounds of what completion looks up: the shell waits for it.
-const (
-	candidateTime = 700 * time.Millisecond
-	candidateMost = 200
-)
+// candidateMost bounds how many words completion offers.
+const candidateMost = 200
+
+// candidateTime bounds how long it looks for them, since the shell waits. Tests change it.
+var candidateTime = 700 * time.Millisecond
 
 // errEnough ends a listing.
 var errEnough = errors.New("enough")
