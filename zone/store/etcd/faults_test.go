@@ -473,7 +473,7 @@ func TestLeaseLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	z := openZone(t, a, ZoneOptions{}) // does not know of the commit
-	z.history.replace(*mustHead(ctx, t, z), stale.at.Revision, nil, nil, 0)
+	z.history.replace(store.Position{}, *mustHead(ctx, t, z), stale.at.Revision, nil, nil, 0)
 	if _, missed, err := z.submit(ctx, &proposal{at: stale.at}, true); !errors.Is(err, store.ErrConflict) || len(missed) != 1 {
 		t.Errorf("%v, %v", missed, err)
 	}
@@ -492,4 +492,44 @@ func mustHead(ctx context.Context, t *testing.T, z *Zone) *head {
 		t.Fatal(h, err)
 	}
 	return h
+}
+
+// compacting is a visitor that has etcd compact its history at the first record.
+type compacting struct {
+	replica
+	compact func()
+}
+
+func (c *compacting) Record(r store.Record) error {
+	if c.compact != nil {
+		c.compact()
+		c.compact = nil
+	}
+	return c.replica.Record(r)
+}
+
+// TestLoadCompacted compacts what is being loaded. The error says what to do, and the next attempt succeeds.
+func TestLoadCompacted(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{})
+	z := openZone(t, connect(t, "a", c.Endpoints()...), ZoneOptions{})
+	records := []store.Record{soa(1)}
+	for i := range 20_000 {
+		records = append(records, address(fmt.Sprintf("a%d.example.test.", i), 1))
+	}
+	if _, err := z.Init(ctx, store.Contents{Serial: 1, Records: slices.Values(records)}); err != nil {
+		t.Fatal(err)
+	}
+	v := &compacting{compact: func() {
+		if _, err := etcdClient(t, c).Put(ctx, "any", ""); err != nil {
+			t.Fatal(err)
+		}
+		compact(ctx, t, c)
+	}}
+	v.reset()
+	if _, _, err := z.Load(ctx, v); err == nil || !strings.Contains(err.Error(), "Fix: let etcd keep its history") {
+		t.Error(err)
+	}
+	if r := load(ctx, t, z); len(r.records) != len(records) {
+		t.Errorf("%d records", len(r.records))
+	}
 }

@@ -36,12 +36,14 @@ type logged struct {
 	raw      []byte
 }
 
-// replace installs what was read from etcd, unless it is a part of what is known already. marked has the sequences
-// from head.marks on whose marks are kept.
-func (h *history) replace(head head, revision int64, entries []entry, marked map[uint64]bool, cache int64) {
+// replace installs what was read from etcd, unless more was learned meanwhile. before is what was known before it was
+// read. marked has the sequences from head.marks on whose marks are kept.
+func (h *history) replace(before store.Position, head head, revision int64, entries []entry, marked map[uint64]bool, cache int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.known && h.has(head.sequence, head.batch) {
+	// What etcd holds may be a part of what this server knows because of a backup that was restored. Then the rest
+	// counts no more.
+	if h.known && h.has(head.sequence, head.batch) && head.sequence >= before.Sequence {
 		return
 	}
 	h.known, h.head, h.revision = true, head, revision
@@ -135,6 +137,16 @@ func (h *history) state() (head head, revision int64, known bool) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.head, h.revision, h.known
+}
+
+// position returns that of the head; zero if it is not known.
+func (h *history) position() store.Position {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if !h.known {
+		return store.Position{}
+	}
+	return h.head.position(h.revision)
 }
 
 // wait returns the sequence of the last entry, and a channel that is closed when there is another.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -147,47 +147,22 @@ func (f *filler) mine() []clientv3.Cmp {
 	return []clientv3.Cmp{absent(f.z.headKey()), clientv3.Compare(clientv3.ModRevision(f.z.initKey()), "=", f.since)}
 }
 
+// fillers is how many transactions that fill a zone are under way at once.
+const fillers = 4
+
+// putAll does operations, in one transaction of many. The same transaction again does no harm.
+func (f *filler) putAll(puts []clientv3.Op) error {
+	answer, err := f.txn(f.mine(), nest(puts), nil)
+	if err == nil && !answer.Succeeded {
+		err = errInterrupted
+	}
+	return err
+}
+
 // fill writes the names, and then the head.
 func (f *filler) fill(serial uint32, names map[string]*encodedName) (store.Position, error) {
 	z := f.z
-	order := make([]string, 0, len(names))
-	for name := range names {
-		order = append(order, name)
-	}
-	slices.Sort(order)
-	var puts []clientv3.Op
-	octets := 0
-	flush := func() error {
-		if len(puts) == 0 {
-			return nil
-		}
-		// The same transaction again does no harm: what it puts stays the same.
-		answer, err := f.txn(f.mine(), nest(puts), nil)
-		puts, octets = puts[:0], 0
-		if err == nil && !answer.Succeeded {
-			err = errInterrupted
-		}
-		return err
-	}
-	for _, name := range order {
-		key, err := z.nameKey(name)
-		if err != nil {
-			return store.Position{}, err
-		}
-		size := len(key) + len(names[name].value)
-		if size > maxRequest {
-			return store.Position{}, fmt.Errorf("%w: a name has more than %d octets of records", store.ErrTooLarge, maxRequest)
-		}
-		if octets += size; octets > maxRequest/2 || len(puts) == maxNames {
-			if err := flush(); err != nil {
-				return store.Position{}, err
-			}
-			octets = size
-		}
-		puts = append(puts, clientv3.OpPut(key, string(names[name].value)))
-		delete(names, name)
-	}
-	if err := flush(); err != nil {
+	if err := f.putNames(names); err != nil {
 		return store.Position{}, err
 	}
 	h := head{sequence: 1, serial: serial, batch: newID(1), oldest: 2, marks: 2, server: z.cluster.options.Server}
@@ -212,8 +187,72 @@ func (f *filler) fill(serial uint32, names map[string]*encodedName) (store.Posit
 		}
 		revision = kvs[0].ModRevision
 	}
-	z.history.replace(h, revision, nil, nil, z.options.CacheOctets)
+	z.history.replace(store.Position{}, h, revision, nil, nil, z.options.CacheOctets)
 	return h.position(revision), nil
+}
+
+// putNames writes the names, several transactions at once.
+func (f *filler) putNames(names map[string]*encodedName) error {
+	parts := make(chan []clientv3.Op)
+	failed := make(chan error, fillers)
+	var running sync.WaitGroup
+	for range fillers {
+		running.Go(func() {
+			for puts := range parts {
+				if err := f.putAll(puts); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	err := f.split(names, func(puts []clientv3.Op) error {
+		select {
+		case parts <- puts:
+			return nil
+		case err := <-failed:
+			return err
+		}
+	})
+	close(parts)
+	running.Wait()
+	if err == nil {
+		select {
+		case err = <-failed:
+		default:
+		}
+	}
+	return err
+}
+
+// split hands all names on in parts of one transaction each.
+func (f *filler) split(names map[string]*encodedName, part func([]clientv3.Op) error) error {
+	var puts []clientv3.Op
+	octets := 0
+	for name, n := range names {
+		key, err := f.z.nameKey(name)
+		if err != nil {
+			return err
+		}
+		size := len(key) + len(n.value)
+		if size > maxRequest {
+			return fmt.Errorf("%w: a name has more than %d octets of records", store.ErrTooLarge, maxRequest)
+		}
+		if octets += size; octets > maxRequest/2 || len(puts) == maxNames {
+			if len(puts) > 0 {
+				if err := part(puts); err != nil {
+					return err
+				}
+			}
+			puts, octets = nil, size
+		}
+		puts = append(puts, clientv3.OpPut(key, string(n.value)))
+		delete(names, name)
+	}
+	if len(puts) == 0 {
+		return nil
+	}
+	return part(puts)
 }
 
 // giveUp lets others in at once.

@@ -25,6 +25,7 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 	if err := z.cluster.requireVersion(ctx); err != nil {
 		return at, false, z.fail("load", err)
 	}
+	before := z.history.position()
 	h, kv, revision, err := z.readHead(ctx)
 	if err != nil {
 		return at, false, z.fail("load", err)
@@ -69,7 +70,7 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 	case err != nil:
 		return at, true, z.fail("load", err)
 	}
-	z.history.replace(*h, kv.ModRevision, entries, marked, z.options.CacheOctets)
+	z.history.replace(before, *h, kv.ModRevision, entries, marked, z.options.CacheOctets)
 	return h.position(kv.ModRevision), true, nil
 }
 
@@ -220,6 +221,7 @@ func (z *Zone) ensure(ctx context.Context) error {
 	if _, _, known := z.history.state(); known {
 		return nil
 	}
+	before := z.history.position()
 	h, kv, revision, err := z.readHead(ctx)
 	if err != nil || kv == nil {
 		return err
@@ -228,6 +230,6 @@ func (z *Zone) ensure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	z.history.replace(*h, kv.ModRevision, entries, marked, z.options.CacheOctets)
+	z.history.replace(before, *h, kv.ModRevision, entries, marked, z.options.CacheOctets)
 	return nil
 }

@@ -118,6 +118,14 @@ func TestRestoredBackup(t *testing.T) {
 	if _, err := a.z.Confirm(ctx, a.at); !errors.Is(err, store.ErrDiverged) {
 		t.Errorf("confirm: %v", err)
 	}
+	// Loaded again, what was lost is not among what this server knows.
+	again := load(ctx, t, a.z)
+	if again.at.Sequence != a.at.Sequence-1 || again.records[recordKey(address("lost.example.test.", 1))].Name != "" {
+		t.Errorf("%+v\n%s", again.at, again.text())
+	}
+	if missed, err := a.z.Confirm(ctx, again.at); err != nil {
+		t.Errorf("confirm after loading: %v, %v", missed, err)
+	}
 	// Another server that knows nothing of it goes on, up to where the first one was, and beyond.
 	b := load(ctx, t, openZone(t, connect(t, "b", c.Endpoints()...), ZoneOptions{}))
 	for range 3 {
