@@ -29,6 +29,13 @@ func (a *Authenticator) choose(request *dns.Msg, signer *Transaction) (chosen *S
 		servers = append([]*Server{signer.server}, servers...)
 	}
 	taken := func(s *Server) bool { return s.contexts.taken(query.name) }
+	known := func(s *Server) bool {
+		if s.contexts.hasLive([]byte(query.name)) {
+			return true
+		}
+		c, _ := s.find([]byte(query.name)) // of another server, which this one may not be able to use
+		return c != nil
+	}
 	halfOpen := func(s *Server) bool { return s.contexts.hasHalfOpen(query.name) }
 	begun := func(s *Server) bool { return s.contexts.begun(query.name) }
 	token, _ := query.token()
@@ -41,7 +48,7 @@ func (a *Authenticator) choose(request *dns.Msg, signer *Transaction) (chosen *S
 		// Another server may have a context of the same name. The context that
 		// signed belongs to signer's server, even if it is deleted by now.
 		if signer == nil || signer.name != query.name {
-			clues = append(clues, taken)
+			clues = append(clues, known)
 		}
 	case spnego.IsContinuation(token):
 		// A Kerberos handshake that began with a server's key goes on there.

@@ -69,9 +69,11 @@ func (s *shard) removeAll() []*securityContext {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []*securityContext
-	for c := s.byUse.front(); c != nil; c = s.byUse.front() {
-		all = append(all, c)
-		s.remove(c)
+	for _, byUse := range []*list[securityContext]{&s.adopted, &s.made} {
+		for c := byUse.front(); c != nil; c = byUse.front() {
+			all = append(all, c)
+			s.remove(c)
+		}
 	}
 	return all
 }

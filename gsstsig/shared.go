@@ -81,8 +81,7 @@ type leaver struct {
 	until  time.Time
 }
 
-// maxLeaving bounds the records to be removed. Those beyond it go when their time
-// is over.
+// maxLeaving bounds the records of contexts that had to make room and are to be removed.
 const maxLeaving = 1 << 14
 
 // Share has the table share its contexts from now on, or no more. Contexts of before
@@ -167,20 +166,23 @@ func (s *sharing) remove(contexts ...*securityContext) error {
 	return nil
 }
 
-// forget has contexts removed that had to make room here. Nobody waits for it.
+// forget has contexts removed that had to make room here. Nobody waits for it. If there are
+// too many they go when their time is over.
 func (s *sharing) forget(contexts []*securityContext) {
-	for _, c := range contexts {
+	s.mu.Lock()
+	room := maxLeaving - len(s.leaving)
+	s.mu.Unlock()
+	for _, c := range contexts[:min(len(contexts), max(room, 0))] {
 		s.leave(c)
 	}
 	s.removeLeaving()
 }
 
+// leave has a record not be found here any more.
 func (s *sharing) leave(c *securityContext) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.leaving) < maxLeaving {
-		s.leaving[c.id] = leaver{record: c.record, until: c.expires}
-	}
+	s.leaving[c.id] = leaver{record: c.record, until: c.expires}
 }
 
 // left forgets records that were removed.

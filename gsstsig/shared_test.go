@@ -357,40 +357,43 @@ func TestTableThatWasNotReadYet(t *testing.T) {
 	s.nodes[0].accept(wire)
 }
 
+// acceptorOf accepts tickets for the service in keys of these versions.
+func acceptorOf(t *testing.T, now func() time.Time, versions ...uint8) *krb5.Acceptor {
+	t.Helper()
+	keys := keytab.New()
+	for _, version := range versions {
+		if err := keys.AddEntry(testService, testRealm, "service password", time.Now(), version, 18); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := keys.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "dns.keytab")
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keytabs, err := krb5.OpenKeytabs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := krb5.NewAcceptor(krb5.AcceptorConfig{Keytabs: keytabs, Replays: krb5.NewReplayCache(0), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // TestSharedContextsNeedTheKey: a server whose keytab has no key of the version says so; one with the old and the new key takes
 // both.
 func TestSharedContextsNeedTheKey(t *testing.T) {
-	acceptor := func(t *testing.T, now func() time.Time, versions ...uint8) *krb5.Acceptor {
-		keys := keytab.New()
-		for _, version := range versions {
-			if err := keys.AddEntry(testService, testRealm, "service password", time.Now(), version, 18); err != nil {
-				t.Fatal(err)
-			}
-		}
-		b, err := keys.Marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(t.TempDir(), "dns.keytab")
-		if err := os.WriteFile(file, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		keytabs, err := krb5.OpenKeytabs(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := krb5.NewAcceptor(krb5.AcceptorConfig{Keytabs: keytabs, Replays: krb5.NewReplayCache(0), Now: now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return a
-	}
 	s := newSite(t, 3, func(i int, _ *TableConfig, config *Config) {
 		switch i {
 		case 1:
-			config.Acceptor = acceptor(t, config.Now, 4)
+			config.Acceptor = acceptorOf(t, config.Now, 4)
 		case 2:
-			config.Acceptor = acceptor(t, config.Now, 3, 4)
+			config.Acceptor = acceptorOf(t, config.Now, 3, 4)
 		}
 	})
 	p := s.nodes[0].login("k.example.test.", login{})
@@ -402,6 +405,27 @@ func TestSharedContextsNeedTheKey(t *testing.T) {
 		t.Errorf("%v; %s", err, failure.Fix())
 	}
 	s.nodes[2].accept(wire)
+}
+
+// TestDeletionFindsTheServerWithTheKey: of two servers on one address, the one that can open the record deletes the context.
+func TestDeletionFindsTheServerWithTheKey(t *testing.T) {
+	s := newSite(t, 3, func(i int, _ *TableConfig, config *Config) {
+		if i == 1 {
+			config.Acceptor = acceptorOf(t, config.Now, 4)
+		}
+	})
+	p, q := s.nodes[0].login("k.example.test.", login{}), s.nodes[0].login("q.example.test.", login{})
+	a := NewAuthenticator(nil, s.nodes[1].server, s.nodes[2].server)
+	query := tkeyMessage(p.name, p.algorithm, modeDelete, nil)
+	wire, _ := q.sign(query)
+	signer, err := a.Authenticate(wire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer.server = nil // as if it belonged to neither
+	if response, _ := a.Negotiate(query, testClient, signer); response.Rcode != dns.RcodeSuccess || answerOf(t, response).Error != 0 || s.table.Len() != 1 {
+		t.Errorf("%s, %d records", response, s.table.Len())
+	}
 }
 
 // TestRecordsAreOfOnePlaceAndName: who writes the store cannot put a record elsewhere, or under another name.
@@ -592,8 +616,8 @@ func TestFirstMessageComesOften(t *testing.T) {
 	}
 }
 
-// TestMakerEvicts: a context that has to make room where it was made is good nowhere, and one that has to make room elsewhere is
-// good there again.
+// TestMakerEvicts: a context that has to make room where it was made is good nowhere, and one that has to make room elsewhere,
+// for another one of other servers, is good there again.
 func TestMakerEvicts(t *testing.T) {
 	s := newSite(t, 2, func(i int, table *TableConfig, _ *Config) {
 		table.MaxContexts = 2
@@ -601,11 +625,12 @@ func TestMakerEvicts(t *testing.T) {
 			table.MaxContexts = 1
 		}
 	})
+	own := s.nodes[1].login("own.example.test.", login{})
 	var peers []*peer
 	for i := range 3 {
 		peers = append(peers, s.nodes[0].login(fmt.Sprintf("%d.example.test.", i), login{}))
 	}
-	for s.table.Len() != 2 {
+	for s.table.Len() != 3 {
 		time.Sleep(time.Millisecond)
 	}
 	wire, _ := peers[0].sign(updateMessage())
@@ -620,8 +645,13 @@ func TestMakerEvicts(t *testing.T) {
 			}
 		}
 	}
-	if s.table.Len() != 2 || s.nodes[1].live() != 1 {
-		t.Errorf("%d records, %d contexts", s.table.Len(), s.nodes[1].live())
+	// What others made displaces nothing that was made here.
+	for _, node := range s.nodes {
+		wire, _ := own.sign(updateMessage())
+		node.accept(wire)
+	}
+	if s.table.Len() != 3 || s.nodes[1].live() != 2 || s.nodes[0].live() != 3 {
+		t.Errorf("%d records, %d and %d contexts", s.table.Len(), s.nodes[0].live(), s.nodes[1].live())
 	}
 }
 

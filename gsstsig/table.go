@@ -31,9 +31,10 @@ const (
 // TableConfig bounds a Table.
 type TableConfig struct {
 	// MaxContexts is how many established contexts are kept; 0 is
-	// DefaultMaxContexts. A further one replaces the least recently used.
+	// DefaultMaxContexts. A further one replaces the least recently used. As many that
+	// other servers share are kept beside.
 	MaxContexts int
-	// MaxPerPrincipal is how many of them one principal may have; 0 is a tenth
+	// MaxPerPrincipal is how many of those made here one principal may have; 0 is a tenth
 	// of MaxContexts, and 16 at least. A further one replaces the principal's
 	// least recently used, so that one client with a ticket cannot evict the
 	// contexts of all others.
@@ -88,9 +89,19 @@ type shard struct {
 	quota *quota // of the table; it has a lock of its own, taken after this one
 
 	mu       sync.Mutex // guards the rest, and byUse of the contexts in it
-	max      int
+	max      int        // of those made here, and of others
 	contexts map[string]*securityContext
-	byUse    list[securityContext] // the longest unused first
+	made     list[securityContext] // here, the longest unused first
+	adopted  list[securityContext] // the same of those that other servers made
+}
+
+// byUse is the list that c is in, or is to be in. What other servers made is counted apart,
+// so that its use here displaces nothing that was made here, which would end it everywhere.
+func (s *shard) byUse(c *securityContext) *list[securityContext] {
+	if c.adopted {
+		return &s.adopted
+	}
+	return &s.made
 }
 
 // securityContext is an established context. All but the links, the counts of use
@@ -229,7 +240,7 @@ func (t *Table) lookup(name []byte) *securityContext {
 		return nil
 	}
 	c.noteUse()
-	s.byUse.moveToBack(&c.byUse)
+	s.byUse(c).moveToBack(&c.byUse)
 	return c
 }
 
@@ -300,18 +311,22 @@ func (t *Table) file(c *securityContext) (there *securityContext, removed, surpl
 	}
 	// Two expired ones go for each that comes, so that a busy table forgets
 	// faster than it learns, and no insertion takes long.
+	byUse := s.byUse(c)
 	for range 2 {
-		if c := s.byUse.front(); c != nil && c.over(now, now.Sub(started)) {
+		if c := byUse.front(); c != nil && c.over(now, now.Sub(started)) {
 			s.remove(c)
 		}
 	}
-	for len(s.contexts) >= s.max {
-		removed = append(removed, s.byUse.front())
-		s.remove(s.byUse.front())
+	for byUse.size >= s.max {
+		removed = append(removed, byUse.front())
+		s.remove(byUse.front())
 	}
 	s.contexts[c.name] = c
 	c.inTable.Store(true)
-	s.byUse.pushBack(&c.byUse, c)
+	byUse.pushBack(&c.byUse, c)
+	if c.adopted {
+		return c, removed, nil // it counts where it was made
+	}
 	return c, removed, t.quota.add(c)
 }
 
@@ -393,6 +408,6 @@ func (t *Table) deletedElsewhere(c *securityContext) bool {
 
 func (s *shard) remove(c *securityContext) {
 	delete(s.contexts, c.name)
-	s.byUse.remove(&c.byUse)
+	s.byUse(c).remove(&c.byUse)
 	s.quota.remove(c)
 }
