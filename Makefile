@@ -17,6 +17,12 @@ SOAKFLAGS   ?=
 CLUSTER_SOAK ?= 1h
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
+# Tests of clients and peers that are run again with the programs of Debian 13.
+DEBIAN13    := TestHostRegistersItself TestReaders TestKnsupdate TestSignedOnTheFly TestSecondaryBIND TestLoadFromBIND \
+	TestLookupAsBIND TestUpdateAsBIND TestPolicyAsBIND TestWindowsAgainstBIND \
+	TestNsupdate TestMIT TestFreeIPA \
+	TestJoin TestControllerRegisters TestNetADSDNS TestSSSD TestDNSPython TestAccounts TestGroups TestIdentity
+space       := $(subst ,, )
 
 # Where a release goes.
 DIST        ?= dist
@@ -60,7 +66,9 @@ test:
 	@# With this the compiler has done its work, for which a test on a busy machine would not wait long enough.
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
 	@rm -rf .cache/tested && mkdir -p .cache/tested
-	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/realm ./internal/test/etcd ./zone/store/etcd ./gsstsig/gsstsigtest
+	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/node ./internal/test/realm ./internal/test/etcd ./zone/store/etcd ./gsstsig/gsstsigtest
+	TEST_SYSTEM=debian13 TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 10m $(TESTFLAGS) \
+		-run '^($(subst $(space),|,$(strip $(DEBIAN13))))$$' ./test/e2e ./test/mit ./test/ad
 	@go run ./test/cmd/tested README.md .cache/tested
 
 # Writes the README's table "Tested with" from what the last "make test" tried.

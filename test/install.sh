@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what `make run`, `make test` and `make bench` need, as far as it is missing: on Debian by apt, as root.
 #
-#   test/install.sh        all of it
+#   test/install.sh        all of it, and the programs of Debian 13 that test/debian13.sh unpacks
 #   test/install.sh run    what `make run` needs: a KDC, nsupdate, dig
 #   test/install.sh bench  what `make bench` needs: all of it, and dnsperf
 #
@@ -68,11 +68,21 @@ if [ "${1:-}" != run ]; then
 	missing /usr/lib/python3/dist-packages/dns/tsig.py python3-dnspython
 	missing /usr/lib/python3/dist-packages/gssapi/__init__.py python3-gssapi
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates
+	missing /usr/share/keyrings/debian-archive-trixie-automatic.gpg debian-archive-keyring # for packages of Debian 13
 fi
 if [ "${1:-}" = bench ]; then
 	missing dnsperf dnsperf
 fi
-[ -n "$packages" ] || exit 0
+
+# newer unpacks what no package of this machine has.
+wanted=${1:-}
+newer() {
+	[ -n "$wanted" ] || "$(dirname "${BASH_SOURCE[0]}")/debian13.sh"
+}
+if [ -z "$packages" ]; then
+	newer
+	exit 0
+fi
 
 if [ "$(id -u)" != 0 ]; then
 	echo "Missing packages:$packages" >&2
@@ -106,3 +116,4 @@ if ! { apt-get install -qq --no-install-recommends $packages ||
 	cat "$log" >&2
 	exit 1
 fi
+newer

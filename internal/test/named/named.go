@@ -18,6 +18,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/test/debian13"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
 )
@@ -51,6 +52,7 @@ type Config struct {
 	IPv6       bool              // listens on ::1 too
 	Memory     bool              // keeps its files in memory where the system can: a sync costs nothing then
 	Debug      int               // level of debugging in the log
+	Debian13   bool              // runs the named of Debian 13, whatever the other tests run
 }
 
 // Server is a running named.
@@ -104,7 +106,11 @@ func (s *Server) start(ctx context.Context, config Config) error {
 	if err := s.write(config); err != nil {
 		return err
 	}
-	path, err := process.LookPath("named")
+	look := process.LookPath
+	if config.Debian13 {
+		look = debian13.LookPath
+	}
+	path, err := look("named")
 	if err != nil {
 		return err
 	}
@@ -163,15 +169,18 @@ func (s *Server) write(config Config) error {
   directory %[1]q;
   pid-file %[2]q;
   session-keyfile %[3]q;
-  lock-file none;
   managed-keys-directory %[1]q;
   listen-on port %[4]d { 127.0.0.1; };
   listen-on-v6 port %[4]d { %[5]s; };
   recursion no;
   dnssec-validation no;
+  allow-transfer { any; };
   notify no;
   %[6]s
 `, s.dir, filepath.Join(s.dir, "named.pid"), filepath.Join(s.dir, "session.key"), s.Address.Port(), v6, config.Options)
+	if !config.Debian13 && !debian13.Chosen() {
+		b.WriteString("  lock-file none;\n") // 9.20 has none, and no such option
+	}
 	if config.Keytab != "" {
 		fmt.Fprintf(&b, "  tkey-gssapi-keytab %q;\n", config.Keytab)
 	}

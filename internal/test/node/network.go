@@ -106,6 +106,9 @@ type Config struct {
 	Resolver  netip.Addr     // the DNS server that it asks
 	// OwnPrograms gives it a /usr of its own too, so that packages can be installed.
 	OwnPrograms bool
+	// System is the root directory of another system, whose /usr, /etc and /var the node has in place of the machine's.
+	// "" is the machine's, or Debian 13 where package debian13 says so.
+	System string
 }
 
 // Add makes a node and connects it.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/test/debian13"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
 )
 
@@ -27,7 +28,7 @@ mount --make-rprivate /
 mount -t tmpfs tmpfs "$dir"
 for tree in $3; do
 	mkdir "$dir/$tree" "$dir/$tree.work"
-	mount -t overlay overlay -o "lowerdir=/$tree,upperdir=$dir/$tree,workdir=$dir/$tree.work" "/$tree"
+	mount -t overlay overlay -o "lowerdir=$4/$tree,upperdir=$dir/$tree,workdir=$dir/$tree.work" "/$tree"
 done
 mount -t tmpfs tmpfs /run
 mount -t proc proc /proc
@@ -46,6 +47,7 @@ type Node struct {
 
 	host   string // Name and domain
 	dir    string
+	system string // the root that its programs come from; "" is the machine's
 	holder *process.Process
 	inside *thread
 }
@@ -60,13 +62,18 @@ func newNode(ctx context.Context, config Config) (*Node, error) {
 			return nil, fmt.Errorf("the directory for temporary files, %s, must not be below %s, which every node has its own of", dir, tree)
 		}
 	}
-	n := &Node{Name: config.Name, Addresses: config.Addresses, host: config.Name + "." + config.Domain, dir: dir}
+	n := &Node{Name: config.Name, Addresses: config.Addresses, host: config.Name + "." + config.Domain, dir: dir, system: config.System}
+	if n.system == "" && debian13.Chosen() {
+		if n.system, err = debian13.Root(); err != nil {
+			return nil, err
+		}
+	}
 	trees := "etc var"
-	if config.OwnPrograms {
-		trees += " usr"
+	if config.OwnPrograms || n.system != "" {
+		trees += " usr" // last: what is run afterwards comes from there
 	}
 	const flags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
-	if n.holder, n.inside, err = hold(ctx, setUp, []string{dir, n.host, trees}, flags, allNamespaces...); err != nil {
+	if n.holder, n.inside, err = hold(ctx, setUp, []string{dir, n.host, trees, n.system}, flags, allNamespaces...); err != nil {
 		return nil, err
 	}
 	if err := n.isolated(); err != nil {
@@ -147,7 +154,8 @@ const searchPath = "/usr/sbin:/usr/bin:/sbin:/bin"
 // have after logging in there, without what this process has in its own.
 func (n *Node) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	for dir := range strings.SplitSeq(searchPath, ":") {
-		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil { // otherwise running it says so
+		path := filepath.Join(dir, program)
+		if _, err := exec.LookPath(filepath.Join(n.system, path)); err == nil { // otherwise running it says so
 			program = path
 			break
 		}

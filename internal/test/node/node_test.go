@@ -10,8 +10,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/test/debian13"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
 )
+
+// TestSystem has a node run the programs of another system than the machine's.
+func TestSystem(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	network, err := node.NewNetwork(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(network.Close)
+	root, err := debian13.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := network.Add(ctx, node.Config{
+		Name: "a", Domain: "example.test", Resolver: netip.MustParseAddr("10.77.1.1"), System: root,
+		Addresses: []netip.Prefix{netip.MustParsePrefix("10.77.1.1/24")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"cat", "/etc/debian_version"}, {"sssd", "--version"}, {"dig", "-v"}} {
+		said, err := n.Output(n.Command(ctx, args[0], args[1:]...))
+		if want := map[string]string{"cat": "13.", "sssd": "2.10.", "dig": "DiG 9.20."}[args[0]]; err != nil || !strings.HasPrefix(said, want) {
+			t.Errorf("%q: %q, %v; want %s", args, said, err, want)
+		}
+	}
+}
 
 func TestNodesAreMachines(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

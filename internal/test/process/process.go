@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/debian13"
 )
 
 // Process is a program that runs in the background. Its methods are safe for concurrent use.
@@ -187,8 +189,14 @@ func Require(programs ...string) error {
 	return nil
 }
 
-// LookPath finds a program, also in the directories for administrators that are not in every user's PATH.
+// LookPath finds a program, also in the directories for administrators that are not in every user's PATH. Where the tests
+// are to run programs of Debian 13, it prefers these.
 func LookPath(program string) (string, error) {
+	if debian13.Chosen() {
+		if path, err := debian13.LookPath(program); !errors.Is(err, debian13.ErrNoProgram) {
+			return path, err
+		}
+	}
 	path, err := exec.LookPath(program)
 	if err == nil {
 		return path, nil

@@ -9,18 +9,21 @@ import (
 	"text/tabwriter"
 )
 
-// row is a client with all that was tried of it.
+// row is a client of one series of versions with all that was tried of it.
 type row struct {
 	client, version string
 	paths           []string // sorted
 	failed          map[string]bool
 }
 
-// rows puts entries of the same client together, in the order of the clients' names.
+// key tells rows apart.
+func key(client, version string) string { return client + " " + series(version) }
+
+// rows puts entries of the same client in the same series together, in the order of the clients' names and versions.
 func rows(entries []Entry) []row {
 	var all []row
 	for _, e := range entries {
-		i := slices.IndexFunc(all, func(r row) bool { return r.client == e.Client })
+		i := slices.IndexFunc(all, func(r row) bool { return key(r.client, r.version) == key(e.Client, e.Version) })
 		if i < 0 {
 			i = len(all)
 			all = append(all, row{client: e.Client, version: e.Version, failed: make(map[string]bool)})
@@ -33,7 +36,9 @@ func rows(entries []Entry) []row {
 	for _, r := range all {
 		slices.Sort(r.paths)
 	}
-	slices.SortFunc(all, func(a, b row) int { return cmp.Compare(strings.ToLower(a.client), strings.ToLower(b.client)) })
+	slices.SortFunc(all, func(a, b row) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.client), strings.ToLower(b.client)), compareVersions(a.version, b.version))
+	})
 	return all
 }
 
@@ -98,34 +103,31 @@ func Differences(text string, entries []Entry) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	written := make(map[string][]string) // by client: version and paths
+	written := make(map[string][]string) // paths, by key
 	for line := range strings.Lines(table) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
 		if len(cells) != 3 || strings.HasPrefix(line, "| client |") || strings.HasPrefix(line, "| --- |") {
 			continue
 		}
-		name := strings.TrimSpace(cells[0])
-		written[name] = append([]string{cells[1]}, strings.Split(strings.TrimSpace(cells[2]), "; ")...)
+		written[key(strings.TrimSpace(cells[0]), cells[1])] = strings.Split(strings.TrimSpace(cells[2]), "; ")
 	}
 	var lines []string
 	for _, r := range rows(entries) {
-		has, found := written[r.client]
+		name := key(r.client, r.version)
+		has, found := written[name]
 		if !found {
-			lines = append(lines, r.client+" was tried and is not there")
+			lines = append(lines, name+" was tried and is not there")
 			continue
 		}
-		delete(written, r.client)
-		if series(has[0]) != series(r.version) {
-			lines = append(lines, fmt.Sprintf("%s was tried in version %s, there is %s", r.client, r.version, has[0]))
-		}
+		delete(written, name)
 		for _, path := range r.paths {
-			if !slices.Contains(has[1:], path) {
-				lines = append(lines, fmt.Sprintf("%s: %q was tried and is not there", r.client, path))
+			if !slices.Contains(has, path) {
+				lines = append(lines, fmt.Sprintf("%s: %q was tried and is not there", name, path))
 			}
 		}
-		for _, path := range has[1:] {
+		for _, path := range has {
 			if !slices.Contains(r.paths, path) {
-				lines = append(lines, fmt.Sprintf("%s: %q is there and was not tried", r.client, path))
+				lines = append(lines, fmt.Sprintf("%s: %q is there and was not tried", name, path))
 			}
 		}
 	}

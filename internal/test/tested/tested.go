@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/debian13"
 )
 
 // Environment variable with the directory that the accounts go to, one file for each package of tests.
@@ -20,9 +22,10 @@ const directoryVariable = "TESTED_WITH"
 // Client is a program that the server is tested with. It has its version from Package or from Module; without both it is one
 // of this module, which is as old as the server.
 type Client struct {
-	Name    string
-	Package string // Debian's
-	Module  string // of this module's build
+	Name     string
+	Package  string // Debian's
+	Debian13 bool   // of Debian 13, wherever the other programs come from
+	Module   string // of this module's build
 }
 
 // Entry is one way of using a client that was tried.
@@ -74,6 +77,9 @@ func Print(name string) error {
 	text, err := json.MarshalIndent(entries, "", "\t")
 	if err != nil {
 		return err
+	}
+	if debian13.Chosen() {
+		name += "-debian13" // beside the account of the same package with the machine's programs
 	}
 	return os.WriteFile(filepath.Join(dir, name), text, 0o644)
 }

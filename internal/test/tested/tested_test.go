@@ -49,10 +49,12 @@ func TestDifferences(t *testing.T) {
 		{"the same", tried, nil},
 		{"a security update", append([]Entry{{Client: "b", Version: "1.2.9", Path: "one"}}, tried...), nil},
 		{"another series", append([]Entry{{Client: "b", Version: "1.3.0", Path: "one"}}, tried...),
-			[]string{"b was tried in version 1.3.0, there is 1.2.3"}},
-		{"more", append([]Entry{{Client: "c", Path: "one"}, {Client: "a", Version: "4.5", Path: "new"}}, tried...),
-			[]string{`a: "new" was tried and is not there`, "c was tried and is not there"}},
-		{"less", tried[:1], []string{"a is there and was not tried", `b: "one" is there and was not tried`}},
+			[]string{"b 1.3 was tried and is not there"}},
+		{"one series in place of another", []Entry{tried[1], {Client: "b", Version: "1.10.0", Path: "one"}},
+			[]string{"b 1.10 was tried and is not there", "b 1.2 is there and was not tried"}},
+		{"more", append([]Entry{{Client: "c", Version: "7.8", Path: "one"}, {Client: "a", Version: "4.5", Path: "new"}}, tried...),
+			[]string{`a 4.5: "new" was tried and is not there`, "c 7.8 was tried and is not there"}},
+		{"less", tried[:1], []string{"a 4.5 is there and was not tried", `b 1.2: "one" is there and was not tried`}},
 	} {
 		if got, err := Differences(text, test.entries); err != nil || !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, %v; want %q", test.name, got, err, test.want)
@@ -71,6 +73,9 @@ func TestUpstream(t *testing.T) {
 		if got := upstream(version); got != want {
 			t.Errorf("%s: %q, want %q", version, got, want)
 		}
+	}
+	if compareVersions("9.18.47", "9.20.1") >= 0 || compareVersions("9.18", "9.9") <= 0 || compareVersions("4.17", "4.17.12") >= 0 {
+		t.Error("versions are not in order")
 	}
 	if got := series("9.18.47"); got != "9.18" {
 		t.Errorf("series %q", got)

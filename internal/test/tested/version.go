@@ -1,11 +1,15 @@
 package tested
 
 import (
+	"cmp"
 	"context"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/debian13"
 )
 
 // Version is the client's as its authors count, "unknown" where its package is not installed.
@@ -18,7 +22,15 @@ func version(client Client) string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${Version}", client.Package)
+	query := []string{"-W", "-f", "${Version}", client.Package}
+	if client.Debian13 || debian13.Chosen() {
+		dir, err := debian13.AdminDir()
+		if err != nil {
+			return "unknown"
+		}
+		query = append([]string{"--admindir=" + dir}, query...)
+	}
+	cmd := exec.CommandContext(ctx, "dpkg-query", query...)
 	if client.Module != "" {
 		cmd = exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", client.Module)
 	}
@@ -44,4 +56,11 @@ func upstream(version string) string {
 func series(version string) string {
 	numbers := strings.SplitN(version, ".", 3)
 	return strings.Join(numbers[:min(2, len(numbers))], ".")
+}
+
+// compareVersions orders by numbers, of which the first that differs decides.
+func compareVersions(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) // without leading zeros
+	})
 }
