@@ -24,7 +24,7 @@ import (
 // A Block is one gsstsig block of a Corefile. Its syntax is checked, but no file that it names is opened.
 type Block struct {
 	Position        string              // of the block: Corefile:LINE
-	Origins         []string            // the server block's zones, canonical
+	Origins         []string            // the server block's zones, canonical, each once
 	Keytabs         []string            // files
 	Realms          []string            // client realms; empty: the keytabs' own
 	Principals      []krb5.Principal    // service principals; empty: every DNS/host of the keytabs
@@ -155,7 +155,10 @@ func Parse(c *caddy.Controller, root string) (*Block, error) {
 		given: make(map[string]int),
 	}
 	for _, origin := range plugin.OriginsFromArgsOrServerBlock(nil, c.ServerBlockKeys) {
-		b.Origins = append(b.Origins, dns.CanonicalName(origin))
+		// A zone is there once, by how many transports and ports it is served.
+		if origin = dns.CanonicalName(origin); !slices.Contains(b.Origins, origin) {
+			b.Origins = append(b.Origins, origin)
+		}
 	}
 	if !c.Next() {
 		return nil, c.ArgErr()
