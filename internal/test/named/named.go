@@ -38,6 +38,7 @@ type Zone struct {
 	Policy    string           // lines of update-policy; "" refuses updates
 	Primary   netip.AddrPort   // makes it a secondary of that server
 	Primaries []netip.AddrPort // more servers to ask
+	TLS       string           // name of the tls statement by which they are asked; "" is plain DNS
 	Statement string           // more lines of the zone statement
 }
 
@@ -48,6 +49,7 @@ type Config struct {
 	Zones      []Zone
 	Keys       map[string]string // HMAC-SHA256 keys: name to secret in base64
 	Options    string            // more lines of the options statement
+	Statements string            // more statements
 	Port       uint16            // default a free one; a given one must come from package loopback
 	IPv6       bool              // listens on ::1 too
 	Memory     bool              // keeps its files in memory where the system can: a sync costs nothing then
@@ -184,14 +186,18 @@ func (s *Server) write(config Config) error {
 	if config.Keytab != "" {
 		fmt.Fprintf(&b, "  tkey-gssapi-keytab %q;\n", config.Keytab)
 	}
-	b.WriteString("};\ncontrols { };\n")
+	b.WriteString("};\ncontrols { };\n" + config.Statements)
 	for i, zone := range config.Zones {
 		file := s.ZoneFile(i)
 		if zone.Primary.IsValid() {
 			fmt.Fprintf(&b, "zone %q { type secondary; masterfile-format text; file %q; primaries {",
 				zone.Name, file)
 			for _, primary := range append([]netip.AddrPort{zone.Primary}, zone.Primaries...) {
-				fmt.Fprintf(&b, " %s port %d;", primary.Addr(), primary.Port())
+				fmt.Fprintf(&b, " %s port %d", primary.Addr(), primary.Port())
+				if zone.TLS != "" {
+					fmt.Fprintf(&b, " tls %s", zone.TLS)
+				}
+				b.WriteString(";")
 			}
 			b.WriteString(" };")
 		} else {

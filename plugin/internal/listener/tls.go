@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -20,6 +21,9 @@ const maxHandshakeOctets = 65536
 var (
 	errHandshakeOctets = fmt.Errorf("more than %d octets before the end of the handshake", maxHandshakeOctets)
 	errHandshakeQueue  = errors.New("too many handshakes wait for a processor")
+
+	// ErrHandshakeClosed is told to the Observer when a client has closed its connection during the handshake.
+	ErrHandshakeClosed = errors.New("the client has closed the connection during the handshake")
 )
 
 // tlsConfig returns the TLS configuration of an address. CoreDNS takes that of the first site, too, and refuses to start if
@@ -89,6 +93,9 @@ func (e *endpoint) handshake(c *connection) (delay time.Duration, ok bool) {
 		// To make room, which was counted, or because the server stops.
 	default:
 		s.limiter.recordTLSFailure(source)
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			err = ErrHandshakeClosed
+		}
 		s.observer.TLSFailed(addressOf(c.RemoteAddr()), err)
 	}
 	return 0, false
