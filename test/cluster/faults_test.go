@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/gsstsig/coredns-gsstsig/internal/test/link"
 )
 
@@ -152,7 +154,7 @@ func TestFaults(t *testing.T) {
 			return
 		}
 	}
-	soak := 20 * time.Second
+	soak := 25 * time.Second
 	if text := os.Getenv(soakVariable); text != "" {
 		var err error
 		if soak, err = time.ParseDuration(text); err != nil {
@@ -165,7 +167,7 @@ func TestFaults(t *testing.T) {
 			d.in(t)
 			l.during(func() {
 				outer.do(d, victim, func() {
-					inner.do(d, rand.IntN(size), func() { d.last(time.Duration(rand.IntN(3000)) * time.Millisecond) })
+					inner.do(d, rand.IntN(size), func() { d.last(time.Duration(rand.IntN(4000)) * time.Millisecond) })
 				})
 			})
 			l.settle()
@@ -239,7 +241,7 @@ func (d *deployment) restartMembers(members ...int) {
 	}
 }
 
-// compact removes etcd's whole history.
+// compact removes etcd's whole history, and waits until it has freed the room.
 func (d *deployment) compact() {
 	d.t.Helper()
 	c, err := d.members.Client()
@@ -254,7 +256,7 @@ func (d *deployment) compact() {
 		if err != nil {
 			return err
 		}
-		if _, err := c.Compact(ctx, now.Header.Revision); err != nil {
+		if _, err := c.Compact(ctx, now.Header.Revision, clientv3.WithCompactPhysical()); err != nil {
 			return fmt.Errorf("compact: %w", err)
 		}
 		return nil
