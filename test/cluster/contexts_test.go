@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -552,5 +553,98 @@ func TestTransferInAContext(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// TestRotationOfTheKey: the service's key is replaced at one server after the other. A context is good at each that has the key
+// of its ticket, and at the others as soon as they get it, without a restart.
+func TestRotationOfTheKey(t *testing.T) {
+	const rotated = "DNS/rotated.example.test"
+	if err := shared.realm.AddPrincipal(rotated); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	before, err := shared.realm.Keytab(filepath.Join(dir, "before"), rotated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := shared.realm.Keytab(filepath.Join(dir, "alice"), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	krb5Conf, err := shared.realm.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := os.ReadFile(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config{}
+	for i := range size {
+		c.keytabs = append(c.keytabs, filepath.Join(dir, fmt.Sprint("server", i)))
+		if err := os.WriteFile(c.keytabs[i], keys, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := deploy(t, c)
+	negotiate := func(server int) (*client.Context, error) {
+		// With a ticket of its own.
+		credentials, err := client.FromKeytab(krb5Conf, own, "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.Dial(t.Context(), client.Config{Server: d.address(server).String(), Network: "tcp", Credentials: credentials, ServicePrincipal: rotated})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c.Negotiate(t.Context())
+	}
+	good := func(server int, key *client.Context) {
+		t.Helper()
+		if _, err := d.at(server, key, "alices.example.test. 300 A 192.0.2.1"); err != nil {
+			t.Errorf("server %d: %v", server, err)
+		}
+	}
+	old, err := negotiate(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shared.realm.ChangeKeysInto(c.keytabs[1], rotated); err != nil {
+		t.Fatal(err)
+	}
+	latest, err := negotiate(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for server := range size {
+		good(server, old)
+		if server == 1 {
+			good(server, latest)
+			continue
+		}
+		if _, err := d.at(server, latest, "alices.example.test. 300 A 192.0.2.1"); !isTSIG(err, dns.RcodeBadKey) {
+			t.Errorf("server %d, without the key: %v", server, err)
+		}
+		d.until("a line about the key", func() error {
+			if said := d.servers[server].Log().String(); !strings.Contains(said, rotated+"@"+realmName+", key version") {
+				return fmt.Errorf("server %d does not say which one it lacks", server)
+			}
+			return nil
+		})
+	}
+	if keys, err = os.ReadFile(c.keytabs[1]); err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range []int{2, 0} {
+		if err := os.WriteFile(c.keytabs[server], keys, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.until("the key", func() error {
+			_, err := d.at(server, latest, "alices.example.test. 300 A 192.0.2.1")
+			return err
+		})
+		good(server, old)
 	}
 }

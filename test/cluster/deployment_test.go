@@ -41,6 +41,14 @@ type config struct {
 	quota   int64    // of etcd
 	notSame bool     // each server has another seed
 	to      string   // who may transfer, and gets NOTIFY; "" is that everybody may
+	keytabs []string // of each server, in place of that which all tests share
+}
+
+func (c config) keytab(server int) string {
+	if c.keytabs == nil {
+		return shared.keytab
+	}
+	return c.keytabs[server]
 }
 
 func (c config) zoneFile(server int) string {
@@ -117,7 +125,7 @@ func (d *deployment) corefile(i int) string {
 		endpoints = append(endpoints, "http://"+l.Address.String())
 	}
 	lines := []string{
-		"keytab " + shared.keytab,
+		"keytab " + d.config.keytab(i),
 		"realm " + realmName,
 		"file db " + zoneName,
 		"etcd " + strings.Join(endpoints, " "),
