@@ -107,7 +107,7 @@ func (d *decoder) header() entryHeader {
 	case d.err == nil && flag != freezeUnchanged:
 		d.fail(errFreezeFlag)
 	}
-	if d.err == nil && (h.oldest > h.sequence || h.marks > h.sequence+1) {
+	if d.err == nil && (h.oldest > h.sequence || h.marks > h.oldest) {
 		d.fail(errOldest)
 	}
 	return h

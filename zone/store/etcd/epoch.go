@@ -6,18 +6,14 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-const (
-	typeSOA = 6 // RFC 1035 section 3.2.2
-	// epochSequences is how far an epoch begins behind the one before, so that it is behind all that was lost.
-	epochSequences = 1 << 32
-)
+// epochSequences is how far an epoch begins behind the one before, so that it is behind all that was lost.
+const epochSequences = 1 << 32
 
 var (
 	errNoSOA = errors.New("has no SOA record")
@@ -56,18 +52,16 @@ func (z *Zone) NewEpoch(ctx context.Context, raise uint32) (serial uint32, err e
 			frozen: h.frozen, server: z.cluster.options.Server,
 		}
 		next.oldest, next.marks = next.sequence+1, next.sequence+1
-		apex, value, err := z.raisedApex(ctx, next.serial)
-		if err != nil {
-			return 0, z.fail("new epoch", err)
+		if next.soa, err = raised(h.soa, next.serial); err != nil {
+			return 0, z.fail("new epoch", damaged(z.headKey(), err))
 		}
 		begun = next.batch
 		var answer *clientv3.TxnResponse
 		err = z.cluster.members.attempt(ctx, func(ctx context.Context, client *clientv3.Client) (err error) {
 			answer, err = client.Txn(ctx).If(
 				clientv3.Compare(clientv3.ModRevision(z.headKey()), "=", kv.ModRevision),
-				clientv3.Compare(clientv3.ModRevision(string(apex.Key)), "=", apex.ModRevision),
 			).Then(
-				clientv3.OpPut(z.headKey(), string(next.append(nil))), clientv3.OpPut(string(apex.Key), string(value)),
+				clientv3.OpPut(z.headKey(), string(next.append(nil))),
 				clientv3.OpDelete(z.logRoot(), clientv3.WithPrefix()), clientv3.OpDelete(z.marksRoot(), clientv3.WithPrefix()),
 			).Commit()
 			return err
@@ -83,59 +77,16 @@ func (z *Zone) NewEpoch(ctx context.Context, raise uint32) (serial uint32, err e
 	}
 }
 
-// raisedApex returns the key of the apex, and its value with another serial.
-func (z *Zone) raisedApex(ctx context.Context, serial uint32) (*mvccpb.KeyValue, []byte, error) {
-	name, err := dnswire.ParseName(z.origin, nil)
-	if err != nil {
-		return nil, nil, err
+// raised returns an SOA record with another serial.
+func raised(soa store.Record, serial uint32) (store.Record, error) {
+	at := 0
+	for range 2 { // MNAME, RNAME
+		at += dnswire.NameLen(soa.Data[at:])
 	}
-	apex := string(dnswire.AppendLower(nil, name))
-	key, err := z.nameKey(apex)
-	if err != nil {
-		return nil, nil, err
+	if len(soa.Data)-at != 20 {
+		return soa, errNoSOA
 	}
-	answer, err := z.cluster.get(ctx, key)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(answer.Kvs) == 0 {
-		return nil, nil, damaged(key, errNoSOA)
-	}
-	kv := answer.Kvs[0]
-	c := collected{}
-	broken, _ := visitName(apex, kv.Value, &c)
-	if broken != nil {
-		return nil, nil, damaged(key, broken)
-	}
-	raised := false
-	for i := range c.records {
-		r := &c.records[i]
-		if r.Type != typeSOA {
-			continue
-		}
-		at := 0
-		for range 2 { // MNAME, RNAME
-			at += dnswire.NameLen(r.Data[at:])
-		}
-		if len(r.Data)-at != 20 {
-			return nil, nil, damaged(key, errNoSOA)
-		}
-		r.Data = append([]byte{}, r.Data...)
-		binary.BigEndian.PutUint32(r.Data[at:], serial)
-		raised = true
-	}
-	if !raised {
-		return nil, nil, damaged(key, errNoSOA)
-	}
-	value, err := appendName(nil, apex, c.records, c.owner)
-	return kv, value, err
+	soa.Data = append([]byte{}, soa.Data...)
+	binary.BigEndian.PutUint32(soa.Data[at:], serial)
+	return soa, nil
 }
-
-// collected is what one name holds.
-type collected struct {
-	records []store.Record
-	owner   *store.Owner
-}
-
-func (c *collected) Record(r store.Record) error { c.records = append(c.records, r); return nil }
-func (c *collected) Owner(o store.Owner) error   { c.owner = &o; return nil }

@@ -199,7 +199,7 @@ func (f *follower) deliver(e *entry) error {
 	if err != nil {
 		return err
 	}
-	f.z.history.add(e, len(c.Marks) > 0, f.z.options.CacheOctets)
+	f.z.history.add(e, c.Marks, f.z.lastSOA(c.Changes), f.z.options.CacheOctets)
 	f.z.turns.committed(e.server)
 	f.at = c.Position
 	if !f.yield(c, nil) {

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 const (
 	headVersion = 1
 	// maxServer bounds the name of a server.
 	maxServer = 255
+
+	headWithoutSOA = 0
+	headWithSOA    = 1
 )
 
 // An id identifies a batch: the epoch (4), then random octets.
@@ -25,16 +30,22 @@ type head struct {
 	batch    id
 	// oldest is the sequence of the oldest batch in the log, and one more than sequence if there is none.
 	oldest uint64
-	// marks is the oldest sequence whose marks are kept apart from the log, and one more than sequence if there
-	// is none.
+	// marks is the oldest sequence whose marks are kept apart from the log, which has those from oldest on. It is
+	// oldest if there is none.
 	marks uint64
 	// frozen is since when the zone is frozen; zero if it is not.
 	frozen time.Time
 	// server committed the batch, or made the epoch.
 	server string
+	// soa is the zone's SOA record. It changes with almost every batch, and so is not among its name's records.
+	// Without a name there is none.
+	soa store.Record
 }
 
-var errOldest = errors.New("has a log that begins behind its end")
+var (
+	errOldest  = errors.New("has a log that begins behind its end, or marks that begin behind the log")
+	errSOAFlag = errors.New("has an SOA flag that is neither 0 nor 1")
+)
 
 func (h *head) append(dst []byte) []byte {
 	dst = append(dst, headVersion)
@@ -44,7 +55,11 @@ func (h *head) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, h.oldest)
 	dst = binary.AppendUvarint(dst, h.marks)
 	dst = appendTime(dst, h.frozen)
-	return appendBytes(dst, h.server)
+	dst = appendBytes(dst, h.server)
+	if h.soa.Name == "" {
+		return append(dst, headWithoutSOA)
+	}
+	return appendRecord(append(dst, headWithSOA), "", &h.soa)
 }
 
 func decodeHead(value []byte) (head, error) {
@@ -57,7 +72,13 @@ func decodeHead(value []byte) (head, error) {
 	h.marks = d.uvarint(math.MaxInt64)
 	h.frozen = d.time()
 	h.server = string(d.bytes(maxServer))
-	if d.err == nil && (h.oldest > h.sequence+1 || h.marks > h.sequence+1 || h.sequence+1-h.marks > 2*maxMarked) {
+	switch flag := d.octet(); {
+	case d.err == nil && flag == headWithSOA:
+		h.soa = d.record("")
+	case d.err == nil && flag != headWithoutSOA:
+		d.fail(errSOAFlag)
+	}
+	if d.err == nil && (h.oldest > h.sequence+1 || h.marks > h.oldest || h.oldest-h.marks > 2*maxMarked) {
 		d.fail(errOldest)
 	}
 	return h, d.end()

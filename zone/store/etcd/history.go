@@ -17,7 +17,7 @@ type history struct {
 	// entries are those from head.oldest to head.sequence. Before cached they have no octets.
 	entries []logged
 	octets  int64 // of all entries in etcd
-	// marked has, from head.marks to head.sequence, when this server has seen the batch, or the zero time if it
+	// marked has, from head.marks up to head.oldest, when this server has seen the batch, or the zero time if it
 	// has no marks.
 	marked []time.Time
 	cached int
@@ -34,6 +34,8 @@ type logged struct {
 	revision int64
 	batch    id
 	raw      []byte
+	marks    []byte    // the value of a key of marks; nil if it has none
+	seen     time.Time // when this server has learned of it
 }
 
 // replace installs what was read from etcd, unless more was learned meanwhile. before is what was known before it was
@@ -52,7 +54,7 @@ func (h *history) replace(before store.Position, head head, revision int64, entr
 		h.append(&entries[i], cache)
 	}
 	now := time.Now()
-	h.marked = make([]time.Time, head.sequence+1-head.marks)
+	h.marked = make([]time.Time, head.oldest-head.marks)
 	for sequence := range marked {
 		h.marked[sequence-head.marks] = now
 	}
@@ -68,9 +70,9 @@ func (h *history) has(sequence uint64, batch id) bool {
 	return sequence >= first && sequence < h.head.sequence && h.entries[sequence-first].batch == batch
 }
 
-// add adds the entry that follows the last one, and says whether it has marks. It reports false for an entry that
-// does not follow, unless it is known.
-func (h *history) add(e *entry, marks bool, cache int64) bool {
+// add adds the entry of a batch that follows the last one. soa is that after it, or has no name if it stays. It
+// reports false for an entry that does not follow, unless it is known.
+func (h *history) add(e *entry, marks []store.Mark, soa store.Record, cache int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -81,14 +83,12 @@ func (h *history) add(e *entry, marks bool, cache int64) bool {
 	case e.sequence != h.head.sequence+1 || e.before != h.head.batch:
 		return false
 	}
-	seen := time.Time{}
-	if marks {
-		seen = time.Now()
+	if soa.Name != "" {
+		h.head.soa = soa
 	}
-	h.marked = append(h.marked, seen)
-	if drop := min(e.marks-h.head.marks, uint64(len(h.marked))); e.marks > h.head.marks {
-		h.marked = h.marked[drop:]
-		h.head.marks = e.marks
+	e.encoded = nil
+	if len(marks) > 0 {
+		e.encoded = appendMarks([]byte{marksVersion}, marks)
 	}
 	h.head.sequence, h.head.batch, h.head.serial, h.head.server, h.head.oldest = e.sequence, e.batch, e.to, e.server, e.oldest
 	if e.frozen != nil {
@@ -99,6 +99,7 @@ func (h *history) add(e *entry, marks bool, cache int64) bool {
 	// The committer has trimmed the log.
 	if drop := len(h.entries) - int(e.sequence-e.oldest+1); drop > 0 {
 		for i := range h.entries[:drop] {
+			h.marked = append(h.marked, markedAt(&h.entries[i]))
 			h.octets -= int64(h.entries[i].size)
 			if i >= h.cached {
 				h.cachedOctets -= int64(h.entries[i].size)
@@ -107,15 +108,27 @@ func (h *history) add(e *entry, marks bool, cache int64) bool {
 		}
 		h.entries, h.cached = h.entries[drop:], max(0, h.cached-drop)
 	}
+	if e.marks > h.head.marks {
+		h.marked = h.marked[min(e.marks-h.head.marks, uint64(len(h.marked))):]
+		h.head.marks = e.marks
+	}
 	h.notify()
 	return true
+}
+
+// markedAt returns when this server has seen an entry with marks; the zero time of one without.
+func markedAt(l *logged) time.Time {
+	if l.marks == nil {
+		return time.Time{}
+	}
+	return l.seen
 }
 
 // append is called with mu held.
 func (h *history) append(e *entry, cache int64) {
 	size := int64(e.size)
 	h.entries = append(h.entries, logged{
-		from: e.from, to: e.to, size: uint32(size), revision: e.revision, batch: e.batch, raw: e.raw,
+		from: e.from, to: e.to, size: uint32(size), marks: e.encoded, seen: time.Now(), revision: e.revision, batch: e.batch, raw: e.raw,
 	})
 	h.octets += size
 	h.cachedOctets += size
@@ -179,25 +192,30 @@ func (h *history) since(at store.Position) []entry {
 	return list
 }
 
-// trim returns how many of the oldest entries are beyond the bounds once one of that size is added, most at most.
-func (h *history) trim(o *ZoneOptions, size int, most int) int {
+// trim returns, of the oldest entries that are beyond the bounds once another one is added, most at most, the values
+// of their keys of marks, where these are still needed.
+func (h *history) trim(o *ZoneOptions, most int) (marks [][]byte) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	octets, count := h.octets+int64(size), len(h.entries)+1
-	drop := 0
-	for ; drop < most && drop < len(h.entries); drop++ {
-		l := &h.entries[drop]
+	octets, count := h.octets, len(h.entries)+1
+	for i := range h.entries[:min(most, len(h.entries))] {
+		l := &h.entries[i]
 		if count <= o.MaxBatches && octets <= o.MaxOctets {
 			break
 		}
 		octets, count = octets-int64(l.size), count-1
+		if time.Since(l.seen) < o.MarkAge {
+			marks = append(marks, l.marks)
+		} else {
+			marks = append(marks, nil)
+		}
 	}
-	return drop
+	return marks
 }
 
 // trimMarks returns the sequences whose marks need not be kept any longer, most at most, and the oldest one that is
-// left. next is the sequence of the entry that is to be added.
-func (h *history) trimMarks(age time.Duration, next uint64, most int) (drop []uint64, oldest uint64) {
+// left.
+func (h *history) trimMarks(age time.Duration, most int) (drop []uint64, oldest uint64) {
 	// Batches without marks have no key. To pass over many of them is no work for one commit.
 	const steps = 1000
 	h.mu.RLock()
@@ -213,7 +231,7 @@ func (h *history) trimMarks(age time.Duration, next uint64, most int) (drop []ui
 		}
 		oldest++
 	}
-	return drop, min(oldest, next)
+	return drop, oldest
 }
 
 // between returns the sequences of the batches from the one that starts at a serial, or has it within, to the one

@@ -34,7 +34,7 @@ func (z *Zone) Init(ctx context.Context, c store.Contents) (store.Position, erro
 	if err := z.cluster.requireVersion(ctx); err != nil {
 		return store.Position{}, z.fail("init", err)
 	}
-	names, err := encodeContents(c)
+	names, soa, err := z.encodeContents(c)
 	if err != nil {
 		return store.Position{}, err
 	}
@@ -42,7 +42,7 @@ func (z *Zone) Init(ctx context.Context, c store.Contents) (store.Position, erro
 	if err := f.begin(); err != nil {
 		return store.Position{}, z.fail("init", err)
 	}
-	at, err := f.fill(c.Serial, names)
+	at, err := f.fill(c.Serial, soa, names)
 	if err != nil {
 		f.giveUp()
 		return store.Position{}, z.fail("init", err)
@@ -50,9 +50,9 @@ func (z *Zone) Init(ctx context.Context, c store.Contents) (store.Position, erro
 	return at, nil
 }
 
-// encodeContents returns the value of each name.
-func encodeContents(c store.Contents) (map[string]*encodedName, error) {
-	names := make(map[string]*encodedName)
+// encodeContents returns the value of each name, and the SOA.
+func (z *Zone) encodeContents(c store.Contents) (names map[string]*encodedName, soa store.Record, err error) {
+	names = make(map[string]*encodedName)
 	if c.Owners != nil {
 		for o := range c.Owners {
 			names[o.Name] = &encodedName{value: appendNameStart(nil, &o), spelled: o.Name}
@@ -61,7 +61,11 @@ func encodeContents(c store.Contents) (map[string]*encodedName, error) {
 	var buffer [dnswire.MaxName]byte
 	for r := range c.Records {
 		if err := checkRecord(&r); err != nil {
-			return nil, err
+			return nil, soa, err
+		}
+		if z.isSOA(&r) {
+			soa = r
+			continue
 		}
 		lower := dnswire.AppendLower(buffer[:0], []byte(r.Name))
 		n, ok := names[string(lower)]
@@ -71,7 +75,7 @@ func encodeContents(c store.Contents) (map[string]*encodedName, error) {
 		}
 		n.value, n.spelled = appendRecord(n.value, n.spelled, &r), r.Name
 	}
-	return names, nil
+	return names, soa, nil
 }
 
 // An encodedName is the value of a name, whose last record spells it so.
@@ -150,6 +154,9 @@ func (f *filler) mine() []clientv3.Cmp {
 // fillers is how many transactions that fill a zone are under way at once.
 const fillers = 4
 
+// fillNames is how many names each of them has: few enough for a busy etcd to answer others meanwhile.
+const fillNames = 256
+
 // putAll does operations, in one transaction of many. The same transaction again does no harm.
 func (f *filler) putAll(puts []clientv3.Op) error {
 	answer, err := f.txn(f.mine(), nest(puts), nil)
@@ -160,12 +167,12 @@ func (f *filler) putAll(puts []clientv3.Op) error {
 }
 
 // fill writes the names, and then the head.
-func (f *filler) fill(serial uint32, names map[string]*encodedName) (store.Position, error) {
+func (f *filler) fill(serial uint32, soa store.Record, names map[string]*encodedName) (store.Position, error) {
 	z := f.z
 	if err := f.putNames(names); err != nil {
 		return store.Position{}, err
 	}
-	h := head{sequence: 1, serial: serial, batch: newID(1), oldest: 2, marks: 2, server: z.cluster.options.Server}
+	h := head{sequence: 1, serial: serial, batch: newID(1), oldest: 2, marks: 2, server: z.cluster.options.Server, soa: soa}
 	answer, err := f.txn(f.mine(), []clientv3.Op{clientv3.OpPut(z.headKey(), string(h.append(nil))), clientv3.OpDelete(z.initKey())},
 		[]clientv3.Op{clientv3.OpGet(z.headKey())})
 	if err != nil {
@@ -238,7 +245,7 @@ func (f *filler) split(names map[string]*encodedName, part func([]clientv3.Op) e
 		if size > maxRequest {
 			return fmt.Errorf("%w: a name has more than %d octets of records", store.ErrTooLarge, maxRequest)
 		}
-		if octets += size; octets > maxRequest/2 || len(puts) == maxNames {
+		if octets += size; octets > maxRequest/4 || len(puts) == fillNames {
 			if len(puts) > 0 {
 				if err := part(puts); err != nil {
 					return err

@@ -38,6 +38,11 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 			return at, true, err
 		}
 	}
+	if h.soa.Name != "" {
+		if err := v.Record(h.soa); err != nil {
+			return at, true, err
+		}
+	}
 	visit := func(marks []store.Mark) error {
 		for _, mark := range marks {
 			if err := v.Mark(mark); err != nil {
@@ -98,7 +103,7 @@ func (z *Zone) readHead(ctx context.Context) (*head, *mvccpb.KeyValue, int64, er
 // the log, and those that are kept of batches before it. marked are the sequences whose marks are kept apart.
 func (z *Zone) readLog(ctx context.Context, h *head, revision int64, visit func([]store.Mark) error) (entries []entry, marked map[uint64]bool, err error) {
 	marked = make(map[uint64]bool)
-	err = z.cluster.pages(ctx, z.marksKey(h.marks), z.marksKey(h.sequence+1), revision, func(kv *mvccpb.KeyValue) error {
+	err = z.cluster.pages(ctx, z.marksKey(h.marks), z.marksKey(h.oldest), revision, func(kv *mvccpb.KeyValue) error {
 		sequence, err := z.sequence(z.marksRoot(), kv.Key)
 		if err != nil {
 			return err
@@ -108,9 +113,6 @@ func (z *Zone) readLog(ctx context.Context, h *head, revision int64, visit func(
 			return damaged(string(kv.Key), err)
 		}
 		marked[sequence] = true
-		if sequence >= h.oldest {
-			return nil // the log has them too
-		}
 		return visit(marks)
 	})
 	if err != nil {
@@ -132,6 +134,9 @@ func (z *Zone) readLog(ctx context.Context, h *head, revision int64, visit func(
 		_, b, err := decodeEntry(kv.Value)
 		if err != nil {
 			return damaged(string(kv.Key), err)
+		}
+		if len(b.Marks) > 0 {
+			e.encoded = appendMarks([]byte{marksVersion}, b.Marks)
 		}
 		entries = append(entries, e)
 		// What the cache will not have need not be held until the end.

@@ -8,8 +8,9 @@ import (
 )
 
 // Marks are needed for as long as a message may be replayed, and the log does not reach back that far at a high
-// rate of updates. So the marks of a batch also have a key of their own, which stays for ZoneOptions.MarkAge. Each
-// server counts that from when it has seen the batch itself: clocks need not agree.
+// rate of updates. So the marks of a batch that is trimmed earlier get a key of their own, which stays until
+// ZoneOptions.MarkAge has passed. Each server counts that from when it has seen the batch itself: clocks need not
+// agree.
 
 const (
 	marksVersion = 1

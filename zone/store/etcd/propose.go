@@ -42,7 +42,8 @@ type proposal struct {
 	writes bool
 	// entry is the one in the log, of a proposal that writes.
 	entry entry
-	marks bool // whether the batch has some
+	marks []store.Mark // of the batch
+	soa   store.Record // after the batch; without a name if it stays
 }
 
 // Propose implements store.Shared. Attempts that are not answered are followed by the same transaction at another
@@ -147,8 +148,8 @@ func newID(epoch uint32) (i id) {
 	return i
 }
 
-// touched returns the names, in lower case and in order, that changes concern.
-func touched(changes []store.Change) []string {
+// touched returns the names, in lower case and in order, whose values changes concern.
+func (z *Zone) touched(changes []store.Change) []string {
 	names := make(map[string]bool)
 	var buffer [dnswire.MaxName]byte
 	add := func(name string) {
@@ -162,7 +163,7 @@ func touched(changes []store.Change) []string {
 		c := &changes[i]
 		for _, list := range [][]store.Record{c.Removed, c.Added, c.Refreshed} {
 			for j := range list {
-				if j == 0 || list[j].Name != list[j-1].Name {
+				if !z.isSOA(&list[j]) && (j == 0 || list[j].Name != list[j-1].Name || z.isSOA(&list[j-1])) {
 					add(list[j].Name)
 				}
 			}
@@ -186,7 +187,7 @@ var errNoContents = errors.New("store: a batch with changes that does not tell w
 
 // proposal makes the transaction that commits a batch.
 func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
-	names := touched(b.Changes)
+	names := z.touched(b.Changes)
 	if len(names) > maxNames {
 		return nil, fmt.Errorf("%w: it changes %d names, and %d are allowed", store.ErrTooLarge, len(names), maxNames)
 	}
@@ -196,7 +197,14 @@ func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
 	before, _, _ := z.history.state()
 	h := head{
 		sequence: at.Sequence + 1, serial: at.Serial, batch: newID(id(at.Batch).epoch()), oldest: before.oldest, frozen: before.frozen,
-		server: z.cluster.options.Server,
+		server: z.cluster.options.Server, soa: before.soa,
+	}
+	soa := z.lastSOA(b.Changes)
+	if soa.Name != "" {
+		if err := checkRecord(&soa); err != nil {
+			return nil, err
+		}
+		h.soa = soa
 	}
 	if n := len(b.Changes); n > 0 {
 		h.serial = b.Changes[n-1].To
@@ -204,10 +212,10 @@ func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
 	if b.Frozen != nil {
 		h.frozen = *b.Frozen
 	}
-	trimmed := z.history.trim(&z.options, 0, maxTrimmed)
-	h.oldest += uint64(trimmed)
-	unmarked, marks := z.history.trimMarks(z.options.MarkAge, h.sequence, maxUnmarked)
-	h.marks = marks
+	trimmed := z.history.trim(&z.options, maxTrimmed)
+	h.oldest += uint64(len(trimmed))
+	var unmarked []uint64
+	unmarked, h.marks = z.history.trimMarks(z.options.MarkAge, maxUnmarked)
 	e := entry{entryHeader: entryHeader{
 		sequence: h.sequence, batch: h.batch, before: at.Batch, oldest: h.oldest, marks: h.marks, from: at.Serial, to: h.serial,
 		time: z.cluster.options.Now().UTC(), server: h.server, frozen: b.Frozen,
@@ -218,20 +226,19 @@ func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
 	}
 	e.size = len(e.raw)
 	value := string(h.append(nil))
-	p := &proposal{at: at, entry: e, writes: true}
+	p := &proposal{at: at, entry: e, marks: b.Marks, soa: soa, writes: true}
 	octets := len(value) + len(e.raw)
 	p.then = append(p.then, clientv3.OpPut(z.headKey(), value), clientv3.OpPut(z.logKey(h.sequence), string(e.raw)))
-	for i := range trimmed {
-		p.then = append(p.then, clientv3.OpDelete(z.logKey(before.oldest+uint64(i))))
+	for i, marks := range trimmed {
+		sequence := before.oldest + uint64(i)
+		p.then = append(p.then, clientv3.OpDelete(z.logKey(sequence)))
+		if marks != nil {
+			octets += len(marks)
+			p.then = append(p.then, clientv3.OpPut(z.marksKey(sequence), string(marks)))
+		}
 	}
 	for _, sequence := range unmarked {
 		p.then = append(p.then, clientv3.OpDelete(z.marksKey(sequence)))
-	}
-	if len(b.Marks) > 0 {
-		value := string(appendMarks([]byte{marksVersion}, b.Marks))
-		octets += len(value)
-		p.marks = true
-		p.then = append(p.then, clientv3.OpPut(z.marksKey(h.sequence), value))
 	}
 	if z.turns.isMine() {
 		p.then = append(p.then, clientv3.OpDelete(z.wantRoot()+h.server))
@@ -244,6 +251,9 @@ func (z *Zone) proposal(at store.Position, b *store.Batch) (*proposal, error) {
 			return nil, err
 		}
 		records, owner := b.At(name)
+		if name == z.apex {
+			records = z.withoutSOA(records)
+		}
 		if len(records) == 0 && owner == nil {
 			puts = append(puts, clientv3.OpDelete(key))
 			octets += len(key)
@@ -343,7 +353,7 @@ func (z *Zone) succeeded(p *proposal, answer *clientv3.TxnResponse) (store.Posit
 	}
 	e := p.entry
 	e.revision = answer.Header.Revision
-	z.history.add(&e, p.marks, z.options.CacheOctets)
+	z.history.add(&e, p.marks, p.soa, z.options.CacheOctets)
 	return e.position(), nil, nil
 }
 
@@ -362,7 +372,7 @@ func (z *Zone) tooLate(ctx context.Context, p *proposal, answer *clientv3.TxnRes
 		return store.Position{}, nil, z.fail("commit", err)
 	}
 	for i := range entries {
-		z.history.add(&entries[i], len(missed[i].Marks) > 0, z.options.CacheOctets)
+		z.history.add(&entries[i], missed[i].Marks, z.lastSOA(missed[i].Changes), z.options.CacheOctets)
 		z.turns.committed(entries[i].server)
 	}
 	if p.writes && entries[0].batch == p.entry.batch {

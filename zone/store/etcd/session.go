@@ -16,6 +16,9 @@ import (
 // leaseSeconds is how long after its end what a server has put there for itself stays.
 const leaseSeconds = 10
 
+// keepTimeout is how long a member has to keep the lease alive. A busy one is not the same as one that is gone.
+const keepTimeout = 2 * time.Second
+
 // A session is the lease under which this server puts what is to go when it goes.
 type session struct {
 	mu sync.Mutex
@@ -51,7 +54,8 @@ func (s *session) keep(c *Cluster) {
 	lease, due := s.lease, time.Since(s.kept) > leaseSeconds*time.Second/4
 	s.mu.Unlock()
 	if lease != 0 && due {
-		err := c.members.attempt(c.ctx, func(ctx context.Context, client *clientv3.Client) error {
+		x, _ := c.members.inUse()
+		err := c.members.ask(c.ctx, x, keepTimeout, func(ctx context.Context, client *clientv3.Client) error {
 			answer, err := client.KeepAliveOnce(ctx, lease)
 			if err == nil && answer.TTL <= 0 {
 				return rpctypes.ErrLeaseNotFound

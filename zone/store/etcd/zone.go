@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -15,6 +16,7 @@ import (
 type Zone struct {
 	cluster *Cluster
 	origin  string
+	apex    string // the same in wire form
 	root    string // of its keys
 	options ZoneOptions
 
@@ -32,10 +34,11 @@ var _ store.Shared = (*Zone)(nil)
 // Zone returns the store of a zone. origin is its name: lower case, absolute, in presentation form. Nothing is
 // read or written yet.
 func (c *Cluster) Zone(origin string, options ZoneOptions) (*Zone, error) {
-	if origin == "" {
-		return nil, errors.New("store: etcd: no origin")
+	apex, err := dnswire.ParseName(origin, nil)
+	if err != nil {
+		return nil, fmt.Errorf("store: etcd: origin %q: %w", origin, err)
 	}
-	z := &Zone{cluster: c, origin: origin, root: ZonePrefix(c.options.Prefix, origin), options: options.withDefaults()}
+	z := &Zone{cluster: c, origin: origin, apex: string(dnswire.AppendLower(nil, apex)), root: ZonePrefix(c.options.Prefix, origin), options: options.withDefaults()}
 	z.history.changed = make(chan struct{})
 	z.ctx, z.cancel = context.WithCancel(c.ctx)
 	return z, nil
@@ -74,6 +77,8 @@ type entry struct {
 	revision int64
 	size     int    // of the octets
 	raw      []byte // the octets, or nil
+	// encoded is the value of a key of its marks; nil if it has none, or is not known to.
+	encoded []byte
 }
 
 func (e *entry) position() store.Position {
