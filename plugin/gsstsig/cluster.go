@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
@@ -41,6 +42,8 @@ type cluster struct {
 	*etcd.Cluster
 	conf  corefile.Etcd
 	state clusterState
+	// failed is why the last zone could not be loaded; nil if it could. A start does not wait for each of many zones.
+	failed atomic.Pointer[error]
 }
 
 // close ends the connection.
@@ -74,7 +77,12 @@ func (b *block) openOnEtcd(s *service.Service, origin, place string, addresses [
 	z.settings = zoneSettings{s.Limits, s.Tombstones, s.Aging(origin)}
 	l := &zoneLoader{process: b.process, service: s, cluster: b.cluster, zone: z, addresses: addresses, mustExist: copied}
 	z.loader = l
-	err := l.attempt()
+	var err error
+	if before := b.cluster.failed.Load(); before != nil && !copied {
+		err = *before
+	} else {
+		err = l.attempt()
+	}
 	if errors.Is(err, errSeed) {
 		return nil, errors.Unwrap(err)
 	}
@@ -149,6 +157,16 @@ func (l *zoneLoader) run() {
 
 // attempt loads the zone, or fills etcd if it has nothing of it.
 func (l *zoneLoader) attempt() error {
+	err := l.load()
+	if errors.Is(err, etcd.ErrUnreachable) {
+		l.cluster.failed.Store(&err)
+	} else {
+		l.cluster.failed.Store(nil)
+	}
+	return err
+}
+
+func (l *zoneLoader) load() error {
 	s, origin := l.service, l.zone.origin
 	contents, err := l.cluster.Zone(origin, etcd.ZoneOptions{})
 	if err != nil {

@@ -1,0 +1,203 @@
+package gsstsig
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
+)
+
+// Two blocks on an etcd where nobody listens, and a zone in memory. The port is discard's, which has no server on a test machine.
+const outOfReachCorefile = `example.test:{PORT} {
+	bind 127.0.0.1
+	gsstsig {
+		keytab {KEYTAB}
+		etcd http://127.0.0.1:9
+		etcd_server ns1
+	}
+}
+more.test:{PORT} sub.more.test:{PORT} {
+	bind 127.0.0.1
+	gsstsig {
+		keytab {KEYTAB}
+		etcd http://127.0.0.1:9/
+		etcd_prefix /gsstsig
+		etcd_server ns1
+	}
+}
+memory.test:{PORT} {
+	bind 127.0.0.1
+	gsstsig {
+		keytab {KEYTAB}
+	}
+}
+`
+
+// TestEtcdOutOfReach: the server starts, serves what it has, and says what is missing. Blocks that say the same of etcd share one
+// connection, which ends with the last of them.
+func TestEtcdOutOfReach(t *testing.T) {
+	notLoaded := func(origin string) int {
+		return len(logged.lines("[ERROR]", "zone "+origin+": it cannot be loaded from etcd http://127.0.0.1:9 prefix /gsstsig/", "Clients show: SERVFAIL for names in ", "Fix: "))
+	}
+	before := notLoaded("example.test.")
+	noSocket := []string{"[WARNING]", "control socket: there is none", "Fix: add \"control PATH\""}
+	warned := len(logged.lines(noSocket...))
+	s := start(t, outOfReachCorefile)
+	want(t, "connections", len(current.clusters), 1)
+	want(t, "lines about the socket", len(logged.lines(noSocket...))-warned, 1)
+	want(t, "lines about a zone", notLoaded("example.test.")-before, 1)
+	want(t, "lines about another", notLoaded("sub.more.test."), 1)
+	want(t, "the zone in memory", s.signed(s.context("host/client1.example.test"), message(t, "memory.test.", "+a.memory.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	for _, name := range []string{"example.test.", "a.example.test.", "a.sub.more.test."} {
+		want(t, name, s.exchange(new(dns.Msg).SetQuestion(name, dns.TypeA)).Rcode, dns.RcodeServerFailure)
+	}
+	want(t, "an update", s.signed(s.context("host/client1.example.test"), message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1")), dns.RcodeServerFailure)
+	want(t, "lines about it", len(logged.lines("[ERROR]", "update zone=example.test.", "rcode=SERVFAIL", "the zone is not served: it is not loaded from etcd yet")), 1)
+
+	status, err := current.statusOf(t.Context(), view.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "ready", status.Ready, false)
+	want(t, "clusters", len(status.Clusters), 1)
+	want(t, "the name of the server", status.Clusters[0].Server, "ns1")
+	if !strings.Contains(status.Clusters[0].Error, "out of reach") || len(status.Clusters[0].Members) != 1 || status.Clusters[0].Members[0].Error == "" {
+		t.Errorf("cluster: %+v", status.Clusters[0])
+	}
+	for _, z := range status.Zones {
+		if onEtcd := z.Zone != "memory.test."; onEtcd != (z.Unavailable != nil) || onEtcd != (z.Etcd == "etcd http://127.0.0.1:9 prefix /gsstsig/") {
+			t.Errorf("%+v", z)
+		}
+	}
+
+	// A reload keeps the connection, and one block is enough for that.
+	connection := func() *cluster {
+		for _, c := range current.clusters {
+			return c.value
+		}
+		return nil
+	}
+	first := connection()
+	_, rest, _ := strings.Cut(outOfReachCorefile, "more.test")
+	if err := s.reload("more.test" + rest); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "the connection after a reload", connection(), first)
+	if err := s.reload(smallCorefile); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "connections without a block", len(current.clusters), 0)
+	want(t, "zones", len(current.zones), 2)
+}
+
+// TestExpiry: a zone that etcd does not confirm is served until the SOA record's EXPIRE, and again when etcd answers.
+func TestExpiry(t *testing.T) {
+	c := storetest.NewCluster(storetest.ClusterOptions{})
+	contents := c.Server("ns1")
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Shared: contents, Seed: func() ([]store.Record, error) {
+		return zone.ParseSeed(strings.NewReader("@ 60 SOA ns1 host 1 900 600 1 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n"), zone.SeedConfig{Origin: "example.test.", File: "db"})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServedZone(z, "etcd")
+	s.applied, s.closed = make(chan struct{}, 1), make(chan struct{})
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	until := func(served bool) {
+		t.Helper()
+		for s.observe(); (s.serving() != nil) != served; s.observe() {
+			if served {
+				c.Heartbeat()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	s.observe()
+	want(t, "served", s.serving(), z)
+	contents.Cut(true)
+	until(false)
+	f := s.failure.Load()
+	if f == nil || f.Severity != diagnose.Error || !strings.Contains(f.Problem, "for longer than the SOA record's EXPIRE") || f.Fix == "" {
+		t.Errorf("%v", f)
+	}
+	want(t, "still loaded", s.loaded(), z)
+	contents.Cut(false)
+	until(true)
+	want(t, "what is wrong", s.failure.Load(), nil)
+	want(t, "lines", len(logged.lines("[INFO]", "zone example.test.: etcd answers again, serial 1")), 1)
+}
+
+// TestCopiedZoneMoves: a reload moves a zone to another database if that has a copy of it, and the zone was frozen before.
+func TestCopiedZoneMoves(t *testing.T) {
+	s := start(t, durableCorefile)
+	moved := strings.Replace(durableCorefile, "{DIR}/zones", "{DIR}/elsewhere", 1)
+	client := s.context("host/client1.example.test")
+	want(t, "an update", s.signed(client, message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	refused := func(words string) {
+		t.Helper()
+		if err := s.reload(moved); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("a reload: %v, want an error with %q", err, words)
+		}
+	}
+	// migrate does the same as the next two steps.
+	freeze := func(origin string) {
+		t.Helper()
+		if _, err := current.freeze(t.Context(), view.ZoneRequest{Zone: origin}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyZone := func(origin string) {
+		t.Helper()
+		elsewhere := disk.Path(filepath.Join(s.directory, "elsewhere"), origin)
+		if err := os.RemoveAll(elsewhere); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(elsewhere, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		snapshot := zoneOf(t, current, origin).Snapshot()
+		d, err := disk.Open(elsewhere, disk.Options{Origin: origin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Init(context.Background(), store.Contents{Serial: snapshot.Serial(), Records: snapshot.WireRecords(), Owners: snapshot.Owners()})
+		if err := errors.Join(err, d.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const forward, reverse = "example.test.", "2.0.192.in-addr.arpa."
+	copyZone(forward)
+	refused("zone example.test.: it is served from ")
+	freeze(forward)
+	want(t, "an update of the frozen zone", s.signed(client, message(t, "example.test.", "+b.example.test. 300 A 192.0.2.1")), dns.RcodeRefused)
+	if _, err := current.own(t.Context(), view.OwnRequest{Name: "a.example.test.", Owner: "host/client2.example.test@EXAMPLE.TEST"}); err != nil {
+		t.Fatal(err)
+	}
+	refused("or the zone has changed since it was copied") // an owner alone
+	copyZone(forward)
+	refused("zone 2.0.192.in-addr.arpa.: it is served from ") // all zones of the block move
+	freeze(reverse)
+	refused("because it is not there")
+	copyZone(reverse)
+	if err := s.reload(moved); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "an update after it", s.signed(s.context("host/client2.example.test"), message(t, "example.test.", "+a.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
+	want(t, "zones that are open", len(current.zones), 2)
+}
