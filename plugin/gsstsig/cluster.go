@@ -187,7 +187,10 @@ func (l *zoneLoader) load() error {
 		},
 		Limits: s.Limits, TombstoneLifetime: s.Tombstones, Aging: s.Aging(origin), Now: l.process.now,
 		Committed: observeCommits(origin),
-		Applied:   func(zone.Applied) { l.zone.noteApplied() },
+		Applied: func(a zone.Applied) {
+			l.process.audit.applied(origin, a)
+			l.zone.noteApplied()
+		},
 	})
 	if err != nil {
 		err = errors.Join(err, contents.Close())

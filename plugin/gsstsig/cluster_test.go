@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -200,4 +201,43 @@ func TestCopiedZoneMoves(t *testing.T) {
 	}
 	want(t, "an update after it", s.signed(s.context("host/client2.example.test"), message(t, "example.test.", "+a.example.test. 300 A 192.0.2.2")), dns.RcodeSuccess)
 	want(t, "zones that are open", len(current.zones), 2)
+}
+
+// TestChangesOfOtherServers: the status page lists them with their authors, as if they had been made here.
+func TestChangesOfOtherServers(t *testing.T) {
+	c := storetest.NewCluster(storetest.ClusterOptions{})
+	a := newAuditor()
+	a.watchers.Add(1)
+	seen := make(chan zone.Applied, 10)
+	open := func(server string) *zone.Zone {
+		t.Helper()
+		z, err := zone.Open(zone.Config{Origin: "example.test.", Shared: c.Server(server), Seed: func() ([]store.Record, error) { return zone.GeneratedApex("example.test.", "ns1.example.test.") },
+			Applied: func(from zone.Applied) {
+				if server == "ns1" {
+					a.applied("example.test.", from)
+					seen <- from
+				}
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := z.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return z
+	}
+	open("ns1")
+	m, err := message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "an update", open("ns2").Apply(t.Context(), &zone.Update{Message: m, Principal: "host/a@EXAMPLE.TEST"}).Rcode, dns.RcodeSuccess)
+	want(t, "the server", (<-seen).Server, "ns2")
+	changes := event.Newest(a.recent.Changes("example.test."), 10)
+	if len(changes) != 1 || changes[0].Identity != "host/a@EXAMPLE.TEST" || changes[0].Before != 1 || changes[0].After != 2 || len(changes[0].Added.List) != 1 || changes[0].Added.List[0].Data != "192.0.2.1" {
+		t.Errorf("%+v", changes)
+	}
+	want(t, "updates of this server's clients", a.recent.History("example.test.")[len(a.recent.History("example.test."))-1].Applied, 0)
 }

@@ -183,7 +183,11 @@ func TestControlAdministers(t *testing.T) {
 	if _, err := control.Call[view.Zone](t.Context(), c, "freeze", view.ZoneRequest{Zone: "example.test"}); err != nil {
 		t.Fatal(err)
 	}
-	if rcode := update("other.example.test."); rcode != dns.RcodeRefused || len(logged.lines("rcode=REFUSED", "the zone is frozen", "coredns gsstsig thaw example.test.")) != 1 {
+	frozen := func() int {
+		return len(logged.lines("rcode=REFUSED", "the zone is frozen", "coredns gsstsig thaw example.test."))
+	}
+	before := frozen()
+	if rcode := update("other.example.test."); rcode != dns.RcodeRefused || frozen() != before+1 {
 		t.Errorf("frozen: %s", dns.RcodeToString[rcode])
 	}
 	if _, err := add("admin2.example.test."); err != nil {

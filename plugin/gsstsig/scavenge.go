@@ -62,7 +62,7 @@ func (p *process) scavenge(ctx context.Context, z *zone.Zone) (zone.Scavenging, 
 			}
 		}
 		if r.Changed && p.audit.keeps() {
-			p.audit.recent.AddAging(&event.Update{Time: time.Now(), Zone: z.Origin(), Identity: zone.ScavengeAuthor, Signed: true,
+			p.audit.recent.AddChange(&event.Update{Time: time.Now(), Zone: z.Origin(), Identity: zone.ScavengeAuthor, Signed: true,
 				Rcode: rcodeName(r.Rcode), Before: r.Before, After: r.After, Removed: changed('-', r.Removed), Added: changed('+', r.Added)})
 		}
 		p.notify(z)

@@ -107,8 +107,8 @@ func (r *Recent) AddUpdate(u *Update) {
 	}
 }
 
-// AddAging adds records that aging has removed. They are a change, but no update of a client.
-func (r *Recent) AddAging(u *Update) {
+// AddChange adds a change that no client of this server has made: aging, or another server of the zone.
+func (r *Recent) AddChange(u *Update) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if z := r.zone(u.Zone); z != nil {
