@@ -2,7 +2,7 @@
 //
 // # Commit
 //
-// A zone has a head, a log with one entry per batch, and one key per name. A server evaluates a batch on the zone
+// A zone has a head, which has its SOA record, a log with one entry per batch, and one key per name. A server evaluates a batch on the zone
 // as it is at the head's revision m, and then asks etcd for one transaction: if the head's revision is still m,
 // put the head, the entry and the names that the batch changes; else return the entries that were missed. So all
 // servers together commit as one would (strict serializability). A batch that changes nothing makes the same

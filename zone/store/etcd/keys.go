@@ -14,7 +14,7 @@ import (
 //
 //	zone/ORIGIN/head        head
 //	zone/ORIGIN/l/SEQUENCE  entry, one per batch; 16 hexadecimal digits
-//	zone/ORIGIN/m/SEQUENCE  marks, one per batch that has some; as l/
+//	zone/ORIGIN/m/SEQUENCE  marks of a batch that the log does not have any more; as l/
 //	zone/ORIGIN/n/NAME      name, one per name; as package namekey has it
 //	zone/ORIGIN/want/SERVER a server that has lost a commit, under its lease; no value
 //	zone/ORIGIN/init        a server that fills the zone, under its lease; no value

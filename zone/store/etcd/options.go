@@ -88,8 +88,8 @@ func (o Options) withDefaults() (Options, error) {
 // ZoneOptions bound the log of one zone, from which incremental transfers are read. All servers should have the
 // same: each trims the log to its own when it commits.
 type ZoneOptions struct {
-	// MaxBatches is how many batches are kept; 0 means 20,000. An index of them is in memory, about 80 octets
-	// each.
+	// MaxBatches is how many batches are kept; 0 means 20,000. An index of them is in memory, about 130 octets
+	// each and 20 for each of their marks.
 	MaxBatches int
 	// MaxOctets is how many octets they may take in etcd, which has them on until its history is compacted; 0
 	// means 64 MiB. The last batch is kept however large it is.
