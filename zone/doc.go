@@ -9,8 +9,26 @@
 // the update is permitted on the state that it would apply to (3.3). Only then does it compare the
 // prerequisites with that state (3.2): the rcode of a prerequisite would tell a client about data
 // that it may not change. It then works out the update section (3.4.2). The changes of a batch go
-// to the store in one Commit. When Commit has returned, the new state is published, and each update
-// gets its own [Result].
+// to the store in one commit. When that is durable, the new state is published, and each update gets
+// its own [Result].
+//
+// # Several servers
+//
+// A zone in a store.Shared is changed by several servers, each of which takes updates. A writer
+// proposes the changes of a batch for the position in the store at which it has evaluated them. If the
+// zone is at another position, because another server was faster, the writer applies what that one has
+// committed, and evaluates all of the batch again: Authorize is asked again, and prerequisites are
+// compared again. An answer that changes nothing rests on the state as well, so it is given only after
+// the store has confirmed the position. That makes updates linearizable: every outcome is one that a
+// single server could have had. Nothing rests on clocks or on who is the leader of something.
+//
+// Another goroutine follows the store, and applies what other servers commit. The state is then the
+// same as theirs, to the octet. Queries never wait: they are answered from the published state, which
+// may be behind for some milliseconds, or for as long as the store is out of reach: [Zone.Confirmed].
+//
+// The outcome of a commit can be unknown. The update is then answered with SERVFAIL and never proposed
+// again by the server itself; whether it was done is learned from the store. [Update.Mark] keeps a
+// message from being done by two servers.
 //
 // # Queries (RFC 1034 section 4.3.2)
 //

@@ -119,18 +119,23 @@ const outage = time.Hour
 
 // confirmedAt notes that the published state was the newest at a time.
 func (z *Zone) confirmedAt(at time.Time) {
-	if !z.shared {
-		return
+	if z.shared {
+		now := at
+		z.noteConfirmed(&now)
 	}
+}
+
+// noteConfirmed is apart so that a zone of one server allocates nothing.
+func (z *Zone) noteConfirmed(now *time.Time) {
 	for {
 		before := z.replica.confirmed.Load()
-		if before != nil && !at.After(*before) {
+		if before != nil && !now.After(*before) {
 			return
 		}
-		if before != nil && at.Sub(*before) >= outage {
+		if before != nil && now.Sub(*before) >= outage {
 			z.grace.begin(z.now().Unix())
 		}
-		if z.replica.confirmed.CompareAndSwap(before, &at) {
+		if z.replica.confirmed.CompareAndSwap(before, now) {
 			return
 		}
 	}

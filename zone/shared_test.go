@@ -138,7 +138,7 @@ func randomChanges(r *rand.Rand) *dns.Msg {
 
 // TestReplicasAreEqual: what a server makes of the changes of others is what they have, and what the store has, to the octet and in all counts.
 func TestReplicasAreEqual(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 1))
@@ -155,7 +155,7 @@ func TestReplicasAreEqual(t *testing.T) {
 			// One that only follows.
 			follower := openServer(t, cluster.Server("c"), edit)
 			changed := 0
-			for i := range 400 {
+			for i := range 300 {
 				now.Lock()
 				at = at.Add(time.Duration(r.IntN(90)) * time.Minute)
 				now.Unlock()
@@ -196,7 +196,7 @@ func TestReplicasAreEqual(t *testing.T) {
 					same(t, fmt.Sprint("after update ", i), other.Snapshot(), fresh.Snapshot())
 				}
 			}
-			if changed < 100 {
+			if changed < 75 {
 				t.Errorf("only %d of the updates changed anything", changed)
 			}
 		})
@@ -614,6 +614,9 @@ func TestDiverged(t *testing.T) {
 	}
 	if _, err := a.Freeze(t.Context()); !errors.Is(err, store.ErrDiverged) {
 		t.Errorf("freeze: %v", err)
+	}
+	if err := a.Writable(); !errors.Is(err, store.ErrDiverged) {
+		t.Errorf("writable: %v", err)
 	}
 	if !a.Snapshot().Exists("a.example.test.") {
 		t.Error("what the server had is gone")

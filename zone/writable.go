@@ -31,11 +31,14 @@ func (z *Zone) noteCommit(err error) {
 	z.failedAt = z.elapsed()
 }
 
-// Writable returns why the store takes no updates, nil if it does: the error of its last commit. If
-// that failed, Writable makes one that changes nothing, once a second at most, and returns how that
-// ended: so a store that works again is known before the next update comes. It may wait for the
-// store.
+// Writable returns why the store takes no updates, nil if it does: the error of its last commit, or
+// that of Diverged. If the last commit failed, Writable makes one that changes nothing, once a second at
+// most, and returns how that ended: so a store that works again is known before the next update comes.
+// It may wait for the store.
 func (z *Zone) Writable() error {
+	if err := z.Diverged(); err != nil {
+		return err
+	}
 	last := z.failing.Load()
 	if last == nil {
 		return nil

@@ -46,8 +46,14 @@ const (
 // update. Then Refusal applies or Authorize is called (REFUSED). Then the prerequisites are
 // compared (NXDOMAIN, YXDOMAIN, NXRRSET, YXRRSET). An update that exceeds a limit is REFUSED, and
 // so is one for which the queue has no room, or from which the queue has taken the room again: see
-// [Update.Source]. If the store cannot commit, the rcode is SERVFAIL and the zone is unchanged. If ctx ends before the writer has taken the update, it is not applied and the
-// rcode is SERVFAIL; later ctx has no effect.
+// [Update.Source]. If the store cannot commit, the rcode is SERVFAIL and the zone is unchanged. If ctx
+// ends before the writer has taken the update, it is not applied and the rcode is SERVFAIL; later ctx
+// has no effect.
+//
+// If several servers change the zone, the outcome is as if one server had done all updates, each at some
+// moment between its call and its return. Whatever the answer is, the store has confirmed the state that
+// it rests on. After 2.5 seconds without that the rcode is SERVFAIL: the zone is unchanged, unless
+// [Result].Err is store.ErrUnknown. Then the update may have been done, or be done soon.
 func (z *Zone) Apply(ctx context.Context, u *Update) Result {
 	limits := &z.settings.Load().limits
 	proposal, err := z.parse(u, limits)
@@ -229,7 +235,7 @@ func (z *Zone) do(batch []*pending) {
 	}
 }
 
-// Bounds of the work on one batch if several servers change the zone: the client waits, and sends its
+// Bounds of the work on one batch if several servers change the zone. The client waits, and sends its
 // update again after some seconds.
 const (
 	settleTime     = 2500 * time.Millisecond
@@ -374,7 +380,9 @@ func (b *transaction) propose(ctx context.Context, c *Commit) ([]store.Committed
 	}
 	begun := time.Now()
 	at, missed, err := z.store.Propose(ctx, b.at, batch)
-	c.Duration += time.Since(begun)
+	if z.observe != nil {
+		c.Duration += time.Since(begun)
+	}
 	z.noteCommit(err)
 	z.advancing.Lock()
 	defer z.advancing.Unlock()
@@ -430,7 +438,7 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	set, now := z.settings.Load(), z.now()
 	expired := now.Add(-set.lifetime).Unix()
 	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static, stale: p.update.stale})
-	if m := p.update.Mark; m != (store.Mark{}) && (z.marks.has(m) || slices.Contains(b.marks, m)) {
+	if p.update.Mark != (store.Mark{}) && b.replayed(p.update.Mark) {
 		return failed(s, Decision{}, ErrReplayed), nil
 	}
 	if since, frozen := z.Frozen(); frozen && !p.update.Administrative {
@@ -469,6 +477,11 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 		Changed:  e.changed,
 		Decision: d,
 	}, e
+}
+
+// replayed reports whether a message was done before, or is one of this batch.
+func (b *transaction) replayed(m store.Mark) bool {
+	return b.zone.marks.has(m) || slices.Contains(b.marks, m)
 }
 
 // authorize calls the caller's Authorize. A panic there is an error of this update alone.

@@ -240,7 +240,8 @@ type Result struct {
 	// Decision is what Authorize returned, if it was asked, or Refusal.
 	Decision Decision
 	// Err is why Rcode is not NOERROR, for the log: a *LimitError when a limit was exceeded,
-	// ErrClosed, the context's or the store's error.
+	// ErrClosed, ErrReplayed, the context's or the store's error. With store.ErrUnknown the update may
+	// have been done. With store.ErrTooLarge, which no other attempt can change, the rcode is REFUSED.
 	Err error
 }
 
