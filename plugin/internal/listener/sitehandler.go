@@ -64,6 +64,7 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 	switch {
 	case h.own != nil:
 		x.limitUDP()
+		x.padded = x.pads()
 		// CoreDNS compresses only a reply that would be too long. A zone transfer is not compressed: for a large zone, the
 		// time is worth more than the octets.
 		x.compress = x.opcode == dns.OpcodeQuery && !isTransfer(x.request)

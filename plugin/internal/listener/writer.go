@@ -58,6 +58,7 @@ type responseWriter struct {
 	notUnpacked bool
 
 	compress  bool // a reply that a plugin leaves uncompressed
+	padded    bool // replies get a padding option
 	routed    bool // a siteHandler has seen the request
 	charged   bool // its source was charged for the error that it is sent
 	discarded bool // left unanswered on purpose: a TCP connection ends
@@ -116,6 +117,11 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 		}
 		reply.Extra = slices.Clone(reply.Extra) // Truncate takes OPT out in place
 		reply.Truncate(w.limit)
+	}
+	if w.padded {
+		if err := pad(&reply, 0); err != nil {
+			return fmt.Errorf("pack reply: %w", err)
+		}
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
@@ -204,6 +210,11 @@ func (w *responseWriter) sendSigned(reply *dns.Msg) error {
 	}
 	if reply.Len() > limit {
 		reply = truncated(reply)
+	}
+	if w.padded {
+		if err := pad(reply, w.transaction.Overhead()); err != nil {
+			return fmt.Errorf("pack reply: %w", err)
+		}
 	}
 	wire, err := w.transaction.Sign(reply)
 	if err != nil {
