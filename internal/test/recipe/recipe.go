@@ -5,7 +5,7 @@
 //	sh ns1 running                    a program that keeps running there
 //	corefile ns1:/etc/coredns/Corefile   a file of that machine
 //
-// A block without such a place is an error, because no test would execute it.
+// A block without such a place is an error, because no test would execute it. Blocks between ~~~ are prose: they are not executed.
 package recipe
 
 import (
