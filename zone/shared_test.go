@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -880,16 +881,15 @@ func TestLostBatch(t *testing.T) {
 	cluster := storetest.NewCluster(storetest.ClusterOptions{})
 	s := cluster.Server("a")
 	applied := make(chan Applied, 10)
-	loads := 0
+	var loads, delivered atomic.Int32
 	a := openServer(t, s, func(c *Config) { c.Applied = func(x Applied) { applied <- x } })
 	b := openServer(t, cluster.Server("b"), nil)
-	lost := 0
 	s.Faults(func(call storetest.Call) storetest.Fault {
 		switch call {
 		case storetest.Load:
-			loads++
+			loads.Add(1)
 		case storetest.Deliver:
-			if lost++; lost == 1 {
+			if delivered.Add(1) == 1 {
 				return storetest.Lost
 			}
 		}
@@ -905,15 +905,15 @@ func TestLostBatch(t *testing.T) {
 	}
 	same(t, "after the loss", a.Snapshot(), b.Snapshot())
 	// The last one of all is missed when the store says what is the newest.
-	lost = 0
+	delivered.Store(0)
 	apply(t, b, "U h9.example.test. 5 IN A 192.0.2.1")
 	cluster.Heartbeat()
 	if x := <-applied; x.Loaded || x.After != 14 {
 		t.Errorf("%+v", x)
 	}
 	a.Close()
-	if loads > 0 {
-		t.Errorf("loaded %d times", loads)
+	if n := loads.Load(); n > 0 {
+		t.Errorf("loaded %d times", n)
 	}
 }
 
