@@ -99,15 +99,18 @@ bench-peers:
 # faults at every place of the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten
 # minutes, and a third of that without, and beside a client that abuses its ticket for ten minutes. For another length of these:
 # make soak CLUSTER_SOAK=1m SOAKFLAGS='-duration 1m -insider 1m -slice 10s'.
-# Last, CoreDNS's own tests on this project's listener, which needs the module proxy.
+# Then 100,000 machines that register within ten minutes. Last, CoreDNS's own tests on this project's listener, which needs the
+# module proxy.
 soak:
-	@test/install.sh
+	@test/install.sh bench
 	CLUSTER_SOAK=$(CLUSTER_SOAK) go test -count=1 -tags e2e -timeout 24h -v -run '^TestFaults$$' ./test/cluster
 	KILL_ROUNDS=1000 PEER_UPDATES=100000 go test -count=1 -tags e2e -timeout 3h -v -run '^(TestKill|TestUpdateAsBIND)$$' ./test/e2e
 	go test -count=1 -timeout 3h ./zone/store/disk -everywhere -kill.rounds 1000
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
 	@go build -buildvcs=false -o .cache/hostile ./test/cmd/hostile
 	@COREDNS_BINARY=$(abspath .cache/coredns) .cache/hostile $(SOAKFLAGS)
+	@go build -buildvcs=false -o .cache/peers ./test/cmd/bench
+	@.cache/peers -binary .cache/coredns -only='^morning$$' -machines 100000 -within 10m
 	go run ./test/cmd/corednssuite
 
 lint:

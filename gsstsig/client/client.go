@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -39,6 +40,9 @@ type Config struct {
 	Network string
 	// MaxUDP is the longest request in octets to send by UDP. Zero is 1232.
 	MaxUDP int
+	// Source is the address that requests come from, of a host that has
+	// several. The zero value leaves it to the system.
+	Source netip.Addr
 
 	// Credentials get the tickets. They may be shared by many clients.
 	Credentials *Credentials
@@ -178,7 +182,7 @@ func Dial(ctx context.Context, config Config) (*Client, error) {
 		return nil, fmt.Errorf("client: server %q: %w", config.Server, err)
 	}
 	c := &Client{config: config, host: keyNameSuffix(service)}
-	c.transport.address, c.transport.timeout = address, config.Timeout
+	c.transport.address, c.transport.source, c.transport.timeout = address, config.Source, config.Timeout
 	if _, err := config.Credentials.Ticket(ctx, config.ServicePrincipal); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}

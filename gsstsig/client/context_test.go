@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -535,5 +536,57 @@ func TestTransferRefused(t *testing.T) {
 	}
 	if last == nil {
 		t.Error("half a zone was taken for all of it")
+	}
+}
+
+// TestSource: requests come from the address that was asked for, by both transports.
+func TestSource(t *testing.T) {
+	kdc := newTestKDC(t)
+	source := netip.MustParseAddr("127.0.0.9")
+	for _, network := range []string{"udp", "tcp"} {
+		var listener net.Listener
+		var packets net.PacketConn
+		var err error
+		var server string
+		if network == "udp" {
+			packets, err = net.ListenPacket("udp", "127.0.0.1:0")
+		} else {
+			listener, err = net.Listen("tcp", "127.0.0.1:0")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if network == "udp" {
+			defer packets.Close()
+			server = packets.LocalAddr().String()
+		} else {
+			defer listener.Close()
+			server = listener.Addr().String()
+		}
+		c, err := Dial(t.Context(), Config{Server: server, Network: network, Source: source, Timeout: 10 * time.Millisecond,
+			Credentials: FromTicket(kdc.ticket(t, time.Hour)), ServicePrincipal: testService})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Exchange(t.Context(), new(dns.Msg).SetQuestion("example.test.", dns.TypeSOA)); err == nil {
+			t.Fatal("an answer from nobody")
+		}
+		var from net.Addr
+		if network == "udp" {
+			_, from, err = packets.ReadFrom(make([]byte, 512))
+		} else {
+			var conn net.Conn
+			if conn, err = listener.Accept(); err == nil {
+				from = conn.RemoteAddr()
+				conn.Close()
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := netip.MustParseAddrPort(from.String()).Addr(); got != source {
+			t.Errorf("%s: from %v", network, got)
+		}
+		c.Close()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -18,6 +19,7 @@ const maxIdleSockets = 256
 // in them: the caller says which reply to take. Safe for concurrent use.
 type transport struct {
 	address string
+	source  netip.Addr    // that requests come from; invalid is the system's choice
 	timeout time.Duration // for one exchange
 
 	mu     sync.Mutex
@@ -80,8 +82,7 @@ func (t *transport) tcp(ctx context.Context, wire []byte, take func(reply []byte
 	if len(wire) > 0xffff {
 		return fmt.Errorf("a message of %d octets is too long for DNS", len(wire))
 	}
-	dialer := net.Dialer{Timeout: t.timeout}
-	conn, err := dialer.DialContext(ctx, "tcp", t.address)
+	conn, err := t.dial(ctx, "tcp")
 	if err != nil {
 		return err
 	}
@@ -114,6 +115,19 @@ func (t *transport) tcp(ctx context.Context, wire []byte, take func(reply []byte
 			return interrupted(ctx, err)
 		}
 	}
+}
+
+func (t *transport) dial(ctx context.Context, network string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: t.timeout}
+	if t.source.IsValid() {
+		from := netip.AddrPortFrom(t.source, 0)
+		if network == "tcp" {
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(from)
+		} else {
+			dialer.LocalAddr = net.UDPAddrFromAddrPort(from)
+		}
+	}
+	return dialer.DialContext(ctx, network, t.address)
 }
 
 func (t *transport) deadline(ctx context.Context) time.Time {
@@ -161,8 +175,7 @@ func (t *transport) socket(ctx context.Context) (*udpSocket, error) {
 		return socket, nil
 	}
 	t.mu.Unlock()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "udp", t.address)
+	conn, err := t.dial(ctx, "udp")
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ func (b *bench) measure(ctx context.Context) error {
 		{"queries", b.queryRate},
 		{"cluster", b.onEtcd},
 		{"large", b.largeZone},
+		{"morning", b.mondayMorning},
 	} {
 		if b.only != nil && !b.only.MatchString(part.name) {
 			continue

@@ -22,6 +22,8 @@ type settings struct {
 	duration time.Duration
 	only     *regexp.Regexp // of the parts' names; nil is all
 	profiles string         // directory for CPU profiles of our server, "" for none
+	machines int            // that come on Monday morning
+	within   time.Duration  // of each other
 }
 
 func main() {
@@ -36,6 +38,8 @@ func main() {
 	flag.DurationVar(&s.duration, "duration", 3*time.Second, "how long each measurement takes")
 	flag.StringVar(&only, "only", "", "measure only the parts that match this `pattern`: updates 1, updates 16, updates 256, handshakes, queries, cluster, large")
 	flag.StringVar(&s.profiles, "profiles", "", "write CPU profiles of our server to this `directory`")
+	flag.IntVar(&s.machines, "machines", 5000, "how many machines come on Monday morning")
+	flag.DurationVar(&s.within, "within", 30*time.Second, "within what time they come")
 	flag.Parse()
 	if quick {
 		s.rounds, s.duration = 3, time.Second
@@ -60,6 +64,9 @@ func main() {
 func run(ctx context.Context, s settings) (err error) {
 	if s.rounds < 1 || s.duration <= 0 {
 		return errors.New("rounds and duration must be positive")
+	}
+	if s.machines < 1 || 2*s.machines > morningMost || s.within < time.Second {
+		return fmt.Errorf("machines must be positive and at most %d, within at least a second", morningMost/2)
 	}
 	if s.binary, err = filepath.Abs(s.binary); err != nil {
 		return err

@@ -27,7 +27,10 @@ func (t *table) write(w io.Writer, peer string) {
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | --- | --- |")
 	for _, r := range t.rows {
 		reached := "no"
-		if r.reached {
+		switch {
+		case r.goal == "":
+			reached = ""
+		case r.reached:
 			reached = "yes"
 		}
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", r.what, r.ours, r.peer, r.ratio, r.goal, reached)
