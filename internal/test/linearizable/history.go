@@ -20,6 +20,7 @@ type History struct {
 	mu         sync.Mutex
 	operations []porcupine.Operation
 	counts     Counts
+	paths      map[string][]string // of groups, once Resolve knows them
 }
 
 // NewHistory begins a history.
@@ -126,12 +127,19 @@ func (h *History) Acknowledged() []*Update {
 }
 
 // Resolve tells what became of updates whose outcome is unknown, as far as the TXT records in the zone's changes tell it: those
-// whose records are there were done, and those whose records are not were not. The search is shorter with that. c has all changes
-// since the history began, has no update twice, and nothing is under way any more.
+// whose records are there were done, and those whose records are not were not. The order that [History.Check] looks for has to lead
+// to the contents that the changes lead to, one after the other. The search would not end in time otherwise if the outcome of many
+// updates is unknown. c has all changes since the history began, has no update twice, and nothing is under way any more.
 func (h *History) Resolve(c Chain) {
 	came := c.came()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.paths = make(map[string][]string)
+	for _, op := range h.operations {
+		if group := groupOf(op); h.paths[group] == nil {
+			h.paths[group] = c.path(group)
+		}
+	}
 	// A message may have been sent to several servers.
 	sent, acknowledged := make(map[*Update]int), make(map[*Update]bool)
 	for _, op := range h.operations {
@@ -172,14 +180,18 @@ func (v *Violation) Error() string {
 // Check returns a *Violation, or an error if ctx ended before an order was found.
 func (h *History) Check(ctx context.Context) error {
 	h.mu.Lock()
-	operations := slices.Clone(h.operations)
+	operations, paths := slices.Clone(h.operations), h.paths
 	h.mu.Unlock()
 	groups := make(map[string][]porcupine.Operation)
 	for _, op := range operations {
 		groups[groupOf(op)] = append(groups[groupOf(op)], op)
 	}
 	for group, list := range groups {
-		model := porcupine.Model{Init: func() any { return new(state) }, Step: step, Equal: func(a, b any) bool { return a.(*state).text == b.(*state).text }}
+		path := paths[group]
+		if path != nil {
+			list = append(list, lastRead(group, path, list))
+		}
+		model := porcupine.Model{Init: func() any { return place{state: new(state), path: path} }, Step: step, Equal: samePlace}
 		timeout := time.Duration(0) // none
 		if deadline, ok := ctx.Deadline(); ok {
 			timeout = max(time.Until(deadline), time.Millisecond)
@@ -199,16 +211,6 @@ func groupOf(op porcupine.Operation) string {
 		return u.Group
 	}
 	return op.Input.(contents).group
-}
-
-func step(before, input, out any) (bool, any) {
-	s, o := before.(*state), out.(output)
-	u, ok := input.(*Update)
-	if !ok {
-		return slices.Equal(s.contents(), o.contents), s
-	}
-	rcode, after := s.update(u)
-	return rcode == o.rcode || o.rcode == Unknown, after
 }
 
 // describe prints a history in the order of its beginnings.

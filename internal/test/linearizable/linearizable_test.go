@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -193,6 +194,46 @@ func TestResolve(t *testing.T) {
 		if err := h.Check(t.Context()); errors.As(err, &violation) != tt.bad {
 			t.Errorf("with %q: %v", tt.contents, err)
 		}
+	}
+}
+
+// TestManyUnknown: the order of the zone's changes makes the search short where many updates without a value of their own have an
+// unknown outcome, and an order that contradicts it is none.
+func TestManyUnknown(t *testing.T) {
+	address := func(form Form, n int) *Update {
+		return &Update{Group: "g", Zone: testZone, Principal: "a", Lines: []Line{{Form: form, Name: "g-a." + testZone, Type: dns.TypeA, Data: fmt.Sprintf("192.0.2.%d", n), TTL: 60}}}
+	}
+	record := func(n int) []string { return []string{fmt.Sprintf("g-a.%s 60 A 192.0.2.%d", testZone, n)} }
+	h, known := NewHistory(), NewHistory()
+	var chain Chain
+	const many = 40
+	for n := range uint32(many) {
+		h.Do(0, address(Add, int(n)), func() int { return Unknown })
+		h.Do(0, address(DeleteRecord, int(n)), func() int { return Unknown })
+		if n < 3 {
+			known.Do(0, address(Add, int(n)), func() int { return dns.RcodeSuccess })
+		}
+		if n%2 == 0 {
+			chain = append(chain, Change{From: n, To: n + 1, Added: record(int(n))}, Change{From: n + 1, To: n + 2, Removed: record(int(n))})
+		}
+	}
+	// Nothing has met this prerequisite: all of the search is in vain.
+	unmet := address(Add, many+1)
+	unmet.Prerequisites = []Line{{Form: SetEquals, Name: "g-a." + testZone, Type: dns.TypeA, Data: "192.0.2.1"}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	h.Resolve(chain)
+	if err := h.Check(ctx); err != nil {
+		t.Error(err)
+	}
+	h.Do(0, unmet, func() int { return dns.RcodeSuccess })
+	var violation *Violation
+	if err := h.Check(ctx); !errors.As(err, &violation) {
+		t.Errorf("an update that cannot have been done: %v", err)
+	}
+	known.Resolve(Chain{{From: 1, To: 2, Added: record(0)}, {From: 2, To: 3, Added: record(2)}, {From: 3, To: 4, Added: record(1)}})
+	if err := known.Check(ctx); !errors.As(err, &violation) {
+		t.Errorf("changes in another order than the answers: %v", err)
 	}
 }
 
