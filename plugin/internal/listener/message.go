@@ -275,6 +275,7 @@ func (s *server) negotiate(w *responseWriter) {
 		return
 	}
 	w.limitUDP()
+	w.padded = w.pads()
 	if !w.acquire(s.limiter.handshakes) {
 		s.observer.Dropped(Handshakes)
 		if w.stream {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -23,6 +24,9 @@ func octets(t *testing.T, c net.Conn) []byte {
 func TestPadding(t *testing.T) {
 	port, tlsPort := freePort(t), freePort(t)
 	cert, key := certificate(t)
+	server, _ := kerberosServer(t, "ns1.example.org", time.Now)
+	probeServers.Store("a", server)
+	t.Cleanup(func() { probeServers.Delete("a") })
 	start(t, fmt.Sprintf("example.org:%s tls://example.org:%s {\nbind 127.0.0.1\ntls %s %s\nprobe a\n%s}", port, tlsPort, cert, key, tsigBlock))
 	encrypted, plain := mustDialTLS(t, "127.0.0.1", tlsPort, trusting()), dialPlain(t, "127.0.0.1", port)
 	with := func(m *dns.Msg, options ...dns.EDNS0) *dns.Msg {
@@ -44,6 +48,7 @@ func TestPadding(t *testing.T) {
 		"the longest answer":            {with(query("big.575.example.org.", dns.TypeTXT), few()), encrypted, true},
 		"signed":                        {signed(with(query("x.example.org.", dns.TypeTXT), few())), encrypted, true},
 		"an update":                     {signed(with(update(), few())), encrypted, true},
+		"a negotiation":                 {with(tkeyQuery("1.sig-ns1.example.org.", dns.ClassANY, false, []byte("no token")), few()), encrypted, true},
 		"an update that is refused":     {with(update(), few()), encrypted, true},
 		"an error":                      {with(query("refuse.example.org.", dns.TypeTXT), few()), encrypted, true},
 		"a query without padding":       {with(query("x.example.org.", dns.TypeTXT)), encrypted, false},
