@@ -93,7 +93,7 @@ func (e *endpoint) handshake(c *connection) (delay time.Duration, ok bool) {
 		// To make room, which was counted, or because the server stops.
 	default:
 		s.limiter.recordTLSFailure(source)
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
 			err = ErrHandshakeClosed
 		}
 		s.observer.TLSFailed(addressOf(c.RemoteAddr()), err)

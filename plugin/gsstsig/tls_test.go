@@ -1,0 +1,74 @@
+package gsstsig
+
+import (
+	"crypto/tls"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTLSFailuresAreLogged: a TLS handshake that fails writes a line that says why, and what to do.
+func TestTLSFailuresAreLogged(t *testing.T) {
+	certificate, key := certificateFiles(t)
+	s := start(t, `tls://example.test:{PORT} {
+	bind 127.0.0.1
+	tls `+certificate+" "+key+" "+certificate+` {
+		client_auth require_and_verify
+	}
+	gsstsig {
+		keytab {KEYTAB}
+	}
+}
+`)
+	handshake := func(config *tls.Config) func(net.Conn) {
+		return func(c net.Conn) {
+			client := tls.Client(c, config)
+			if client.Handshake() == nil {
+				_, _ = client.Read(make([]byte, 1)) // in TLS 1.3 the server's alert comes after the client's part
+			}
+		}
+	}
+	send := func(octets string) func(net.Conn) {
+		return func(c net.Conn) {
+			if _, err := c.Write([]byte(octets)); err != nil {
+				t.Error(err)
+			}
+			if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			_, _ = c.Read(make([]byte, 1))
+		}
+	}
+	for reason, test := range map[string]struct {
+		client func(net.Conn)
+		fix    string
+	}{
+		"remote error: tls: bad certificate":          {handshake(&tls.Config{ServerName: "ns1.example.test"}), "give it the authority that has signed the certificate"},
+		"client didn't provide a certificate":         {handshake(&tls.Config{InsecureSkipVerify: true}), "give the client a certificate"},
+		"client requested unsupported application":    {handshake(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}), "have the client offer the protocol dot"},
+		"client offered only unsupported versions":    {handshake(&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), "update the client"},
+		"first record does not look like a TLS":       {send("GET / HTTP/1.1\r\n\r\n"), "have the client speak TLS"},
+		"the client has closed the connection during": {send("\x16\x03\x01\x01\x00\x01"), "give it the authority that has signed the certificate"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			before := len(logged.lines("tls client=127.0.0.1:", reason))
+			c, err := net.Dial("tcp", s.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			test.client(c)
+			var lines []string
+			for end := time.Now().Add(10 * time.Second); len(lines) <= before && time.Now().Before(end); time.Sleep(time.Millisecond) {
+				lines = logged.lines("tls client=127.0.0.1:", reason)
+			}
+			if len(lines) != before+1 || !strings.Contains(lines[before], test.fix) {
+				t.Errorf("lines %q", lines)
+			}
+		})
+	}
+}
