@@ -61,6 +61,7 @@ func TestLessonSignaturesOnOtherTransports(t *testing.T) {
 	}
 }
 `)
+	want(t, "lines about DoH", len(logged.lines("updates by https://example.test.:"+httpPort+" are refused")), 1)
 	host := s.context("host/client1.example.test")
 	update := message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")
 	good, _, err := host.Sign(update)

@@ -17,6 +17,7 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/caddy/caddyfile"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/pkg/parse"
 	"github.com/coredns/coredns/plugin/pkg/transport"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
@@ -343,28 +344,33 @@ func (in *inspection) findTransports() {
 			"add \"tls CERTIFICATE KEY\" to the server block")
 	}
 	for _, server := range in.Servers {
-		var encrypted []string
-		plain := false
-		for _, key := range server.Keys {
-			scheme, _, found := strings.Cut(key, "://")
-			if found && scheme != transport.DNS && scheme != transport.TLS {
-				encrypted = append(encrypted, key)
-			} else {
-				plain = true
-			}
-		}
-		if len(encrypted) == 0 {
-			continue
-		}
-		f := diagnose.Finding{Severity: diagnose.Warning, Subject: server.Position,
-			Problem:     fmt.Sprintf("updates by %s are refused: they are taken by plain DNS and by DNS over TLS", strings.Join(encrypted, ", ")),
-			ClientError: `"REFUSED"`, Fix: "have clients update by plain DNS or DNS over TLS, to another key of this server block"}
-		if !plain {
-			f.Problem = fmt.Sprintf("no update can be made: the server block has only %s, and updates are taken by plain DNS and by DNS over TLS only", strings.Join(encrypted, ", "))
-			f.Fix = "add the zone without a scheme to the server block, or with tls://"
-		}
-		in.Findings = append(in.Findings, f)
+		in.Findings = append(in.Findings, TransportFindings(server.Keys, server.Position)...)
 	}
+}
+
+// TransportFindings says by which keys of a server block with gsstsig no update is taken.
+func TransportFindings(keys []string, position string) []diagnose.Finding {
+	var others []string
+	serves := false
+	for _, key := range keys {
+		switch scheme, _ := parse.Transport(key); scheme {
+		case transport.DNS, transport.TLS:
+			serves = true
+		default:
+			others = append(others, key)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	f := diagnose.Finding{Severity: diagnose.Warning, Subject: position,
+		Problem:     fmt.Sprintf("updates by %s are refused: they are taken by plain DNS and by DNS over TLS", strings.Join(others, ", ")),
+		ClientError: `"REFUSED"`, Fix: "have clients update by plain DNS or DNS over TLS, to another key of this server block"}
+	if !serves {
+		f.Problem = fmt.Sprintf("no update can be made: the server block has only %s, and updates are taken by plain DNS and by DNS over TLS only", strings.Join(others, ", "))
+		f.Fix = "add the zone without a scheme to the server block, or with tls://"
+	}
+	return []diagnose.Finding{f}
 }
 
 // certificateWarning is how long before the end of a certificate it is reported. Most programs that renew certificates do so a
