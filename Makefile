@@ -18,7 +18,7 @@ CLUSTER_SOAK ?= 1h
 # More arguments for the tests, such as TESTFLAGS=-v.
 TESTFLAGS   ?=
 # Tests of clients and peers that are run again with the programs of Debian 13.
-DEBIAN13    := TestHostRegistersItself TestReaders TestKnsupdate TestSignedOnTheFly TestSecondaryBIND TestLoadFromBIND \
+DEBIAN13    := TestHostRegistersItself TestReaders TestReadersOverTLS TestKnsupdate TestSignedOnTheFly TestSecondaryBIND TestSecondaryBINDOverTLS TestLoadFromBIND \
 	TestLookupAsBIND TestUpdateAsBIND TestPolicyAsBIND TestWindowsAgainstBIND \
 	TestNsupdate TestMIT TestFreeIPA \
 	TestJoin TestControllerRegisters TestNetADSDNS TestSSSD TestDNSPython TestAccounts TestGroups TestIdentity

@@ -24,6 +24,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/test/debian13"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/named"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
@@ -130,6 +132,48 @@ func TestReadersOverTLS(t *testing.T) {
 	if strings.Contains(said, "in a copy of its own") {
 		t.Error("the zone is there once for each transport")
 	}
+}
+
+// TestNsupdateOverTLS has nsupdate of BIND 9.20, which is the first to speak it, negotiate and update by DNS over TLS alone.
+func TestNsupdateOverTLS(t *testing.T) {
+	t.Parallel()
+	program, err := debian13.LookPath("nsupdate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := startSecured(t, []string{"file db " + forwardZone, fmt.Sprintf("grant %s zonesub ANY", peerKey), "grant EXAMPLE.TEST owner ."},
+		[]string{tsigLine, "log"}, map[string]string{"db": largeSeed(1)})
+	other, _ := writeCertificate(t, t.TempDir())
+	machine := logIn(t, host1)
+	for _, test := range []struct {
+		path, auth, key, ca, rcode string
+		signed                     bool
+	}{
+		{"-S -g", "-g", "", ours.certificate, "NOERROR", true},
+		{"-S -y with a key of the tsig plugin", "", "hmac-sha256:" + peerKey + ":" + peerSecret, ours.certificate, "NOERROR", true},
+		{"-S unsigned, refused", "", "", ours.certificate, "REFUSED", false},
+		{"-S -g, refused another server's certificate", "-g", "", other, "", false},
+	} {
+		t.Run(test.path, func(t *testing.T) {
+			tested.Path(t, tested.Client{Name: "nsupdate", Package: "bind9-dnsutils", Debian13: true}, test.path)
+			from := ours.Log().Len()
+			outcome, err := dnsutils.Update{
+				Program: program, Server: ours.tls, Auth: test.auth, Key: test.key, Env: machine.env, Zone: forwardZone,
+				Options:  []string{"-S", "-A", test.ca, "-H", certificateName},
+				Commands: []string{"update delete client1.example.test A", "update add client1.example.test 300 A 192.0.2.11"},
+			}.Run(testContext(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if outcome.Rcode != test.rcode || outcome.Signed != test.signed {
+				t.Errorf("rcode %q, signed %v:\n%s", outcome.Rcode, outcome.Signed, outcome.Output)
+			}
+			if said := ours.Log().String()[from:]; strings.Contains(said, " udp ") {
+				t.Errorf("by UDP:\n%s", last(said, 10))
+			}
+		})
+	}
+	expect(t, ours.Address, "client1.example.test", dns.TypeA, "192.0.2.11")
 }
 
 // TestSecondaryBINDOverTLS has BIND follow changes by transfers over TLS, through a reload of the server with another

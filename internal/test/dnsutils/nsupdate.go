@@ -22,6 +22,7 @@ type Update struct {
 	Zone     string         // "" lets nsupdate find it by SOA queries
 	Options  []string       // more options, such as "-v"
 	Commands []string       // "update add …", "prereq …"; "send" is added
+	Program  string         // the path of nsupdate; "" is the machine's
 
 	On func(*exec.Cmd) error // runs the program elsewhere, such as on a node; nil runs it here
 }
@@ -41,9 +42,12 @@ var (
 
 // Run runs nsupdate. A refusal is an Outcome; the error is for an nsupdate that could not be run.
 func (u Update) Run(ctx context.Context) (Outcome, error) {
-	path, err := process.LookPath("nsupdate")
-	if err != nil {
-		return Outcome{}, err
+	path := u.Program
+	if path == "" {
+		var err error
+		if path, err = process.LookPath("nsupdate"); err != nil {
+			return Outcome{}, err
+		}
 	}
 	args := append([]string{"-d"}, u.Options...)
 	if u.Auth != "" {
@@ -71,7 +75,7 @@ func (u Update) Run(ctx context.Context) (Outcome, error) {
 	if u.On == nil {
 		u.On = (*exec.Cmd).Run
 	}
-	err = u.On(cmd)
+	err := u.On(cmd)
 	// Status 2 is nsupdate's word for an update that failed, 1 for a negotiation that did.
 	if exit := new(exec.ExitError); err != nil && !(errors.As(err, &exit) && ctx.Err() == nil) {
 		return Outcome{}, fmt.Errorf("nsupdate: %w: %s", err, output.String())
