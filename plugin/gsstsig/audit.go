@@ -68,9 +68,9 @@ func (a *auditor) keeps() bool { return a.watchers.Load() > 0 }
 
 // update counts, logs and keeps an update of a zone that a server block has. Lines about a refused one have the level of the
 // block.
-func (a *auditor) update(origin string, id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result, refused corefile.LogLevel) {
+func (a *auditor) update(origin string, id policy.Identity, from sender, r *dns.Msg, result zone.Result, refused corefile.LogLevel) {
 	rcode := rcodeName(result.Rcode)
-	updates.WithLabelValues(origin, rcode).Inc()
+	updates.WithLabelValues(origin, from.transport, rcode).Inc()
 	if result.Refreshed > 0 {
 		refreshes.WithLabelValues(origin).Add(float64(result.Refreshed))
 	}
@@ -85,7 +85,7 @@ func (a *auditor) update(origin string, id policy.Identity, client netip.AddrPor
 	if !logged && !kept {
 		return
 	}
-	e := describeUpdate(id, client, r, result, kept || !result.Changed)
+	e := describeUpdate(id, from, r, result, kept || !result.Changed)
 	e.Zone, e.Rcode, e.Cause = origin, rcode, cause
 	e.Fix = fixFor(cause, &e)
 	if logged {
@@ -104,16 +104,17 @@ func (a *auditor) update(origin string, id policy.Identity, client netip.AddrPor
 }
 
 // notAuthoritative counts, logs and keeps an update of a zone that no server block has.
-func (a *auditor) notAuthoritative(remote net.Addr, transaction *gsstsig.Transaction, r *dns.Msg) {
+func (a *auditor) notAuthoritative(server string, remote net.Addr, transaction *gsstsig.Transaction, r *dns.Msg) {
 	rcode := rcodeName(dns.RcodeNotAuth)
-	updates.WithLabelValues("", rcode).Inc() // clients choose the name of the zone
+	from := senderAt(server, remote)
+	updates.WithLabelValues("", from.transport, rcode).Inc() // clients choose the name of the zone
 	refusals.WithLabelValues("", causeNotAuth).Inc()
 	id := identity(transaction, remote)
 	logged, kept := updateLines.allow(id, false, reportLeftOut), a.keeps()
 	if !logged && !kept {
 		return
 	}
-	e := describeUpdate(id, source(remote), r, zone.Result{Decision: zone.Decision{Reason: "no server block of this address has the zone"}}, true)
+	e := describeUpdate(id, from, r, zone.Result{Decision: zone.Decision{Reason: "no server block of this address has the zone"}}, true)
 	e.Zone, e.Rcode, e.Cause, e.Fix = cut(r.Question[0].Name, auditName), rcode, causeNotAuth, fixNotAuth
 	if logged {
 		updateLine(&e).write(corefile.LogInfo)
@@ -125,9 +126,9 @@ func (a *auditor) notAuthoritative(remote net.Addr, transaction *gsstsig.Transac
 
 // describeUpdate makes the event of an update, but for zone, rcode, cause and fix. Values in the update section are left out
 // unless they are asked for: the line about a change has those that went and came.
-func describeUpdate(id policy.Identity, client netip.AddrPort, r *dns.Msg, result zone.Result, values bool) event.Update {
+func describeUpdate(id policy.Identity, from sender, r *dns.Msg, result zone.Result, values bool) event.Update {
 	e := event.Update{
-		Time: time.Now(), Client: client, TCP: id.TCP, Identity: cut(id.String(), auditName), Signed: id.Kind != policy.Anonymous,
+		Time: time.Now(), Client: from.address, Transport: from.transport, Identity: cut(id.String(), auditName), Signed: id.Kind != policy.Anonymous,
 		Before: result.Before, After: result.After,
 		Asked: asked(r.Ns, values), Removed: changed('-', result.Removed), Added: changed('+', result.Added),
 		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText), Name: cut(result.Decision.Name, auditName),
@@ -152,10 +153,8 @@ func updateLine(e *event.Update) *logLine {
 	l.zone(e.Zone)
 	if e.Client.IsValid() {
 		l.client(e.Client)
-		l.word("transport", transportName(e.TCP))
-	} else {
-		l.word("transport", "control")
 	}
+	l.word("transport", e.Transport)
 	l.quoted("identity", e.Identity)
 	l.word("rcode", e.Rcode)
 	if e.Cause != causeNotAuth {
@@ -257,8 +256,11 @@ func (a *auditor) signature(client netip.AddrPort, failure *gsstsig.VerifyError)
 	a.failure(&badSignatures, client, func() event.Failure { return describeSignature(client, failure) })
 }
 
-// tlsFailed logs a TLS handshake that has failed.
+// tlsFailed counts and logs a TLS handshake that has failed, and logs a transfer that is refused for what TLS lacks.
 func (a *auditor) tlsFailed(client netip.AddrPort, err error) {
+	if !errors.Is(err, listener.ErrTransfer) {
+		tlsHandshakeFailures.Inc()
+	}
 	suppressed, logged := tlsFailures.allow()
 	if !logged {
 		return

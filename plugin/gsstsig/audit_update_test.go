@@ -74,14 +74,14 @@ func TestAuditLine(t *testing.T) {
 	z, id, m := auditing(t)
 	a := newAuditor()
 	client := netip.MustParseAddrPort("[2001:db8::1]:5353")
-	a.update(z.Origin(), id, client, m, changing(t), corefile.LogWarning)
-	a.update(z.Origin(), policy.Identity{TCP: true}, client, m, zone.Result{Rcode: dns.RcodeServerFailure, Before: 2, After: 2,
+	a.update(z.Origin(), id, sender{client, "udp"}, m, changing(t), corefile.LogWarning)
+	a.update(z.Origin(), policy.Identity{}, sender{client, "tcp"}, m, zone.Result{Rcode: dns.RcodeServerFailure, Before: 2, After: 2,
 		Decision: zone.Decision{Allow: true, Reason: "owner"}, Err: errors.New("disk\nfull")}, corefile.LogInfo)
 	// The error of a refusal repeats its reason.
 	refused := zone.Result{Rcode: dns.RcodeRefused, Before: 2, After: 2,
 		Decision: zone.Decision{Cause: policy.CauseNoRule, Reason: "no rule"}, Err: errors.New("zone: not permitted: no rule")}
 	for _, level := range []corefile.LogLevel{corefile.LogInfo, corefile.LogWarning, corefile.LogError} {
-		a.update(z.Origin(), policy.Identity{TCP: true}, client, m, refused, level)
+		a.update(z.Origin(), policy.Identity{}, sender{client, "tcp"}, m, refused, level)
 	}
 	const refusal = `plugin/gsstsig: update zone=example.test. client=[2001:db8::1]:5353 transport=tcp identity="anonymous" ` +
 		`rcode=REFUSED serial=2->2 records="-a.example.test. A, +a.example.test. A 192.0.2.1" reason="no rule" cause=no-rule ` +
@@ -120,8 +120,8 @@ func TestAuditFields(t *testing.T) {
 	for range auditRecords {
 		m.RemoveName(m.Ns[:1])
 	}
-	a.update(z.Origin(), id, client, m, changing(t), corefile.LogInfo)
-	a.update(z.Origin(), id, client, m, zone.Result{Rcode: dns.RcodeRefused, Before: 2, After: 2,
+	a.update(z.Origin(), id, sender{client, "udp"}, m, changing(t), corefile.LogInfo)
+	a.update(z.Origin(), id, sender{client, "udp"}, m, zone.Result{Rcode: dns.RcodeRefused, Before: 2, After: 2,
 		Decision: zone.Decision{Cause: policy.CauseDenied, Reason: "denied", Rule: "Corefile:3: deny"}}, corefile.LogWarning)
 	a.handshake(gsstsig.Event{Result: gsstsig.ResultBadKey, Client: client, KeyName: "k.", Service: "DNS/ns1@EXAMPLE.TEST",
 		TicketKVNO: 4, KeytabKVNOs: []uint32{2, 3}, Reason: "no such version", Fix: "export"})
@@ -159,9 +159,9 @@ func TestKeptEvents(t *testing.T) {
 	a := newAuditor()
 	client := netip.MustParseAddrPort("192.0.2.7:5353")
 	happen := func() {
-		a.update(z.Origin(), id, client, m, changing(t), corefile.LogInfo)
-		a.update(z.Origin(), id, client, m, zone.Result{Rcode: dns.RcodeRefused, Decision: zone.Decision{Cause: policy.CauseDenied}}, corefile.LogInfo)
-		a.notAuthoritative(net.UDPAddrFromAddrPort(client), nil, new(dns.Msg).SetUpdate("elsewhere.test."))
+		a.update(z.Origin(), id, sender{client, "udp"}, m, changing(t), corefile.LogInfo)
+		a.update(z.Origin(), id, sender{client, "udp"}, m, zone.Result{Rcode: dns.RcodeRefused, Decision: zone.Decision{Cause: policy.CauseDenied}}, corefile.LogInfo)
+		a.notAuthoritative("dns://127.0.0.1:53", net.UDPAddrFromAddrPort(client), nil, new(dns.Msg).SetUpdate("elsewhere.test."))
 		a.handshake(gsstsig.Event{Result: gsstsig.ResultBadKey, Client: client})
 		a.handshake(gsstsig.Event{Result: gsstsig.ResultEstablished, Client: client})
 		a.signature(client, &gsstsig.VerifyError{})
@@ -288,7 +288,7 @@ func BenchmarkAudit(b *testing.B) {
 			result := changing(b)
 			b.ReportAllocs()
 			for b.Loop() {
-				a.update(z.Origin(), id, client, m, result, corefile.LogInfo)
+				a.update(z.Origin(), id, sender{client, "udp"}, m, result, corefile.LogInfo)
 			}
 		})
 	}

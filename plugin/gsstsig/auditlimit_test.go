@@ -101,7 +101,7 @@ func TestLinesAreShort(t *testing.T) {
 		m.Insert([]dns.RR{rr})
 		decision.Notes = append(decision.Notes, strings.Repeat("\n", 1000))
 	}
-	newAuditor().update(z.Origin(), id, netip.MustParseAddrPort("[2001:db8::1]:5353"), m, zone.Result{Rcode: dns.RcodeServerFailure,
+	newAuditor().update(z.Origin(), id, sender{netip.MustParseAddrPort("[2001:db8::1]:5353"), "udp"}, m, zone.Result{Rcode: dns.RcodeServerFailure,
 		Decision: decision, Err: errors.New(strings.Repeat("\x01", 5000))}, corefile.LogInfo)
 	if n := lines.Len(); n > 12_000 || strings.Count(lines.String(), "\n") != 1 || !strings.Contains(lines.String(), "and 994 more") {
 		t.Errorf("%d octets: %.2000s", n, lines.String())

@@ -90,10 +90,3 @@ func rcodeName(rcode int) string {
 	}
 	return "RCODE" + strconv.Itoa(rcode)
 }
-
-func transportName(tcp bool) string {
-	if tcp {
-		return "tcp"
-	}
-	return "udp"
-}

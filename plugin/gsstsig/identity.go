@@ -1,10 +1,16 @@
 package gsstsig
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
+
+	"github.com/coredns/coredns/plugin/metrics"
+	"github.com/coredns/coredns/plugin/pkg/parse"
+	"github.com/coredns/coredns/plugin/pkg/transport"
+	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
@@ -74,6 +80,29 @@ func (a *accountRealms) observe(realm, account string) bool {
 // the address, as in the tsig plugin.
 func (h *Handler) accepts(transaction *gsstsig.Transaction) bool {
 	return transaction.Identity().Static || h.server.WouldAccept(transaction)
+}
+
+// sender is where a request comes from.
+type sender struct {
+	address   netip.AddrPort
+	transport string // udp, tcp, tls, https, quic and so on; control
+}
+
+// byControl is the administrator.
+var byControl = sender{transport: "control"}
+
+// senderOf returns the sender of a request that CoreDNS passes to the plugin.
+func senderOf(ctx context.Context, w dns.ResponseWriter) sender {
+	return senderAt(metrics.WithServer(ctx), w.RemoteAddr())
+}
+
+// senderAt returns the sender of a request to a server's address, as CoreDNS writes it: tls://127.0.0.1:853.
+func senderAt(server string, remote net.Addr) sender {
+	scheme, _ := parse.Transport(server)
+	if scheme == transport.DNS {
+		scheme = remote.Network()
+	}
+	return sender{address: source(remote), transport: scheme}
 }
 
 // source is the address of a request's sender, from the listener or from a proxy in front of it.

@@ -33,8 +33,8 @@ var (
 		Namespace: plugin.Namespace,
 		Subsystem: pluginName,
 		Name:      "updates_total",
-		Help:      "Counter of UPDATE messages by zone and response code. The zone is \"\" if no server block has it.",
-	}, []string{"zone", "rcode"})
+		Help:      "Counter of UPDATE messages by zone, transport and response code. The zone is \"\" if no server block has it.",
+	}, []string{"zone", "transport", "rcode"})
 
 	refusals = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
@@ -70,6 +70,13 @@ var (
 		Name:      "dropped_total",
 		Help:      "Counter of messages and connections that the listener dropped, by reason.",
 	}, []string{"reason"})
+
+	tlsHandshakeFailures = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: pluginName,
+		Name:      "tls_handshake_failures_total",
+		Help:      "Counter of TLS handshakes that failed.",
+	})
 
 	commitDuration = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: plugin.Namespace,
@@ -138,8 +145,8 @@ func (observer) Dropped(reason listener.Reason) { droppedFor[reason].Inc() }
 func (o observer) TLSFailed(client netip.AddrPort, err error) { o.tlsFailed(client, err) }
 
 // NotAuthoritative implements listener.Observer.
-func (o observer) NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg) {
-	o.notAuthoritative(client, transaction, update)
+func (o observer) NotAuthoritative(server string, client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg) {
+	o.notAuthoritative(server, client, transaction, update)
 }
 
 // droppedFor has the counter of each reason, so that none is looked up during a flood. All exist from the start: a rate

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -101,7 +100,7 @@ func (s served) record(r zone.Result) {
 	if r.Changed && h.notifier != nil {
 		h.notifier.changed(s.Origin())
 	}
-	h.audit.update(s.Origin(), administration.Identity, netip.AddrPort{}, new(dns.Msg), r, h.service.RefusedLevel)
+	h.audit.update(s.Origin(), administration.Identity, byControl, new(dns.Msg), r, h.service.RefusedLevel)
 }
 
 // statusOf is the status of all, or of one zone.

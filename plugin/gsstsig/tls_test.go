@@ -2,11 +2,51 @@ package gsstsig
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/time/rate"
 )
+
+// TestTransportOfUpdates: log and metrics tell updates by TLS from those by UDP and TCP, also for a zone that nobody has.
+func TestTransportOfUpdates(t *testing.T) {
+	dot := freeAddress(t)
+	_, port, err := net.SplitHostPort(dot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key := certificateFiles(t)
+	s := start(t, `example.test:{PORT} tls://example.test:`+port+` {
+	bind 127.0.0.1
+	tls `+certificate+" "+key+`
+	gsstsig {
+		keytab {KEYTAB}
+		updates nonsecure-and-secure
+	}
+}
+`)
+	for n, by := range []struct{ transport, network, address string }{{"udp", "udp", s.address}, {"tcp", "tcp", s.address}, {"tls", "tcp-tls", dot}} {
+		name := fmt.Sprintf("%d.transport.example.test.", n)
+		lines := func() int { return len(logged.lines("update zone=example.test.", "transport="+by.transport, "+"+name)) }
+		of := func(zone, rcode string) float64 {
+			return metric(t, "coredns_gsstsig_updates_total", "zone", zone, "transport", by.transport, "rcode", rcode)
+		}
+		linesBefore, done, elsewhere := lines(), of("example.test.", "NOERROR"), of("", "NOTAUTH")
+		client := &dns.Client{Net: by.network, TLSConfig: &tls.Config{InsecureSkipVerify: true}, Timeout: 10 * time.Second}
+		for _, m := range []*dns.Msg{message(t, "example.test.", "+"+name+" 300 A 192.0.2.1"), message(t, "elsewhere.test.", "+a.elsewhere.test. 300 A 192.0.2.1")} {
+			if _, _, err := client.Exchange(m, by.address); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want(t, "lines about "+by.transport, lines()-linesBefore, 1)
+		want(t, "updates by "+by.transport, of("example.test.", "NOERROR")-done, 1)
+		want(t, "updates of a zone that nobody has, by "+by.transport, of("", "NOTAUTH")-elsewhere, 1)
+	}
+}
 
 // TestTLSFailuresAreLogged: a TLS handshake that fails writes a line that says why, and what to do.
 func TestTLSFailuresAreLogged(t *testing.T) {
@@ -21,6 +61,9 @@ func TestTLSFailuresAreLogged(t *testing.T) {
 	}
 }
 `)
+	tlsFailures.limiter.SetLimit(rate.Inf)
+	t.Cleanup(func() { tlsFailures.limiter.SetLimit(1) })
+	failures := func() float64 { return metric(t, "coredns_gsstsig_tls_handshake_failures_total") }
 	handshake := func(config *tls.Config) func(net.Conn) {
 		return func(c net.Conn) {
 			client := tls.Client(c, config)
@@ -52,7 +95,7 @@ func TestTLSFailuresAreLogged(t *testing.T) {
 		"the client has closed the connection during": {send("\x16\x03\x01\x01\x00\x01"), "give it the authority that has signed the certificate"},
 	} {
 		t.Run(reason, func(t *testing.T) {
-			before := len(logged.lines("tls client=127.0.0.1:", reason))
+			counted, before := failures(), len(logged.lines("tls client=127.0.0.1:", reason))
 			c, err := net.Dial("tcp", s.address)
 			if err != nil {
 				t.Fatal(err)
@@ -69,6 +112,7 @@ func TestTLSFailuresAreLogged(t *testing.T) {
 			if len(lines) != before+1 || !strings.Contains(lines[before], test.fix) {
 				t.Errorf("lines %q", lines)
 			}
+			want(t, "failures in the metrics", failures()-counted, 1)
 		})
 	}
 }

@@ -64,7 +64,7 @@ func (h *Handler) unavailableCause(origin string) error {
 func (h *Handler) answerUnavailable(ctx context.Context, origin string, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if r.Opcode == dns.OpcodeUpdate {
 		transaction, _ := listener.TransactionFrom(ctx)
-		h.audit.update(origin, h.identity(transaction, w.RemoteAddr()), source(w.RemoteAddr()), r, zone.Result{
+		h.audit.update(origin, h.identity(transaction, w.RemoteAddr()), senderOf(ctx, w), r, zone.Result{
 			Rcode: dns.RcodeServerFailure,
 			Err:   fmt.Errorf("the zone is not served: %w", h.unavailableCause(origin)),
 		}, h.service.RefusedLevel)

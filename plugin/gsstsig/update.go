@@ -18,12 +18,12 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	// gRPC) was not verified, so that it has no identity.
 	transaction, verified := listener.TransactionFrom(ctx)
 	if !verified {
-		return h.refuse(z, w, r, h.identity(nil, w.RemoteAddr()), causeListener,
+		return h.refuse(ctx, z, w, r, h.identity(nil, w.RemoteAddr()), causeListener,
 			"updates are accepted by plain DNS and by DNS over TLS only")
 	}
 	id := h.identity(transaction, w.RemoteAddr())
 	if transaction != nil && !h.accepts(transaction) {
-		return h.refuse(z, w, r, id, causeContext, "the context was negotiated with another server block, and this one would not have accepted the client: the keytab "+
+		return h.refuse(ctx, z, w, r, id, causeContext, "the context was negotiated with another server block, and this one would not have accepted the client: the keytab "+
 			"or one of realm, principal, enctypes, allow_rc4, krb5conf and transit differs")
 	}
 
@@ -44,14 +44,14 @@ func (h *Handler) update(ctx context.Context, z *zone.Zone, w dns.ResponseWriter
 	if result.Changed && h.notifier != nil {
 		h.notifier.changed(z.Origin())
 	}
-	h.audit.update(z.Origin(), id, source(w.RemoteAddr()), r, result, h.service.RefusedLevel)
+	h.audit.update(z.Origin(), id, senderOf(ctx, w), r, result, h.service.RefusedLevel)
 	return h.answer(w, r, result.Rcode)
 }
 
 // refuse answers an update that is refused before the policy is asked.
-func (h *Handler) refuse(z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, id policy.Identity, cause, reason string) (int, error) {
+func (h *Handler) refuse(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg, id policy.Identity, cause, reason string) (int, error) {
 	serial := z.Snapshot().Serial()
-	h.audit.update(z.Origin(), id, source(w.RemoteAddr()), r, zone.Result{
+	h.audit.update(z.Origin(), id, senderOf(ctx, w), r, zone.Result{
 		Rcode:    dns.RcodeRefused,
 		Before:   serial,
 		After:    serial,

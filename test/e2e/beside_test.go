@@ -64,7 +64,7 @@ func TestBesideOtherPlugins(t *testing.T) {
 	}{
 		{"HEALTH_PORT", "/health", "OK"},
 		{"READY_PORT", "/ready", "OK"},
-		{"METRICS_PORT", "/metrics", `coredns_gsstsig_updates_total{rcode="NOERROR",zone="example.test."}`},
+		{"METRICS_PORT", "/metrics", `coredns_gsstsig_updates_total{rcode="NOERROR",transport="tcp",zone="example.test."}`},
 		{"METRICS_PORT", "/metrics", `coredns_gsstsig_handshakes_total{result="established"} 1`},
 		{"METRICS_PORT", "/metrics", `coredns_gsstsig_contexts{state="live"} 1`},
 		{"METRICS_PORT", "/metrics", `coredns_gsstsig_zone_serial{zone="example.test."}`},

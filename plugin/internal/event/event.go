@@ -16,7 +16,9 @@ type Update struct {
 	// Zone is the zone that the message names. No server block may have it.
 	Zone   string
 	Client netip.AddrPort
-	TCP    bool
+	// Transport is udp, tcp, tls, https, quic and so on, and control for an update by the administrator. It is empty for a
+	// change that no message asked for, or that another server made.
+	Transport string
 	// Identity is who signed, as the log writes it: a principal, "key NAME" or "anonymous".
 	Identity string
 	Signed   bool

@@ -243,7 +243,7 @@ func (c *counter) VerificationFailed(_ netip.AddrPort, failure *gsstsig.VerifyEr
 }
 func (c *counter) Dropped(reason Reason)           { c.add(reason.String()) }
 func (c *counter) TLSFailed(netip.AddrPort, error) { c.add("tls failed") }
-func (c *counter) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {
+func (c *counter) NotAuthoritative(string, net.Addr, *gsstsig.Transaction, *dns.Msg) {
 	c.add("notauth")
 }
 

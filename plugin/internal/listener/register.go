@@ -58,17 +58,18 @@ type Observer interface {
 	TLSFailed(client netip.AddrPort, err error)
 
 	// NotAuthoritative is called for an UPDATE of a zone that no server block of the address has, before it is answered
-	// NOTAUTH. The transaction is nil if the update was not signed.
-	NotAuthoritative(client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg)
+	// NOTAUTH. The server is the address as CoreDNS writes it, such as tls://127.0.0.1:853. The transaction is nil if the
+	// update was not signed.
+	NotAuthoritative(server string, client net.Addr, transaction *gsstsig.Transaction, update *dns.Msg)
 }
 
 // noObserver is used if no block has an observer.
 type noObserver struct{}
 
-func (noObserver) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError)   {}
-func (noObserver) Dropped(Reason)                                            {}
-func (noObserver) TLSFailed(netip.AddrPort, error)                           {}
-func (noObserver) NotAuthoritative(net.Addr, *gsstsig.Transaction, *dns.Msg) {}
+func (noObserver) VerificationFailed(netip.AddrPort, *gsstsig.VerifyError)           {}
+func (noObserver) Dropped(Reason)                                                    {}
+func (noObserver) TLSFailed(netip.AddrPort, error)                                   {}
+func (noObserver) NotAuthoritative(string, net.Addr, *gsstsig.Transaction, *dns.Msg) {}
 
 // Register makes this package serve the plain DNS addresses of the server block that c sets up. It is called by the
 // setup function of a directive, once for a server block, after dnsserver.Config.AddPlugin.

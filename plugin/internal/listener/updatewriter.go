@@ -20,7 +20,7 @@ func (w updateWriter) WriteMsg(m *dns.Msg) error {
 	if w.server.refused(w.responseWriter) {
 		return nil // its signature is wrong
 	}
-	w.server.observer.NotAuthoritative(w.RemoteAddr(), w.transaction, w.request)
+	w.server.observer.NotAuthoritative(w.server.Addr, w.RemoteAddr(), w.transaction, w.request)
 	reply := *m
 	reply.Rcode = dns.RcodeNotAuth
 	return w.responseWriter.WriteMsg(&reply)
