@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -38,6 +39,11 @@ type Config struct {
 	// longer than MaxUDP is sent by TCP, and one whose reply is truncated is
 	// sent again by TCP.
 	Network string
+	// TLS makes everything go by DNS over TLS (RFC 7858), whatever Network says.
+	// The zero value of its fields ServerName and NextProtos stands for the
+	// host of Server and for the protocol "dot", which transfers need (RFC 9103
+	// section 7.1). Nil is plain DNS.
+	TLS *tls.Config
 	// MaxUDP is the longest request in octets to send by UDP. Zero is 1232.
 	MaxUDP int
 	// Source is the address that requests come from, of a host that has
@@ -181,8 +187,12 @@ func Dial(ctx context.Context, config Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: server %q: %w", config.Server, err)
 	}
+	if config.TLS != nil {
+		config.Network = "tcp"
+		config.TLS = overTLS(config.TLS, config.Server)
+	}
 	c := &Client{config: config, host: keyNameSuffix(service)}
-	c.transport.address, c.transport.source, c.transport.timeout = address, config.Source, config.Timeout
+	c.transport.address, c.transport.source, c.transport.timeout, c.transport.tls = address, config.Source, config.Timeout, config.TLS
 	if _, err := config.Credentials.Ticket(ctx, config.ServicePrincipal); err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -212,6 +222,19 @@ func resolve(ctx context.Context, server string) (string, error) {
 		return "", err
 	}
 	return net.JoinHostPort(addresses[0], port), nil
+}
+
+// overTLS completes a configuration for a server's host:port, which resolve has
+// understood.
+func overTLS(config *tls.Config, server string) *tls.Config {
+	config = config.Clone()
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(server)
+	}
+	if config.NextProtos == nil {
+		config.NextProtos = []string{"dot"}
+	}
+	return config
 }
 
 // keyNameSuffix makes the end of random key names, sig-HOST as nsupdate has it.

@@ -24,6 +24,9 @@
 // signed over the MAC before it, or is covered by the next that is signed
 // (section 5.3.1).
 //
+// With Config.TLS all of that goes by DNS over TLS (RFC 7858). The context is
+// not bound to TLS: TSIG proves who the server is with and without it.
+//
 // # Sending twice
 //
 // Nothing is ever retransmitted: a server that has seen a MAC refuses it when

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type transport struct {
 	address string
 	source  netip.Addr    // that requests come from; invalid is the system's choice
 	timeout time.Duration // for one exchange
+	tls     *tls.Config   // nil for plain DNS
 
 	mu     sync.Mutex
 	idle   []*udpSocket // guarded by mu
@@ -126,6 +128,10 @@ func (t *transport) dial(ctx context.Context, network string) (net.Conn, error) 
 		} else {
 			dialer.LocalAddr = net.UDPAddrFromAddrPort(from)
 		}
+	}
+	if t.tls != nil {
+		secure := tls.Dialer{NetDialer: &dialer, Config: t.tls}
+		return secure.DialContext(ctx, network, t.address)
 	}
 	return dialer.DialContext(ctx, network, t.address)
 }

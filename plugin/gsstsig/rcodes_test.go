@@ -165,6 +165,7 @@ func TestNotify(t *testing.T) {
 
 // TestTransferOverTLS: a transfer needs TLS 1.3, and the agreement on the protocol (RFC 9103 sections 7.1 and 7.2).
 func TestTransferOverTLS(t *testing.T) {
+	logTLSFailures(t)
 	dot := freeAddress(t)
 	_, port, err := net.SplitHostPort(dot)
 	if err != nil {

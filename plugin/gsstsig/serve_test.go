@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -71,8 +72,9 @@ type coredns struct {
 	realm     *krb5test.Realm
 	keytab    string
 	address   string
-	network   string // of clients' messages, "udp" if empty
-	directory string // for databases
+	network   string      // of clients' messages, "udp" if empty
+	tls       *tls.Config // of clients' connections, nil for plain DNS
+	directory string      // for databases
 	instance  *caddy.Instance
 }
 
@@ -175,6 +177,7 @@ func (s *coredns) negotiate(principal string, ticket messages.Ticket, key types.
 	c, err := client.Dial(s.t.Context(), client.Config{
 		Server:           s.address,
 		Network:          s.network,
+		TLS:              s.tls,
 		ServicePrincipal: "DNS/ns1.example.test@EXAMPLE.TEST",
 		Credentials: client.FromTicket(client.ServiceTicket{
 			Ticket: ticket, SessionKey: key, Client: s.realm.Principal(principal), Expires: time.Now().Add(time.Hour),

@@ -48,6 +48,34 @@ func TestTransportOfUpdates(t *testing.T) {
 	}
 }
 
+// TestEverythingByTLS: with an address of DNS over TLS alone a client negotiates, updates, asks and transfers by one context.
+func TestEverythingByTLS(t *testing.T) {
+	certificate, key := certificateFiles(t)
+	s := start(t, "tls://example.test:{PORT} {\n bind 127.0.0.1\n tls "+certificate+" "+key+"\n gsstsig {\n  keytab {KEYTAB}\n  transfers EXAMPLE.TEST\n }\n}")
+	s.tls = &tls.Config{InsecureSkipVerify: true}
+	host := s.context("host/client1.example.test")
+	want(t, "update", s.signed(host, message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	want(t, "update of another's name", s.signed(s.context("host/client2.example.test"), message(t, "example.test.", "+client1.example.test. 300 A 192.0.2.2")), dns.RcodeRefused)
+	reply, err := host.Exchange(t.Context(), new(dns.Msg).SetQuestion("client1.example.test.", dns.TypeA))
+	if err != nil || len(reply.Answer) != 1 {
+		t.Errorf("query: %v, %v", err, reply)
+	}
+	want(t, "transfer", s.mayTransfer(host), true)
+	want(t, "incremental transfer", s.mayTransfer(host, 1), true)
+	s.tls.MaxVersion = tls.VersionTLS12
+	want(t, "transfer by TLS 1.2", s.mayTransfer(s.context("host/client1.example.test")), false)
+	if err := host.Delete(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// logTLSFailures has all failed handshakes logged.
+func logTLSFailures(t *testing.T) {
+	t.Helper()
+	tlsFailures.limiter.SetLimit(rate.Inf)
+	t.Cleanup(func() { tlsFailures.limiter.SetLimit(1) })
+}
+
 // TestTLSFailuresAreLogged: a TLS handshake that fails writes a line that says why, and what to do.
 func TestTLSFailuresAreLogged(t *testing.T) {
 	certificate, key := certificateFiles(t)
@@ -61,8 +89,7 @@ func TestTLSFailuresAreLogged(t *testing.T) {
 	}
 }
 `)
-	tlsFailures.limiter.SetLimit(rate.Inf)
-	t.Cleanup(func() { tlsFailures.limiter.SetLimit(1) })
+	logTLSFailures(t)
 	failures := func() float64 { return metric(t, "coredns_gsstsig_tls_handshake_failures_total") }
 	handshake := func(config *tls.Config) func(net.Conn) {
 		return func(c net.Conn) {

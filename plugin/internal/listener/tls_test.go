@@ -432,6 +432,43 @@ func TestHostileTLSClients(t *testing.T) {
 			t.Error("TLS 1.1 is spoken")
 		}
 	})
+	t.Run("nothing after the handshake", func(t *testing.T) {
+		c := mustDialTLS(t, "127.0.0.1", port, trusting())
+		if err := ended(c.NetConn()); err != nil && !isReset(err) {
+			t.Errorf("not closed: %v", err)
+		}
+	})
+	t.Run("half a message", func(t *testing.T) {
+		c := mustDialTLS(t, "127.0.0.1", port, trusting())
+		answersOver(t, c, "a unsigned")
+		if _, err := c.Write([]byte{0, 100, 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := ended(c.NetConn()); err != nil && !isReset(err) {
+			t.Errorf("not closed: %v", err)
+		}
+	})
+	// A client may close its side behind its last query. It still gets the answers.
+	t.Run("half closed", func(t *testing.T) {
+		c := mustDialTLS(t, "127.0.0.1", port, trusting())
+		conn := &dns.Conn{Conn: c}
+		for range 2 {
+			if err := conn.WriteMsg(query("x.example.org.", dns.TypeTXT)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(c.CloseWrite(), c.NetConn().(*net.TCPConn).CloseWrite()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if r, err := conn.ReadMsg(); err != nil || texts(r) != "a unsigned" {
+				t.Errorf("%v, %v", err, r)
+			}
+		}
+		if _, err := conn.ReadMsg(); !errors.Is(err, io.EOF) {
+			t.Errorf("after the answers: %v", err)
+		}
+	})
 	for what, sent := range map[string][]byte{
 		"a huge record after the handshake":       {23, 3, 3, 0xff, 0xff},
 		"a record that nobody can have encrypted": append([]byte{23, 3, 3, 0, 32}, make([]byte, 32)...),
