@@ -67,6 +67,7 @@ type VerifyError struct {
 	opt             bool   // the message has an OPT record
 	name, algorithm string // on the wire
 	timeSigned      uint64
+	fudge           uint16
 	now             time.Time
 	transaction     *Transaction // for the answers that are signed
 }
@@ -143,11 +144,13 @@ func (e *VerifyError) Reply() ([]byte, error) {
 	reply := e.appendReply(make([]byte, 0, size), dns.RcodeNotAuth)
 	switch e.Kind {
 	case BadTrunc:
-		return e.transaction.restart().signOctets(reply, dns.RcodeBadTrunc, unixTime(e.now), nil)
+		return e.transaction.restart().signOctets(reply, tsig.Fields{TimeSigned: unixTime(e.now), Fudge: tsig.DefaultFudge, Error: dns.RcodeBadTrunc})
 	case BadTime:
-		// RFC 8945 section 5.2.3: Time Signed is the client's, so that the client
-		// accepts the answer, and the server's is in Other Data.
-		return e.transaction.restart().signOctets(reply, dns.RcodeBadTime, e.timeSigned, tsig.AppendTime(nil, unixTime(e.now)))
+		// RFC 8945 section 5.2.3: time and fudge are the client's, so that the
+		// client accepts the answer, and the server's time is in Other Data.
+		return e.transaction.restart().signOctets(reply, tsig.Fields{
+			TimeSigned: e.timeSigned, Fudge: e.fudge, Error: dns.RcodeBadTime, Other: tsig.AppendTime(nil, unixTime(e.now)),
+		})
 	}
 	fields := tsig.Fields{Name: e.name, Algorithm: e.algorithm, TimeSigned: unixTime(e.now), Fudge: tsig.DefaultFudge, Error: dns.RcodeBadKey}
 	if e.Kind == BadSig {
@@ -209,6 +212,6 @@ func refuse(kind VerifyErrorKind, m *tsig.Message, r *tsig.Record, now time.Time
 	e := newVerifyError(kind, m, cause)
 	e.KeyName, e.Algorithm = r.Name.String(), r.Algorithm.String()
 	e.name, e.algorithm = string(r.Name.Bytes()), string(r.Algorithm.Bytes())
-	e.timeSigned, e.now = r.TimeSigned, now
+	e.timeSigned, e.fudge, e.now = r.TimeSigned, r.Fudge, now
 	return e
 }

@@ -95,24 +95,23 @@ func (t *Transaction) Sign(response *dns.Msg) (wire []byte, err error) {
 	}
 	// PackBuffer takes a buffer of its own when this one is too small.
 	*digest = append((*digest)[:start], packed...)
-	return t.sign(digest, start, dns.RcodeSuccess, unixTime(t.now()), nil)
+	return t.sign(digest, start, tsig.Fields{TimeSigned: unixTime(t.now()), Fudge: tsig.DefaultFudge})
 }
 
-// signOctets is Sign for a message that is packed already, with a TSIG error,
-// time and other data of choice.
-func (t *Transaction) signOctets(message []byte, tsigError uint16, timeSigned uint64, other []byte) ([]byte, error) {
+// signOctets is Sign for a message that is packed already, with fields of choice
+// but for the names.
+func (t *Transaction) signOctets(message []byte, fields tsig.Fields) ([]byte, error) {
 	digest := tsig.Buffer()
 	defer tsig.Release(digest)
 	*digest = t.octets.AppendPrior(*digest)
 	start := len(*digest)
 	*digest = append(*digest, message...)
-	return t.sign(digest, start, tsigError, timeSigned, other)
+	return t.sign(digest, start, fields)
 }
 
-func (t *Transaction) sign(digest *[]byte, start int, tsigError uint16, timeSigned uint64, other []byte) ([]byte, error) {
-	wire, err := t.octets.Sign(digest, start, tsig.Fields{
-		Name: t.name, Algorithm: t.algorithm, TimeSigned: timeSigned, Fudge: tsig.DefaultFudge, Error: tsigError, Other: other,
-	}, t.mac)
+func (t *Transaction) sign(digest *[]byte, start int, fields tsig.Fields) ([]byte, error) {
+	fields.Name, fields.Algorithm = t.name, t.algorithm
+	wire, err := t.octets.Sign(digest, start, fields, t.mac)
 	if err != nil {
 		return nil, fmt.Errorf("gsstsig: sign with key %s: %w", t.identity.KeyName, err)
 	}
