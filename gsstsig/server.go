@@ -17,6 +17,11 @@ import (
 // the ticket ends sooner.
 const DefaultLifetime = time.Hour
 
+// MaxLifetime is the longest life of a context, some 68 years. TKEY's times are
+// counted modulo 2^32 seconds, and a key that lived for longer could have its
+// messages accepted again (RFC 2930 section 3).
+const MaxLifetime = (1<<31 - 1) * time.Second
+
 // Config describes a Server. Acceptor and Contexts are required.
 type Config struct {
 	Acceptor *krb5.Acceptor
@@ -24,7 +29,8 @@ type Config struct {
 	// Server: the new one then has its contexts.
 	Contexts *Table
 	// Lifetime bounds a context's life, which ends with the ticket at the
-	// latest; 0 is DefaultLifetime. What a client asks for does not matter.
+	// latest; 0 is DefaultLifetime, and MaxLifetime is the most. What a client
+	// asks for does not matter.
 	Lifetime time.Duration
 	// ServerName is the suffix of the key names that the server chooses for
 	// clients that leave it the choice; empty is the root.
@@ -62,6 +68,9 @@ func NewServer(config Config) (*Server, error) {
 	}
 	if config.Lifetime < 0 {
 		return nil, fmt.Errorf("gsstsig: negative lifetime %s", config.Lifetime)
+	}
+	if config.Lifetime > MaxLifetime {
+		return nil, fmt.Errorf("gsstsig: lifetime %s is more than %s", config.Lifetime, MaxLifetime)
 	}
 	if config.Lifetime == 0 {
 		config.Lifetime = DefaultLifetime

@@ -118,6 +118,7 @@ func TestCorefile(t *testing.T) {
 		"enctype RC4":            {one, "keytab " + dnsKeytab + "\nenctypes arcfour-hmac", "allow_rc4"},
 		"allow_rc4 with a word":  {one, "keytab " + dnsKeytab + "\nallow_rc4 yes", "takes no arguments"},
 		"clockskew of nothing":   {one, "keytab " + dnsKeytab + "\nclockskew 0", "at least 1s"},
+		"lifetime of a century":  {one, "keytab " + dnsKeytab + "\nlifetime 36500d", "more than the 68 years"},
 		"property unknown":       {one, "keytab " + dnsKeytab + "\nallow all", `unknown property "allow"`},
 		"arguments":              {one, "", "takes no arguments"},
 	}

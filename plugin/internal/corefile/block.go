@@ -438,7 +438,13 @@ func (b *Block) clockskew(c *caddy.Controller, _ string, args []string) error {
 }
 
 func (b *Block) lifetime(c *caddy.Controller, _ string, args []string) error {
-	return b.duration(c, "lifetime", "1h", &b.Lifetime, args)
+	if err := b.duration(c, "lifetime", "1h", &b.Lifetime, args); err != nil {
+		return err
+	}
+	if b.Lifetime > gsstsig.MaxLifetime {
+		return c.Errf("lifetime %s is more than the 68 years that a TKEY record can tell", args[0])
+	}
+	return nil
 }
 
 // duration reads a property that is a time.
