@@ -249,7 +249,9 @@ func (w *responseWriter) reject(rcode int) {
 	if w.request == nil || rcode == dns.RcodeFormatError || rcode == dns.RcodeNotImplemented {
 		// Nothing but the header counts, as with CoreDNS and BIND.
 		m.Id, m.Opcode, m.Response, m.Rcode = w.id, w.opcode, true, rcode
-		m.RecursionDesired, m.CheckingDisabled = w.flags&(1<<8) != 0, w.flags&(1<<4) != 0
+		if w.opcode != dns.OpcodeUpdate { // whose header has no such flags (RFC 2136 section 2.2)
+			m.RecursionDesired, m.CheckingDisabled = w.flags&(1<<8) != 0, w.flags&(1<<4) != 0
+		}
 	} else {
 		m.SetRcode(w.request, rcode)
 	}
