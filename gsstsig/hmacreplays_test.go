@@ -7,10 +7,13 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // An update with a static key is good once; a query may be sent again.
 func TestReplayOfStaticKey(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "5.1 duplicates")
 	shared := NewHMACReplays(0)
 	open := func() *Authenticator {
 		a := NewAuthenticator(staticKeys)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/spnego"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 	"github.com/miekg/dns"
 )
 
@@ -28,6 +29,9 @@ func updateMessage() *dns.Msg {
 }
 
 func TestNegotiate(t *testing.T) {
+	standard.Requires(t, "RFC 3645", "2.2 signed reply", "4.1 recognize", "4.1.1 new", "4.1.3 NOERROR", "4.1.3 token", "4.1.3 signed", "4.1.3 continue", "4.1.3 fields", "5.1 digest", "9 SPNEGO", "9 Kerberos", "9 client's SPNEGO")
+	standard.Requires(t, "RFC 2930", "2.4 validity", "4.3 own authentication")
+	standard.Requires(t, "RFC 8945", "5.3 unsigned request")
 	ms := []asn1.ObjectIdentifier{spnego.OIDMSKerberos, spnego.OIDKerberos}
 	ntlm := []asn1.ObjectIdentifier{spnego.OIDNTLM, spnego.OIDMSKerberos, spnego.OIDKerberos}
 	tests := []struct {
@@ -115,6 +119,7 @@ func TestNegotiate(t *testing.T) {
 // A raw token without mutual authentication has no answer: the client's own is
 // returned (RFC 3645 section 4.1.3).
 func TestNegotiateReturnsTheTokenWhenThereIsNothingToSay(t *testing.T) {
+	standard.Deviates(t, "RFC 3645", "4.1.3 nothing to say", "The client's token, name and algorithm are returned, with the times of the key: the client's own would not be true.")
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{raw: true, notMutual: true})
 	token := p.first()
@@ -126,6 +131,7 @@ func TestNegotiateReturnsTheTokenWhenThereIsNothingToSay(t *testing.T) {
 
 // Only the client's own token can be left out: it tells the client nothing.
 func TestWithoutEcho(t *testing.T) {
+	standard.Deviates(t, "RFC 3645", "4.1.3 nothing to say", "By UDP the client's own token is left out if the reply does not fit with it: truncated, the client would try again, and find the name in use.")
 	r := newRealm(t, nil)
 	for name, test := range map[string]struct {
 		login login
@@ -171,6 +177,7 @@ func TestWithoutEcho(t *testing.T) {
 }
 
 func TestNegotiatePlacement(t *testing.T) {
+	standard.Requires(t, "RFC 2930", "4 TKEY record")
 	for _, class := range []uint16{dns.ClassANY, dns.ClassINET} {
 		for _, qclass := range []uint16{dns.ClassANY, dns.ClassINET} {
 			for _, inAnswer := range []bool{false, true} {
@@ -204,6 +211,10 @@ func TestNegotiatePlacement(t *testing.T) {
 }
 
 func TestNegotiateRefuses(t *testing.T) {
+	standard.Requires(t, "RFC 2930", "2.3 algorithm", "2.5 modes", "2.6 rcode", "3 one record", "4 TKEY record")
+	standard.Deviates(t, "RFC 2930", "2.5 mode 2", "Diffie-Hellman is BADMODE: it proves nobody's identity.")
+	standard.Requires(t, "RFC 3645", "4.1.1 mode and algorithm", "4.1.3 NOERROR", "4.1.3 BADKEY")
+	standard.Requires(t, "RFC 8945", "5.3 unsigned request")
 	r := newRealm(t, nil)
 	good := func() []byte { return r.newPeer("x.", login{}).first() }
 	edit := func(m *dns.Msg, f func(*dns.Msg)) *dns.Msg { f(m); return m }
@@ -402,6 +413,8 @@ func ntlmOnly(t *testing.T) []byte {
 }
 
 func TestKeyNameTaken(t *testing.T) {
+	standard.Requires(t, "RFC 3645", "4.1.1 established", "4.1.1 expired")
+	standard.Requires(t, "RFC 2930", "2.1 one key")
 	r := newRealm(t, nil)
 	first := r.login("Taken.example.test.", login{})
 	for _, client := range []string{"host/a.example.test", "host/b.example.test"} {
@@ -426,6 +439,7 @@ func TestKeyNameTaken(t *testing.T) {
 }
 
 func TestServerChoosesName(t *testing.T) {
+	standard.Requires(t, "RFC 2930", "2.1 root")
 	r := newRealm(t, nil)
 	first, second := r.login(".", login{}), r.login(".", login{notMutual: true})
 	for _, p := range []*peer{first, second} {
@@ -448,6 +462,8 @@ func TestServerChoosesName(t *testing.T) {
 }
 
 func TestLifetime(t *testing.T) {
+	standard.Requires(t, "RFC 3645", "4.2.1 end", "5.1 context ended", "5.1 no context")
+	standard.Requires(t, "RFC 2930", "2.4 validity")
 	for _, test := range []struct {
 		configured, ticket, want time.Duration
 	}{
@@ -528,6 +544,7 @@ func TestHalfOpenExpires(t *testing.T) {
 
 // A client may restart an unfinished negotiation under the same name.
 func TestHalfOpenStartsOver(t *testing.T) {
+	standard.Deviates(t, "RFC 3645", "4.1.1 unfinished", "A first token begins anew under the same name: it comes from a client that has started over.")
 	r := newRealm(t, nil)
 	for _, l := range []login{{noOptimistic: true}, {raw: true}, {}} {
 		name := fmt.Sprintf("k%t.example.test.", l.raw)
@@ -566,6 +583,7 @@ func TestHalfOpenKeepsItsAlgorithm(t *testing.T) {
 // The rounds of one negotiation may come from anywhere, and of two that come
 // at once only one can be the continuation.
 func TestConcurrentContinuation(t *testing.T) {
+	standard.Requires(t, "RFC 3645", "4.1.1 unfinished")
 	r := newRealm(t, nil)
 	p := r.newPeer("k.example.test.", login{noOptimistic: true})
 	response, _ := r.negotiate(tkeyMessage(p.name, p.algorithm, modeGSS, p.first()), testClient, nil)
@@ -596,6 +614,7 @@ func TestConcurrentContinuation(t *testing.T) {
 }
 
 func TestConcurrentSameName(t *testing.T) {
+	standard.Requires(t, "RFC 2930", "2.1 one key")
 	r := newRealm(t, nil)
 	var group sync.WaitGroup
 	errors := make(chan uint16, 8)
@@ -620,6 +639,7 @@ func TestConcurrentSameName(t *testing.T) {
 
 // A TKEY query that is signed is answered under the key that signed it.
 func TestNegotiateSigned(t *testing.T) {
+	standard.Requires(t, "RFC 2930", "3 authenticated replies")
 	r := newRealm(t, nil)
 	old := r.login("old.example.test.", login{})
 	p := r.newPeer("new.example.test.", login{})
@@ -658,6 +678,7 @@ func TestNegotiateSigned(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
+	standard.Requires(t, "RFC 2930", "3 authenticated queries", "3 NOTAUTH", "3 authenticated replies", "4.2 deletion", "4.2 unknown key", "4.2 signed", "4.2 discard")
 	r := newRealm(t, nil)
 	static := StaticKeys{"static.example.test.": "c2VjcmV0IHNlY3JldA=="}
 	v := NewAuthenticator(static, r.server)
@@ -811,11 +832,13 @@ func TestTableOutlivesServer(t *testing.T) {
 }
 
 func TestNewServerChecks(t *testing.T) {
+	standard.Requires(t, "RFC 2930", "3 lifetime")
 	r := newRealm(t, nil)
 	for name, change := range map[string]func(*Config){
 		"no acceptor":       func(c *Config) { c.Acceptor = nil },
 		"no table":          func(c *Config) { c.Contexts = nil },
 		"negative lifetime": func(c *Config) { c.Lifetime = -1 },
+		"a century":         func(c *Config) { c.Lifetime = MaxLifetime + time.Second },
 		"no name":           func(c *Config) { c.ServerName = "a..b" },
 		"long name":         func(c *Config) { c.ServerName = strings.Repeat("abcdefg.", 30) },
 	} {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 	"github.com/miekg/dns"
 )
 
@@ -63,6 +64,7 @@ func TestVerifyUnsigned(t *testing.T) {
 
 // Both ways with miekg's implementation, for each HMAC.
 func TestHMACAgainstMiekg(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "4.3.1 request MAC", "4.3.2 message", "4.3.3 variables", "5.3 same key", "6 HMAC-SHA1", "6 HMAC-SHA256")
 	v := NewAuthenticator(staticKeys)
 	for _, algorithm := range hmacNames {
 		t.Run(algorithm, func(t *testing.T) {
@@ -128,6 +130,7 @@ func TestHMACAgainstMiekg(t *testing.T) {
 // An answer of several messages, as a client of miekg's verifies a transfer:
 // the first covers the request's MAC, the others the MAC before and the timers.
 func TestSeveralMessages(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.3.1 every message", "5.3.1 chain")
 	query := new(dns.Msg).SetAxfr("example.test.")
 	wire, mac := signStatic(t, query, staticName, dns.HmacSHA256, time.Now())
 	transaction, err := NewAuthenticator(staticKeys).Authenticate(wire)
@@ -173,6 +176,7 @@ func TestSeveralMessages(t *testing.T) {
 
 // miekg's own client takes a signed transfer from us over a connection.
 func TestTransferClientAccepts(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.3.1 every message", "5.3.1 chain")
 	client, server := net.Pipe()
 	defer client.Close()
 	soa, err := dns.NewRR("example.test. 300 IN SOA ns1.example.test. h.example.test. 1 2 3 4 5")
@@ -249,6 +253,7 @@ func rewrite(t testing.TB, wire []byte, edit func(head, record []byte) []byte) [
 func setAdditional(head []byte, n uint16) { binary.BigEndian.PutUint16(head[10:], n) }
 
 func TestVerifyMalformed(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "4.2 class", "4.2 TTL", "5.2 last record", "5.2 unreadable")
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
 	v := NewAuthenticator(staticKeys, r.server)
@@ -388,6 +393,9 @@ func replyWire(t testing.TB, err error) []byte {
 
 // An unknown algorithm is one of them (BIND CVE-2025-40775).
 func TestVerifyBadKeyAndBadSig(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "4.2 other data", "4.3.1 unverified MAC", "5.2 TSIG in the reply", "5.2.1 BADKEY", "5.2.1 unsigned", "5.2.2 BADSIG", "5.2.2 unsigned", "5.3 not without key", "5.3.2 unsigned errors", "5.3.2 not signed")
+	standard.Requires(t, "RFC 3645", "5.2 errors", "5.2 before acting")
+	standard.Requires(t, "RFC 2136", "5.1 duplicates")
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
 	ms := r.login("ms.example.test.", login{algorithm: AlgorithmGSSMicrosoft})
@@ -478,6 +486,8 @@ func TestVerifyBadKeyAndBadSig(t *testing.T) {
 }
 
 func TestVerifyBadTime(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.2 order", "5.2.3 BADTIME", "5.2.3 signed", "5.2.3 times", "5.3.2 signed errors")
+	standard.Requires(t, "RFC 3645", "5.2 times")
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
 	v := NewAuthenticator(staticKeys, r.server)
@@ -538,6 +548,7 @@ func TestVerifyBadTime(t *testing.T) {
 
 // RFC 8945 section 5.2.2.1 and 5.2.4 (BIND CVE-2020-8617 and CVE-2020-8622).
 func TestVerifyTruncatedMAC(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.2 order", "5.2.2.1 MAC too long", "5.2.2.1 MAC too short", "5.2.4 BADTRUNC", "5.3.2 signed errors", "7 length of replies")
 	v := NewAuthenticator(staticKeys)
 	sizes := map[string]int{dns.HmacSHA1: 20, dns.HmacSHA224: 28, dns.HmacSHA256: 32, dns.HmacSHA384: 48, dns.HmacSHA512: 64}
 	for algorithm, full := range sizes {
@@ -638,6 +649,7 @@ func TestVerifyCompressedOwner(t *testing.T) {
 
 // A forwarder may have changed the ID; the MAC covers the original one.
 func TestVerifyOriginalID(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "4.3.2 message")
 	r := newRealm(t, nil)
 	p := r.login("k.example.test.", login{})
 	m := updateMessage()

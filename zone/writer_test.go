@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
 )
@@ -27,6 +28,8 @@ func applyAs(t testing.TB, z *Zone, script string, claims ...Claim) Result {
 }
 
 func TestAuthorize(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.3.1 permission")
+	standard.Deviates(t, "RFC 2136", "3.3.2 when", "Permission is checked before the prerequisites: a refusal tells nothing about what the zone has.")
 	z := openText(t, testApex, nil)
 	asked := 0
 	update := func(script string, d Decision) Result {
@@ -456,6 +459,7 @@ func faulty(t *testing.T, edit func(*Config)) (*Zone, *storetest.Faulty) {
 }
 
 func TestCommitFails(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.4.2.1 failure")
 	z, f := faulty(t, nil)
 	full := errors.New("no space left on device")
 	before := z.Snapshot()
@@ -511,6 +515,7 @@ func queued(t *testing.T, z *Zone, n int) {
 // Updates that wait share one Commit, in their order, each on the state that the one before leaves,
 // each with its own answer.
 func TestGroupCommit(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "2.4 current state", "3.5 stable storage", "3.7 one after the other")
 	z, f := faulty(t, nil)
 	release := held(t, z, f)
 	scripts := []struct {
@@ -555,6 +560,7 @@ func TestGroupCommit(t *testing.T) {
 }
 
 func TestGroupCommitFails(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.4.2.1 failure", "3.5 stable storage")
 	z, f := faulty(t, nil)
 	release := held(t, z, f)
 	scripts := []struct {
@@ -727,6 +733,7 @@ func TestClose(t *testing.T) {
 // Each update moves a pair of records together. No reader may see them apart, nor a serial that
 // goes back.
 func TestReadersSeeWholeUpdates(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.6 together", "3.7 queries")
 	z := openText(t, testApex+"x.example.test. 5 IN A 192.0.2.0\ny.b.example.test. 5 IN A 192.0.2.0\n", nil)
 	stop := make(chan struct{})
 	var readers sync.WaitGroup

@@ -13,9 +13,12 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 func TestExchangeVerifies(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.1 keep the MAC")
 	s, c := newScriptedServer(t)
 	s.script(func(r *signedRequest) [][]byte {
 		reply := r.reply()
@@ -41,6 +44,8 @@ func TestExchangeVerifies(t *testing.T) {
 // Each misbehaviour is one that a client must not fall for. The errors are
 // told apart so that tests of servers can say what they saw.
 func TestExchangeRefuses(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.4 discard", "5.4 NOTAUTH")
+	standard.Requires(t, "RFC 3645", "5.2 before acting")
 	otherTime := func(offset time.Duration) dns.TSIG {
 		return dns.TSIG{TimeSigned: uint64(time.Now().Add(offset).Unix())}
 	}
@@ -186,6 +191,7 @@ func appendUnsigned(wire []byte, r *signedRequest, tsigError uint16) []byte {
 }
 
 func TestRefusedSignature(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.4 NOTAUTH", "5.4.1 errors")
 	serverTime := time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC)
 	s, c := newScriptedServer(t)
 	tests := []struct {
@@ -235,6 +241,7 @@ func TestRefusedSignature(t *testing.T) {
 
 // By UDP any host can answer first. What does not verify is passed over.
 func TestUDPWaitsForTheTrueReply(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.4 wait on")
 	s, c := newScriptedServer(t)
 	c.config.Network = "udp"
 	s.script(func(r *signedRequest) [][]byte {
@@ -259,6 +266,7 @@ func TestUDPWaitsForTheTrueReply(t *testing.T) {
 }
 
 func TestTruncatedReplyGoesByTCP(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.3 then TCP")
 	s, c := newScriptedServer(t)
 	c.config.Network = "udp"
 	var macs []string
@@ -383,6 +391,7 @@ func soa(serial int) dns.RR {
 func address(n int) dns.RR { return record(fmt.Sprintf("h%d.example.test. 60 A 192.0.2.%d", n, n)) }
 
 func TestTransfer(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.3.1 unsigned between", "5.3.1 chain")
 	tests := []struct {
 		name    string
 		serial  []uint32

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 )
 
@@ -39,6 +40,7 @@ func TestFailureLine(t *testing.T) {
 
 // TestSignatureLine: the line about a signature that does not verify has the client, the key, the reason and the fix.
 func TestSignatureLine(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.2.1 log", "5.2.4 log")
 	client := netip.MustParseAddrPort("192.0.2.1:53053")
 	request := new(dns.Msg).SetUpdate("example.test.")
 	static := gsstsig.StaticKeys{"static.example.test.": "c2VjcmV0IG9mIHRoZSB0ZXN0IGtleSwgMzIgb2N0ZXRz"}

@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // TestUpdateOfUnservedZone: an update of a zone that no server block has is NOTAUTH (RFC 2136 section 3.1.2), signed if it was
 // signed, and there is a line about it, whether or not a block for the root takes the other names.
 func TestUpdateOfUnservedZone(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.1.1 authority")
 	own := smallCorefile[:strings.Index(smallCorefile, ".:{PORT}")]
 	for name, corefile := range map[string]string{"alone": own, "beside the root": smallCorefile} {
 		t.Run(name, func(t *testing.T) {

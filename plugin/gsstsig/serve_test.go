@@ -30,6 +30,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // logged is the log of the process.
@@ -298,6 +299,7 @@ func TestUpdates(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "7.5 unsigned")
 	for mode, rcodes := range map[string]struct{ unsigned, signed, unsignedOnOwned int }{
 		"none":                 {dns.RcodeRefused, dns.RcodeRefused, dns.RcodeRefused},
 		"secure":               {dns.RcodeRefused, dns.RcodeSuccess, dns.RcodeRefused},
@@ -315,6 +317,7 @@ func TestModes(t *testing.T) {
 
 // TestRefusals: a refused update is logged at the level of the Corefile, and counted by its cause.
 func TestRefusals(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.3.1 permission")
 	s := start(t, strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\nlog refused warning", 1))
 	line := []string{"[WARNING]", "update zone=example.test.", "rcode=REFUSED", "+warned.example.test. A 192.0.2.7", "cause=unsigned", "nsupdate -g"}
 	count := func() float64 {

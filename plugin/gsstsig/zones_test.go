@@ -7,12 +7,15 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 var durableCorefile = strings.Replace(smallCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\n\t\tdatabase {DIR}/zones", 1)
 
 // TestDatabase: records, ownership and serial are there after a restart, and a reload keeps the database open.
 func TestDatabase(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.5 stable storage")
 	s := start(t, durableCorefile)
 	host := s.context("host/client1.example.test")
 	want(t, "update", s.signed(host, message(t, "example.test.", "+www.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
@@ -76,6 +79,7 @@ func TestDatabaseMoves(t *testing.T) {
 
 // TestStorageIsNamed: a start says that a zone is in memory only, and that a database is a new one.
 func TestStorageIsNamed(t *testing.T) {
+	standard.Deviates(t, "RFC 2136", "3.5 stable storage", "Without the properties `database` and `etcd` a zone is in memory, and lost when the process ends. The start warns of it.")
 	inMemory := []string{"WARNING", "zone example.test.: it has no database", "lost at a restart", `Fix: add "database DIR"`}
 	before := len(logged.lines(inMemory...))
 	s := start(t, smallCorefile)

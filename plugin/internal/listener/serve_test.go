@@ -20,11 +20,15 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/pires/go-proxyproto"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 var networks = []string{"udp", "tcp"}
 
 func TestQueriesAndUpdates(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "2.1 transport", "3.8 where to")
+	standard.Requires(t, "RFC 8945", "5.3 same key", "5.3 unsigned request")
 	port := freePort(t)
 	start(t, fmt.Sprintf(`
 		example.org:%[1]s {
@@ -76,6 +80,7 @@ func TestQueriesAndUpdates(t *testing.T) {
 
 // Whatever answers a signed request, the answer is signed.
 func TestErrorsAreSigned(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.2 TSIG in the reply", "5.3 unsigned request", "5.3.2 other errors")
 	port := freePort(t)
 	start(t, fmt.Sprintf(`
 		example.org:%[1]s {
@@ -170,6 +175,7 @@ func signedWire(t *testing.T, m *dns.Msg) []byte {
 }
 
 func TestBadSignatures(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.2 last record", "5.2.1 unsigned", "5.2.2 unsigned", "5.2.3 signed", "5.3.2 not signed", "5.3.2 signed errors")
 	port := freePort(t)
 	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\nprobe a\n%s}", port, tsigBlock))
 
@@ -238,6 +244,7 @@ func TestBadSignatures(t *testing.T) {
 }
 
 func TestUnparsable(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "2.2 QR")
 	port := freePort(t)
 	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\nprobe a\n}", port))
 	wire, err := query("x.example.org.", dns.TypeTXT).Pack()
@@ -292,6 +299,8 @@ func TestUnparsable(t *testing.T) {
 }
 
 func TestTruncation(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.3 no room")
+	standard.Deviates(t, "RFC 8945", "5.3 no room", "Beside them there is an OPT record if the request has one, as RFC 6891 has it.")
 	port := freePort(t)
 	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\nprobe a\n%s}", port, tsigBlock))
 	for _, size := range []uint16{0, 1232, 4096, 65535} {
@@ -341,6 +350,9 @@ func TestTruncation(t *testing.T) {
 				if sign {
 					if err := dns.TsigVerify(buffer[:got], keySecret, mac, false); err != nil {
 						t.Errorf("%s: %v", what, err)
+					}
+					if r.Truncated && (r.Rcode != dns.RcodeSuccess || len(r.Question) != 1 || len(r.Answer)+len(r.Ns) > 0) {
+						t.Errorf("%s: more than the question:\n%v", what, r)
 					}
 				}
 				if (r.IsEdns0() != nil) != (size > 0) {
@@ -423,6 +435,7 @@ func TestNeighbours(t *testing.T) {
 }
 
 func TestTransferIsSigned(t *testing.T) {
+	standard.Requires(t, "RFC 8945", "5.3.1 every message", "5.3.1 chain")
 	port := freePort(t)
 	zone := filepath.Join(t.TempDir(), "db")
 	var b strings.Builder

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -136,6 +137,7 @@ func abandon(s *Disk) {
 // A process that ends after a commit has failed leaves what was acknowledged, and the failed commit
 // whole or not at all.
 func TestEndAtEveryFault(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.5 stable storage")
 	for _, kind := range faultKinds {
 		t.Run(kind.name, func(t *testing.T) {
 			atEveryFault(t, kind, 60, endAtFault)

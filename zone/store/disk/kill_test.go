@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -69,6 +70,7 @@ func commitForever(dir string) error {
 // A process that is killed at any moment leaves what it was told is durable, and at most the commit
 // that was under way.
 func TestKill(t *testing.T) {
+	standard.Requires(t, "RFC 2136", "3.5 stable storage")
 	dir := filepath.Join(t.TempDir(), "db")
 	s, err := Open(dir, killOptions)
 	if err != nil {
