@@ -12,6 +12,8 @@ import (
 	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // exchange makes both sides verify the other's MICs, several and alternately.
@@ -42,6 +44,8 @@ func exchange(t *testing.T, a *AcceptorContext, i *InitiatorContext) {
 }
 
 func TestHandshakeOfEveryEncryptionType(t *testing.T) {
+	standard.Requires(t, "RFC 4121", "2 key")
+	standard.Requires(t, "RFC 4120", "3.2.2 mutual authentication", "8.1 AES256", "8.1 AES128")
 	a := newTestAcceptor(t)
 	for _, service := range testTypes {
 		for _, session := range testTypes {
@@ -100,6 +104,8 @@ func TestHandshakeOfEveryEncryptionType(t *testing.T) {
 // The AP-REP is read with gokrb5's decoder, and the keys and numbers that it
 // agrees on are used with gokrb5's checksum.
 func TestAPRepAgreesWithGokrb5(t *testing.T) {
+	standard.Requires(t, "RFC 4121", "2 key", "4.2.1 numbers", "4.1 framing")
+	standard.Requires(t, "RFC 4120", "3.2.4 AP-REP", "3.2.4 subkey", "7.5.1 usages")
 	for _, id := range testTypes {
 		for _, subkey := range []types.EncryptionKey{{}, testKey(id, "subkey")} {
 			a := newTestAcceptor(t)
@@ -146,6 +152,7 @@ func TestAPRepAgreesWithGokrb5(t *testing.T) {
 }
 
 func TestWithoutMutualTheInitiatorsKeyAndNumberCount(t *testing.T) {
+	standard.Requires(t, "RFC 4121", "2 key", "4.2.1 numbers")
 	for _, subkey := range []types.EncryptionKey{{}, testKey(17, "subkey")} {
 		for _, sequence := range []int64{0, 5, 1<<32 - 1} {
 			s := requestSpec{checksum: testNotMutual, options: []int{}, subkey: subkey, sequence: sequence}
@@ -171,6 +178,7 @@ func TestWithoutMutualTheInitiatorsKeyAndNumberCount(t *testing.T) {
 }
 
 func TestSequenceNumberOfTheAuthenticatorIsUnsigned(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "5.5.1 sequence numbers")
 	// Old implementations encode 2^32-2 as -2.
 	c, _ := accept(t, newTestAcceptor(t), requestSpec{checksum: testNotMutual, sequence: -2}.token())
 	if err := c.VerifyMIC([]byte("m"), foreignMIC(testKey(18, "session"), []byte("m"), 25, 0, 1<<32-2)); err != nil {
@@ -181,6 +189,7 @@ func TestSequenceNumberOfTheAuthenticatorIsUnsigned(t *testing.T) {
 
 // Tokens that gokrb5 makes all by itself.
 func TestTokenMadeByGokrb5(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "7.5.1 usages")
 	s := ticketSpec{session: testKey(20, "session")}
 	auth := must(types.NewAuthenticator(testRealm, types.NewPrincipalName(1, "host/a.example.test")))
 	auth.Cksum = types.Checksum{CksumType: 0x8003, Checksum: testChecksum}
@@ -193,6 +202,8 @@ func TestTokenMadeByGokrb5(t *testing.T) {
 }
 
 func TestTokenMadeHereIsReadByGokrb5(t *testing.T) {
+	standard.Requires(t, "RFC 4121", "4.1.1 sequence number", "4.1.1 checksum", "4.1.1.1 flags")
+	standard.Requires(t, "RFC 4120", "7.5.1 usages")
 	s := ticketSpec{session: testKey(19, "session")}
 	i := must(NewInitiator(InitiatorConfig{
 		Ticket: s.ticket(), SessionKey: s.session, Client: testClient, Mutual: true, Subkey: true,
@@ -229,6 +240,8 @@ func TestMSKerberosMechanismInsideTheFraming(t *testing.T) {
 }
 
 func TestServiceNameIgnoresCase(t *testing.T) {
+	standard.Deviates(t, "RFC 4120", "6.2 names", "Names of services in the keytab are found regardless of case: clients ask for DNS/ and dns/. Names of clients and realms are compared octet by octet.")
+	standard.Requires(t, "RFC 4120", "3.2.3 several realms")
 	lower := mustPrincipal("dns/ns1.example.test@EXAMPLE.TEST")
 	upper := mustPrincipal("DNS/NS1.Example.TEST@EXAMPLE.TEST")
 	for _, held := range []Principal{testService, lower, upper} {
@@ -297,6 +310,7 @@ func TestServiceIsRestricted(t *testing.T) {
 }
 
 func TestKeyVersionFallsBackToEveryKeyOfTheType(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "5.2.9 key version")
 	old, new, other := testKey(18, "old"), testKey(18, "new"), testKey(18, "other")
 	// Version 2 is held twice with different keys, as after a trust was recreated.
 	a := newTestAcceptor(t, withKeytab(t,
@@ -335,6 +349,9 @@ func TestCandidatesStartWithTheExactVersion(t *testing.T) {
 }
 
 func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "3.2.3 key")
+	standard.Requires(t, "RFC 4121", "4.1 KRB-ERROR")
+	standard.Deviates(t, "RFC 4120", "3.2.3 ticket integrity", "A ticket that does not decrypt is KRB_AP_ERR_MODIFIED, as with Windows: its usual cause is that the keytab has another key.")
 	keys := withKeytab(t,
 		keytabSpec{testService, 2, testKey(18, "2")},
 		keytabSpec{testService, 1, testKey(18, "1")},
@@ -411,6 +428,8 @@ func checkKRBError(t *testing.T, reply []byte, code int32) messages.KRBError {
 }
 
 func TestTimes(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "3.2.3 skew", "3.2.3 not yet", "3.2.3 expired", "5.9.1 KRB-ERROR")
+	standard.Requires(t, "RFC 4121", "4.1 KRB-ERROR")
 	const skew = 5 * time.Minute
 	type times struct {
 		at, start, end time.Duration // from now
@@ -458,6 +477,7 @@ func TestTimes(t *testing.T) {
 }
 
 func TestForeignRealmIsRefusedUnlessListed(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "6.2 names")
 	mallory := mustPrincipal("mallory@OTHER.TEST")
 	token := requestSpec{ticketSpec: ticketSpec{client: mallory}}.token()
 	e, _ := refuse(t, newTestAcceptor(t), token, ErrForeignRealm, codePolicy)
@@ -482,6 +502,7 @@ func TestAnonymousTicketIsRefused(t *testing.T) {
 }
 
 func TestAuthenticatorMustFitTheTicket(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "3.2.3 match", "3.2.3 authenticator integrity")
 	for _, from := range []string{"host/b.example.test@EXAMPLE.TEST", "host@EXAMPLE.TEST", "host/a.example.test/x@EXAMPLE.TEST", "host/a.example.test@OTHER.TEST"} {
 		refuse(t, newTestAcceptor(t), requestSpec{from: mustPrincipal(from)}.token(), ErrMismatch, codeBadMatch)
 	}
@@ -552,6 +573,7 @@ func TestUserToUserIsRefused(t *testing.T) {
 }
 
 func TestChecksumMustCarryGSSFlags(t *testing.T) {
+	standard.Requires(t, "RFC 4121", "4.1.1 checksum", "4.1.1 layout", "4.1.1 delegation", "4.1.1 extensions", "4.1.1.2 bindings")
 	delegate := func(dlgOpt, length uint16, octets int) []byte {
 		b := gssBytes(flagDelegation | flagMutual | flagReplay | flagIntegrity)
 		b = binary.LittleEndian.AppendUint16(b, dlgOpt)
@@ -624,6 +646,7 @@ func TestDelegatedCredentialsAreWiped(t *testing.T) {
 }
 
 func TestReplayedAuthenticatorIsRefused(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "3.2.3 replays")
 	now := testNow
 	a := newTestAcceptor(t, func(c *AcceptorConfig) { c.Now = func() time.Time { return now } })
 	token := requestSpec{}.token()
@@ -658,6 +681,7 @@ func TestOnlyAcceptedAuthenticatorsAreRemembered(t *testing.T) {
 }
 
 func TestFullReplayCacheRefuses(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "3.2.3 replays")
 	a := newTestAcceptor(t, func(c *AcceptorConfig) { c.Replays = NewReplayCache(1) })
 	accept(t, a, requestSpec{}.token())
 	refuse(t, a, requestSpec{at: testNow.Add(time.Millisecond)}.token(), ErrReplayCacheFull, codeGeneric)
@@ -688,6 +712,7 @@ func TestWipedContext(t *testing.T) {
 }
 
 func TestMalformedTokens(t *testing.T) {
+	standard.Requires(t, "RFC 4121", "4.1 framing")
 	a := newTestAcceptor(t)
 	good := requestSpec{}.token()
 	unframed, _ := parseToken(good)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jcmturner/gokrb5/v8/types"
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 func newTestInitiator(t testing.TB, change ...func(*InitiatorConfig)) *InitiatorContext {
@@ -41,6 +43,7 @@ func answer(k types.EncryptionKey, p encAPRepPart) []byte {
 }
 
 func TestInitiatorChecksTheAnswer(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "3.2.5 check")
 	session := testKey(18, "session")
 	good := encAPRepPart{time: testNow.Truncate(time.Second), microseconds: 123456, sequence: 9}
 	withSubkey, otherTime, otherMicros, badSubkey := good, good, good, good
@@ -87,6 +90,7 @@ func TestInitiatorChecksTheAnswer(t *testing.T) {
 }
 
 func TestInitiatorTellsTheAcceptorsError(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "5.9.1 KRB-ERROR")
 	now := testNow.Add(time.Hour)
 	a := newTestAcceptor(t, func(c *AcceptorConfig) { c.Now = func() time.Time { return now } })
 	i := newTestInitiator(t)

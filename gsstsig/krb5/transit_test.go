@@ -7,9 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 func TestDecodeTransited(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "5.3 transited type")
 	for _, c := range []struct {
 		encoded, client, service string
 		want                     []string // nil: malformed
@@ -100,6 +103,7 @@ const testCapaths = `# comment
 `
 
 func TestTransitedRealmsAreCheckedAgainstCapathsAndHierarchy(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "2.7 transited")
 	file := writeCapaths(t, testCapaths)
 	trusting := writeCapaths(t, testCapaths)
 	trusting.TrustKDC = true
@@ -189,6 +193,7 @@ func TestRealmOnTheWayIsNotAClientsRealm(t *testing.T) {
 }
 
 func TestTransitedIsMalformed(t *testing.T) {
+	standard.Requires(t, "RFC 4120", "5.3 transited type")
 	any := func(c *AcceptorConfig) { c.Realms = []string{"FAR.TEST"} }
 	for _, through := range []string{`X\`, "X.", strings.Repeat("X,", 100), strings.Repeat("x", 5000)} {
 		s := requestSpec{ticketSpec: ticketSpec{client: mustPrincipal("a@FAR.TEST"), transited: []byte(through)}}

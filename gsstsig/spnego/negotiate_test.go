@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	cbasn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // negotiate lets both sides talk until the initiator is silent. tamper may
@@ -46,6 +48,7 @@ func negotiate(t *testing.T, initiator *InitiatorContext, acceptor *AcceptorCont
 }
 
 func TestNegotiation(t *testing.T) {
+	standard.Requires(t, "RFC 4178", "3.2 choice", "3.2 optimistic token", "3.2 other's token", "4.1 encoding", "4.2.1 framing", "4.2.1 mechTypes", "4.2.2 negState", "4.2.2 request-mic", "4.2.2 supportedMech", "4.2.2 completed", "5 exchange", "5 optional", "5 what is covered")
 	krb, ms, ntlm := OIDKerberos, OIDMSKerberos, OIDNTLM
 	type list = []asn1.ObjectIdentifier
 	tests := []struct {
@@ -122,6 +125,7 @@ func TestNegotiation(t *testing.T) {
 // The list is what an attacker on the path would change; with the first choice
 // gone, the MICs must tell.
 func TestChangedListIsNoticed(t *testing.T) {
+	standard.Requires(t, "RFC 4178", "5 exchange", "5 verified", "8 chosen by an attacker")
 	for _, mutual := range []bool{false, true} {
 		initiator, err := NewInitiator(InitiatorConfig{
 			Mechanism: &toyMechanism{mutual: mutual},
@@ -147,6 +151,7 @@ func TestChangedListIsNoticed(t *testing.T) {
 }
 
 func TestInitiatorRefuses(t *testing.T) {
+	standard.Requires(t, "RFC 4178", "4.2.2 reject", "5 verified", "5 completed too early")
 	tests := []struct {
 		name   string
 		config InitiatorConfig
@@ -201,6 +206,7 @@ func TestInitiatorRefuses(t *testing.T) {
 }
 
 func TestAcceptorRefuses(t *testing.T) {
+	standard.Requires(t, "RFC 4178", "3.2 none", "4.1 encoding", "4.2.1 framing", "4.2.2 reject", "5 exchange", "5 verified", "5 afterwards")
 	kerberos := field(0, cbasn1.SEQUENCE, listOf(derKerberos))
 	token := field(2, cbasn1.OCTET_STRING, toyToken("request mutual"))
 	many := make([][]byte, maxMechTypes+1)
@@ -275,6 +281,7 @@ func TestAcceptorRefuses(t *testing.T) {
 // The mechanism's error token reaches the initiator, whose log is where it is
 // of use.
 func TestRejectCarriesTheMechanismsToken(t *testing.T) {
+	standard.Requires(t, "RFC 4178", "3.2 error token")
 	c := NewAcceptor(func() Mechanism { return &toyMechanism{acceptor: true, refuse: errToy} })
 	reply, err := c.Accept(initToken(field(0, cbasn1.SEQUENCE, listOf(derKerberos)), field(2, cbasn1.OCTET_STRING, toyToken("request"))))
 	if !errors.Is(err, errToy) {
@@ -288,6 +295,8 @@ func TestRejectCarriesTheMechanismsToken(t *testing.T) {
 
 // Tokens that real peers send although RFC 4178 does not quite have them.
 func TestToleratedForms(t *testing.T) {
+	standard.Requires(t, "RFC 4178", "4.2.1 reqFlags", "6 later fields")
+	standard.Deviates(t, "RFC 4178", "5 verified", "A MIC that is the mechanism's token once more, as old Windows sends it, is taken for none.")
 	kerberos := field(0, cbasn1.SEQUENCE, listOf(derKerberos))
 	request := toyToken("request")
 	token := field(2, cbasn1.OCTET_STRING, request)
