@@ -13,6 +13,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
@@ -120,6 +121,27 @@ func TestCheckComparesDatabases(t *testing.T) {
 		conf := writeFile(t, strings.Replace(string(text), "database "+database, test.with, 1))
 		if _, out, errs := run(t, "check", "-conf", conf); !strings.Contains(out, test.says) {
 			t.Errorf("%s: %q is not in:\n%s%s", test.with, test.says, out, errs)
+		}
+	}
+}
+
+// TestPlaces: check tells a zone on etcd from one in memory or in a database.
+func TestPlaces(t *testing.T) {
+	onEtcd := corefile.Block{Etcd: corefile.Etcd{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "/gsstsig/"}}
+	for _, test := range []struct {
+		block corefile.Block
+		says  string
+	}{
+		{corefile.Block{}, "in memory"},
+		{corefile.Block{Database: "/var/lib/coredns"}, "in the database /var/lib/coredns/example.test"},
+		{onEtcd, "on etcd http://127.0.0.1:2379 prefix /gsstsig/"},
+	} {
+		p := placeOf(&test.block, "example.test.")
+		if p.String() != test.says || !p.same(p) {
+			t.Errorf("the zone is %q, want %q", p, test.says)
+		}
+		if other := placeOf(&corefile.Block{Database: "/other"}, "example.test."); p.same(other) || other.same(p) {
+			t.Errorf("%v is taken for %v", p, other)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/etcd"
 )
 
 // migrate copies a zone from where one Corefile keeps it to where another one does. The server of the first goes on with the copy
@@ -51,7 +52,7 @@ func migrate(flags *flag.FlagSet) runner {
 		}
 		copied, err := m.copy()
 		if err != nil {
-			return 0, m.explain(err)
+			return 0, errors.Join(err, m.giveUp(t))
 		}
 		if output.json {
 			return ExitOK, printJSON(s.Out, migratedJSON{Zone: origin, Serial: copied.Serial(), Records: copied.Len(), From: m.from.String(), To: m.to.String(), Frozen: m.frozen})
@@ -83,6 +84,7 @@ type migration struct {
 	from, to home
 	frozen   bool // the zone is frozen
 	before   bool // and was so before
+	running  bool // by a server that runs
 }
 
 // freeze has the updates of clients refused: by the running server, or, on etcd, by all servers.
@@ -92,7 +94,7 @@ func (m *migration) freeze(t *target) error {
 	if err == nil {
 		m.before = len(z.Zones) == 1 && z.Zones[0].Frozen != nil
 		_, err = call[view.Zone](t, "freeze", view.ZoneRequest{Zone: origin})
-		m.frozen = err == nil
+		m.frozen, m.running = err == nil, true
 		return err
 	}
 	if !t.isStopped(err) {
@@ -122,7 +124,7 @@ func (m *migration) copy() (*zone.Snapshot, error) {
 	err = m.to.fill(contents)
 	p.end()
 	if errors.Is(err, store.ErrNotEmpty) {
-		return nil, m.to.notEmpty(snapshot.Serial())
+		return nil, m.to.occupied()
 	}
 	if err != nil {
 		return nil, err
@@ -134,13 +136,33 @@ func (m *migration) copy() (*zone.Snapshot, error) {
 	return copied, err
 }
 
-// explain adds what to do about a zone that stays frozen.
-func (m *migration) explain(err error) error {
+// giveUp has the updates of clients taken again, unless the zone was frozen before.
+func (m *migration) giveUp(t *target) (err error) {
 	if !m.frozen || m.before {
-		return err
+		return nil
 	}
-	fmt.Fprintf(m.streams.Err, "note: zone %s is frozen; coredns gsstsig thaw %s ends that\n", m.from.origin, m.from.origin)
-	return err
+	origin := m.from.origin
+	if m.running {
+		_, err = call[view.Zone](t, "thaw", view.ZoneRequest{Zone: origin})
+	} else {
+		err = m.from.change(zone.Config{}, func(z *zone.Zone) error {
+			_, err := z.Thaw(t.ctx)
+			return err
+		})
+	}
+	if err != nil {
+		return diagnose.WithFix(fmt.Errorf("zone %s: it stays frozen: %w", origin, err), "coredns gsstsig thaw %s", origin)
+	}
+	return nil
+}
+
+// occupied is the error that the home has a zone already.
+func (h home) occupied() error {
+	fix := fmt.Sprintf("if it is a former copy that nobody serves any more, remove the directory %s and migrate again", h.directory)
+	if h.onEtcd() {
+		fix = fmt.Sprintf("if it is a former copy that nobody serves any more, remove it by \"etcdctl del --prefix %s\" and migrate again", etcd.ZonePrefix(h.block.Etcd.Prefix, h.origin))
+	}
+	return diagnose.WithFix(fmt.Errorf("%v has the zone %s already, and migrate does not replace it", h, h.origin), "%s", fix)
 }
 
 // fill fills an empty home as it is: store.ErrNotEmpty if it is not.

@@ -41,27 +41,21 @@ func (c *checker) sameDatabases(servers, answering []corefile.Server) {
 		c.ok(subject, "the databases are not compared with those of the running server: %v", err)
 		return
 	}
-	open := make(map[string]string)
+	open := make(map[string]place)
 	for _, z := range running.Zones {
-		open[z.Zone] = z.Database
+		open[z.Zone] = place{z.Database, z.Etcd}
 	}
 	same := true
 	for _, server := range answering {
 		for _, origin := range server.Origins {
 			has, served := open[origin]
-			if !served || server.Database == "" && has == "" {
-				continue
-			}
-			directory := ""
-			if server.Database != "" {
-				directory = server.DatabaseOf(origin)
-			}
-			if has != "" && directory != "" && sameDirectory(has, directory) {
+			wanted := placeOf(server.Block, origin)
+			if !served || has.same(wanted) {
 				continue
 			}
 			same = false
 			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + origin,
-				Problem: fmt.Sprintf("this Corefile has it %s, the running server (process %d) has it %s", placeOf(directory), running.PID, placeOf(has)), Fix: fix})
+				Problem: fmt.Sprintf("this Corefile has it %v, the running server (process %d) has it %v", wanted, running.PID, has), Fix: fix})
 		}
 	}
 	if same {
@@ -69,12 +63,36 @@ func (c *checker) sameDatabases(servers, answering []corefile.Server) {
 	}
 }
 
-// placeOf says where a zone is kept.
-func placeOf(directory string) string {
-	if directory == "" {
-		return "in memory"
+// A place is where a zone is kept: in a database, on etcd or, if it has neither, in memory.
+type place struct {
+	directory string // of the database
+	etcd      string // the cluster's name in messages
+}
+
+// placeOf returns the place of a zone of a block.
+func placeOf(block *corefile.Block, origin string) place {
+	switch {
+	case block.OnEtcd():
+		return place{etcd: block.Etcd.String()}
+	case block.Database != "":
+		return place{directory: block.DatabaseOf(origin)}
 	}
-	return "in the database " + directory
+	return place{}
+}
+
+func (p place) String() string {
+	switch {
+	case p.etcd != "":
+		return "on " + p.etcd
+	case p.directory != "":
+		return "in the database " + p.directory
+	}
+	return "in memory"
+}
+
+// same reports whether two places are the same.
+func (p place) same(other place) bool {
+	return p == other || p.directory != "" && other.directory != "" && sameDirectory(p.directory, other.directory)
 }
 
 // sameDirectory reports whether two paths lead to the same directory.
