@@ -46,7 +46,7 @@ func TestAccess(t *testing.T) {
 	f.until(ctx, t, "the batch", func() bool { return f.replica.at.Sequence == r.at.Sequence })
 	mustAdd(ctx, t, cluster.Contexts(), "one", "1", true)
 	mustSync(ctx, t, cluster.Contexts())
-	if s, err := cluster.Status(ctx); err != nil || len(s.Zones) != 1 || s.Members[0].Version == "" {
+	if s, err := cluster.Status(ctx); err != nil || len(s.Zones) != 1 || s.Members[0].Version == "" || s.Members[0].Quota != 2<<30 {
 		t.Errorf("%+v, %v", s, err)
 	}
 	// Members forget tokens when they restart.

@@ -39,6 +39,9 @@ type member struct {
 	client *clientv3.Client // guarded by mu; nil until it is used
 	// version is that of its etcd, once it was found to be new enough; guarded by mu.
 	version string
+	// quota is that of its database, and quotaRead when it was read from the metrics; guarded by mu.
+	quota     int64
+	quotaRead time.Time
 	// silent is until when others are preferred, because it did not answer; guarded by members.mu.
 	silent time.Time
 }

@@ -16,7 +16,8 @@ import (
 
 // TestStatus looks at a cluster of which one member is gone.
 func TestStatus(t *testing.T) {
-	ctx, c := begin(t, etcdtest.Config{Members: 3})
+	const quota = 1 << 30
+	ctx, c := begin(t, etcdtest.Config{Members: 3, Quota: quota})
 	a := connect(t, "a", c.Endpoints()...)
 	r := load(ctx, t, openZone(t, a, ZoneOptions{}))
 	if err := a.Publish(ctx, []byte("value of a")); err != nil {
@@ -49,7 +50,7 @@ func TestStatus(t *testing.T) {
 		if (m.Err != nil) != (i == 2) {
 			t.Errorf("member %d: %v", i, m.Err)
 		}
-		if i < 2 && (m.Name != fmt.Sprint("m", i) || m.VersionErr != nil || m.Size == 0 || len(m.Problems) > 0) {
+		if i < 2 && (m.Name != fmt.Sprint("m", i) || m.VersionErr != nil || m.Size == 0 || m.Quota != quota || len(m.Problems) > 0) {
 			t.Errorf("member %d: %+v", i, m)
 		}
 		if m.Leader {

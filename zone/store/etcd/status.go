@@ -39,7 +39,7 @@ type MemberStatus struct {
 	Version    string
 	VersionErr error
 	// Size is how many octets its database has, and InUse how many of them are in use: defragmentation frees
-	// the others. Quota is how many it may have; 0 before etcd 3.6, which does not tell.
+	// the others. Quota is how many it may have; 0 if it does not tell.
 	Size, InUse, Quota int64
 	// Problems are those that it tells of, such as an alarm because the quota is reached.
 	Problems []string
@@ -114,6 +114,9 @@ func (c *Cluster) memberStatus(ctx context.Context, x *member) MemberStatus {
 	m.ID, m.Leader = status.Header.MemberId, status.Header.MemberId == status.Leader
 	m.Version, m.VersionErr = status.Version, checkVersion(x.endpoint, status.Version)
 	m.Size, m.InUse, m.Quota = status.DbSize, status.DbSizeInUse, status.DbSizeQuota
+	if m.Quota == 0 {
+		m.Quota = c.quota(ctx, x)
+	}
 	m.Problems = slices.Clone(status.Errors)
 	return m
 }
