@@ -10,6 +10,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 )
 
 // etcdTimeout is how long etcd has to tell of itself.
@@ -34,10 +35,7 @@ func (c *checker) etcd(s *service.Service) bool {
 		if m.Err != nil || m.VersionErr != nil {
 			continue
 		}
-		text := fmt.Sprintf("member %s, version %s, %d MiB", m.Name, m.Version, m.Size>>20)
-		if m.Quota > 0 {
-			text += fmt.Sprintf(" of at most %d", m.Quota>>20)
-		}
+		text := fmt.Sprintf("member %s, version %s, %s", m.Name, m.Version, view.Member{Octets: m.Size, Quota: m.Quota}.Size())
 		if m.Leader {
 			text += ", the leader"
 		}
@@ -53,6 +51,7 @@ func (c *checker) etcd(s *service.Service) bool {
 		c.add(f)
 		return false
 	}
+	c.ok(subject, "%s", service.CompactionText(status))
 	c.compareServers(s, service.Announcements(status))
 	return true
 }

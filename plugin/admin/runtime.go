@@ -106,27 +106,10 @@ func printStatus(w io.Writer, s view.Status) error {
 	if err := diagnose.Write(w, s.Findings); err != nil {
 		return err
 	}
-	rows := [][]string{{"\nZONE", "SERIAL", "UPDATES", "RECORDS", "OWNED NAMES", "TOMBSTONES", "LAST CHANGE", "DATABASE"}}
-	for _, z := range s.Zones {
-		if z.Damaged != nil {
-			rows = append(rows, []string{z.Zone, "-", "damaged", "-", "-", "-", "-", z.Database})
-			continue
-		}
-		if z.Unavailable != nil && z.Serial == 0 {
-			rows = append(rows, []string{z.Zone, "-", "not loaded", "-", "-", "-", "-", homeText(&z)})
-			continue
-		}
-		updates := z.Updates
-		if z.Unavailable != nil {
-			updates = "expired"
-		}
-		rows = append(rows, []string{z.Zone, fmt.Sprint(z.Serial), updates, strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names),
-			strconv.Itoa(z.Tombstones.Used), when(z.Changed), homeText(&z)})
-	}
-	if err := table(w, rows); err != nil {
+	if err := table(w, statusRows(s.Zones)); err != nil {
 		return err
 	}
-	rows = [][]string{{"\nKEY OF", "VERSION", "TYPE", "WRITTEN", "KEYTAB"}}
+	rows := [][]string{{"\nKEY OF", "VERSION", "TYPE", "WRITTEN", "KEYTAB"}}
 	for _, k := range s.Keys {
 		rows = append(rows, []string{k.Principal, fmt.Sprint(k.KVNO), k.Enctype, when(k.Time), k.Keytab})
 	}
@@ -140,6 +123,39 @@ func printStatus(w io.Writer, s view.Status) error {
 	return err
 }
 
+// statusRows are the words about all zones. What only zones on etcd have is in columns that are there if one is.
+func statusRows(zones []view.Zone) [][]string {
+	onEtcd := slices.ContainsFunc(zones, func(z view.Zone) bool { return z.Etcd != "" })
+	row := func(conflicts, unknown, home string, words ...string) []string {
+		if onEtcd {
+			words = append(words, conflicts, unknown)
+		}
+		return append(words, home)
+	}
+	rows := [][]string{row("CONFLICTS", "UNKNOWN", "DATABASE", "\nZONE", "SERIAL", "UPDATES", "RECORDS", "OWNED NAMES", "TOMBSTONES", "LAST CHANGE")}
+	for _, z := range zones {
+		conflicts, unknown := "-", "-"
+		if z.Commits != nil {
+			conflicts, unknown = strconv.FormatInt(z.Commits.Conflicts, 10), strconv.FormatInt(z.Commits.Unknown, 10)
+		}
+		updates := z.Updates
+		switch {
+		case z.Damaged != nil:
+			updates = "damaged"
+		case z.Unavailable != nil && z.Serial == 0:
+			updates = "not loaded"
+		case z.Unavailable != nil:
+			updates = "expired"
+		}
+		words := []string{z.Zone, "-", updates, "-", "-", "-", "-"}
+		if z.Damaged == nil && (z.Unavailable == nil || z.Serial != 0) {
+			words = []string{z.Zone, fmt.Sprint(z.Serial), updates, strconv.Itoa(z.Records.Used), strconv.Itoa(z.Names), strconv.Itoa(z.Tombstones.Used), when(z.Changed)}
+		}
+		rows = append(rows, row(conflicts, unknown, homeText(&z), words...))
+	}
+	return rows
+}
+
 // homeText says where a zone is kept.
 func homeText(z *view.Zone) string {
 	switch {
@@ -151,19 +167,6 @@ func homeText(z *view.Zone) string {
 	return z.Database
 }
 
-// sizeText is the size of a member's database, and its quota if it tells.
-func sizeText(m view.Member) string {
-	unit, shift := "MiB", 20
-	if m.Octets < 10<<20 {
-		unit, shift = "KiB", 10
-	}
-	text := fmt.Sprintf("%d %s", m.Octets>>shift, unit)
-	if m.Quota > 0 {
-		text += fmt.Sprintf(" of %d MiB", m.Quota>>20)
-	}
-	return text
-}
-
 // printClusters prints the servers and members of clusters.
 func printClusters(w io.Writer, clusters []view.Cluster) error {
 	for _, c := range clusters {
@@ -171,15 +174,19 @@ func printClusters(w io.Writer, clusters []view.Cluster) error {
 		if c.Error != "" {
 			fmt.Fprintf(w, "etcd does not tell more: %s\n", printable(c.Error))
 		}
-		rows := [][]string{{"SERVER", "VERSION", "LAST SEEN", "ZONES"}}
+		rows := [][]string{{"SERVER", "VERSION", "LAST SEEN"}}
+		zones := [][]string{{"\nZONE ON ETCD", "SERIAL", "COMMITTED BY", "EPOCH", "FROZEN"}}
 		for _, s := range c.Servers {
-			var zones []string
-			for _, z := range s.Zones {
-				zones = append(zones, fmt.Sprintf("%s serial %d", z.Zone, z.Serial))
-			}
-			rows = append(rows, []string{s.Server, s.Version, when(&s.Seen), strings.Join(zones, ", ")})
+			rows = append(rows, []string{s.Server, s.Version, when(&s.Seen)})
+			zones[0] = append(zones[0], "AT "+s.Server)
 		}
 		if err := table(w, rows); err != nil {
+			return err
+		}
+		for _, r := range c.Rows() {
+			zones = append(zones, clusterRow(r))
+		}
+		if err := table(w, zones); err != nil {
 			return err
 		}
 		rows = [][]string{{"\nMEMBER", "VERSION", "SIZE", "STATE", "ENDPOINT"}}
@@ -193,13 +200,40 @@ func printClusters(w io.Writer, clusters []view.Cluster) error {
 			case m.Leader:
 				state = "leads"
 			}
-			rows = append(rows, []string{orDash(m.Name), orDash(m.Version), sizeText(m), state, m.Endpoint})
+			rows = append(rows, []string{orDash(m.Name), orDash(m.Version), memberSize(m), state, m.Endpoint})
 		}
 		if err := table(w, rows); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func memberSize(m view.Member) string {
+	if m.Error != "" {
+		return "-"
+	}
+	return m.Size()
+}
+
+// clusterRow are the words about a zone on etcd, and at each server.
+func clusterRow(r view.ClusterRow) []string {
+	row := []string{r.Zone, "not there", "-", "-", "-"}
+	switch z := r.OnEtcd; {
+	case z == nil:
+	case z.Error != "":
+		row[1] = "cannot be read"
+	default:
+		row = []string{r.Zone, fmt.Sprint(z.Serial), z.Server, fmt.Sprint(z.Epoch), when(z.Frozen)}
+	}
+	for _, at := range r.At {
+		state := "-"
+		if at != nil {
+			state = at.State()
+		}
+		row = append(row, state)
+	}
+	return row
 }
 
 // printZones describes zones in detail.
@@ -245,14 +279,17 @@ func zoneRows(z view.Zone) [][]string {
 	if z.Frozen != nil {
 		rows = append(rows, []string{"frozen since", when(z.Frozen)})
 	}
-	place := []string{"database", homeText(&z)}
+	places := [][]string{{"database", homeText(&z)}}
 	if z.Etcd != "" {
-		place = []string{"etcd", z.Etcd}
+		places = [][]string{{"etcd", z.Etcd}, {"confirmed by etcd", when(z.Confirmed)}}
+		if z.Commits != nil {
+			places = append(places, []string{"conflicts", fmt.Sprint(z.Commits.Conflicts)}, []string{"unknown outcomes", fmt.Sprint(z.Commits.Unknown)})
+		}
 	}
+	rows = append(rows, []string{"last change", when(z.Changed)})
+	rows = append(rows, places...)
 	used := func(u view.Usage) string { return fmt.Sprintf("%d of %d", u.Used, u.Limit) }
 	return append(rows,
-		[]string{"last change", when(z.Changed)},
-		place,
 		[]string{"records", used(z.Records)},
 		[]string{"octets", used(z.Octets)},
 		[]string{"owned names", strconv.Itoa(z.Names)},

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -74,7 +75,7 @@ func (p *process) announcement(c *cluster) service.Announcement {
 		for origin, z := range b.handler.Load().zones {
 			announced := service.AnnouncedZone{Settings: b.service.Load().Settings(origin)}
 			if loaded := z.loaded(); loaded != nil {
-				announced.Serial = loaded.Snapshot().Serial()
+				announced.Serial, announced.Confirmed = loaded.Snapshot().Serial(), loaded.Confirmed().UTC().Truncate(time.Millisecond)
 			}
 			a.Zones[origin] = announced
 		}
@@ -112,6 +113,8 @@ func sameTrouble(a, b diagnose.Finding) bool {
 	return a.Subject == b.Subject && first == second
 }
 
+var errNotAsked = errors.New("it was not asked yet")
+
 // status describes the cluster as it was known last.
 func (c *cluster) status() (view.Cluster, []diagnose.Finding) {
 	s := &c.state
@@ -119,7 +122,7 @@ func (c *cluster) status() (view.Cluster, []diagnose.Finding) {
 	defer s.mu.Unlock()
 	v := s.view
 	if v.Etcd == "" {
-		v = view.Cluster{Etcd: c.conf.String(), Server: c.Server(), Members: []view.Member{}, Servers: []view.ClusterServer{}, Error: "it was not asked yet"}
+		v = service.ClusterView(&c.conf, c.Server(), etcd.Status{}, errNotAsked)
 	}
 	return v, s.findings
 }

@@ -186,7 +186,7 @@ func (l *zoneLoader) load() error {
 			return records, err
 		},
 		Limits: s.Limits, TombstoneLifetime: s.Tombstones, Aging: s.Aging(origin), Now: l.process.now,
-		Committed: observeCommits(origin),
+		Committed: l.zone.commits.observe(observeCommits(origin)),
 		Applied: func(a zone.Applied) {
 			l.process.audit.applied(origin, a)
 			l.zone.noteApplied()

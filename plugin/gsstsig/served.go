@@ -26,10 +26,26 @@ type servedZone struct {
 	closed   chan struct{}                    // closed by close; nil for a zone that is not on etcd
 	failure  atomic.Pointer[diagnose.Finding] // why it is not loaded, or what is wrong with it; nil if nothing is
 
+	commits commitCounts
+
 	stale int // records that the last pass has left, although they are stale; guarded by process.mu
 
 	mu       sync.Mutex
 	settings zoneSettings // of the configuration in force
+}
+
+// commitCounts are numbers of commits to etcd, since the zone is served.
+type commitCounts struct{ conflicts, unknown atomic.Int64 }
+
+// observe counts before next does.
+func (n *commitCounts) observe(next func(zone.Commit)) func(zone.Commit) {
+	return func(c zone.Commit) {
+		n.conflicts.Add(int64(c.Conflicts))
+		if c.Unknown {
+			n.unknown.Add(1)
+		}
+		next(c)
+	}
 }
 
 // zoneSettings are what a reload may change of a zone.

@@ -122,7 +122,9 @@ func (p *process) zoneView(z servedBy) view.Zone {
 		v.Database = absolute(z.handler.service.DatabaseOf(z.Origin()))
 	}
 	if z.handler.service.OnEtcd() {
-		v.Etcd = z.handler.service.Etcd.String()
+		v.Etcd, v.Confirmed = z.handler.service.Etcd.String(), timeOf(z.Confirmed())
+		n := &z.handler.zones[z.Origin()].commits
+		v.Commits = &view.Commits{Conflicts: n.conflicts.Load(), Unknown: n.unknown.Load()}
 		if z.handler.zone(z.Origin()) == nil {
 			f := z.handler.unavailableFinding(z.Origin())
 			v.Unavailable = &f

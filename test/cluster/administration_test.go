@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,17 +120,44 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Every server tells of all of them.
+	// Every server tells of all of them, and what etcd has.
 	d.until("the servers in the status", func() error {
 		out := d.must(1, "", nil, "status")
-		for _, words := range []string{"this server is ns1", "on etcd", "ns0", "ns2", "leads", "follows", "example.test. serial"} {
+		for _, words := range []string{"this server is ns1", "on etcd", "AT ns0", "AT ns1", "AT ns2", "leads", "follows", " of 2048 MiB"} {
 			if !strings.Contains(out, words) {
 				return fmt.Errorf("no %q in %s", words, out)
 			}
 		}
+		if strings.Count(out, "current") != size {
+			return fmt.Errorf("a server is not current:\n%s", out)
+		}
 		return nil
 	})
-	d.must(1, "", []string{"member m0", "servers that run: ns0, ns1, ns2", "rules, aging and limits are those of all servers that run"}, "check", "-krb5conf", krb5conf, "-server", d.address(1).String())
+	d.conflict()
+	d.until("all of it in JSON", func() error {
+		conflicts := int64(0)
+		for i := range size {
+			var s statusJSON
+			if err := json.Unmarshal([]byte(d.must(i, "", nil, "status", "-o", "json")), &s); err != nil {
+				return err
+			}
+			z, c := s.Zones[0], s.Clusters[0]
+			if z.Confirmed == nil || z.Commits == nil || z.Commits.Unknown == nil || len(c.Servers) != size || len(c.Members) != size || len(c.Zones) != 1 || c.Zones[0].Serial != z.Serial || c.Zones[0].Epoch != 1 || c.Members[0].Quota == 0 {
+				return fmt.Errorf("%+v", s)
+			}
+			for _, server := range c.Servers {
+				if at := server.Zones[0]; at.Behind == nil || *at.Behind != 0 || at.Confirmed == nil {
+					return fmt.Errorf("%+v", server)
+				}
+			}
+			conflicts += z.Commits.Conflicts
+		}
+		if conflicts == 0 {
+			return errors.New("no conflict is counted")
+		}
+		return nil
+	})
+	d.must(1, "", []string{"member m0, version 3.5", " of 2048 MiB", "its history ", "servers that run: ns0, ns1, ns2", "rules, aging and limits are those of all servers that run"}, "check", "-krb5conf", krb5conf, "-server", d.address(1).String())
 
 	metrics := d.get(0, "METRICS", "/metrics")
 	for _, series := range []string{`zone_loaded{zone="example.test."} 1`, `zone_unconfirmed_seconds{zone="example.test."} `,
@@ -176,6 +204,51 @@ func TestCommands(t *testing.T) {
 	if reply, err := d.newSender().exchange(1, alice, add("e", "still frozen")); err != nil || reply.Rcode != dns.RcodeRefused {
 		t.Errorf("an update of a zone that was frozen before the start: %v, %v", reply, err)
 	}
+}
+
+// statusJSON is what status prints for programs.
+type statusJSON struct {
+	Zones []struct {
+		Serial    uint32     `json:"serial"`
+		Confirmed *time.Time `json:"confirmed"`
+		Commits   *struct {
+			Conflicts int64  `json:"conflicts"`
+			Unknown   *int64 `json:"unknown"`
+		} `json:"commits"`
+	} `json:"zones"`
+	Clusters []struct {
+		Zones []struct {
+			Serial uint32 `json:"serial"`
+			Epoch  uint32 `json:"epoch"`
+		} `json:"zones"`
+		Members []struct {
+			Quota int64 `json:"quota"`
+		} `json:"members"`
+		Servers []struct {
+			Zones []struct {
+				Behind    *uint32    `json:"behind"`
+				Confirmed *time.Time `json:"confirmed"`
+			} `json:"zones"`
+		} `json:"servers"`
+	} `json:"clusters"`
+}
+
+// conflict has all servers change the zone at once.
+func (d *deployment) conflict() {
+	d.t.Helper()
+	var writing sync.WaitGroup
+	for i := range size {
+		s := d.newSender()
+		writing.Go(func() {
+			for n := range 20 {
+				reply, err := s.exchange(i, alice, add(fmt.Sprintf("conflict%d-%d", i, n), "at once"))
+				if err != nil || reply.Rcode != dns.RcodeSuccess {
+					d.t.Errorf("an update at server %d: %v, %v", i, reply, err)
+				}
+			}
+		})
+	}
+	writing.Wait()
 }
 
 // writer sends one update after the other to a server, and counts those that were acknowledged.

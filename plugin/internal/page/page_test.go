@@ -31,20 +31,30 @@ type fake struct {
 	damaged  *diagnose.Finding // of the zone
 	contexts int               // beside that of alice
 	cluster  bool              // the zone is on etcd, and not loaded
+	counted  bool              // the zone is on etcd, and loaded
 }
 
 func (f fake) Status() view.Status {
 	changed := noon.Add(-time.Minute)
 	if f.cluster {
+		behind := uint32(3)
 		return view.Status{Started: noon, Findings: []diagnose.Finding{},
 			Zones: []view.Zone{{Zone: "example.test.", Updates: "secure", Mode: "secure", Etcd: "etcd https://e.test:2379 prefix /gsstsig/",
 				Unavailable: &diagnose.Finding{Problem: "it cannot be loaded", ClientError: "SERVFAIL", Fix: "start etcd"}}},
 			Clusters: []view.Cluster{{Etcd: "etcd https://e.test:2379 prefix /gsstsig/", Server: "ns1", Error: "no leader",
-				Members: []view.Member{{Name: "m1", Endpoint: "https://e.test:2379", Version: "3.5.21", Leader: true}, {Endpoint: "https://f.test:2379", Error: "refused"}, {Name: "m3", Problems: []string{"alarm:NOSPACE"}}},
-				Servers: []view.ClusterServer{{Server: "ns2", Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test.", Serial: 12}}}}}}}
+				Zones:   []view.ClusterZone{{Zone: "example.test.", Serial: 15, Epoch: 1, Server: "ns2", Frozen: &noon}, {Zone: "new.test.", Error: "format 9"}},
+				Members: []view.Member{{Name: "m1", Endpoint: "https://e.test:2379", Version: "3.5.21", Leader: true, Octets: 30 << 20, Quota: 4 << 30}, {Endpoint: "https://f.test:2379", Error: "refused"}, {Name: "m3", Problems: []string{"alarm:NOSPACE"}}},
+				Servers: []view.ClusterServer{{Server: "ns2", Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test.", Serial: 12, Behind: &behind, Confirmed: &noon}}},
+					{Server: "ns3", Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test."}}}}}}}
+	}
+	var commits *view.Commits
+	home, confirmed := "", (*time.Time)(nil)
+	if f.counted {
+		home, confirmed, commits = "etcd https://e.test:2379 prefix /gsstsig/", &noon, &view.Commits{Conflicts: 12}
 	}
 	return view.Status{Version: "v1", CoreDNS: "1.15.0", Started: noon.Add(-72 * time.Hour), Ready: len(f.findings) == 0, Findings: f.findings,
 		Zones: []view.Zone{{Zone: "example.test.", Serial: 7, Primary: "ns1.example.test.", Updates: "secure", Database: "/var/lib/coredns", Changed: &changed, Damaged: f.damaged,
+			Etcd: home, Confirmed: confirmed, Commits: commits,
 			Records: view.Usage{Used: 12345, Limit: 20000}, Octets: view.Usage{Used: 1, Limit: 100}, Owners: 2, Names: 3,
 			Tombstones: view.Usage{Used: 95, Limit: 100}, Rules: []string{"grant EXAMPLE.TEST owner ."}}},
 		Keys:     []view.Key{{Keytab: "/etc/dns.keytab", Principal: "DNS/ns1.example.test@EXAMPLE.TEST", KVNO: 3, Enctype: "aes256-cts-hmac-sha1-96"}},
@@ -195,8 +205,9 @@ func TestWords(t *testing.T) {
 		{damaged, "/zones", []string{`<b class="bad">damaged</b>`, "database damaged", "restore it"}},
 		{damaged, "/zone?name=example.test.", []string{"<b>Damaged.</b> database damaged. Clients show: SERVFAIL", "restore it", "/var/lib/coredns", "grant EXAMPLE.TEST owner ."}},
 		{damaged, "/zone.json?name=example.test.", []string{`"damaged": {`, `"fix": "restore it"`}},
-		{newPage(fake{cluster: true}), "/", []string{"This server is <b>ns1</b>", "no leader", "ns2", "v9", "serial 12", "leads", "does not answer", "alarm:NOSPACE", `<b class="bad">not served</b>`, "start etcd"}},
+		{newPage(fake{cluster: true}), "/", []string{"This server is <b>ns1</b>", "no leader", "ns2", "v9", "<td>15 <b class=\"warn\">frozen</b></td>", "3 behind", "not loaded", "cannot be read", "30 MiB of 4096 MiB", "leads", "does not answer", "alarm:NOSPACE", `<b class="bad">not served</b>`, "start etcd"}},
 		{newPage(fake{cluster: true}), "/zone?name=example.test.", []string{"<b>Not served.</b> it cannot be loaded. Clients show: SERVFAIL", "start etcd", "prefix /gsstsig/"}},
+		{newPage(fake{counted: true}), "/zone?name=example.test.", []string{"Confirmed by etcd", "1 min ago", "Conflicts", "<dd>12 <", "Unknown outcomes", "<dd>0 <"}},
 		{h, "/refused", []string{"Without signature", "ask unsigned", "no such key", "2, 3"}},
 		{h, "/changes", []string{"<del>192.0.2.1</del>", "<ins>192.0.2.2</ins>", alice, "192.0.2.1"}},
 		{h, "/zone?name=example.test.", []string{"12\u202f345", "grant EXAMPLE.TEST owner .", `class="much"`, "5 applied", "1 refused"}},

@@ -22,6 +22,8 @@ type Announcement struct {
 // An AnnouncedZone is a zone of one server.
 type AnnouncedZone struct {
 	Serial uint32 `json:"serial"` // that the server has applied
+	// Confirmed is when etcd last told that this serial is the newest; zero if the zone is not loaded.
+	Confirmed time.Time `json:"confirmed,omitzero"`
 	// Settings has a digest of each part of the configuration that decides on updates: it has to be the same at all servers.
 	Settings map[string]string `json:"settings"`
 }

@@ -31,7 +31,7 @@ func Announcements(status etcd.Status) map[string]Announcement {
 
 // ClusterView describes a cluster, where err is the error of the question for its status.
 func ClusterView(e *corefile.Etcd, server string, status etcd.Status, err error) view.Cluster {
-	v := view.Cluster{Etcd: e.String(), Server: server, Members: []view.Member{}, Servers: []view.ClusterServer{}}
+	v := view.Cluster{Etcd: e.String(), Server: server, Zones: []view.ClusterZone{}, Members: []view.Member{}, Servers: []view.ClusterServer{}}
 	if err != nil {
 		v.Error = err.Error()
 	}
@@ -43,10 +43,24 @@ func ClusterView(e *corefile.Etcd, server string, status etcd.Status, err error)
 		member.Problems = append(member.Problems, m.Problems...)
 		v.Members = append(v.Members, member)
 	}
+	heads := make(map[string]uint32)
+	for _, z := range status.Zones {
+		zone := view.ClusterZone{Zone: z.Origin, Serial: z.Serial, Epoch: z.Epoch, Server: z.Server}
+		if z.Err != nil {
+			zone.Error = z.Err.Error()
+		}
+		if !z.Frozen.IsZero() {
+			zone.Frozen = &z.Frozen
+		}
+		v.Zones = append(v.Zones, zone)
+		if z.Err == nil {
+			heads[z.Origin] = z.Serial
+		}
+	}
 	for name, a := range Announcements(status) {
 		s := view.ClusterServer{Server: name, Version: a.Version, Seen: a.Time, Zones: []view.ServerZone{}}
 		for origin, z := range a.Zones {
-			s.Zones = append(s.Zones, view.ServerZone{Zone: origin, Serial: z.Serial})
+			s.Zones = append(s.Zones, serverZone(origin, z, heads))
 		}
 		slices.SortFunc(s.Zones, func(a, b view.ServerZone) int { return cmp.Compare(a.Zone, b.Zone) })
 		v.Servers = append(v.Servers, s)
@@ -55,8 +69,37 @@ func ClusterView(e *corefile.Etcd, server string, status etcd.Status, err error)
 	return v
 }
 
-// ClusterFindings returns what is wrong with a cluster: members that do not answer, are too old, or tell of a problem, and a history
-// that is not compacted.
+// serverZone describes a zone at a server, where heads are the serials on etcd.
+func serverZone(origin string, announced AnnouncedZone, heads map[string]uint32) view.ServerZone {
+	z := view.ServerZone{Zone: origin, Serial: announced.Serial}
+	if announced.Confirmed.IsZero() {
+		return z
+	}
+	z.Confirmed = &announced.Confirmed
+	head, known := heads[origin]
+	if behind := head - announced.Serial; known && int32(behind) >= 0 { // RFC 1982
+		z.Behind = &behind
+	}
+	return z
+}
+
+// CompactionText says how far a cluster has compacted its history.
+func CompactionText(status etcd.Status) string {
+	text := "its history was not compacted yet: auto-compaction does so once its retention is over"
+	if status.Compacted > 0 {
+		text = fmt.Sprintf("its history is compacted up to revision %d of %d", status.Compacted, status.Revision)
+	}
+	if !status.HistorySince.IsZero() {
+		text += fmt.Sprintf("; changes of zones since %s are in it", status.HistorySince.UTC().Format(time.RFC3339))
+	}
+	return text
+}
+
+// nearlyFull is the part of the quota, in percent, from which on a warning is given.
+const nearlyFull = 80
+
+// ClusterFindings returns what is wrong with a cluster: members that do not answer, are too old, nearly full, or tell of a problem, zones
+// that cannot be read, and a history that is not compacted.
 func ClusterFindings(e *corefile.Etcd, status etcd.Status) []diagnose.Finding {
 	var findings []diagnose.Finding
 	for _, m := range status.Members {
@@ -72,11 +115,24 @@ func ClusterFindings(e *corefile.Etcd, status etcd.Status) []diagnose.Finding {
 			f = diagnose.FromError(f.Subject, m.VersionErr)
 			findings = append(findings, f)
 		}
+		if m.Quota > 0 && m.Size >= m.Quota/100*nearlyFull {
+			findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: "etcd " + m.Endpoint,
+				Problem: fmt.Sprintf("its database is nearly as large as it may be, and no update is taken once it is: %d of %d MiB, of which %d are in use", m.Size>>20, m.Quota>>20, m.InUse>>20),
+				Fix:     "compact and defragment etcd, or start each member with a larger --quota-backend-bytes: docs/cluster.md has the steps"})
+		}
 		for _, problem := range m.Problems {
 			f := diagnose.Finding{Severity: diagnose.Error, Subject: "etcd " + m.Endpoint, Problem: problem}
 			if strings.Contains(problem, "NOSPACE") {
 				f.Fix = "compact and defragment etcd, then etcdctl alarm disarm: docs/cluster.md has the steps"
 			}
+			findings = append(findings, f)
+		}
+	}
+	for _, z := range status.Zones {
+		if z.Err != nil {
+			f := diagnose.FromError("zone "+z.Origin, z.Err)
+			f.Problem = "it cannot be read on etcd: " + f.Problem
+			f.Fix = cmp.Or(f.Fix, "run the version that has written it, or restore it from a backup: docs/cluster.md has the steps")
 			findings = append(findings, f)
 		}
 	}

@@ -1,6 +1,9 @@
 package view
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
@@ -27,8 +30,19 @@ type Cluster struct {
 	Etcd    string          `json:"etcd"`            // members, and the prefix of the keys
 	Server  string          `json:"server"`          // the name of this server there
 	Error   string          `json:"error,omitempty"` // why etcd does not tell more
+	Zones   []ClusterZone   `json:"zones"`
 	Members []Member        `json:"members"`
 	Servers []ClusterServer `json:"servers"` // those that run, by name
+}
+
+// ClusterZone is a zone as etcd has it.
+type ClusterZone struct {
+	Zone   string     `json:"zone"`
+	Serial uint32     `json:"serial"`
+	Epoch  uint32     `json:"epoch"`  // 1, and one more each time that a restored backup was declared to be the zone
+	Server string     `json:"server"` // that committed last
+	Frozen *time.Time `json:"frozen,omitempty"`
+	Error  string     `json:"error,omitempty"` // why it cannot be read; what else there is of it is then not known
 }
 
 // Member is a member of etcd.
@@ -43,6 +57,18 @@ type Member struct {
 	Error    string   `json:"error,omitempty"` // why it does not answer
 }
 
+// Size says how large the member's database is, and how large it may be if the member tells it.
+func (m Member) Size() string {
+	text := fmt.Sprintf("%d MiB", m.Octets>>20)
+	if m.Octets < 10<<20 {
+		text = fmt.Sprintf("%d KiB", m.Octets>>10)
+	}
+	if m.Quota > 0 {
+		text += fmt.Sprintf(" of %d MiB", m.Quota>>20)
+	}
+	return text
+}
+
 // ClusterServer is a server of a cluster.
 type ClusterServer struct {
 	Server  string       `json:"server"`
@@ -51,10 +77,58 @@ type ClusterServer struct {
 	Zones   []ServerZone `json:"zones"`
 }
 
-// ServerZone is a zone at one server of a cluster.
+// ServerZone is a zone at one server of a cluster, as the server has told it last.
 type ServerZone struct {
 	Zone   string `json:"zone"`
 	Serial uint32 `json:"serial"` // that it has applied
+	// Behind is by how much that is less than the serial on etcd; nil if either is not known.
+	Behind *uint32 `json:"behind,omitempty"`
+	// Confirmed is when etcd last told the server that its serial is the newest, by its clock; nil if it has not loaded the zone.
+	Confirmed *time.Time `json:"confirmed,omitempty"`
+}
+
+// State says in a few words how far a server is.
+func (z ServerZone) State() string {
+	switch {
+	case z.Confirmed == nil:
+		return "not loaded"
+	case z.Behind == nil:
+		return fmt.Sprintf("serial %d", z.Serial)
+	case *z.Behind == 0:
+		return "current"
+	}
+	return fmt.Sprintf("%d behind", *z.Behind)
+}
+
+// A ClusterRow is what is known of one zone of a cluster: on etcd, and at each server in the order of the cluster's servers.
+type ClusterRow struct {
+	Zone   string
+	OnEtcd *ClusterZone  // nil if etcd does not have it
+	At     []*ServerZone // nil where a server does not have it
+}
+
+// Rows compares the servers of a cluster, zone by zone.
+func (c Cluster) Rows() []ClusterRow {
+	byName := make(map[string]*ClusterRow)
+	row := func(zone string) *ClusterRow {
+		if byName[zone] == nil {
+			byName[zone] = &ClusterRow{Zone: zone, At: make([]*ServerZone, len(c.Servers))}
+		}
+		return byName[zone]
+	}
+	for i := range c.Zones {
+		row(c.Zones[i].Zone).OnEtcd = &c.Zones[i]
+	}
+	for i, s := range c.Servers {
+		for j := range s.Zones {
+			row(s.Zones[j].Zone).At[i] = &s.Zones[j]
+		}
+	}
+	var rows []ClusterRow
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		rows = append(rows, *byName[name])
+	}
+	return rows
 }
 
 // Zone is one zone.
@@ -68,6 +142,9 @@ type Zone struct {
 	Etcd     string     `json:"etcd,omitempty"`    // the cluster that keeps the zone
 	Frozen   *time.Time `json:"frozen,omitempty"`  // since when updates are refused
 	Changed  *time.Time `json:"changed,omitempty"` // the last change since the start of the process
+	// Confirmed, of a zone on etcd, is when etcd last told that the zone here is the newest.
+	Confirmed *time.Time `json:"confirmed,omitempty"`
+	Commits   *Commits   `json:"commits,omitempty"` // of a zone on etcd
 	// Unavailable is why a zone on etcd is answered SERVFAIL. One that is not loaded has neither a serial nor contents here.
 	Unavailable *diagnose.Finding `json:"unavailable,omitempty"`
 	// Damaged is what is wrong with the database of a zone that is answered SERVFAIL because of it. Such a zone has neither a
@@ -80,6 +157,12 @@ type Zone struct {
 	Names      int      `json:"names"`  // that have an owner and records
 	Tombstones Usage    `json:"tombstones"`
 	Rules      []string `json:"rules"` // in force, in their order
+}
+
+// Commits count what several servers of one zone have to do with each other, since the start of the process.
+type Commits struct {
+	Conflicts int64 `json:"conflicts"` // updates were decided on again, because another server had changed the zone
+	Unknown   int64 `json:"unknown"`   // etcd did not tell in time whether a commit was done
 }
 
 // UpdatesFrozen is the word for the updates of a zone that is frozen.
