@@ -67,6 +67,9 @@ if [ "${1:-}" != run ]; then
 	missing /usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf fonts-liberation # its font
 	missing /usr/lib/python3/dist-packages/dns/tsig.py python3-dnspython
 	missing /usr/lib/python3/dist-packages/gssapi/__init__.py python3-gssapi
+	missing certbot certbot python3-certbot-dns-rfc2136 # clients of ACME and of configuration management
+	missing ansible-playbook ansible-core ansible
+	missing openssl openssl
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates
 	missing /usr/share/keyrings/debian-archive-trixie-automatic.gpg debian-archive-keyring # for packages of Debian 13
 fi

@@ -137,6 +137,7 @@ func TestAccounts(t *testing.T) {
 
 // TestGroups has rules that name groups of the domain. Who is in them, only the ticket says.
 func TestGroups(t *testing.T) {
+	tested.Path(t, sambaController, "tickets that name the groups of the account")
 	tested.Path(t, nsupdate, "-g by groups of the ticket")
 	on := client1.joined(t)
 	dc := shared.domain.dc

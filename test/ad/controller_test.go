@@ -14,7 +14,10 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
-var sambaDNSUpdate = tested.Client{Name: "samba_dnsupdate", Package: "samba"}
+var (
+	sambaDNSUpdate  = tested.Client{Name: "samba_dnsupdate", Package: "samba"}
+	sambaController = tested.Client{Name: "Samba domain controller", Package: "samba"}
+)
 
 // registered has the controller register its records, once, and returns what samba_dnsupdate said. Without them no
 // other machine finds the domain.

@@ -100,6 +100,7 @@ func joinByAdcli(t *testing.T, m *machine) {
 
 // TestJoin has machines join the domain. All they know of it is its name: where its controller is, the server tells.
 func TestJoin(t *testing.T) {
+	tested.Path(t, sambaController, "directory and KDC of a domain whose DNS server is this one: joins by net and adcli")
 	t.Run("net", func(t *testing.T) {
 		tested.Path(t, netADS, "join, which registers the addresses")
 		client1.joined(t)

@@ -19,8 +19,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
-// bodgitClient is the library that external-dns and Terraform's provider for DNS sign with.
-var bodgitClient = tested.Client{Name: "bodgit/tsig, of external-dns and Terraform", Module: "github.com/bodgit/tsig"}
+// bodgitClient is the library that Terraform's provider for DNS signs with; external-dns and lego have a newer one.
+var bodgitClient = tested.Client{Name: "bodgit/tsig, of Terraform's provider", Module: "github.com/bodgit/tsig"}
 
 // bodgit is a program with that library, which derives the service's principal from the name that it has for the server.
 type bodgit struct {
@@ -30,7 +30,7 @@ type bodgit struct {
 	negotiate func(c *gss.Client, server string) (key string, expires time.Time, err error)
 }
 
-// signed makes a context for one message, as both programs do, and has it signed. What end frees is the client's alone:
+// signed makes a context for one message, as the programs do, and has it signed. What end frees is the client's alone:
 // the server is told nothing.
 func (b *bodgit) signed(t *testing.T, network string, m *dns.Msg) (signer dns.TsigProvider, end func()) {
 	t.Helper()
@@ -100,7 +100,7 @@ func (b *bodgit) zone(t *testing.T) map[string]string {
 	return addresses
 }
 
-// TestBodgit has the library do what external-dns and Terraform do with it: read the zone by a signed transfer, add,
+// TestBodgit has the library do what such programs do with it: read the zone by a signed transfer, add,
 // replace and delete records, each message by a context of its own, with a password and with a keytab.
 func TestBodgit(t *testing.T) {
 	t.Parallel()

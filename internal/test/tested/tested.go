@@ -22,10 +22,11 @@ const directoryVariable = "TESTED_WITH"
 // Client is a program that the server is tested with. It has its version from Package or from Module; without both it is one
 // of this module, which is as old as the server.
 type Client struct {
-	Name     string
-	Package  string // Debian's
-	Debian13 bool   // of Debian 13, wherever the other programs come from
-	Module   string // of this module's build
+	Name      string
+	Package   string // Debian's
+	Debian13  bool   // of Debian 13, wherever the other programs come from
+	Module    string // of this module's build, or of that in ModuleDir
+	ModuleDir string // of a module below test
 }
 
 // Entry is one way of using a client that was tried.

@@ -33,6 +33,7 @@ func version(client Client) string {
 	cmd := exec.CommandContext(ctx, "dpkg-query", query...)
 	if client.Module != "" {
 		cmd = exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", client.Module)
+		cmd.Dir = client.ModuleDir
 	}
 	output, err := cmd.Output()
 	if err != nil {
