@@ -391,10 +391,19 @@ func (z *Zone) reload() error {
 	defer z.advancing.Unlock()
 	z.confirmedAt(begun)
 	z.marks.add(l.marks)
-	if s := z.Snapshot(); s.position.Sequence < l.state.position.Sequence {
+	switch s := z.Snapshot(); {
+	case s.position.Sequence < l.state.position.Sequence:
 		z.publish(l.state, true)
 		z.setFrozen(l.frozen)
 		z.announce(notice{l.state.position.Sequence, Applied{Before: s.serial, After: l.state.serial, Loaded: true}})
+	case s.position.Sequence == l.state.position.Sequence && s.position != l.state.position:
+		// The same state elsewhere, as after somebody has copied the store's keys. Another batch with that number is
+		// found out by whoever follows.
+		if s.position.Batch == l.state.position.Batch {
+			moved := s.moved()
+			moved.position = l.state.position
+			z.publish(moved, false)
+		}
 	}
 	return nil
 }

@@ -161,12 +161,17 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 		return s, ctx.Err()
 	}
 	var full *LimitError
+	most := scavengeRecords
 	for key := firstKey; key != ""; {
 		// Each update is put together from the newest state: no state is kept in memory for long.
 		begun := z.queue.clock()
-		r, next, err := z.scavengeFrom(ctx, key, full != nil)
+		r, next, err := z.scavengeFrom(ctx, key, most, full != nil)
 		if full == nil && errors.As(err, &full) {
 			continue // the same again, without the names that there is no room for
+		}
+		if errors.Is(err, store.ErrTooLarge) && most > 1 {
+			most /= 2 // of large records, or at names that have large ones
+			continue
 		}
 		if err != nil {
 			return s, err
@@ -204,9 +209,9 @@ func restAfter(ctx context.Context, took time.Duration) {
 // longestRest bounds the pause: a machine that was suspended makes an update look long.
 const longestRest = 100 * time.Millisecond
 
-// scavengeFrom removes stale records from the name with that key on, but not those of names that would
-// leave reserved tombstones if unreserved is set. It returns where to go on, "" at the end.
-func (z *Zone) scavengeFrom(ctx context.Context, key string, unreserved bool) (r Result, next string, err error) {
+// scavengeFrom removes stale records, most at most, from the name with that key on, but not those of names
+// that would leave reserved tombstones if unreserved is set. It returns where to go on, "" at the end.
+func (z *Zone) scavengeFrom(ctx context.Context, key string, most int, unreserved bool) (r Result, next string, err error) {
 	if err := ctx.Err(); err != nil {
 		return r, "", fmt.Errorf("zone: scavenging: %w", err)
 	}
@@ -220,7 +225,7 @@ func (z *Zone) scavengeFrom(ctx context.Context, key string, unreserved bool) (r
 	}
 	sections := &Sections{}
 	snapshot.staleFrom(key, aging, now, func(key string, r store.Record) bool {
-		if len(sections.Updates) == scavengeRecords {
+		if len(sections.Updates) == most {
 			next = key
 			return false
 		}

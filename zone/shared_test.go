@@ -1230,3 +1230,106 @@ func TestServersWithFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestStoreCopied: a zone whose store was copied elsewhere, so that the newest batch has another revision, takes updates again.
+func TestStoreCopied(t *testing.T) {
+	t.Parallel()
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	z := openServer(t, cluster.Server("a"), nil)
+	if r := apply(t, z, "U a.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+		t.Fatalf("%+v", r)
+	}
+	cluster.Copied()
+	reaches(t, z, cluster)
+	if r := apply(t, z, "U b.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestQueuedUpdatesFailTogether: an update that waits behind one to which the store does not answer has the same answer. It does not
+// wait for the store once more.
+func TestQueuedUpdatesFailTogether(t *testing.T) {
+	t.Parallel()
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	server := cluster.Server("a")
+	z := openServer(t, server, nil)
+	var mu sync.Mutex
+	calls := 0
+	asked := func() int { mu.Lock(); defer mu.Unlock(); return calls }
+	silent := true
+	server.Faults(func(call storetest.Call) storetest.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if call == storetest.Propose && silent {
+			calls++
+			return storetest.Silent
+		}
+		return storetest.None
+	})
+	results := make(chan Result)
+	update := func(name string) {
+		go func() { results <- apply(t, z, "U "+name+".example.test. 5 IN A 192.0.2.1") }()
+	}
+	update("first")
+	until(t, "the store is asked", func() bool { return asked() == 1 })
+	const behind = 3
+	for i := range behind {
+		update(fmt.Sprint("behind", i))
+	}
+	until(t, "updates wait", func() bool {
+		some, _ := z.queue.waiting()
+		z.queue.mu.Lock()
+		defer z.queue.mu.Unlock()
+		return some && z.queue.count == behind
+	})
+	notStarted := 0
+	for range 1 + behind {
+		r := <-results
+		if r.Rcode != dns.RcodeServerFailure {
+			t.Errorf("%+v", r)
+		}
+		if errors.Is(r.Err, errNotStarted) && !errors.Is(r.Err, store.ErrUnknown) {
+			notStarted++
+		}
+	}
+	if notStarted != behind || asked() != 1 {
+		t.Errorf("%d were not started, and the store was asked %d times", notStarted, asked())
+	}
+	mu.Lock()
+	silent = false
+	mu.Unlock()
+	if r := apply(t, z, "U later.example.test. 5 IN A 192.0.2.1"); r.Rcode != dns.RcodeSuccess {
+		t.Errorf("when the store answers again: %+v", r)
+	}
+}
+
+// frugal is a store that takes few records from a zone at once.
+type frugal struct{ store.Shared }
+
+func (f frugal) Propose(ctx context.Context, at store.Position, b store.Batch) (store.Position, []store.Committed, error) {
+	removed := 0
+	for _, c := range b.Changes {
+		removed += len(c.Removed)
+	}
+	if removed > 4 {
+		return store.Position{}, nil, store.ErrTooLarge
+	}
+	return f.Shared.Propose(ctx, at, b)
+}
+
+// TestScavengeTooLarge: where the records are so large that the store does not take many of them at once, aging removes fewer at once.
+func TestScavengeTooLarge(t *testing.T) {
+	c := &clock{at: timesNow}
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	z := openServer(t, frugal{cluster.Server("a")}, func(config *Config) {
+		config.Aging, config.Now = Aging{NoRefresh: week, Refresh: week}, c.now
+	})
+	const hosts = 10
+	for i := range hosts {
+		host(t, z, fmt.Sprint("h", i))
+	}
+	c.at = c.at.Add(2*week + time.Hour)
+	if gone, _ := scavenge(t, z); len(gone) != hosts {
+		t.Errorf("gone: %q", gone)
+	}
+}

@@ -254,11 +254,30 @@ func (z *Zone) settle(live []*pending) {
 		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 		defer cancel()
 		z.attempt(ctx, live, &c)
+		if c.Err != nil && z.failing.Load() != nil {
+			z.failQueued(c.Err)
+		}
 	}
 	if z.observe != nil && (c.Updates > 0 || c.Conflicts > 0 || c.Err != nil) {
 		z.observe(c)
 	}
 }
+
+// failQueued ends the updates that wait, after the store has not answered for as long as one may wait: otherwise
+// each would wait for the batches before it, and then for its own.
+func (z *Zone) failQueued(cause error) {
+	for queued := z.queue.take(make([]*pending, 0, cap(z.batch))); len(queued) > 0; queued = z.queue.take(queued[:0]) {
+		for _, p := range queued {
+			if p.state.CompareAndSwap(waiting, taken) {
+				p.result = z.failure(fmt.Errorf("%w: %v", errNotStarted, cause))
+				close(p.done)
+			}
+		}
+	}
+}
+
+// errNotStarted is the error of an update that waited while the store did not answer.
+var errNotStarted = errors.New("zone: update not started, as the store did not answer those before it")
 
 // attempt evaluates updates in order, each on the state that the previous ones lead to. It commits the
 // changes together and publishes the state. If another server has changed the zone meanwhile, it

@@ -441,6 +441,9 @@ func (z *Zone) Origin() string { return z.origin.name }
 // Snapshot returns the zone's current state. It never blocks.
 func (z *Zone) Snapshot() *Snapshot { return z.current.Load() }
 
+// Epoch is that of the current state: see store.Position. It is 0 if no other server changes the zone.
+func (z *Zone) Epoch() uint32 { return z.Snapshot().position.Epoch }
+
 // LastChange returns when records or owners last changed; the zero time if they have not since Open.
 func (z *Zone) LastChange() time.Time {
 	if t := z.changed.Load(); t != nil {

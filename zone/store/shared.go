@@ -29,6 +29,9 @@ type Position struct {
 	Sequence uint64
 	// Serial is the zone's serial there.
 	Serial uint32
+	// Epoch is higher in a state after an administrator has declared what the store holds to be the zone,
+	// as after a backup was restored.
+	Epoch uint32
 	// Revision and Batch are for the store's own use.
 	Revision int64
 	Batch    [16]byte

@@ -125,6 +125,27 @@ func (c *Cluster) Restore(b Backup) {
 	c.wake()
 }
 
+// NewEpoch declares what the store has to be the zone, as an administrator does after a backup was restored, and
+// makes it continue behind all batches that there were. The serial stays.
+func (c *Cluster) NewEpoch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head = c.next(c.head)
+	c.head.Epoch++
+	c.head.Sequence += 1 << 32
+	c.log = nil
+	c.wake()
+}
+
+// Copied gives the newest batch another revision, as if the keys of a store had been copied elsewhere.
+func (c *Cluster) Copied() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.head.Revision++
+	c.log = nil
+	c.wake()
+}
+
 // Head returns the newest position.
 func (c *Cluster) Head() store.Position {
 	c.mu.Lock()
@@ -141,6 +162,10 @@ func (c *Cluster) wake() {
 // missed returns the batches after a position. The caller holds c.mu.
 func (c *Cluster) missed(at store.Position) ([]store.Committed, error) {
 	switch first := c.head.Sequence - uint64(len(c.log)); {
+	case at.Epoch < c.head.Epoch:
+		return nil, fmt.Errorf("%w: an epoch has begun since batch %d", store.ErrHistory, at.Sequence)
+	case at.Sequence == c.head.Sequence && at.Batch == c.head.Batch && at.Revision < c.head.Revision:
+		return nil, fmt.Errorf("%w: batch %d was copied", store.ErrHistory, at.Sequence)
 	case at.Sequence > c.head.Sequence, at.Sequence == c.head.Sequence && at != c.head:
 		return nil, fmt.Errorf("%w: at batch %d, the store is at %d", store.ErrDiverged, at.Sequence, c.head.Sequence)
 	case at.Sequence < first:
