@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	etcdtest "github.com/gsstsig/coredns-gsstsig/internal/test/etcd"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -63,6 +65,31 @@ func TestAccess(t *testing.T) {
 		}
 	}
 	f.until(ctx, t, "the batches", func() bool { return f.replica.at.Sequence == r.at.Sequence })
+
+	// The password is another one, and the file has it before it is needed.
+	var changed atomic.Bool
+	renewing := options
+	renewing.Server, renewing.Endpoints = "b", options.Endpoints[:1] // another member would be logged in to anew in any case
+	renewing.Credentials = func() (string, string, error) {
+		if changed.Load() {
+			return "dns", "new secret", nil
+		}
+		return "dns", "secret", nil
+	}
+	renewed := load(ctx, t, openZone(t, connectWith(t, renewing), ZoneOptions{}))
+	changed.Store(true)
+	root, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), TLS: config, Username: "root", Password: "secret of root", Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	try(root.UserChangePassword(ctx, "dns", "new secret"))
+	for _, err = renewed.z.Confirm(ctx, renewed.at); err != nil; _, err = renewed.z.Confirm(ctx, renewed.at) {
+		if ctx.Err() != nil {
+			t.Fatalf("after the password has changed: %v", err)
+		}
+	}
+	try(root.UserChangePassword(ctx, "dns", "secret"))
 
 	for _, test := range []struct {
 		what, text string

@@ -49,6 +49,8 @@ type Contexts struct {
 	revision int64
 	// changed is closed when revision or known change; guarded by mu.
 	changed chan struct{}
+	// outdated holds a value if the table is to be read anew.
+	outdated chan struct{}
 }
 
 // A sealed record, as the index has it. Without octets it is one that this server has removed, until the watch
@@ -68,6 +70,7 @@ func (c *Cluster) Contexts() *Contexts {
 		c.contexts = &Contexts{
 			cluster: c, head: c.options.Prefix + "c", root: c.options.Prefix + "c/", ctx: c.ctx,
 			requests: make(chan *contextRequest), records: make(map[[32]byte]sealed), changed: make(chan struct{}),
+			outdated: make(chan struct{}, 1),
 		}
 		if c.isClosed() {
 			return
@@ -201,10 +204,12 @@ func (t *Contexts) remove(ctx context.Context, id [32]byte, record []byte) error
 // Sync returns nil once Find has all that was added, and has not what was removed, at any server before the call.
 // It costs one read of a majority.
 func (t *Contexts) Sync(ctx context.Context) error {
+	before := t.upTo()
 	answer, err := t.cluster.get(ctx, t.head)
 	if err != nil {
 		return fmt.Errorf("contexts: %w", err)
 	}
+	t.compare(before, answer.Header.Revision)
 	revision := int64(0)
 	if len(answer.Kvs) > 0 {
 		revision = answer.Kvs[0].ModRevision

@@ -71,6 +71,10 @@ func (t *Contexts) read() error {
 	}
 	t.records = records
 	t.advance(revision)
+	select {
+	case <-t.outdated:
+	default:
+	}
 	return nil
 }
 
@@ -96,6 +100,32 @@ func (t *Contexts) advance(revision int64) {
 	t.changed = make(chan struct{})
 }
 
+// upTo returns the revision up to which the index is complete.
+func (t *Contexts) upTo() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.revision
+}
+
+// compare has the table read anew if etcd's revision is lower than one that was known before it was asked: a backup
+// was restored. A watch would be silent until etcd comes to revisions that this server has not seen. What was known
+// counts no more.
+func (t *Contexts) compare(before, revision int64) {
+	if revision >= before {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.revision <= revision {
+		return // it was read meanwhile
+	}
+	t.known, t.revision, t.records = false, 0, make(map[[32]byte]sealed)
+	select {
+	case t.outdated <- struct{}{}:
+	default: // it is told already
+	}
+}
+
 // watch follows one watch. It reports whether another one may go on where this one ends; the table is read anew
 // otherwise.
 func (t *Contexts) watch() bool {
@@ -115,6 +145,8 @@ func (t *Contexts) watch() bool {
 				return false
 			}
 			t.apply(answer.Events)
+		case <-t.outdated:
+			return false
 		case <-changed:
 			return true
 		case <-t.ctx.Done():

@@ -122,6 +122,7 @@ func (t *Contexts) commit(group []*contextRequest) {
 	if len(group) == 0 {
 		return
 	}
+	before := t.upTo()
 	answer, err := t.transaction(group)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		// Nothing was done. etcd was restored, or a clock has moved.
@@ -130,6 +131,8 @@ func (t *Contexts) commit(group []*contextRequest) {
 	}
 	if err != nil {
 		err = fmt.Errorf("contexts: %w", t.cluster.explain(err))
+	} else {
+		t.compare(before, answer.Header.Revision)
 	}
 	for i, r := range group {
 		if err != nil {

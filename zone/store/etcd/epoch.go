@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -18,7 +20,17 @@ const epochSequences = 1 << 32
 var (
 	errNoSOA = errors.New("has no SOA record")
 	errRaise = errors.New("store: etcd: a serial can be raised by 1 to 2147483647 (RFC 1982)")
+	errEpoch = errors.New("has the last epoch that there can be")
 )
+
+// nextEpoch is the number of the epoch after another: the seconds of Unix time, or one more. What a backup brings
+// back does not tell of an epoch that was begun since, and that one must not be taken for the next.
+func nextEpoch(before uint32, now time.Time) (uint32, error) {
+	if before == math.MaxUint32 {
+		return 0, errEpoch
+	}
+	return max(before+1, uint32(min(max(now.Unix(), 0), math.MaxUint32))), nil
+}
 
 // NewEpoch declares what etcd holds of the zone to be the zone, after a backup was restored: the serial is raised by
 // the given number, which has to lead beyond all serials that were ever served (RFC 1982), and the log is emptied.
@@ -47,8 +59,12 @@ func (z *Zone) NewEpoch(ctx context.Context, raise uint32) (serial uint32, err e
 		case begun != (id{}) && h.batch == begun:
 			return h.serial, nil
 		}
+		epoch, err := nextEpoch(h.batch.epoch(), z.cluster.options.Now())
+		if err != nil {
+			return 0, z.fail("new epoch", damaged(z.headKey(), err))
+		}
 		next := head{
-			sequence: h.sequence + epochSequences, serial: h.serial + raise, batch: newID(h.batch.epoch() + 1),
+			sequence: h.sequence + epochSequences, serial: h.serial + raise, batch: newID(epoch),
 			frozen: h.frozen, server: z.cluster.options.Server,
 		}
 		next.oldest, next.marks = next.sequence+1, next.sequence+1

@@ -314,3 +314,61 @@ type collected struct {
 
 func (c *collected) Record(r store.Record) error { c.records = append(c.records, r); return nil }
 func (c *collected) Owner(o store.Owner) error   { c.owner = &o; return nil }
+
+// TestNextEpoch: the number of an epoch is above those that a backup does not tell of.
+func TestNextEpoch(t *testing.T) {
+	at := time.Unix(1_900_000_000, 0)
+	for _, test := range []struct {
+		before uint32
+		now    time.Time
+		want   uint32
+	}{
+		{1, at, 1_900_000_000},
+		{1_900_000_000, at, 1_900_000_001},                 // twice in a second
+		{1_900_000_007, at.Add(-time.Hour), 1_900_000_008}, // a clock that is behind
+		{5, time.Unix(-5, 0), 6},                           // one that is wrong
+		{5, time.Unix(1<<40, 0), 1<<32 - 1},                // and one that is wrong the other way
+		{1<<32 - 2, time.Unix(1_900_000_000, 0), 1<<32 - 1},
+	} {
+		if got, err := nextEpoch(test.before, test.now); err != nil || got != test.want {
+			t.Errorf("after %d at %v: %d, %v; want %d", test.before, test.now, got, err, test.want)
+		}
+	}
+	if got, err := nextEpoch(1<<32-1, at); err == nil {
+		t.Errorf("after the last one: %d", got)
+	}
+}
+
+// TestHistoryIsNotReplacedByOlder: what a load began to read before the log went on, and was trimmed, takes nothing back. Otherwise
+// later commits would name a log in the head that etcd does not have.
+func TestHistoryIsNotReplacedByOlder(t *testing.T) {
+	at := func(sequence uint64) id { return id{0, 0, 0, 1, 15: byte(sequence)} }
+	entryOf := func(sequence, oldest uint64) entry {
+		return entry{entryHeader: entryHeader{sequence: sequence, batch: at(sequence), before: at(sequence - 1), oldest: oldest, marks: oldest}, revision: int64(sequence)}
+	}
+	h := history{changed: make(chan struct{})}
+	old := head{sequence: 10, batch: at(10), oldest: 11, marks: 11}
+	h.replace(store.Position{}, old, 10, nil, nil, 1)
+	for sequence := uint64(11); sequence <= 20; sequence++ {
+		e := entryOf(sequence, sequence-1)
+		if !h.add(&e, nil, store.Record{}, 1) {
+			t.Fatal(sequence)
+		}
+	}
+	before := old.position(10)
+	h.replace(before, old, 10, nil, nil, 1)
+	if head, revision, _ := h.state(); head.sequence != 20 || revision != 20 {
+		t.Errorf("batch %d, revision %d", head.sequence, revision)
+	}
+	// A backup that was restored after the load began counts all the same.
+	known := h.position()
+	h.replace(known, old, 10, nil, nil, 1)
+	if head, _, _ := h.state(); head.sequence != 10 {
+		t.Errorf("batch %d after a backup was restored", head.sequence)
+	}
+	// So does another epoch.
+	h.replace(before, head{sequence: 15, batch: id{0, 0, 0, 2}, oldest: 16, marks: 16}, 30, nil, nil, 1)
+	if head, _, _ := h.state(); head.sequence != 15 {
+		t.Errorf("batch %d in another epoch", head.sequence)
+	}
+}

@@ -45,7 +45,7 @@ func (h *history) replace(before store.Position, head head, revision int64, entr
 	defer h.mu.Unlock()
 	// What etcd holds may be a part of what this server knows because of a backup that was restored. Then the rest
 	// counts no more.
-	if h.known && h.has(head.sequence, head.batch) && head.sequence >= before.Sequence {
+	if h.known && head.sequence >= before.Sequence && (h.has(head.sequence, head.batch) || h.isBehind(&head)) {
 		return
 	}
 	h.known, h.head, h.revision = true, head, revision
@@ -68,6 +68,12 @@ func (h *history) has(sequence uint64, batch id) bool {
 	}
 	first := h.head.sequence + 1 - uint64(len(h.entries))
 	return sequence >= first && sequence < h.head.sequence && h.entries[sequence-first].batch == batch
+}
+
+// isBehind reports whether a head is older than the log that is known: it was trimmed up to there meanwhile. It is
+// called with mu held.
+func (h *history) isBehind(head *head) bool {
+	return head.batch.epoch() == h.head.batch.epoch() && head.sequence+uint64(len(h.entries)) < h.head.sequence+1
 }
 
 // add adds the entry of a batch that follows the last one. soa is that after it, or has no name if it stays. It

@@ -83,7 +83,7 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 type visitorError struct{ error }
 
 func (h *head) position(revision int64) store.Position {
-	return store.Position{Sequence: h.sequence, Serial: h.serial, Revision: revision, Batch: h.batch}
+	return store.Position{Sequence: h.sequence, Serial: h.serial, Epoch: h.batch.epoch(), Revision: revision, Batch: h.batch}
 }
 
 // readHead reads the head, and the revision at which it was read. kv is nil if there is none.

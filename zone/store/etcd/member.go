@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -37,6 +38,7 @@ type member struct {
 
 	mu     sync.Mutex
 	client *clientv3.Client // guarded by mu; nil until it is used
+	login  *login           // guarded by mu; nil unless a client is being made
 	// version is that of its etcd, once it was found to be new enough; guarded by mu.
 	version string
 	// quota is that of its database, and quotaRead when it was read from the metrics; guarded by mu.
@@ -46,12 +48,21 @@ type member struct {
 	silent time.Time
 }
 
+// A login is a client that is being made: with a password the member is asked for that.
+type login struct {
+	done   chan struct{} // closed at its end
+	client *clientv3.Client
+	err    error
+}
+
 // members are all endpoints, of which one is in use.
 type members struct {
 	all []*member
 	// config makes a client, but for its endpoint.
 	config clientv3.Config
-	log    func(string)
+	// credentials are asked for at each login.
+	credentials func() (username, password string, err error)
+	log         func(string)
 
 	mu      sync.Mutex
 	current int           // guarded by mu
@@ -65,9 +76,9 @@ type members struct {
 }
 
 func newMembers(o *Options) *members {
-	m := &members{log: o.Log, changed: make(chan struct{}), since: time.Now()}
+	m := &members{credentials: o.Credentials, log: o.Log, changed: make(chan struct{}), since: time.Now()}
 	m.config = clientv3.Config{
-		TLS: o.TLS, Username: o.Username, Password: o.Password,
+		TLS:         o.TLS,
 		DialTimeout: loginTimeout,
 		// A dead connection that has no request is found by pings; gRPC sends none more often.
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
@@ -102,27 +113,67 @@ type sentKey struct{}
 
 var errClosed = errors.New("closed")
 
-// get returns the client of a member.
-func (m *members) get(x *member) (*clientv3.Client, error) {
+// get returns the client of a member. It waits for a login until ctx ends, and the login goes on.
+func (m *members) get(ctx context.Context, x *member) (*clientv3.Client, error) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	if x.client != nil {
+		defer x.mu.Unlock()
 		return x.client, nil
 	}
-	m.mu.Lock()
-	closed := m.closed
-	m.mu.Unlock()
-	if closed {
-		return nil, errClosed
+	l := x.login
+	if l == nil {
+		l = &login{done: make(chan struct{})}
+		x.login = l
+		go m.logIn(x, l)
 	}
+	x.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.client, l.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// logIn makes the client of a member.
+func (m *members) logIn(x *member, l *login) {
+	defer close(l.done)
 	config := m.config
 	config.Endpoints = []string{x.endpoint}
-	client, err := clientv3.New(config) // logs in, if there is a password
-	if err != nil {
-		return nil, err
+	if !m.isClosed() {
+		if config.Username, config.Password, l.err = m.credentials(); l.err == nil {
+			l.client, l.err = clientv3.New(config)
+		}
 	}
-	x.client = client
-	return client, nil
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.login = nil
+	switch {
+	case l.err != nil:
+	case !m.isClosed():
+		x.client = l.client
+	default:
+		if l.client != nil {
+			_ = l.client.Close() // nobody has used it
+		}
+		l.client, l.err = nil, errClosed
+	}
+}
+
+// forget has the next request to a member log in anew, unless somebody did already.
+func (m *members) forget(x *member, client *clientv3.Client) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.client == client {
+		x.client = nil
+		_ = client.Close() // its requests are refused
+	}
+}
+
+func (m *members) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
 }
 
 // inUse returns the member to use, and a channel that is closed when it is another.
@@ -228,11 +279,16 @@ func (m *members) attempt(ctx context.Context, request request) error {
 }
 
 func (m *members) ask(ctx context.Context, x *member, limit time.Duration, request request) error {
-	client, err := m.get(x)
+	entering, leave := context.WithTimeout(ctx, loginTimeout)
+	client, err := m.get(entering, x)
+	leave()
 	if err == nil {
 		limited, cancel := context.WithTimeout(ctx, limit)
 		err = request(limited, client)
 		cancel()
+		if errors.Is(err, rpctypes.ErrAuthFailed) {
+			m.forget(x, client) // the password may be another one now
+		}
 	}
 	switch {
 	case err == nil || refused(err):
@@ -272,9 +328,13 @@ const watchTimeout = 2 * time.Second
 // another member is in use. It returns false if the watch could not be begun. cancel of ctx ends the watch.
 func (m *members) watch(ctx context.Context, start, end string, revision int64, options ...clientv3.OpOption) (events clientv3.WatchChan, changed <-chan struct{}, ok bool) {
 	x, changed := m.inUse()
-	client, err := m.get(x)
+	entering, leave := context.WithTimeout(ctx, watchTimeout)
+	client, err := m.get(entering, x)
+	leave()
 	if err != nil {
-		m.failed(x, err)
+		if ctx.Err() == nil {
+			m.failed(x, err)
+		}
 		return nil, changed, false
 	}
 	// The client returns once the member has begun the watch, and waits for that without end.

@@ -168,6 +168,20 @@ func TestRestoredBackup(t *testing.T) {
 	if err := add(b, "newer.example.test."); err != nil {
 		t.Fatal(err)
 	}
+	// The same once more. What comes back does not tell of the epoch that servers have seen, and the one that begins then is later
+	// all the same.
+	lost := a.at
+	if err := c.Restore(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openZone(t, connect(t, "d", c.Endpoints()...), ZoneOptions{}).NewEpoch(ctx, 1_000_000); err != nil {
+		t.Fatal(err)
+	}
+	fresh := load(ctx, t, openZone(t, connect(t, "e", c.Endpoints()...), ZoneOptions{}))
+	if fresh.at.Epoch <= lost.Epoch || lost.Epoch <= 1 {
+		t.Errorf("epoch %d after %d", fresh.at.Epoch, lost.Epoch)
+	}
+
 	for _, raise := range []uint32{0, 1 << 31} {
 		if _, err := a.z.NewEpoch(ctx, raise); !errors.Is(err, errRaise) {
 			t.Errorf("raised by %d: %v", raise, err)

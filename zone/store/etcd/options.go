@@ -31,6 +31,9 @@ type Options struct {
 	TLS *tls.Config
 	// Username and Password are for a cluster with authentication enabled.
 	Username, Password string
+	// Credentials, unless nil, returns what to log in with in place of Username and Password. It is called at
+	// each login, by several goroutines at once: after a password was refused, it is asked for the new one.
+	Credentials func() (username, password string, err error)
 	// Log is told of members that do not answer and of those that take over. It is called by one goroutine
 	// at a time and must not block. nil discards.
 	Log func(text string)
@@ -55,6 +58,10 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Credentials == nil {
+		username, password := o.Username, o.Password
+		o.Credentials = func() (string, string, error) { return username, password, nil }
 	}
 	switch {
 	case len(o.Endpoints) == 0:

@@ -124,7 +124,7 @@ func (s *session) revoke(c *Cluster) {
 }
 
 // MaxPublished is how many octets a server may publish.
-const MaxPublished = 64 << 10
+const MaxPublished = 512 << 10
 
 // Publish shows a value to the other servers, in their [Cluster.Status], for as long as this server runs: in etcd
 // it is under the server's lease. It replaces the one before. An error, after some seconds at most, means that the

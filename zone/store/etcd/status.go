@@ -56,7 +56,7 @@ type ZoneStatus struct {
 	Origin string
 	// Err is why the zone cannot be read. What follows is then zero.
 	Err error
-	// Sequence counts batches, Serial is the zone's, Epoch counts the calls of [Zone.NewEpoch], from 1 on.
+	// Sequence counts batches, Serial is the zone's, Epoch is 1, and after [Zone.NewEpoch] higher each time.
 	Sequence uint64
 	Serial   uint32
 	Epoch    uint32
@@ -100,11 +100,11 @@ func (c *Cluster) Status(ctx context.Context) (Status, error) {
 
 func (c *Cluster) memberStatus(ctx context.Context, x *member) MemberStatus {
 	m := MemberStatus{Endpoint: x.endpoint}
-	client, err := c.members.get(x)
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	client, err := c.members.get(ctx, x)
 	var status *clientv3.StatusResponse
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
-		defer cancel()
 		status, err = client.Status(ctx, x.endpoint)
 	}
 	if err != nil {

@@ -82,7 +82,7 @@ type entry struct {
 }
 
 func (e *entry) position() store.Position {
-	return store.Position{Sequence: e.sequence, Serial: e.to, Revision: e.revision, Batch: e.batch}
+	return store.Position{Sequence: e.sequence, Serial: e.to, Epoch: e.batch.epoch(), Revision: e.revision, Batch: e.batch}
 }
 
 // entry reads what identifies an entry of the log.
