@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -39,7 +40,9 @@ type clusterState struct {
 func (p *process) announce(c *cluster) {
 	for {
 		own := p.exchange(context.Background(), c)
-		pause := announceInterval
+		// etcd keeps each value until its history is compacted: what many zones take is told less often.
+		const manyZones = 500
+		pause := announceInterval * time.Duration(1+len(own.Zones)/manyZones)
 		if len(own.Zones) == 0 {
 			pause = firstInterval // the configuration is not in force yet
 		}
@@ -56,42 +59,54 @@ func (p *process) exchange(ctx context.Context, c *cluster) service.Announcement
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()
 	own := p.announcement(c)
+	var findings []diagnose.Finding
 	if text, err := json.Marshal(own); err == nil && len(own.Zones) > 0 {
 		// Another attempt follows, and the question below tells what is wrong.
 		_ = c.Publish(ctx, text)
+		findings = sizeFindings(c.conf.String(), len(own.Zones), len(text))
 	}
 	status, err := c.Status(ctx)
-	c.noteStatus(own, status, err)
+	c.noteStatus(own, findings, status, err)
 	return own
+}
+
+// sizeFindings returns a warning if a server has more to tell than it may.
+func sizeFindings(etcdName string, zones, octets int) []diagnose.Finding {
+	if octets <= etcd.MaxPublished {
+		return nil
+	}
+	return []diagnose.Finding{{Severity: diagnose.Warning, Subject: etcdName,
+		Problem: fmt.Sprintf("the other servers do not see this one: what it tells of its %d zones has %d octets, and %d are allowed", zones, octets, etcd.MaxPublished),
+		Fix:     "give some of the server blocks another etcd_prefix"}}
 }
 
 // announcement is what this server tells of the zones of the configuration in force.
 func (p *process) announcement(c *cluster) service.Announcement {
-	a := service.Announcement{Version: version.Module(), Time: time.Now().UTC(), Zones: make(map[string]service.AnnouncedZone)}
+	a := service.Announcement{Version: version.Module(), Time: time.Now().UTC()}
 	for _, b := range p.inForce() {
 		if b.cluster != c {
 			continue
 		}
 		for origin, z := range b.handler.Load().zones {
-			announced := service.AnnouncedZone{Settings: b.service.Load().Settings(origin)}
+			serial, confirmed := uint32(0), time.Time{}
 			if loaded := z.loaded(); loaded != nil {
-				announced.Serial, announced.Confirmed = loaded.Snapshot().Serial(), loaded.Confirmed().UTC().Truncate(time.Millisecond)
+				serial, confirmed = loaded.Snapshot().Serial(), loaded.Confirmed().UTC().Truncate(time.Millisecond)
 			}
-			a.Zones[origin] = announced
+			a.Add(origin, serial, confirmed, b.service.Load().Settings(origin))
 		}
 	}
 	return a
 }
 
 // noteStatus keeps what etcd tells, and logs what is wrong with it when that changes.
-func (c *cluster) noteStatus(own service.Announcement, status etcd.Status, err error) {
+func (c *cluster) noteStatus(own service.Announcement, findings []diagnose.Finding, status etcd.Status, err error) {
 	v := service.ClusterView(&c.conf, c.Server(), status, err)
-	findings := service.ClusterFindings(&c.conf, status)
+	findings = append(findings, service.ClusterFindings(&c.conf, status)...)
 	if err == nil {
 		others := service.Announcements(status)
 		delete(others, c.Server())
 		for _, origin := range slices.Sorted(maps.Keys(own.Zones)) {
-			findings = append(findings, service.DifferenceFindings(origin, own.Zones[origin].Settings, others)...)
+			findings = append(findings, service.DifferenceFindings(origin, own.Settings[own.Zones[origin].Settings], others)...)
 		}
 	}
 	s := &c.state

@@ -201,8 +201,10 @@ func (l *zoneLoader) load() error {
 	}
 	l.mustExist = true // what was there and is not any more is no new zone
 	former := l.zone.loaded()
-	if former != nil && int32(z.Snapshot().Serial()-former.Snapshot().Serial()) <= 0 { // RFC 1982
-		return errors.Join(errBehind, z.Close())
+	if former != nil {
+		if err := supersedes(z, former); err != nil {
+			return errors.Join(err, z.Close())
+		}
 	}
 	if !l.zone.setLoaded(z) {
 		return z.Close() // nobody needs it any more
@@ -259,11 +261,26 @@ func (p *process) watch(z *servedZone) {
 	}
 }
 
-// errBehind says that etcd has no newer state of a zone than the one that is served.
-var errBehind = errors.New("etcd has no newer serial")
+// Reasons why a server keeps what it knows, and does not take over the other history of a zone that etcd has.
+var (
+	errUndecided = errors.New("no administrator has said that it is the right one")
+	errBehind    = errors.New("etcd has no newer serial")
+)
 
-// rejoin loads a zone anew if etcd has another history of it, and an administrator has said that it is the right one, by raising the
-// serial. Until then the server keeps what it knows.
+// supersedes returns nil if another history of a zone is to take the place of what is served: an administrator has said that it is
+// the right one, which begins an epoch, and has raised the serial. A serial alone tells nothing, since servers which know that history
+// alone go on with it.
+func supersedes(z, served *zone.Zone) error {
+	switch {
+	case z.Epoch() <= served.Epoch():
+		return errUndecided
+	case int32(z.Snapshot().Serial()-served.Snapshot().Serial()) <= 0: // RFC 1982
+		return errBehind
+	}
+	return nil
+}
+
+// rejoin loads a zone anew if etcd has another history of it that supersedes what is served. Until then the server keeps what it knows.
 func (s *servedZone) rejoin(p *process) {
 	if time.Since(s.rejoined) < rejoinInterval {
 		return
@@ -313,9 +330,7 @@ func (s *servedZone) fail(c *cluster, err error) {
 // observe looks how old the zone is, and logs what changes.
 func (s *servedZone) observe() {
 	z := s.loaded()
-	age := time.Since(z.Confirmed())
-	expire := time.Duration(z.Snapshot().SOA().Expire) * time.Second
-	s.expired.Store(age > expire)
+	s.expired.Store(time.Since(z.Confirmed()) > expiry(z))
 	f := s.staleness()
 	switch before := s.failure.Swap(f); {
 	case f != nil && (before == nil || before.Problem != f.Problem):
@@ -325,11 +340,19 @@ func (s *servedZone) observe() {
 	}
 }
 
+// leastExpiry is for how long a zone is served at least. It is confirmed once a second, and a machine may be busy: a smaller EXPIRE,
+// as whoever may change the SOA record can set it, must not end its service while etcd answers.
+const leastExpiry = 5 * time.Second
+
+// expiry is for how long a zone is served that etcd does not confirm.
+func expiry(z *zone.Zone) time.Duration {
+	return max(leastExpiry, time.Duration(z.Snapshot().SOA().Expire)*time.Second)
+}
+
 // staleness says what is wrong with a zone on etcd that is loaded; nil if nothing is.
 func (s *servedZone) staleness() *diagnose.Finding {
 	z := s.loaded()
 	confirmed := z.Confirmed()
-	expire := time.Duration(z.Snapshot().SOA().Expire) * time.Second
 	f := diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + s.origin}
 	switch err := z.Diverged(); {
 	case err != nil:
@@ -340,7 +363,7 @@ func (s *servedZone) staleness() *diagnose.Finding {
 		f.ClientError = "SERVFAIL"
 	case time.Since(confirmed) > unconfirmedLimit:
 		f.Problem = fmt.Sprintf("etcd is out of reach since %s: updates are answered SERVFAIL, and queries from what was known then, until %s",
-			confirmed.UTC().Format(time.RFC3339), confirmed.Add(expire).UTC().Format(time.RFC3339))
+			confirmed.UTC().Format(time.RFC3339), confirmed.Add(expiry(z)).UTC().Format(time.RFC3339))
 		f.Fix = fixEtcd
 	default:
 		return nil

@@ -108,7 +108,7 @@ func TestExpiry(t *testing.T) {
 	c := storetest.NewCluster(storetest.ClusterOptions{})
 	contents := c.Server("ns1")
 	z, err := zone.Open(zone.Config{Origin: "example.test.", Shared: contents, Seed: func() ([]store.Record, error) {
-		return zone.ParseSeed(strings.NewReader("@ 60 SOA ns1 host 1 900 600 1 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n"), zone.SeedConfig{Origin: "example.test.", File: "db"})
+		return zone.ParseSeed(strings.NewReader("@ 60 SOA ns1 host 1 900 600 5 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n"), zone.SeedConfig{Origin: "example.test.", File: "db"})
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -240,4 +240,83 @@ func TestChangesOfOtherServers(t *testing.T) {
 		t.Errorf("%+v", changes)
 	}
 	want(t, "updates of this server's clients", a.recent.History("example.test.")[len(a.recent.History("example.test."))-1].Applied, 0)
+}
+
+// onCluster opens a zone on a store that others share, with a seed of its own.
+func onCluster(t *testing.T, of store.Shared, seed string) *zone.Zone {
+	t.Helper()
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Shared: of, Seed: func() ([]store.Record, error) {
+		return zone.ParseSeed(strings.NewReader(seed), zone.SeedConfig{Origin: "example.test.", File: "db"})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := z.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return z
+}
+
+const onClusterSeed = "@ 60 SOA ns1 host 1 900 600 604800 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n"
+
+// TestOtherHistorySupersedes: a server that knows more than a backup which was restored does not take over what others make of that,
+// also when their serial is greater. It does once an administrator has begun an epoch.
+func TestOtherHistorySupersedes(t *testing.T) {
+	c := storetest.NewCluster(storetest.ClusterOptions{})
+	served := onCluster(t, c.Server("ns1"), onClusterSeed)
+	add := func(z *zone.Zone, name string) {
+		t.Helper()
+		m := message(t, "example.test.", "+"+name+".example.test. 300 A 192.0.2.1")
+		wire, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := z.Apply(t.Context(), &zone.Update{Message: wire}); r.Rcode != dns.RcodeSuccess {
+			t.Fatalf("%+v", r)
+		}
+	}
+	backup := c.Backup()
+	add(served, "lost")
+	c.Restore(backup)
+	other := onCluster(t, c.Server("ns2"), "")
+	if err := supersedes(other, served); !errors.Is(err, errUndecided) {
+		t.Errorf("the backup: %v", err)
+	}
+	add(other, "a")
+	add(other, "b")
+	want(t, "the serial served", served.Snapshot().Serial(), 2)
+	want(t, "the other serial", other.Snapshot().Serial(), 3)
+	if err := supersedes(other, served); !errors.Is(err, errUndecided) {
+		t.Errorf("a greater serial, of servers that did not see what is lost: %v", err)
+	}
+	c.NewEpoch()
+	if err := supersedes(onCluster(t, c.Server("ns3"), ""), served); err != nil {
+		t.Errorf("an administrator has decided: %v", err)
+	}
+	c.Restore(backup)
+	c.NewEpoch()
+	if err := supersedes(onCluster(t, c.Server("ns4"), ""), served); !errors.Is(err, errBehind) {
+		t.Errorf("an administrator has decided, but has not raised the serial: %v", err)
+	}
+}
+
+// TestSmallExpire: an EXPIRE of nothing does not end the service of a zone while etcd answers.
+func TestSmallExpire(t *testing.T) {
+	c := storetest.NewCluster(storetest.ClusterOptions{})
+	z := onCluster(t, c.Server("ns1"), strings.Replace(onClusterSeed, "604800", "0", 1))
+	want(t, "for how long it is served", expiry(z), leastExpiry)
+	s := newServedZone(z, "etcd")
+	s.observe()
+	want(t, "served", s.serving(), z)
+}
+
+// TestLargeAnnouncement: a server that has more to tell than it may says so.
+func TestLargeAnnouncement(t *testing.T) {
+	want(t, "findings", len(sizeFindings("etcd", 1, 1000)), 0)
+	findings := sizeFindings("etcd", 20_000, 1<<20)
+	if len(findings) != 1 || findings[0].Severity != diagnose.Warning || !strings.Contains(findings[0].Problem, "20000 zones has 1048576 octets") || findings[0].Fix == "" {
+		t.Errorf("%+v", findings)
+	}
 }

@@ -17,6 +17,9 @@ type Announcement struct {
 	Version string                   `json:"version"` // of the module
 	Time    time.Time                `json:"time"`    // by its clock
 	Zones   map[string]AnnouncedZone `json:"zones"`   // by origin
+	// Settings has, of each part of the configuration that decides on updates, a digest: it has to be the same at all servers. Zones
+	// with the same ones share them, since a server may have thousands.
+	Settings map[string]map[string]string `json:"settings"`
 }
 
 // An AnnouncedZone is a zone of one server.
@@ -24,8 +27,28 @@ type AnnouncedZone struct {
 	Serial uint32 `json:"serial"` // that the server has applied
 	// Confirmed is when etcd last told that this serial is the newest; zero if the zone is not loaded.
 	Confirmed time.Time `json:"confirmed,omitzero"`
-	// Settings has a digest of each part of the configuration that decides on updates: it has to be the same at all servers.
-	Settings map[string]string `json:"settings"`
+	Settings  string    `json:"settings"` // key of those of the announcement
+}
+
+// Add adds a zone.
+func (a *Announcement) Add(origin string, serial uint32, confirmed time.Time, settings map[string]string) {
+	if a.Zones == nil {
+		a.Zones, a.Settings = make(map[string]AnnouncedZone), make(map[string]map[string]string)
+	}
+	key := shortDigest(settings)
+	a.Settings[key] = settings
+	a.Zones[origin] = AnnouncedZone{Serial: serial, Confirmed: confirmed, Settings: key}
+}
+
+// settings returns those of a zone; nil if the server does not have it.
+func (a *Announcement) settings(origin string) map[string]string {
+	return a.Settings[a.Zones[origin].Settings]
+}
+
+// shortDigest is the same for equal values.
+func shortDigest(value any) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%#v", value)) // of a map by its keys in order
+	return hex.EncodeToString(sum[:8])
 }
 
 // Settings returns digests of what decides on updates of a zone, by the names of properties.
@@ -47,8 +70,7 @@ func (s *Service) Settings(origin string) map[string]string {
 		"tombstones":          s.Tombstones,
 		"limit":               s.Limits,
 	} {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%#v", value))
-		settings[name] = hex.EncodeToString(sum[:8])
+		settings[name] = shortDigest(value)
 	}
 	return settings
 }
@@ -59,13 +81,11 @@ func sortedWords(words []string) []string { return slices.Sorted(slices.Values(w
 func DifferenceFindings(origin string, own map[string]string, others map[string]Announcement) []diagnose.Finding {
 	differs := make(map[string][]string)
 	for _, server := range slices.Sorted(maps.Keys(others)) {
-		zone, ok := others[server].Zones[origin]
-		if !ok {
-			continue
-		}
+		announced := others[server]
+		settings := announced.settings(origin)
 		for name, digest := range own {
 			// An earlier version may not announce all of it.
-			if other, ok := zone.Settings[name]; ok && other != digest {
+			if other, ok := settings[name]; ok && other != digest {
 				differs[name] = append(differs[name], server)
 			}
 		}

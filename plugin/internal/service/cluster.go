@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,17 +18,25 @@ import (
 // uncompacted is how far etcd's history may reach back before a warning says that nothing compacts it.
 const uncompacted = 26 * time.Hour
 
-// Announcements returns what servers tell of themselves, by their names. What is not in that form is left out.
+// Announcements returns what servers tell of themselves, by their names. What is not in that form is left out, and what cannot be shown
+// as it is, in logs and terminals.
 func Announcements(status etcd.Status) map[string]Announcement {
 	all := make(map[string]Announcement)
 	for _, s := range status.Servers {
 		var a Announcement
-		if json.Unmarshal(s.Value, &a) == nil {
+		if json.Unmarshal(s.Value, &a) == nil && isPlain(s.Server) && isPlain(a.Version) && !slices.ContainsFunc(slices.Collect(maps.Keys(a.Zones)), isNotPlain) {
 			all[s.Server] = a
 		}
 	}
 	return all
 }
+
+// isPlain reports whether a word is printable ASCII.
+func isPlain(word string) bool {
+	return !strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func isNotPlain(word string) bool { return !isPlain(word) }
 
 // ClusterView describes a cluster, where err is the error of the question for its status.
 func ClusterView(e *corefile.Etcd, server string, status etcd.Status, err error) view.Cluster {

@@ -134,10 +134,18 @@ func TestCompactionText(t *testing.T) {
 // TestDifferenceFindings: each part of the configuration that another server has otherwise is named, with that server.
 func TestDifferenceFindings(t *testing.T) {
 	own := map[string]string{"updates": "1", "realm": "1", "aging": "1"}
-	others := map[string]Announcement{
-		"ns1": {Zones: map[string]AnnouncedZone{"a.test.": {Settings: map[string]string{"updates": "2", "realm": "1"}}}}, // it tells nothing of aging
-		"ns2": {Zones: map[string]AnnouncedZone{"a.test.": {Settings: map[string]string{"updates": "3", "realm": "2", "aging": "1"}}}},
-		"ns3": {Zones: map[string]AnnouncedZone{"b.test.": {Settings: map[string]string{"updates": "2"}}}},
+	others := make(map[string]Announcement)
+	for _, other := range []struct {
+		server, origin string
+		settings       map[string]string
+	}{
+		{"ns1", "a.test.", map[string]string{"updates": "2", "realm": "1"}}, // it tells nothing of aging
+		{"ns2", "a.test.", map[string]string{"updates": "3", "realm": "2", "aging": "1"}},
+		{"ns3", "b.test.", map[string]string{"updates": "2"}},
+	} {
+		var a Announcement
+		a.Add(other.origin, 1, time.Time{}, other.settings)
+		others[other.server] = a
 	}
 	findings := DifferenceFindings("a.test.", own, others)
 	if len(findings) != 2 || !strings.HasPrefix(findings[0].Problem, "realm differs from that of ns2: ") || !strings.HasPrefix(findings[1].Problem, "updates differs from that of ns1, ns2: ") {

@@ -52,8 +52,12 @@ func OpenCluster(e *corefile.Etcd, suffix string, log func(string)) (*etcd.Clust
 	if err != nil {
 		return nil, err
 	}
-	return etcd.Open(etcd.Options{Endpoints: e.Endpoints, Prefix: e.Prefix, TLS: access.TLS, Username: access.User, Password: access.Password,
-		Server: access.Server + suffix, Log: log})
+	options := etcd.Options{Endpoints: e.Endpoints, Prefix: e.Prefix, TLS: access.TLS, Username: access.User, Password: access.Password,
+		Server: access.Server + suffix, Log: log}
+	if e.Credentials != "" {
+		options.Credentials = func() (string, string, error) { return readCredentials(e.Credentials) }
+	}
+	return etcd.Open(options)
 }
 
 // etcdTLS makes the configuration of connections. This server's certificate is read again for each of them, so that another one
