@@ -34,9 +34,12 @@ func homeOf(block *corefile.Block, origin string) (home, error) {
 	case block.Database != "":
 		return home{origin, block.DatabaseOf(origin), block}, nil
 	}
-	return home{}, diagnose.WithFix(fmt.Errorf("%s: zone %s has no database, it is in memory only", block.Position, origin),
+	return home{}, diagnose.WithFix(fmt.Errorf("%s: zone %s has no database, %w", block.Position, origin, errInMemory),
 		"add \"database DIR\" to the gsstsig block")
 }
+
+// errInMemory says that a zone has no home.
+var errInMemory = errors.New("it is in memory only")
 
 // String names the home in messages.
 func (h home) String() string {
@@ -64,8 +67,16 @@ func (h home) etcdName() string {
 
 func (h home) onEtcd() bool { return h.directory == "" }
 
+// fixUnreachable is the advice where no member of etcd answers a command.
+const fixUnreachable = "see that a majority of etcd's members run, and that this machine reaches one: coredns gsstsig check"
+
 // shared opens the zone on etcd, calls do and closes it.
 func (h home) shared(do func(store.Shared) error) (err error) {
+	defer func() {
+		if errors.Is(err, etcd.ErrUnreachable) && diagnose.FromError("", err).Fix == "" {
+			err = diagnose.WithFix(err, fixUnreachable)
+		}
+	}()
 	c, err := service.OpenCluster(&h.block.Etcd, commandSuffix, nil)
 	if err != nil {
 		return err

@@ -33,7 +33,11 @@ func migrate(flags *flag.FlagSet) runner {
 			return 0, &usageError{"-to FILE is needed, a Corefile that says where the zone is to be kept"}
 		}
 		m := migration{streams: s}
-		if m.from, err = findHome(*server.conf, origin); err != nil {
+		if m.from, err = findHome(*server.conf, origin); errors.Is(err, errInMemory) {
+			return 0, diagnose.WithFix(errors.New(diagnose.FromError("", err).Problem),
+				"transfer it from the running server by \"coredns gsstsig load -conf %s %s axfr://SERVER\"; owners and times of records are in no transfer", *to, origin)
+		}
+		if err != nil {
 			return 0, err
 		}
 		if m.to, err = findHome(*to, origin); err != nil {
