@@ -61,13 +61,22 @@ func (p *process) exchange(ctx context.Context, c *cluster) service.Announcement
 	own := p.announcement(c)
 	var findings []diagnose.Finding
 	if text, err := json.Marshal(own); err == nil && len(own.Zones) > 0 {
-		// Another attempt follows, and the question below tells what is wrong.
-		_ = c.Publish(ctx, text)
-		findings = sizeFindings(c.conf.String(), len(own.Zones), len(text))
+		// After other errors another attempt follows, and the question below tells what is wrong.
+		if err := c.Publish(ctx, text); errors.Is(err, etcd.ErrNameTaken) {
+			findings = append(findings, sameNameFinding(c.conf.String(), c.Server()))
+		}
+		findings = append(findings, sizeFindings(c.conf.String(), len(own.Zones), len(text))...)
 	}
 	status, err := c.Status(ctx)
 	c.noteStatus(own, findings, status, err)
 	return own
+}
+
+// sameNameFinding is about two servers with one name.
+func sameNameFinding(etcdName, server string) diagnose.Finding {
+	return diagnose.Finding{Severity: diagnose.Warning, Subject: etcdName,
+		Problem: "another server has the name " + server + ", as this one: status shows one of the two, and differences between their configurations are not told",
+		Fix:     "add \"etcd_server NAME\" to the gsstsig blocks of one of them, or give its host another name"}
 }
 
 // sizeFindings returns a warning if a server has more to tell than it may.

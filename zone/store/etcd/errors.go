@@ -18,6 +18,8 @@ var (
 	ErrUnreachable = errors.New("store: etcd is out of reach")
 	// ErrNoSpace means that etcd's database has reached its quota, and etcd takes no writes.
 	ErrNoSpace = errors.New("store: etcd has no space left")
+	// ErrNameTaken means that another server has the same name.
+	ErrNameTaken = errors.New("store: etcd: another server has the name of this one")
 	// ErrDamaged means that a key has a value that no server writes.
 	ErrDamaged = errors.New("store: etcd holds a value that is not valid")
 )

@@ -272,3 +272,52 @@ func TestTrim(t *testing.T) {
 		t.Errorf("%+v, want %+v", again.at, r.at)
 	}
 }
+
+// TestNameTaken has two servers of one name, which learn of it, and one that was started again, which has nothing to learn.
+func TestNameTaken(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{})
+	publish := func(of *Cluster) error {
+		t.Helper()
+		err := of.Publish(ctx, []byte("value"))
+		for errors.Is(err, ErrUnreachable) && ctx.Err() == nil { // there is no lease yet
+			err = of.Publish(ctx, []byte("value"))
+		}
+		return err
+	}
+	first := connect(t, "same", c.Endpoints()...)
+	for range 5 {
+		if err := publish(first); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := connect(t, "same", c.Endpoints()...) // as if the first had been killed
+	for range 5 {
+		if err := publish(second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var told [2]bool
+	for range 5 {
+		for i, server := range []*Cluster{first, second} {
+			err := publish(server)
+			if err != nil && !errors.Is(err, ErrNameTaken) {
+				t.Fatal(err)
+			}
+			told[i] = told[i] || err != nil && strings.Contains(err.Error(), "same. Fix: ")
+		}
+	}
+	if told != [2]bool{true, true} {
+		t.Errorf("told: %v", told)
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the other one has taken its value along, or not
+		if err := publish(first); err != nil && !errors.Is(err, ErrNameTaken) {
+			t.Fatal(err)
+		}
+	}
+	if err := publish(first); err != nil {
+		t.Errorf("alone again: %v", err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -30,6 +31,9 @@ type session struct {
 	value []byte
 	// put says that the lease has the value; guarded by mu.
 	put bool
+	// replaced counts how often in a row the value was published in the place of one under another lease;
+	// guarded by mu.
+	replaced int
 }
 
 // id returns the lease, or 0.
@@ -95,20 +99,37 @@ func (s *session) keep(c *Cluster) {
 	}
 }
 
+// publish puts the value. It replaces one under another lease, which this server has left if it was killed or if its
+// lease was lost; otherwise another server has the same name, and does the same.
 func (s *session) publish(ctx context.Context, c *Cluster, lease clientv3.LeaseID, value []byte) error {
+	key := c.nodeKey(c.options.Server)
+	put := clientv3.OpPut(key, string(value), clientv3.WithLease(lease))
+	replaced := false
 	err := c.members.attempt(ctx, func(ctx context.Context, client *clientv3.Client) error {
-		_, err := client.Put(ctx, c.nodeKey(c.options.Server), string(value), clientv3.WithLease(lease))
+		answer, err := client.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(key), "=", lease)).
+			Then(put).Else(clientv3.OpGet(key, clientv3.WithKeysOnly()), put).Commit()
+		if err == nil && !answer.Succeeded {
+			replaced = len(answer.Responses[0].GetResponseRange().Kvs) > 0
+		}
 		return err
 	})
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		s.lost(lease)
 	}
-	if err == nil {
-		s.mu.Lock()
-		s.put = s.lease == lease && string(s.value) == string(value)
-		s.mu.Unlock()
+	if err != nil {
+		return c.explain(err)
 	}
-	return err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put = s.lease == lease && string(s.value) == string(value)
+	if !replaced {
+		s.replaced = 0
+		return nil
+	}
+	if s.replaced++; s.replaced < 3 {
+		return nil
+	}
+	return diagnose.WithFix(fmt.Errorf("%w: %s", ErrNameTaken, c.options.Server), "give each server a name of its own")
 }
 
 // revoke gives the lease up. If etcd does not answer, the lease expires.
@@ -128,7 +149,8 @@ const MaxPublished = 512 << 10
 
 // Publish shows a value to the other servers, in their [Cluster.Status], for as long as this server runs: in etcd
 // it is under the server's lease. It replaces the one before. An error, after some seconds at most, means that the
-// others may not see it yet; it is put there as soon as possible all the same.
+// others may not see it yet; it is put there as soon as possible all the same. But ErrNameTaken means that another
+// server has the name of this one, and that each replaces what the other publishes.
 func (c *Cluster) Publish(ctx context.Context, value []byte) error {
 	if len(value) > MaxPublished {
 		return fmt.Errorf("store: etcd: %d octets to publish, %d are allowed", len(value), MaxPublished)
@@ -146,5 +168,5 @@ func (c *Cluster) Publish(ctx context.Context, value []byte) error {
 	}
 	ctx, cancel := c.bind(ctx)
 	defer cancel()
-	return c.explain(s.publish(ctx, c, lease, value))
+	return s.publish(ctx, c, lease, value)
 }
