@@ -63,6 +63,7 @@ func (h *siteHandler) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns
 func (h *siteHandler) answer(x *responseWriter) bool {
 	switch {
 	case h.own != nil:
+		ignoreFlags(x.request)
 		x.limitUDP()
 		x.padded = x.pads()
 		// CoreDNS compresses only a reply that would be too long. A zone transfer is not compressed: for a large zone, the
@@ -91,6 +92,14 @@ func (h *siteHandler) answer(x *responseWriter) bool {
 		return !x.server.allowFailureReply(x) // by the plugin
 	}
 	return false
+}
+
+// ignoreFlags clears the EDNS flags of a request but for DO: CoreDNS would answer with some of the others (RFC 6891 section 6.1.4).
+func ignoreFlags(m *dns.Msg) {
+	const flags, do = 0xFFFF, 0x8000
+	if opt := m.IsEdns0(); opt != nil {
+		opt.Hdr.Ttl &^= flags &^ do
+	}
 }
 
 // statusWriter is the response writer of a request that a context signed.
