@@ -107,6 +107,10 @@ func (m *Message) recovered() {
 // record is out of place or broken. Authenticate returns an error of that kind.
 func (m *Message) Malformed() bool { return m.err != nil }
 
+// HasOPT reports whether the message has an OPT record, whatever is in it; false
+// if it is malformed.
+func (m *Message) HasOPT() bool { return m.err == nil && m.octets.HasOPT }
+
 // Signed reports whether the message has a TSIG record.
 func (m *Message) Signed() bool { return m.octets.Signed() }
 

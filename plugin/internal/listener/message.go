@@ -108,6 +108,7 @@ func (s *server) replyFailure(w *responseWriter) {
 // the block of such a request, and its siteHandler then decides.
 func (s *server) inspect(w *responseWriter, wire []byte) bool {
 	// Verify first: it costs less than Unpack, and the error replies below are signed for a verified client.
+	w.edns = w.message.HasOPT()
 	transaction, err := w.message.Authenticate()
 	w.message = gsstsig.Message{} // the octets are used again
 	if err != nil && !errors.Is(err, gsstsig.ErrUnsigned) && !errors.As(err, &w.failure) {

@@ -52,6 +52,7 @@ type responseWriter struct {
 	// Why a block that uses gsstsig refuses the request, while others may answer it.
 	failure    *gsstsig.VerifyError
 	badForm    bool
+	edns       bool  // the request has an OPT record, which may be malformed
 	tsigStatus error // of a TSIG record that did not verify
 
 	// The request is an UPDATE that CoreDNS's own server could not unpack. Blocks that do not use gsstsig refuse it.
@@ -255,7 +256,7 @@ func (w *responseWriter) reject(rcode int) {
 	} else {
 		m.SetRcode(w.request, rcode)
 	}
-	if w.request != nil && w.request.IsEdns0() != nil && !w.badForm {
+	if w.edns { // also if it is the OPT record that is wrong (RFC 6891 section 7)
 		m.SetEdns0(maxUDPReply, false)
 	}
 	// The client is gone, or it asks again.
