@@ -210,6 +210,14 @@ U resinfo.example.test. 300 IN TYPE261 \# 2 0162`, dns.RcodeSuccess,
 	{"3.4.2 in order: delete, then add", "U a.example.test. 0 ANY TXT\nU a.example.test. 300 IN TXT one", dns.RcodeSuccess, ""},
 	{"3.6 nothing asked", "", dns.RcodeSuccess, ""},
 
+	{"RFC 2181 10.2 several PTR records", "U p.example.test. 5 IN PTR a.example.test.\nU p.example.test. 5 IN PTR b.example.test.", dns.RcodeSuccess,
+		"+p.example.test. 5 IN PTR a.example.test.\n+p.example.test. 5 IN PTR b.example.test."},
+	{"RFC 4343 3 octets that differ as the cases of letters do", `U [x.example.test. 5 IN A 192.0.2.1
+U {x.example.test. 5 IN A 192.0.2.1
+U \193.example.test. 5 IN A 192.0.2.1
+U \225.example.test. 5 IN A 192.0.2.1`, dns.RcodeSuccess,
+		"+[x.example.test. 5 IN A 192.0.2.1\n+{x.example.test. 5 IN A 192.0.2.1\n+\\193.example.test. 5 IN A 192.0.2.1\n+\\225.example.test. 5 IN A 192.0.2.1"},
+
 	// Names at their bounds.
 	{"escaped labels", `U a\.b\000\001\255\\.example.test. 5 IN A 192.0.2.1`, dns.RcodeSuccess, `+a\.b\000\001\255\\.example.test. 5 IN A 192.0.2.1`},
 	{"wildcard is a name", "U *.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess, "+*.example.test. 5 IN A 192.0.2.1"},
@@ -232,6 +240,10 @@ func TestUpdateClauses(t *testing.T) {
 		"FORMERR whatever the zone has.")
 	standard.Requires(t, "RFC 8945", "4.1 not cached")
 	standard.Requires(t, "RFC 2930", "2 not stored")
+	standard.Requires(t, "RFC 1034", "3.6.2 alone")
+	standard.Requires(t, "RFC 2181", "5 no duplicates", "5.2 one TTL", "8 TTL", "10.1 CNAME", "10.2 PTR", "11 any octets")
+	standard.Requires(t, "RFC 3597", "3 opaque", "6 comparison")
+	standard.Requires(t, "RFC 4343", "3 comparison", "4.2 any octet")
 	for _, sc := range updateScenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			z := openText(t, updateZone, nil)
@@ -389,6 +401,7 @@ func TestUpdateTruncatedRdata(t *testing.T) {
 
 // A message that ends early or late is FORMERR.
 func TestUpdateLength(t *testing.T) {
+	standard.Requires(t, "RFC 1035", "4.1.1 FORMERR")
 	z := openText(t, testApex, nil)
 	octets := pack(t, message(t, "P ns1.example.test. 0 ANY A\nU a.example.test. 5 IN A 192.0.2.1"))
 	for end := range octets {
@@ -404,6 +417,9 @@ func TestUpdateLength(t *testing.T) {
 // A name keeps the spelling in which it was entered while it has records, in the store, in transfers
 // and in answers, whatever the spelling of later updates and queries.
 func TestSpelling(t *testing.T) {
+	standard.Requires(t, "RFC 1034", "3.1 case")
+	standard.Requires(t, "RFC 1035", "2.3.3 case kept")
+	standard.Requires(t, "RFC 4343", "4.1 output")
 	memory := store.NewMemory(store.MemoryOptions{})
 	z := openText(t, testApex+"Seed.Example.test. 60 IN A 192.0.2.1\n", func(c *Config) { c.Store = memory })
 	check := func(want ...string) {
@@ -490,6 +506,7 @@ func TestSpelling(t *testing.T) {
 
 // Rdata is stored as it came, decompressed, and what BIND takes is taken.
 func TestUpdateOctets(t *testing.T) {
+	standard.Requires(t, "RFC 3597", "3 opaque", "4 decompression")
 	z := openText(t, testApex, nil)
 	for _, tc := range []struct {
 		rrtype uint16

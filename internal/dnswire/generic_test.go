@@ -3,11 +3,14 @@ package dnswire
 import (
 	"bytes"
 	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // TestGenericOrString reads \# where it is the form of RFC 3597, and in TXT records where it is a string, as
 // named-compilezone does.
 func TestGenericOrString(t *testing.T) {
+	standard.Requires(t, "RFC 3597", "5 text", "5 known types")
 	word := func(text string) Token { return Token{Text: text} }
 	for _, test := range []struct {
 		rrtype uint16

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 var testOrigin = []byte("\x07example\x04test\x00")
@@ -194,6 +196,7 @@ var textCases = []struct {
 }
 
 func TestText(t *testing.T) {
+	standard.Requires(t, "RFC 3597", "5 text")
 	tested := make(map[uint16]bool)
 	for _, c := range textCases {
 		rrtype, ok := ParseType(c.rrtype)
@@ -349,6 +352,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestCompareFolds(t *testing.T) {
+	standard.Requires(t, "RFC 3597", "7 lower case")
 	for _, c := range []struct {
 		rrtype uint16
 		a, b   string

@@ -13,6 +13,8 @@ import (
 	_ "github.com/coredns/coredns/plugin/file"
 	_ "github.com/coredns/coredns/plugin/forward"
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // followZones are the zones of TestFollow: those of one block, then those of others.
@@ -135,6 +137,7 @@ func startStub(t *testing.T) string {
 // TestFollow: a CNAME or DNAME that leaves its zone is followed in the nearest zone of the server, and by the server's own plugins
 // (RFC 1034 section 4.3.2, step 3a), whichever way the query comes.
 func TestFollow(t *testing.T) {
+	standard.Requires(t, "RFC 1034", "3.6.2 follow")
 	tests := map[string]struct {
 		qtype  uint16
 		rcode  int
@@ -286,6 +289,7 @@ func TestFollowTruncated(t *testing.T) {
 
 // TestParentAnswersDS: the DS records of a zone are its parent's (RFC 4035 section 3.1.4.1), also if one block serves both.
 func TestParentAnswersDS(t *testing.T) {
+	standard.Requires(t, "RFC 1034", "4.3.2 nearest zone")
 	const digest = "1 8 2 E2D3C916F6DEEAC73294E8268FB5885044A833FC5459588F4A9184CFC41A5766\n"
 	zones := []struct{ origin, records string }{
 		{"test", "example NS ns.example.com.\nexample DS " + digest},
@@ -348,6 +352,9 @@ func TestParentAnswersDS(t *testing.T) {
 // TestAdditionalThatDoesNotFit: additional records that do not fit are left out, whole sets, and do not send the client to TCP
 // (RFC 2181 section 9). The glue of a referral does.
 func TestAdditionalThatDoesNotFit(t *testing.T) {
+	standard.Requires(t, "RFC 2181", "9 TC")
+	standard.Requires(t, "RFC 6891", "6.2.3 size", "6.2.5 own limit")
+	standard.Requires(t, "RFC 1035", "4.2.1 512 octets")
 	var records strings.Builder
 	for i := range 28 {
 		fmt.Fprintf(&records, "a A 192.0.2.%d\n", i)

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // unusual is rdata that miekg/dns cannot unpack, or packs to other octets. BIND 9.18 takes all of it by update.
@@ -38,6 +39,7 @@ var unusual = map[string]struct {
 // TestUnusualRecords: records that miekg/dns cannot represent are stored by an update and come back as the same octets, by a
 // query past the plugins and through them, and by AXFR.
 func TestUnusualRecords(t *testing.T) {
+	standard.Requires(t, "RFC 3597", "3 opaque", "6 comparison")
 	for _, plugins := range []string{"", "log"} {
 		t.Run("with plugins "+plugins, func(t *testing.T) {
 			s := start(t, `example.test:{PORT} {

@@ -81,6 +81,8 @@ func (s *coredns) exchangeOctets(network string, wire []byte) *dns.Msg {
 // TestTransferRcodes: what is not a query for the transfer of one of the zones is told so, and nothing is left to CoreDNS's
 // failure for a missing plugin.
 func TestTransferRcodes(t *testing.T) {
+	standard.Requires(t, "RFC 5936", "2.2 not authoritative", "5 authorization")
+	standard.Requires(t, "RFC 1995", "3 query")
 	soa := func(name string) *dns.SOA {
 		return &dns.SOA{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeSOA, Class: dns.ClassINET}, Ns: ".", Mbox: ".", Serial: 1}
 	}
@@ -144,6 +146,7 @@ func TestTransferRcodes(t *testing.T) {
 
 // TestNotify: a NOTIFY about a zone that this server is the primary of is answered and changes nothing, as with BIND.
 func TestNotify(t *testing.T) {
+	standard.Requires(t, "RFC 1996", "3.7 message", "3.11 SOA", "4.1 answer", "4.2 not a primary")
 	before := len(logged.lines("no next plugin found"))
 	s := start(t, smallCorefile)
 	for name, test := range map[string]struct {
@@ -168,6 +171,7 @@ func TestNotify(t *testing.T) {
 
 // TestTransferOverTLS: a transfer needs TLS 1.3, and the agreement on the protocol (RFC 9103 sections 7.1 and 7.2).
 func TestTransferOverTLS(t *testing.T) {
+	standard.Requires(t, "RFC 9103", "7.1 ALPN", "7.2 TLS 1.3", "7.8 refused")
 	logTLSFailures(t)
 	dot := freeAddress(t)
 	_, port, err := net.SplitHostPort(dot)

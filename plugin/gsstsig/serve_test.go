@@ -479,6 +479,7 @@ const transferCorefile = `example.test:{PORT} {
 
 // TestTransfer: the transfer plugin gets a whole zone in a signed AXFR of several messages.
 func TestTransfer(t *testing.T) {
+	standard.Requires(t, "RFC 5936", "2.2 ends", "4.1 TCP")
 	s := start(t, transferCorefile)
 	host := s.context("host/client1.example.test")
 	for i := range 4 {
@@ -496,6 +497,7 @@ func TestTransfer(t *testing.T) {
 
 // TestIncrementalTransfer: changes since a known serial, the SOA alone for the current one, the zone for an unknown one.
 func TestIncrementalTransfer(t *testing.T) {
+	standard.Requires(t, "RFC 1995", "2 up to date", "4 ends", "4 sequences", "4 oldest first", "4 whole zone")
 	s := start(t, transferCorefile)
 	host := s.context("host/client1.example.test")
 	want(t, "add", s.signed(host, message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
@@ -516,6 +518,9 @@ func TestIncrementalTransfer(t *testing.T) {
 
 // TestTransferByUDP: an IXFR by UDP gets the current SOA, an AXFR nothing; without the transfer plugin neither does.
 func TestTransferByUDP(t *testing.T) {
+	standard.Requires(t, "RFC 1995", "2 by UDP")
+	standard.Requires(t, "RFC 5936", "4.2 UDP")
+	standard.Deviates(t, "RFC 1995", "2 does not fit", "By UDP the SOA comes alone, whether or not the changes would fit: as a secondary comes by TCP then, no forged address is sent more.")
 	for corefile, rcodes := range map[string][2]int{
 		transferCorefile: {dns.RcodeSuccess, dns.RcodeRefused},
 		smallCorefile:    {dns.RcodeRefused, dns.RcodeRefused},

@@ -1,7 +1,12 @@
 package gsstsig
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,7 +14,10 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/time/rate"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // TestHeaderOfUpdateReplies: the reply has the request's ID and opcode, QR, and no other bits of the header, whatever bits the
@@ -99,5 +107,301 @@ func TestBadSignaturesAreLogged(t *testing.T) {
 		wire[len(wire)-7] ^= test.flip
 		want(t, result, s.exchangeOctets("tcp", wire).Rcode, dns.RcodeNotAuth)
 		want(t, result+", lines", len(logged.lines(line...))-before, 1)
+	}
+}
+
+// TestHeaderOfAnswers: what of a query's header comes back in its answer, and what of its OPT record, past the plugins and
+// through them.
+func TestHeaderOfAnswers(t *testing.T) {
+	standard.Requires(t, "RFC 1035", "4.1.1 ID", "4.1.1 opcode", "4.1.1 RD", "4.1.1 AA", "4.1.1 Z", "4.1.2 question", "4.2.2 length")
+	standard.Requires(t, "RFC 1034", "3.1 case", "4.3.1 recursion")
+	standard.Requires(t, "RFC 6891", "6.1.1 OPT in the reply", "6.1.1 without", "6.1.2 unknown options", "6.1.4 DO", "6.1.4 other flags")
+	standard.Requires(t, "RFC 4343", "4.1 output")
+	const recursionDesired, aa, checkingDisabled = 0x0100, 0x0400, 0x0010
+	for _, corefile := range []string{smallCorefile, strings.Replace(smallCorefile, "\tlog\n", "", 1)} {
+		s := start(t, corefile)
+		for _, network := range []string{"udp", "tcp"} {
+			for _, flags := range []uint16{0, recursionDesired, checkingDisabled, recursionDesired | checkingDisabled, 0x0020, 0x0040, 0x0080 | recursionDesired} {
+				for _, edns := range []uint32{0, 1, 0x8001, 0x7FFF} { // in the high bit, DO; 1 stands for no flag
+					m := new(dns.Msg).SetQuestion("nS1.eXAMPLE.test.", dns.TypeA)
+					if edns != 0 {
+						m.SetEdns0(1232, false)
+						m.IsEdns0().Hdr.Ttl = edns &^ 1
+						if edns > 1 {
+							m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: 65001, Data: []byte("what is this")}}
+						}
+					}
+					query, err := m.Pack()
+					if err != nil {
+						t.Fatal(err)
+					}
+					binary.BigEndian.PutUint16(query[2:], flags)
+					reply := s.exchangeOctets(network, query)
+					what := fmt.Sprintf("by %s, flags %04x, EDNS flags %04x", network, flags, edns)
+					header := s.octetsOf(reply)
+					want(t, what+", ID", [2]byte(header[:2]), [2]byte(query[:2]))
+					want(t, what+", flags", binary.BigEndian.Uint16(header[2:]), 0x8000|aa|flags&(recursionDesired|checkingDisabled))
+					if len(reply.Question) != 1 || reply.Question[0] != m.Question[0] || len(reply.Answer) != 1 {
+						t.Errorf("%s: got\n%v", what, reply)
+						continue
+					}
+					// The name of a record is the zone's own.
+					want(t, what+", name", strings.EqualFold(reply.Answer[0].Header().Name, "ns1.example.test."), true)
+					opt := reply.IsEdns0()
+					want(t, what+", OPT", opt != nil, edns != 0)
+					if opt != nil {
+						want(t, what+", EDNS version and flags", opt.Hdr.Ttl, edns&0x8000)
+						want(t, what+", options", len(opt.Option), 0)
+					}
+				}
+			}
+		}
+		s.stop()
+	}
+}
+
+// TestContentOfTransfers: a transfer has each record of the zone once and as it is, also what no query gets, and nothing else.
+func TestContentOfTransfers(t *testing.T) {
+	standard.Requires(t, "RFC 5936", "2.2 ends", "2.2.1 header", "2.2.2 question", "2.2.4 authority", "2.2.5 additional",
+		"3.1 once", "3.2 delegations", "3.3 glue", "3.4 case", "3.5 occluded names", "4.1 TCP")
+	lines := []string{
+		"example.test. 300 IN SOA ns1.example.test. hostmaster.example.test. 7 3600 600 86400 60",
+		"example.test. 300 IN NS ns1.example.test.",
+		"ns1.example.test. 300 IN A 192.0.2.1",
+		"Child.example.test. 60 IN NS nS.Child.example.test.",
+		"Child.example.test. 60 IN NS ns.elsewhere.test.",
+		"nS.Child.example.test. 61 IN A 192.0.2.2",       // glue
+		"www.Child.example.test. 62 IN A 192.0.2.3",      // below a cut
+		"deep.er.Child.example.test. 62 IN NS ns1.test.", // a cut below a cut
+		"tree.example.test. 300 IN DNAME other.test.",
+		"below.tree.example.test. 300 IN TXT \"hidden\"", // below a DNAME
+		"*.wild.example.test. 300 IN MX 10 MAIL.example.test.",
+		"alias.example.test. 0 IN CNAME ns1.example.test.",
+	}
+	for i := range 600 {
+		lines = append(lines, fmt.Sprintf("H%d.example.test. 300 IN TXT %q", i, strings.Repeat("x", 200)))
+	}
+	seed := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(seed, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, strings.Replace(transferCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\n\t\tfile "+seed, 1))
+	conn, err := dns.DialTimeout("tcp", s.address, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	for range 2 { // two by one connection, and a query behind them
+		query := new(dns.Msg).SetAxfr("example.test.")
+		query.SetEdns0(1232, false)
+		if err := conn.WriteMsg(query); err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]int)
+		messages, last := 0, ""
+		for soas := 0; soas < 2; messages++ {
+			m, err := conn.ReadMsg()
+			if err != nil {
+				t.Fatal(err)
+			}
+			header := s.octetsOf(m)
+			want(t, "ID", m.Id, query.Id)
+			want(t, "flags", binary.BigEndian.Uint16(header[2:]), 0x8400)
+			if len(m.Question) > 1 || messages == 0 && len(m.Question) == 0 || len(m.Question) == 1 && m.Question[0] != query.Question[0] ||
+				len(m.Answer) == 0 || len(m.Ns) > 0 {
+				t.Fatalf("message %d:\n%v", messages, m)
+			}
+			for _, rr := range m.Extra {
+				want(t, "type of an additional record", rr.Header().Rrtype, dns.TypeOPT)
+			}
+			for i, rr := range m.Answer {
+				last = strings.Join(strings.Fields(rr.String()), " ")
+				if messages == 0 && i == 0 {
+					want(t, "the first", last, lines[0])
+				}
+				if rr.Header().Rrtype == dns.TypeSOA {
+					soas++
+				}
+				got[last]++
+			}
+		}
+		want(t, "the last", last, lines[0])
+		if messages < 2 {
+			t.Errorf("%d messages", messages)
+		}
+		for i, line := range lines {
+			times := 1
+			if i == 0 {
+				times = 2
+			}
+			want(t, line, got[line], times)
+			delete(got, line)
+		}
+		if len(got) > 0 {
+			t.Errorf("not of the zone: %v", got)
+		}
+	}
+	if err := conn.WriteMsg(new(dns.Msg).SetQuestion("ns1.example.test.", dns.TypeA)); err != nil {
+		t.Fatal(err)
+	}
+	if reply, err := conn.ReadMsg(); err != nil || len(reply.Answer) != 1 {
+		t.Errorf("a query behind them: %v, %v", reply, err)
+	}
+}
+
+// TestTransferOfOneVersion: what changes while a transfer is under way is not in it.
+func TestTransferOfOneVersion(t *testing.T) {
+	standard.Requires(t, "RFC 5936", "2.2 one version", "6 integrity")
+	var seed strings.Builder
+	seed.WriteString("@ 300 IN SOA ns1 hostmaster 7 3600 600 86400 60\n@ 300 IN NS ns1\n")
+	for i := range 3 * transferBatch {
+		fmt.Fprintf(&seed, "h%d 300 IN TXT a\n", i)
+	}
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Seed: func() ([]store.Record, error) {
+		return zone.ParseSeed(strings.NewReader(seed.String()), zone.SeedConfig{Origin: "example.test."})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	served := new(servedZone)
+	served.zone.Store(z)
+	records, err := (&Handler{zones: map[string]*servedZone{"example.test.": served}}).Transfer("example.test.", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transferred := <-records
+	m := message(t, "example.test.", "+later.example.test. 300 A 192.0.2.1", "-h1.example.test. TXT")
+	wire, err := m.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := z.Apply(t.Context(), &zone.Update{Message: wire}); r.Rcode != dns.RcodeSuccess || !r.Changed {
+		t.Fatalf("%+v", r)
+	}
+	for batch := range records {
+		transferred = append(transferred, batch...)
+	}
+	want(t, "records", len(transferred), 3*transferBatch+3)
+	for _, rr := range transferred {
+		if soa, ok := rr.(*dns.SOA); ok {
+			want(t, "serial", soa.Serial, 7)
+		}
+		if rr.Header().Name == "later.example.test." {
+			t.Error("a later record is among them")
+		}
+	}
+}
+
+// TestNotifyAfterUpdate: a secondary is told of a change, and again if it does not answer.
+func TestNotifyAfterUpdate(t *testing.T) {
+	standard.Requires(t, "RFC 1996", "3.1 change", "3.6 repeated", "3.7 message", "3.11 SOA")
+	secondary, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secondary.Close()
+	s := start(t, strings.Replace(transferCorefile, "to *", "to "+secondary.LocalAddr().String(), 1))
+	want(t, "update", s.signed(s.context("host/client1.example.test"), message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	if err := secondary.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	var ids []uint16
+	for len(ids) < 2 { // the first one is not answered
+		octets := make([]byte, 4096)
+		n, from, err := secondary.ReadFrom(octets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(octets[:n]); err != nil {
+			t.Fatal(err)
+		}
+		want(t, "QR, opcode, AA, no other flags", binary.BigEndian.Uint16(octets[2:]), uint16(dns.OpcodeNotify<<11|0x0400))
+		if len(m.Question) != 1 || m.Question[0] != (dns.Question{Name: "example.test.", Qtype: dns.TypeSOA, Qclass: dns.ClassINET}) {
+			t.Errorf("got\n%v", m)
+		}
+		if ids = append(ids, m.Id); len(ids) == 2 {
+			reply, err := new(dns.Msg).SetReply(m).Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := secondary.WriteTo(reply, from); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want(t, "ID of the second", ids[1], ids[0])
+}
+
+// TestCompressionOfData: names are compressed in the data of types of RFC 1035 alone.
+func TestCompressionOfData(t *testing.T) {
+	standard.Requires(t, "RFC 3597", "4 no compression")
+	lines := []string{
+		"@ 300 IN SOA ns1 hostmaster 1 3600 600 86400 60", "@ 300 IN NS ns1", "ns1 300 IN A 192.0.2.1",
+		"x 300 IN SRV 0 0 1 ns1", "x 300 IN RP ns1 ns1", "x 300 IN AFSDB 1 ns1", "x 300 IN RT 1 ns1", "x 300 IN KX 1 ns1", "x 300 IN PX 1 ns1 ns1",
+		"x 300 IN NAPTR 0 0 \"\" \"\" \"\" ns1", "x 300 IN SVCB 1 ns1", "x 300 IN LP 1 ns1", "x 300 IN TALINK ns1 ns1", "x 300 IN TYPE65280 \\# 2 c00c",
+		"tree 300 IN DNAME ns1",
+	}
+	seed := filepath.Join(t.TempDir(), "seed")
+	if err := os.WriteFile(seed, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	with := strings.Replace(transferCorefile, "keytab {KEYTAB}", "keytab {KEYTAB}\n\t\tfile "+seed, 1)
+	for _, corefile := range []string{with, strings.Replace(with, "\ttransfer", "\tlog\n\ttransfer", 1)} {
+		s := start(t, corefile)
+		for _, question := range []struct {
+			network, name string
+			qtype         uint16
+			records       int
+		}{
+			{"udp", "x.example.test.", dns.TypeANY, 11},
+			{"tcp", "x.example.test.", dns.TypeANY, 11},
+			{"udp", "a.tree.example.test.", dns.TypeTXT, 2},
+			{"tcp", "example.test.", dns.TypeAXFR, 16},
+		} {
+			conn, err := dns.DialTimeout(question.network, s.address, 10*time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn.UDPSize = 4096
+			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			m := new(dns.Msg).SetQuestion(question.name, question.qtype)
+			m.SetEdns0(1232, false)
+			if err := conn.WriteMsg(m); err != nil {
+				t.Fatal(err)
+			}
+			octets, err := conn.ReadMsgHeader(nil)
+			conn.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			walker, err := dnswire.NewWalker(octets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var r dnswire.Record
+			records := 0
+			for walker.Next(&r) {
+				if r.Section != dnswire.Answers {
+					continue
+				}
+				records++
+				switch r.Type {
+				case dns.TypeSOA, dns.TypeNS, dns.TypeCNAME:
+					continue
+				}
+				whole, err := walker.AppendRdata(nil, &r)
+				if r.Type == 65280 {
+					whole, err = []byte("\xc0\x0c"), nil // which looks like a pointer
+				}
+				if err != nil || !bytes.Equal(octets[r.RdataStart:r.RdataEnd], whole) {
+					t.Errorf("%s %s by %s: data of type %s are %x", question.name, dns.Type(question.qtype), question.network, dns.Type(r.Type), octets[r.RdataStart:r.RdataEnd])
+				}
+			}
+			want(t, question.name+" "+dns.Type(question.qtype).String()+" by "+question.network, records, question.records)
+		}
+		s.stop()
 	}
 }

@@ -6,11 +6,14 @@ import (
 	"testing"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // TestTransfersOfContexts: who may have a zone by a signature alone is for the property transfers to say. All others are
 // treated as if they had not signed, also by the tsig plugin.
 func TestTransfersOfContexts(t *testing.T) {
+	standard.Requires(t, "RFC 5936", "5 authorization")
+	standard.Requires(t, "RFC 9103", "9 authentication")
 	const (
 		everyone = "transfer {\n to *\n }"
 		nobody   = "transfer {\n to 192.0.2.1\n }"

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
 )
@@ -46,6 +47,7 @@ func soa(serial uint32) store.Record {
 
 // The log is bounded in changes and in octets, and keeps the newest.
 func TestMemoryBoundsItsLog(t *testing.T) {
+	standard.Requires(t, "RFC 1995", "5 bounded")
 	for name, tc := range map[string]struct {
 		options store.MemoryOptions
 		size    int

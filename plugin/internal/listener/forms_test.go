@@ -55,6 +55,8 @@ func optOwnedBy(owner string) *dns.OPT {
 
 // Forms on which RFC 6891, BIND and CoreDNS disagree: blocks that use gsstsig do as the RFC and BIND do, others as CoreDNS.
 func TestForms(t *testing.T) {
+	standard.Requires(t, "RFC 6891", "6.1.1 one OPT", "6.1.2 owner")
+	standard.Requires(t, "RFC 1035", "4.1.1 FORMERR")
 	port := freePort(t)
 	start(t, mixed(port))
 	alone := freePort(t)
@@ -168,6 +170,7 @@ func TestUnverifiedSignaturesElsewhere(t *testing.T) {
 
 // NOTIMP and FORMERR are a header, with the flags that the client is waiting for, and OPT where the request has one.
 func TestRejectionsAreShort(t *testing.T) {
+	standard.Requires(t, "RFC 1035", "4.1.1 NOTIMP", "4.1.1 FORMERR")
 	port := freePort(t)
 	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\nprobe a\n%s}", port, tsigBlock))
 	for _, opcode := range []int{dns.OpcodeIQuery, dns.OpcodeStatus, 3, 6, 15} {
@@ -186,6 +189,39 @@ func TestRejectionsAreShort(t *testing.T) {
 	r := exchange(t, port, wireOf(t, query("x.example.org.", dns.TypeTXT))[:20])
 	if r.Rcode != dns.RcodeFormatError || !r.RecursionDesired || len(r.Question) != 0 {
 		t.Errorf("got:\n%v", r)
+	}
+}
+
+// An OPT record that cannot be read is FORMERR, with an OPT record: the client sees that it is not EDNS that is unknown.
+func TestMalformedOPT(t *testing.T) {
+	standard.Requires(t, "RFC 6891", "6.1.1 one OPT", "6.1.2 owner", "7 malformed OPT")
+	port := freePort(t)
+	start(t, fmt.Sprintf("example.org:%s {\nbind 127.0.0.1\nprobe a\n%s}", port, tsigBlock))
+	plain := query("x.example.org.", dns.TypeTXT)
+	withData := func(data string) []byte {
+		wire := withCount(wireOf(t, plain), 3, 1)
+		wire = append(wire, 0, 0, byte(dns.TypeOPT), 4, 208, 0, 0, 0, 0, 0, byte(len(data)))
+		return append(wire, data...)
+	}
+	two := plain.Copy()
+	two.Extra = []dns.RR{optOwnedBy("."), optOwnedBy(".")}
+	owned := plain.Copy()
+	owned.Extra = []dns.RR{optOwnedBy("x.")}
+	for what, wire := range map[string][]byte{
+		"an option beyond the end":     withData("\x00\x03\x00\x05ab"),
+		"an option without length":     withData("\x00\x03\x00"),
+		"an address of a wrong length": withData("\x00\x08\x00\x05\x00\x01\x21\x00a"),
+		"two OPT records":              wireOf(t, two),
+		"OPT of another owner":         wireOf(t, owned),
+	} {
+		r := exchange(t, port, wire)
+		opt := r.IsEdns0()
+		if r.Rcode != dns.RcodeFormatError || opt == nil || opt.Version() != 0 || opt.Hdr.Name != "." {
+			t.Errorf("%s:\n%v", what, r)
+		}
+	}
+	if r := exchange(t, port, wireOf(t, plain)[:20]); r.Rcode != dns.RcodeFormatError || r.IsEdns0() != nil {
+		t.Errorf("no OPT record at all:\n%v", r)
 	}
 }
 
@@ -265,6 +301,7 @@ func TestTKEYElsewhere(t *testing.T) {
 
 // RFC 6891 section 6.1.3 goes for TKEY, too.
 func TestTKEYOfOtherEDNSVersion(t *testing.T) {
+	standard.Requires(t, "RFC 6891", "6.1.3 version")
 	b := startBounded(t, Limits{})
 	_, token := initiate(t, b.host, b.keys)
 	m := tkeyQuery("k.test.", dns.ClassANY, false, token)
@@ -291,9 +328,11 @@ func TestUpdateOfOtherClass(t *testing.T) {
 
 // The blocks that use gsstsig send 1,232 octets at most, others what the client takes.
 func TestSizeOfUDPReplies(t *testing.T) {
+	standard.Requires(t, "RFC 6891", "6.2.3 below 512", "6.2.3 size", "6.2.5 own limit")
+	standard.Requires(t, "RFC 1035", "4.2.1 512 octets")
 	port := freePort(t)
 	start(t, mixed(port))
-	for _, size := range []uint16{0, 512, 1000, 1232, 1500, 4096} {
+	for _, size := range []uint16{0, 1, 100, 512, 1000, 1232, 1500, 4096} {
 		for zone, limit := range map[string]int{"example.org.": min(max(int(size), 512), maxUDPReply), "other.test.": max(int(size), 512)} {
 			m := query("big.250."+zone, dns.TypeTXT)
 			if size != 0 {

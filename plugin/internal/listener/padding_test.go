@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // octets reads one message from a connection.
@@ -22,6 +24,7 @@ func octets(t *testing.T, c net.Conn) []byte {
 
 // TestPadding: who pads gets padded replies by TLS, signed ones too, and nobody by TCP.
 func TestPadding(t *testing.T) {
+	standard.Requires(t, "RFC 9103", "7.9.1 padding")
 	port, tlsPort := freePort(t), freePort(t)
 	cert, key := certificate(t)
 	server, _ := kerberosServer(t, "ns1.example.org", time.Now)

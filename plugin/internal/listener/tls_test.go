@@ -15,6 +15,8 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/pires/go-proxyproto"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // trusting is a client that takes every certificate.
@@ -89,6 +91,7 @@ func closedWithoutAnswer(t testing.TB, what string, c net.Conn) {
 }
 
 func TestTLS(t *testing.T) {
+	standard.Requires(t, "RFC 9103", "7.6 several queries")
 	port := freePort(t)
 	cert, key := certificate(t)
 	start(t, secure(port, "a", cert, key, ""))
@@ -239,6 +242,7 @@ func TestReloadOfTLS(t *testing.T) {
 
 // A connection that has not proved what a reload has made the server ask for is closed.
 func TestReloadAsksForClientCertificates(t *testing.T) {
+	standard.Requires(t, "RFC 9103", "9 authentication")
 	port := freePort(t)
 	cert, key := certificate(t)
 	other, _ := certificate(t)
