@@ -114,7 +114,7 @@ func TestUnknownAuthorizationData(t *testing.T) {
 
 // Microseconds that are none are malformed: nothing is rounded.
 func TestMicroseconds(t *testing.T) {
-	standard.Requires(t, "RFC 4120", "5.5.1 microseconds")
+	standard.Requires(t, "RFC 4120", "5.2.4 microseconds")
 	for value, want := range map[int]error{0: nil, 999_999: nil, 1_000_000: ErrMalformed, -1: ErrMalformed, 1 << 40: ErrMalformed} {
 		authenticator := types.Authenticator{
 			AVNO: 5, CRealm: testClient.Realm, CName: types.PrincipalName{NameType: 1, NameString: testClient.Components},

@@ -2,8 +2,10 @@ package gsstsig
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -212,8 +214,8 @@ func TestContentOfTransfers(t *testing.T) {
 				len(m.Answer) == 0 || len(m.Ns) > 0 {
 				t.Fatalf("message %d:\n%v", messages, m)
 			}
-			for _, rr := range m.Extra {
-				want(t, "type of an additional record", rr.Header().Rrtype, dns.TypeOPT)
+			if len(m.Extra) != 1 || m.IsEdns0() == nil {
+				t.Errorf("message %d: additional section %v", messages, m.Extra)
 			}
 			for i, rr := range m.Answer {
 				last = strings.Join(strings.Fields(rr.String()), " ")
@@ -403,5 +405,56 @@ func TestCompressionOfData(t *testing.T) {
 			want(t, question.name+" "+dns.Type(question.qtype).String()+" by "+question.network, records, question.records)
 		}
 		s.stop()
+	}
+}
+
+// TestTransfersOnOneConnection: what comes by one connection of TLS is answered, whether or not the client waits for the answer
+// before.
+func TestTransfersOnOneConnection(t *testing.T) {
+	standard.Requires(t, "RFC 9103", "6 OPT in each message", "6 several transfers", "7.6 SOA queries")
+	standard.Deviates(t, "RFC 9103", "6 keepalive", "The option is ignored, as other options that are not known: the property timeouts says how "+
+		"long a connection stays open.")
+	dot := freeAddress(t)
+	_, port, err := net.SplitHostPort(dot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key := certificateFiles(t)
+	start(t, fmt.Sprintf("tls://example.test:%s {\n bind 127.0.0.1\n tls %s %s\n gsstsig {\n  keytab {KEYTAB}\n }\n transfer {\n  to *\n }\n}\n",
+		port, certificate, key))
+	secured, err := tls.Dial("tcp", dot, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"dot"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secured.Close()
+	secured.SetDeadline(time.Now().Add(20 * time.Second))
+	conn := &dns.Conn{Conn: secured}
+	records := make(map[uint16]int) // by ID
+	wanted := map[uint16]int{1: 4, 2: 1, 3: 4, 4: 1}
+	for id, m := range []*dns.Msg{
+		1: new(dns.Msg).SetAxfr("example.test."),
+		2: new(dns.Msg).SetQuestion("example.test.", dns.TypeSOA),
+		3: new(dns.Msg).SetAxfr("example.test."),
+		4: new(dns.Msg).SetIxfr("example.test.", 1, "ns1.example.test.", "hostmaster.example.test."),
+	} {
+		if m == nil {
+			continue
+		}
+		m.Id = uint16(id)
+		m.SetEdns0(1232, false)
+		m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE}}
+		if err := conn.WriteMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for !maps.Equal(records, wanted) {
+		m, err := conn.ReadMsg()
+		if err != nil {
+			t.Fatalf("%v: records by ID %v, want %v", err, records, wanted)
+		}
+		if opt := m.IsEdns0(); opt == nil || len(opt.Option) > 0 {
+			t.Errorf("answer %d: OPT %v", m.Id, opt)
+		}
+		records[m.Id] += len(m.Answer)
 	}
 }

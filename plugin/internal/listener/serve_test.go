@@ -28,7 +28,7 @@ var networks = []string{"udp", "tcp"}
 
 func TestQueriesAndUpdates(t *testing.T) {
 	standard.Requires(t, "RFC 2136", "2.1 transport", "3.8 where to")
-	standard.Requires(t, "RFC 8945", "5.3 same key", "5.3 unsigned request")
+	standard.Requires(t, "RFC 8945", "5.3 same key", "5.3 unsigned request", "5.4.1 another key")
 	port := freePort(t)
 	start(t, fmt.Sprintf(`
 		example.org:%[1]s {

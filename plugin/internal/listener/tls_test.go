@@ -91,7 +91,7 @@ func closedWithoutAnswer(t testing.TB, what string, c net.Conn) {
 }
 
 func TestTLS(t *testing.T) {
-	standard.Requires(t, "RFC 9103", "7.6 several queries")
+	standard.Requires(t, "RFC 9103", "7.6 SOA queries")
 	port := freePort(t)
 	cert, key := certificate(t)
 	start(t, secure(port, "a", cert, key, ""))
