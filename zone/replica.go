@@ -19,6 +19,8 @@ type replica struct {
 	confirmed atomic.Pointer[time.Time]
 	// diverged is the error that says that the store has another history, nil if it has not.
 	diverged atomic.Pointer[error]
+	// trouble is the error for which following ended last; nil since something has come.
+	trouble atomic.Pointer[error]
 	// stale says that the zone has to be loaded anew.
 	stale atomic.Bool
 	// interrupt ends the current call of Follow.
@@ -122,6 +124,9 @@ func (z *Zone) confirmedAt(at time.Time) {
 	if z.shared {
 		now := at
 		z.noteConfirmed(&now)
+		if z.replica.trouble.Load() != nil {
+			z.replica.trouble.Store(nil)
+		}
 	}
 }
 
@@ -154,6 +159,22 @@ func (z *Zone) Diverged() error {
 func (z *Zone) diverge(err error) {
 	err = fmt.Errorf("zone: updates are not taken and the zone is not kept up to date: %w", err)
 	z.replica.diverged.CompareAndSwap(nil, &err)
+}
+
+// Unreadable returns an error if the zone is not kept up to date because the store holds something that this server
+// cannot read, nil if it is out of reach or all is well.
+func (z *Zone) Unreadable() error {
+	if err := z.replica.trouble.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// noteTrouble notes how following ended.
+func (z *Zone) noteTrouble(err error) {
+	if errors.Is(err, store.ErrUnreadable) {
+		z.replica.trouble.Store(&err)
+	}
 }
 
 // confirm asks the store whether the zone is at a position. The caller holds z.writing.
@@ -329,6 +350,7 @@ func (z *Zone) follow() {
 		} else {
 			err = z.followFrom(ctx)
 		}
+		z.noteTrouble(err)
 		interrupted := ctx.Err() != nil
 		cancel()
 		if fruitless++; z.Snapshot().position.Sequence > before {

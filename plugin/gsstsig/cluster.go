@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,6 +156,16 @@ func (l *zoneLoader) run() {
 	p.watch(l.zone)
 }
 
+// epoch returns that of the zone on etcd.
+func (l *zoneLoader) epoch() (uint32, error) {
+	contents, err := l.cluster.Zone(l.zone.origin, etcd.ZoneOptions{})
+	if err != nil {
+		return 0, err
+	}
+	epoch, err := contents.Epoch(context.Background())
+	return epoch, errors.Join(err, contents.Close())
+}
+
 // attempt loads the zone, or fills etcd if it has nothing of it.
 func (l *zoneLoader) attempt() error {
 	err := l.load()
@@ -286,6 +297,10 @@ func (s *servedZone) rejoin(p *process) {
 		return
 	}
 	s.rejoined = time.Now()
+	// A large zone is not loaded only to find that nobody has decided yet.
+	if epoch, err := s.loader.epoch(); err != nil || epoch <= s.loaded().Epoch() {
+		return
+	}
 	if err := s.loader.attempt(); err == nil {
 		p.policiesOf(s)
 		p.notify(s.loaded())
@@ -354,9 +369,18 @@ func (s *servedZone) staleness() *diagnose.Finding {
 	z := s.loaded()
 	confirmed := z.Confirmed()
 	f := diagnose.Finding{Severity: diagnose.Error, Subject: "zone " + s.origin}
+	unreadable := z.Unreadable()
 	switch err := z.Diverged(); {
 	case err != nil:
 		f = service.DivergedFinding(s.origin, err)
+	case unreadable != nil:
+		because := diagnose.FromError(f.Subject, unreadable)
+		f.Problem = fmt.Sprintf("it is not kept up to date since %s: %s; queries are answered from what was known then, until %s",
+			confirmed.UTC().Format(time.RFC3339), because.Problem, confirmed.Add(expiry(z)).UTC().Format(time.RFC3339))
+		f.Fix = cmp.Or(because.Fix, fixEtcd)
+		if s.expired.Load() {
+			f.ClientError = "SERVFAIL"
+		}
 	case s.expired.Load():
 		f.Problem = fmt.Sprintf("etcd is out of reach since %s, for longer than the SOA record's EXPIRE: queries and updates are answered SERVFAIL", confirmed.UTC().Format(time.RFC3339))
 		f.Fix = fixEtcd

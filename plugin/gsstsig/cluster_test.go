@@ -3,9 +3,12 @@ package gsstsig
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -319,4 +322,46 @@ func TestLargeAnnouncement(t *testing.T) {
 	if len(findings) != 1 || findings[0].Severity != diagnose.Warning || !strings.Contains(findings[0].Problem, "20000 zones has 1048576 octets") || findings[0].Fix == "" {
 		t.Errorf("%+v", findings)
 	}
+}
+
+// spoiled is a store with a value that cannot be read.
+type spoiled struct {
+	store.Shared
+	now atomic.Bool
+}
+
+func (s *spoiled) Follow(ctx context.Context, from store.Position) iter.Seq2[store.Committed, error] {
+	return func(yield func(store.Committed, error) bool) {
+		for c, err := range s.Shared.Follow(ctx, from) {
+			if s.now.Load() {
+				yield(store.Committed{}, diagnose.WithFix(fmt.Errorf("%w: key K", store.ErrUnreadable), "mend K"))
+				return
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
+// TestUnreadable: where etcd holds what a server cannot read, it does not say that etcd is out of reach.
+func TestUnreadable(t *testing.T) {
+	c := storetest.NewCluster(storetest.ClusterOptions{})
+	contents := &spoiled{Shared: c.Server("ns1")}
+	s := newServedZone(onCluster(t, contents, onClusterSeed), "etcd")
+	finding := func(there bool) *diagnose.Finding {
+		t.Helper()
+		for s.observe(); (s.failure.Load() != nil) != there; s.observe() {
+			c.Heartbeat()
+			time.Sleep(5 * time.Millisecond)
+		}
+		return s.failure.Load()
+	}
+	finding(false)
+	contents.now.Store(true)
+	if f := finding(true); f.Severity != diagnose.Error || !strings.Contains(f.Problem, "not kept up to date since ") || !strings.Contains(f.Problem, "key K") || f.Fix != "mend K" {
+		t.Errorf("%+v", f)
+	}
+	contents.now.Store(false)
+	finding(false)
 }

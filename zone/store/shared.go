@@ -21,6 +21,8 @@ var (
 	// ErrDiverged is returned if the store holds a state that does not descend from the one at the
 	// position given, for instance an older one from a backup. An administrator has to decide.
 	ErrDiverged = errors.New("store: holds another history of the zone")
+	// ErrUnreadable is returned if the store holds a value that no server of this version writes.
+	ErrUnreadable = errors.New("store: holds a value that cannot be read")
 )
 
 // A Position is a state of the zone in a Shared store.

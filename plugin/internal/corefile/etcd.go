@@ -79,6 +79,7 @@ func (b *Block) etcd(c *caddy.Controller, _ string, args []string) error {
 // checkEndpoint examines the URL of a member.
 func checkEndpoint(word string) error {
 	u, err := url.Parse(word)
+	word = word[strings.LastIndex(word, "@")+1:] // there may be a password in front
 	switch {
 	case err != nil:
 		return fmt.Errorf("%q is not a URL", word)

@@ -40,6 +40,8 @@ func TestEtcd(t *testing.T) {
 		"no port":               {[]string{"etcd https://10.0.0.1"}, "needs a host and a port"},
 		"a path":                {[]string{"etcd https://10.0.0.1:2379/v3"}, "has more than a host and a port"},
 		"a password":            {[]string{"etcd https://root:secret@10.0.0.1:2379"}, "the file of etcd_credentials"},
+		"a password, no URL":    {[]string{"etcd https://root:secret%zz@10.0.0.1:2379"}, `"10.0.0.1:2379" is not a URL`},
+		"a password, no scheme": {[]string{"etcd root:secret@10.0.0.1:2379"}, `"10.0.0.1:2379" has neither https:// nor http://`},
 		"mixed":                 {[]string{one + " http://10.0.0.2:2379"}, "Fix: use https for all"},
 		"too many":              {[]string{"etcd" + strings.Repeat(" https://10.0.0.1:2379", 17)}, "17 members, of at most 16"},
 		"twice":                 {[]string{one, one}, "etcd is given twice"},

@@ -32,6 +32,23 @@ func nextEpoch(before uint32, now time.Time) (uint32, error) {
 	return max(before+1, uint32(min(max(now.Unix(), 0), math.MaxUint32))), nil
 }
 
+// Epoch returns the epoch of the zone as etcd has it; store.ErrEmpty if there is no zone.
+func (z *Zone) Epoch(ctx context.Context) (uint32, error) {
+	ctx, leave, err := z.enter(ctx, "epoch")
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	h, kv, _, err := z.readHead(ctx)
+	switch {
+	case err != nil:
+		return 0, z.fail("epoch", err)
+	case kv == nil:
+		return 0, store.ErrEmpty
+	}
+	return h.batch.epoch(), nil
+}
+
 // NewEpoch declares what etcd holds of the zone to be the zone, after a backup was restored: the serial is raised by
 // the given number, which has to lead beyond all serials that were ever served (RFC 1982), and the log is emptied.
 // Servers with another history, which have returned store.ErrDiverged, and all others get store.ErrHistory and load

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // Sentinel errors, to be compared with [errors.Is], beside those of package store.
@@ -20,8 +21,8 @@ var (
 	ErrNoSpace = errors.New("store: etcd has no space left")
 	// ErrNameTaken means that another server has the same name.
 	ErrNameTaken = errors.New("store: etcd: another server has the name of this one")
-	// ErrDamaged means that a key has a value that no server writes.
-	ErrDamaged = errors.New("store: etcd holds a value that is not valid")
+	// ErrDamaged means that a key has a value that no server writes. It is store.ErrUnreadable.
+	ErrDamaged = fmt.Errorf("%w: etcd holds a value that is not valid", store.ErrUnreadable)
 )
 
 // code is the code of an error of etcd's client.

@@ -143,7 +143,11 @@ func TestRestoredBackup(t *testing.T) {
 		}
 	}
 
-	serial, err := openZone(t, connect(t, "c", c.Endpoints()...), ZoneOptions{}).NewEpoch(ctx, 1000)
+	decided := openZone(t, connect(t, "c", c.Endpoints()...), ZoneOptions{})
+	if epoch, err := decided.Epoch(ctx); err != nil || epoch != a.at.Epoch {
+		t.Errorf("epoch %d, %v", epoch, err)
+	}
+	serial, err := decided.NewEpoch(ctx, 1000)
 	if err != nil || serial != b.at.Serial+1000 {
 		t.Fatal(serial, err)
 	}
@@ -178,6 +182,9 @@ func TestRestoredBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := load(ctx, t, openZone(t, connect(t, "e", c.Endpoints()...), ZoneOptions{}))
+	if epoch, err := fresh.z.Epoch(ctx); err != nil || epoch != fresh.at.Epoch {
+		t.Errorf("epoch %d, %v", epoch, err)
+	}
 	if fresh.at.Epoch <= lost.Epoch || lost.Epoch <= 1 {
 		t.Errorf("epoch %d after %d", fresh.at.Epoch, lost.Epoch)
 	}

@@ -77,9 +77,9 @@ func (o Options) withDefaults() (Options, error) {
 		u, err := url.Parse(endpoint)
 		switch {
 		case err != nil:
-			return o, fmt.Errorf("store: etcd: endpoint: %w", err)
+			return o, fmt.Errorf("store: etcd: endpoint %q is not a URL", withoutUser(endpoint))
 		case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "":
-			return o, diagnose.WithFix(fmt.Errorf("store: etcd: endpoint %q is no URL of a member", endpoint),
+			return o, diagnose.WithFix(fmt.Errorf("store: etcd: endpoint %q is no URL of a member", withoutUser(endpoint)),
 				"write it as https://HOST:2379, or http:// without TLS")
 		case u.Scheme == "http" && o.TLS != nil:
 			return o, diagnose.WithFix(fmt.Errorf("store: etcd: endpoint %q is without TLS, but there are certificates for it", endpoint),
@@ -91,6 +91,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	return o, nil
 }
+
+// withoutUser returns what is shown of an endpoint: there may be a password in it.
+func withoutUser(endpoint string) string { return endpoint[strings.LastIndex(endpoint, "@")+1:] }
 
 // ZoneOptions bound the log of one zone, from which incremental transfers are read. All servers should have the
 // same: each trims the log to its own when it commits.

@@ -37,7 +37,8 @@ func TestOptions(t *testing.T) {
 		"no scheme":          {func(o *Options) { o.Endpoints[0] = "10.0.0.1:2379" }, ""},
 		"no host":            {func(o *Options) { o.Endpoints[0] = "https://" }, "Fix: "},
 		"path":               {func(o *Options) { o.Endpoints[0] += "/v3" }, "Fix: "},
-		"user in URL":        {func(o *Options) { o.Endpoints[0] = "https://u:p@10.0.0.1:2379" }, "Fix: "},
+		"user in URL":        {func(o *Options) { o.Endpoints[0] = "https://u:secret@10.0.0.1:2379" }, "Fix: "},
+		"user in no URL":     {func(o *Options) { o.Endpoints[0] = "https://u:secret%zz@10.0.0.1:2379" }, "10.0.0.1"},
 		"certificate, http":  {func(o *Options) { o.Endpoints[0], o.TLS = "http://10.0.0.1:2379", &tls.Config{} }, "Fix: write https"},
 		"password over http": {func(o *Options) { o.Endpoints[0], o.Username, o.Password = "http://10.0.0.1:2379", "dns", "secret" }, "Fix: write https"},
 	} {
