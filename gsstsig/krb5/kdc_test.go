@@ -146,10 +146,12 @@ type requestSpec struct {
 	checksumType int32
 	checksum     []byte
 	subkey       types.EncryptionKey
-	authCipher   []byte // instead of the encrypted authenticator
-	authKey      types.EncryptionKey
-	options      []int // nil: mutual-required
-	mechanism    []byte
+	// authorization is the authorization data in the authenticator.
+	authorization types.AuthorizationData
+	authCipher    []byte // instead of the encrypted authenticator
+	authKey       types.EncryptionKey
+	options       []int // nil: mutual-required
+	mechanism     []byte
 }
 
 func (s requestSpec) apReq() messages.APReq {
@@ -178,6 +180,8 @@ func (s requestSpec) apReq() messages.APReq {
 		CTime:     s.at.UTC().Truncate(time.Second),
 		SubKey:    s.subkey,
 		SeqNumber: s.sequence,
+
+		AuthorizationData: s.authorization,
 	}
 	if s.checksumType < 0 {
 		auth.Cksum = types.Checksum{}

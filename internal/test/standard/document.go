@@ -97,7 +97,7 @@ func Document(lists []*List, citations []Citation) string {
 	}
 
 	for _, l := range lists {
-		fmt.Fprintf(&text, "\n## %s\n\n%s, <https://www.rfc-editor.org/rfc/rfc%d>\n\n", l.Name, l.Title, l.number())
+		fmt.Fprintf(&text, "\n## %s\n\n%s, <%s>\n\n", l.Name, l.Title, l.address())
 		text.WriteString("| section | keyword | requirement | this server | tests |\n| --- | --- | --- | --- | --- |\n")
 		for _, r := range l.Requirements {
 			cited := of(citations, l, &r)

@@ -49,13 +49,34 @@ func (l *List) find(id string) *Requirement {
 	return nil
 }
 
-// number is that of the RFC.
+// number is that of the RFC, 0 for another standard.
 func (l *List) number() int {
 	n, _ := strconv.Atoi(strings.TrimPrefix(l.Name, "RFC "))
 	return n
 }
 
-// Lists reads the lists of all standards, in the order of their numbers.
+// named reports whether the name is that of an RFC, or of a protocol of Microsoft's Open Specifications.
+func (l *List) named() bool {
+	return l.number() > 0 || strings.HasPrefix(l.Name, "MS-") && len(l.Name) > 3
+}
+
+// address is where the standard can be read.
+func (l *List) address() string {
+	if n := l.number(); n > 0 {
+		return fmt.Sprintf("https://www.rfc-editor.org/rfc/rfc%d", n)
+	}
+	return "https://learn.microsoft.com/openspecs/windows_protocols/" + strings.ToLower(l.Name)
+}
+
+// compareLists orders RFCs by their numbers, and others behind them by their names.
+func compareLists(a, b *List) int {
+	if (a.number() == 0) != (b.number() == 0) {
+		return b.number() - a.number()
+	}
+	return cmp.Or(cmp.Compare(a.number(), b.number()), cmp.Compare(a.Name, b.Name))
+}
+
+// Lists reads the lists of all standards, RFCs first.
 func Lists() ([]*List, error) { return lists() }
 
 var lists = sync.OnceValues(func() ([]*List, error) {
@@ -75,7 +96,7 @@ var lists = sync.OnceValues(func() ([]*List, error) {
 		}
 		all = append(all, list)
 	}
-	slices.SortFunc(all, func(a, b *List) int { return cmp.Compare(a.number(), b.number()) })
+	slices.SortFunc(all, compareLists)
 	return all, nil
 })
 
@@ -101,8 +122,8 @@ func parse(text string) (*List, error) {
 		}
 		if list.Name == "" {
 			var found bool
-			if list.Name, list.Title, found = strings.Cut(line, ": "); !found || list.number() == 0 {
-				return nil, fmt.Errorf("line %d: %q is not RFC NUMBER: TITLE", i+1, line)
+			if list.Name, list.Title, found = strings.Cut(line, ": "); !found || !list.named() {
+				return nil, fmt.Errorf("line %d: %q is neither RFC NUMBER: TITLE nor MS-NAME: TITLE", i+1, line)
 			}
 			continue
 		}

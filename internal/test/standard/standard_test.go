@@ -35,21 +35,41 @@ func TestParse(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	for what, text := range map[string]string{
-		"no name":         "1 does | MUST | server | The server does it.\n",
-		"no number":       "RFC nine: Samples\n1 does | MUST | server | The server does it.\n",
-		"nothing":         "RFC 9999: Samples\n",
-		"fields missing":  sample + "3 does | MUST | server\n",
-		"fields left":     sample + "3 does | MUST | server | It does. | not here: It does not. | more\n",
-		"no words":        sample + "3 | MUST | server | It does.\n",
-		"nobody":          sample + "3 does | MUST | cook | It does.\n",
-		"no sentence":     sample + "3 does | MUST | server | It does\n",
-		"no such reason":  sample + "3 does | MUST | server | It does. | It does not.\n",
-		"twice":           sample + "2 forwards | MUST | server | It does.\n",
-		"a section later": sample + "1.9 does | MUST | server | It does.\n",
+		"no name":           "1 does | MUST | server | The server does it.\n",
+		"no name behind MS": "MS-: Samples\n1 does | MUST | server | The server does it.\n",
+		"no number":         "RFC nine: Samples\n1 does | MUST | server | The server does it.\n",
+		"nothing":           "RFC 9999: Samples\n",
+		"fields missing":    sample + "3 does | MUST | server\n",
+		"fields left":       sample + "3 does | MUST | server | It does. | not here: It does not. | more\n",
+		"no words":          sample + "3 | MUST | server | It does.\n",
+		"nobody":            sample + "3 does | MUST | cook | It does.\n",
+		"no sentence":       sample + "3 does | MUST | server | It does\n",
+		"no such reason":    sample + "3 does | MUST | server | It does. | It does not.\n",
+		"twice":             sample + "2 forwards | MUST | server | It does.\n",
+		"a section later":   sample + "1.9 does | MUST | server | It does.\n",
 	} {
 		if list, err := parse(text); err == nil {
 			t.Errorf("%s: %+v", what, list)
 		}
+	}
+}
+
+// TestOpenSpecifications: standards of Microsoft have names, and come behind the RFCs.
+func TestOpenSpecifications(t *testing.T) {
+	named := func(name string) *List {
+		list, err := parse(name + ": Samples\n1 does | MUST | server | The server does it.\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	list := named("MS-KILE")
+	if list.address() != "https://learn.microsoft.com/openspecs/windows_protocols/ms-kile" {
+		t.Error(list.address())
+	}
+	ordered := []*List{named("RFC 1"), named("RFC 10"), named("MS-DNSP"), list}
+	if !slices.IsSortedFunc(ordered, compareLists) || compareLists(list, ordered[0]) <= 0 {
+		t.Error("the order is another")
 	}
 }
 
@@ -60,7 +80,7 @@ func TestLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := 1; i < len(all); i++ {
-		if all[i-1].number() >= all[i].number() {
+		if compareLists(all[i-1], all[i]) >= 0 {
 			t.Errorf("%s comes after %s", all[i].Name, all[i-1].Name)
 		}
 	}
