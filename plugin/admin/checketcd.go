@@ -51,6 +51,11 @@ func (c *checker) etcd(s *service.Service) bool {
 		c.add(f)
 		return false
 	}
+	for _, z := range status.Zones {
+		if z.Err != nil {
+			c.damaged = append(c.damaged, z.Origin)
+		}
+	}
 	c.ok(subject, "%s", service.CompactionText(status))
 	c.compareServers(s, service.Announcements(status))
 	return true

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
@@ -75,6 +77,22 @@ func TestEtcdIsOutOfReach(t *testing.T) {
 		}
 	}
 	commands.Wait()
+}
+
+// TestCheckSkipsDamagedZones: a zone that cannot be read on etcd is not said to keep the server from starting.
+func TestCheckSkipsDamagedZones(t *testing.T) {
+	servers, err := corefile.ReadFile(newSite(t, "").onEtcd("127.0.0.1:9"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := service.Open(servers[0].Block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &checker{ctx: t.Context(), damaged: []string{"example.test."}}
+	if c.zones(s, nil); len(c.findings) > 0 {
+		t.Errorf("%v", c.findings)
+	}
 }
 
 // TestMigrateToEtcdOutOfReach: the zone goes on at the running server.

@@ -365,3 +365,16 @@ func TestUnreadable(t *testing.T) {
 	contents.now.Store(false)
 	finding(false)
 }
+
+// TestCommitCounts: what status tells of commits to etcd is what the metrics are told.
+func TestCommitCounts(t *testing.T) {
+	var n commitCounts
+	passed := 0
+	observe := n.observe(func(zone.Commit) { passed++ })
+	for _, c := range []zone.Commit{{Updates: 1}, {Conflicts: 2}, {Conflicts: 1, Unknown: true, Err: store.ErrUnknown}} {
+		observe(c)
+	}
+	want(t, "conflicts", n.conflicts.Load(), 3)
+	want(t, "unknown outcomes", n.unknown.Load(), 1)
+	want(t, "passed on", passed, 3)
+}

@@ -195,6 +195,7 @@ func TestCommands(t *testing.T) {
 	if status, out := d.command(0, "", "load", "example.test", "db"); status != 1 || !strings.Contains(out, "has the zone already") || !strings.Contains(out, "etcdctl del --prefix /gsstsig/zone/example.test./") {
 		t.Errorf("load: exit status %d\n%s", status, out)
 	}
+	d.damagedZone(krb5conf)
 	for i := range size {
 		if err := d.servers[i].Relaunch(d.ctx); err != nil {
 			t.Fatal(err)
@@ -203,6 +204,31 @@ func TestCommands(t *testing.T) {
 	d.learns(0, "d", "while none runs")
 	if reply, err := d.newSender().exchange(1, alice, add("e", "still frozen")); err != nil || reply.Rcode != dns.RcodeRefused {
 		t.Errorf("an update of a zone that was frozen before the start: %v, %v", reply, err)
+	}
+}
+
+// damagedZone has check find a zone on etcd that cannot be read, which keeps no server from starting.
+func (d *deployment) damagedZone(krb5conf string) {
+	d.t.Helper()
+	client, err := d.members.Client()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer client.Close()
+	const head = "/gsstsig/zone/" + zoneName + "/head"
+	was, err := client.Get(d.ctx, head)
+	if err != nil || len(was.Kvs) != 1 {
+		d.t.Fatal(was, err)
+	}
+	if _, err := client.Put(d.ctx, head, "no head"); err != nil {
+		d.t.Fatal(err)
+	}
+	status, out := d.command(0, "", "check", "-krb5conf", krb5conf)
+	if status != 1 || strings.Count(out, "zone "+zoneName+": it cannot be read on etcd") != 1 || strings.Contains(out, "does not start") || strings.Contains(out, "zone "+zoneName+": serial") {
+		d.t.Errorf("check of a damaged zone: exit status %d\n%s", status, out)
+	}
+	if _, err := client.Put(d.ctx, head, string(was.Kvs[0].Value)); err != nil {
+		d.t.Fatal(err)
 	}
 }
 

@@ -141,6 +141,7 @@ func ClusterFindings(e *corefile.Etcd, status etcd.Status) []diagnose.Finding {
 		if z.Err != nil {
 			f := diagnose.FromError("zone "+z.Origin, z.Err)
 			f.Problem = "it cannot be read on etcd: " + f.Problem
+			f.ClientError = "SERVFAIL for names in " + withoutDot(z.Origin)
 			f.Fix = cmp.Or(f.Fix, "run the version that has written it, or restore it from a backup: docs/cluster.md has the steps")
 			findings = append(findings, f)
 		}

@@ -96,7 +96,7 @@ func TestClusterFindings(t *testing.T) {
 		"nearly full":     {with(func(m *etcd.MemberStatus) { m.Size = 80 << 20 }), diagnose.Warning, []string{"80 of 100 MiB, of which 5 are in use", "--quota-backend-bytes"}},
 		"full":            {with(func(m *etcd.MemberStatus) { m.Problems = []string{"memberID:1 alarm:NOSPACE "} }), diagnose.Error, []string{"NOSPACE", "etcdctl alarm disarm"}},
 		"corrupt":         {with(func(m *etcd.MemberStatus) { m.Problems = []string{"memberID:1 alarm:CORRUPT "} }), diagnose.Error, []string{"CORRUPT"}},
-		"a zone":          {etcd.Status{Zones: []etcd.ZoneStatus{{Origin: "a.test.", Err: errors.New("format 9")}}}, diagnose.Error, []string{"zone a.test.: it cannot be read on etcd: format 9", "run the version that has written it"}},
+		"a zone":          {etcd.Status{Zones: []etcd.ZoneStatus{{Origin: "a.test.", Err: errors.New("format 9")}}}, diagnose.Error, []string{"zone a.test.: it cannot be read on etcd: format 9. Clients show: SERVFAIL for names in a.test", "run the version that has written it"}},
 		"never compacted": {etcd.Status{HistorySince: time.Now().Add(-27 * time.Hour)}, diagnose.Warning, []string{"is not compacted", "--auto-compaction-mode periodic"}},
 	} {
 		t.Run(name, func(t *testing.T) {
