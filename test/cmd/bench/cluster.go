@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -29,24 +31,34 @@ type cluster struct {
 func (b *bench) onEtcd(ctx context.Context) error {
 	c := &cluster{bench: b}
 	defer c.stop()
-	if err := c.start(ctx); err != nil {
-		return err
-	}
-	for _, load := range []struct {
-		servers, clients int
-		goal             float64
-	}{{1, 1, 0.7}, {1, 16, 1}, {1, 256, 1.5}, {nodes, 3, 0.25}, {nodes, 15, 0.4}, {nodes, 255, 1.2}} {
-		if err := c.updates(ctx, load.servers, load.clients, load.goal); err != nil {
+	for _, part := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"cluster updates 1", func(ctx context.Context) error { return c.updates(ctx, 1, 1, 0.7) }},
+		{"cluster updates 16", func(ctx context.Context) error { return c.updates(ctx, 1, 16, 1) }},
+		{"cluster updates 256", func(ctx context.Context) error { return c.updates(ctx, 1, 256, 1.5) }},
+		{"cluster updates 3", func(ctx context.Context) error { return c.updates(ctx, nodes, 3, 0.25) }},
+		{"cluster updates 15", func(ctx context.Context) error { return c.updates(ctx, nodes, 15, 0.4) }},
+		{"cluster updates 255", func(ctx context.Context) error { return c.updates(ctx, nodes, 255, 1.2) }},
+		{"cluster contexts", c.sharedContexts},
+		{"cluster queries", c.queries},
+		{"cluster failover", c.failover},
+		{"cluster start", c.largeZone},
+	} {
+		if b.only != nil && !b.only.MatchString(part.name) {
+			continue
+		}
+		if c.members == nil {
+			if err := c.start(ctx); err != nil {
+				return err
+			}
+		}
+		if err := part.do(ctx); err != nil {
 			return err
 		}
 	}
-	if err := c.sharedContexts(ctx); err != nil {
-		return err
-	}
-	if err := c.queries(ctx); err != nil {
-		return err
-	}
-	return c.largeZone(ctx)
+	return nil
 }
 
 func (c *cluster) start(ctx context.Context) (err error) {
@@ -264,6 +276,73 @@ func (c *cluster) queries(ctx context.Context) error {
 	c.onEtcdTable.add(row{
 		what: fmt.Sprintf("queries/s on A (with a database: %s)", number(median(rates[1]))), ours: number(median(rates[0])),
 		ratio: times(ratio), goal: fmt.Sprintf("≥ %g × with a database", goal), reached: ratio >= goal,
+	})
+	return nil
+}
+
+// failover is how long no update is answered when etcd's leader is killed. None may fail, and none may be lost.
+func (c *cluster) failover(ctx context.Context) error {
+	const clients, goal = 5, 2 * time.Second
+	var updaters []*updaterClient
+	for i := range nodes {
+		own, err := c.updatersAt(ctx, i, clients)
+		if err != nil {
+			return err
+		}
+		updaters = append(updaters, own...)
+	}
+	var mu sync.Mutex
+	var last time.Time
+	var gap time.Duration
+	all := operations(updaters)
+	for i, do := range all {
+		all[i] = func(ctx context.Context) error {
+			err := do(ctx)
+			if err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				now := time.Now()
+				if !last.IsZero() {
+					gap = max(gap, now.Sub(last))
+				}
+				last = now
+			}
+			return err
+		}
+	}
+	var gaps []float64
+	failed := 0
+	for range c.rounds {
+		leader, err := c.members.Leader(ctx)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		gap, last = 0, time.Time{}
+		mu.Unlock()
+		m := drive(ctx, all, c.duration/10, func() {
+			c.members.Kill(leader)
+			pause(ctx, 2*goal)
+		})
+		mu.Lock()
+		gap = max(gap, time.Since(last)) // if none was answered since
+		mu.Unlock()
+		if err := c.members.Restart(ctx, leader); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%-28s %-8s %8.2f s without updates, %d failed (%v)\n",
+			"leader killed", "nodes", gap.Seconds(), m.failed, m.failure)
+		gaps = append(gaps, gap.Seconds())
+		failed += m.failed
+	}
+	for i := range nodes {
+		if err := verifyUpdates(ctx, c.servers[i], updaters[i*clients:(i+1)*clients]); err != nil {
+			return err
+		}
+	}
+	c.onEtcdTable.add(row{
+		what: "time without updates when etcd's leader is killed", ours: fmt.Sprintf("%.2g s, %d failed", median(gaps), failed),
+		goal: fmt.Sprintf("≤ %v, none failed", goal), reached: median(gaps) <= goal.Seconds() && failed == 0,
 	})
 	return nil
 }
