@@ -248,6 +248,9 @@ func (c *Cluster) Client(members ...int) (*clientv3.Client, error) {
 	return clientv3.New(config)
 }
 
+// PID is the process of a member.
+func (c *Cluster) PID(i int) int { return c.member(i).PID() }
+
 // Kill ends a member at once, as kill -9 does, and returns when it is gone.
 func (c *Cluster) Kill(i int) { c.member(i).Kill() }
 

@@ -189,14 +189,22 @@ func (b *bench) ask(ctx context.Context, what string, s *subject, meanwhile []op
 // profile takes a CPU profile of our server for about as long as a measurement takes, once for each kind. The function
 // returned waits for its end.
 func (b *bench) profile(ctx context.Context, what string, s *subject) (stop func()) {
+	if b.profiles == "" || !s.pprof.IsValid() {
+		return func() {}
+	}
+	return b.profileOf(ctx, what, "http://"+s.pprof.String())
+}
+
+// profileOf does so for what serves profiles at a URL.
+func (b *bench) profileOf(ctx context.Context, what, url string) (stop func()) {
 	file := filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "").Replace(what)+".pb.gz")
-	if _, err := os.Stat(file); err == nil || b.profiles == "" || !s.pprof.IsValid() {
+	if _, err := os.Stat(file); err == nil {
 		return func() {}
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := fetch(ctx, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.pprof, max(1, int(b.duration.Seconds()))), file); err != nil {
+		if err := fetch(ctx, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", url, max(1, int(b.duration.Seconds()))), file); err != nil {
 			fmt.Fprintf(os.Stderr, "profile of %s: %v\n", what, err)
 		}
 	}()

@@ -66,8 +66,11 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	if err := os.Setenv("TMPDIR", c.dir); err != nil {
 		return err
 	}
-	c.members, err = etcd.Start(ctx, etcd.Config{Members: nodes, Disk: true,
-		Flags: []string{"--auto-compaction-mode=periodic", "--auto-compaction-retention=5m", "--quota-backend-bytes=8589934592"}})
+	flags := []string{"--auto-compaction-mode=periodic", "--auto-compaction-retention=5m", "--quota-backend-bytes=8589934592"}
+	if c.profiles != "" {
+		flags = append(flags, "--enable-pprof")
+	}
+	c.members, err = etcd.Start(ctx, etcd.Config{Members: nodes, Disk: true, Flags: flags})
 	if err != nil {
 		return err
 	}
@@ -163,12 +166,20 @@ func (c *cluster) updates(ctx context.Context, servers, clients int, goal float6
 	var rates [2][]float64
 	err := c.inTurn(ctx, func(_, i int) error {
 		if i == 1 {
-			m := c.raw(ctx, c.putters(servers, clients))
+			what := fmt.Sprintf("puts, %d members, %d clients", servers, clients)
+			m, err := c.loadEtcd(ctx, what, func() (counts, error) {
+				m := c.raw(ctx, what, c.putters(servers, clients))
+				return m, m.failure
+			})
 			rates[1] = append(rates[1], m.perSecond())
-			return m.failure
+			return err
 		}
 		before := counted(updaters, share)
-		m, err := c.load(ctx, fmt.Sprintf("%d on etcd, %d clients", servers, clients), c.servers[0], operations(updaters))
+		what := fmt.Sprintf("%d on etcd, %d clients", servers, clients)
+		m, err := c.loadEtcd(ctx, what, func() (counts, error) {
+			m, err := c.load(ctx, what, c.servers[0], operations(updaters))
+			return m.counts, err
+		})
 		if err != nil {
 			return err
 		}
@@ -225,10 +236,51 @@ func counted(updaters []*updaterClient, share int) []float64 {
 }
 
 // raw measures clients of etcd.
-func (c *cluster) raw(ctx context.Context, all []operation) counts {
+func (c *cluster) raw(ctx context.Context, what string, all []operation) counts {
 	m := drive(ctx, all, c.duration/10, func() { pause(ctx, c.duration) })
-	fmt.Fprintf(os.Stderr, "%-28s %-8s %8.0f/s\n", fmt.Sprintf("  puts, %d clients", len(all)), "etcd", m.perSecond())
+	fmt.Fprintf(os.Stderr, "%-28s %-8s %8.0f/s\n", what, "etcd", m.perSecond())
 	return m
+}
+
+// loadEtcd tells what each operation of a measurement costs etcd and our servers, all together, and takes profiles of
+// etcd's members.
+func (c *cluster) loadEtcd(ctx context.Context, what string, measure func() (counts, error)) (counts, error) {
+	if c.profiles != "" {
+		for i := range nodes {
+			stop := c.profileOf(ctx, fmt.Sprintf("%s etcd%d", what, i), c.members.Endpoint(i))
+			defer stop()
+		}
+	}
+	type costs struct {
+		members, servers     time.Duration // CPU
+		proposals, revisions float64       // proposals are transactions, done or not, and puts
+	}
+	read := func() (costs, error) {
+		var now costs
+		for i := range nodes {
+			now.members += processCPU(c.members.PID(i))
+			now.servers += c.servers[i].cpu()
+		}
+		status, err := c.clients[0].Status(ctx, c.members.Endpoint(0))
+		if err == nil {
+			now.proposals, now.revisions = float64(status.RaftIndex), float64(status.Header.Revision)
+		}
+		return now, err
+	}
+	before, err := read()
+	if err != nil {
+		return counts{}, err
+	}
+	m, err := measure()
+	if err != nil {
+		return m, err
+	}
+	after, err := read()
+	each := float64(m.completed) * 1.1 // with what was done before the count began
+	fmt.Fprintf(os.Stderr, "%-28s %-8s for each: %.2f proposals, %.2f revisions; CPU µs: members %.0f, servers %.0f\n", "  all together", "etcd",
+		(after.proposals-before.proposals)/each, (after.revisions-before.revisions)/each,
+		(after.members-before.members).Seconds()/each*1e6, (after.servers-before.servers).Seconds()/each*1e6)
+	return m, err
 }
 
 // sharedContexts is how many contexts a second a server makes that are good at all servers.

@@ -114,8 +114,10 @@ func (s *subject) lastWords() string {
 const clockTick = 10 * time.Millisecond
 
 // cpu is the CPU time that the server has used.
-func (s *subject) cpu() time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.PID()))
+func (s *subject) cpu() time.Duration { return processCPU(s.process.PID()) }
+
+func processCPU(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
