@@ -18,6 +18,8 @@ const (
 	probeEvery = time.Second
 	// watchPatience is how long what a probe has seen may take to come by the watch.
 	watchPatience = time.Second
+	// answerPatience is how long the answer to this server's own commit may take once the watch has brought it.
+	answerPatience = 50 * time.Millisecond
 )
 
 // Follow implements store.Shared. Batches come by a watch, from a member that has a leader. Once a second the head
@@ -185,10 +187,27 @@ func (f *follower) event(kv *mvccpb.KeyValue) error {
 	case e.sequence > f.at.Sequence+1 && e.batch.epoch() == id(f.at.Batch).epoch():
 		return errGap
 	}
+	f.awaitAnswer(&e)
 	if err := f.deliver(&e); err != nil {
 		return err
 	}
 	return f.heartbeat()
+}
+
+// awaitAnswer lets Propose be first with a batch of this server's own: who proposed it has its state already, and its
+// client waits.
+func (f *follower) awaitAnswer(e *entry) {
+	way := f.z.underWay.Load()
+	if way == nil || way.batch != e.batch {
+		return
+	}
+	timer := time.NewTimer(answerPatience)
+	defer timer.Stop()
+	select {
+	case <-way.ended:
+	case <-timer.C:
+	case <-f.ctx.Done():
+	}
 }
 
 func (f *follower) deliver(e *entry) error {

@@ -168,11 +168,11 @@ func (h *history) position() store.Position {
 	return h.head.position(h.revision)
 }
 
-// wait returns the sequence of the last entry, and a channel that is closed when there is another.
-func (h *history) wait() (sequence uint64, changed <-chan struct{}) {
+// last returns which server has committed last, and a channel that is closed when there is another entry.
+func (h *history) last() (server string, changed <-chan struct{}) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	return h.head.sequence, h.changed
+	return h.head.server, h.changed
 }
 
 // since returns the entries after a position, if they are in memory.

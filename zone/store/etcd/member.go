@@ -23,6 +23,8 @@ const (
 	loginTimeout = 2 * time.Second
 	// silentFor is how long a member that did not answer is passed over, if there is another.
 	silentFor = 3 * time.Second
+	// window is how many octets a member may send before they are read. An answer with a page of names is the largest.
+	window = 4 << 20
 	// returnAfter is how long after another member took over the first one is tried again.
 	returnAfter = 30 * time.Second
 )
@@ -88,7 +90,9 @@ func newMembers(o *Options) *members {
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second},
 			MinConnectTimeout: 2 * time.Second,
-		}), grpc.WithChainUnaryInterceptor(failFast)},
+		}), grpc.WithChainUnaryInterceptor(failFast),
+			// gRPC finds windows of its own otherwise, for which it sends a ping after every answer and every event.
+			grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(2 * window)},
 	}
 	for i, endpoint := range o.Endpoints {
 		m.all = append(m.all, &member{endpoint: endpoint, index: i})

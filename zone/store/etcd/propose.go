@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -69,11 +70,19 @@ func (z *Zone) Propose(ctx context.Context, at store.Position, b store.Batch) (s
 	if err != nil {
 		return store.Position{}, nil, err
 	}
-	z.awaitTurn(ctx, at)
+	z.awaitTurn(ctx)
 	if missed, err := z.passed(at); err != nil {
 		return store.Position{}, missed, err
 	}
+	begun := time.Now()
+	way := &underWay{p.entry.batch, make(chan struct{})}
+	z.underWay.Store(way)
 	after, missed, err := z.submit(ctx, p, true)
+	z.underWay.Store(nil)
+	close(way.ended)
+	if err == nil {
+		z.turns.note(time.Since(begun))
+	}
 	return after, missed, err
 }
 
@@ -95,7 +104,7 @@ func (z *Zone) Confirm(ctx context.Context, at store.Position) ([]store.Committe
 	const often = 2
 	lost := z.lost.Load()
 	if lost >= often {
-		z.awaitTurn(ctx, at)
+		z.awaitTurn(ctx)
 	}
 	if missed, err := z.passed(at); err != nil {
 		z.lost.Add(1)

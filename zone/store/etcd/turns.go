@@ -2,21 +2,31 @@ package etcd
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-
-	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// A server that is far from etcd's leader would lose almost every commit to one that is near. So who loses puts a
-// key, which its next commit removes, and while there are such keys the servers take turns: in the order of their
-// names after the one that committed last. Who sees that it is not its turn waits for the others' commits, and for
-// each of them patience at most. This is for fairness alone: whoever commits out of turn does no harm.
+// A server that is far from etcd's leader would lose almost every commit to one that is near, and a commit that is
+// lost costs etcd as much as one that is done. So the servers take turns while several of them commit: in the order of
+// their names after the one that committed last. Whose turn it is not waits for the others' commits, and for each of
+// them so long at most as a server needs that has something to commit. This is for fairness and speed alone: whoever
+// commits out of turn does no harm.
+//
+// Two kinds of servers have turns: those that have lost put a key, which their next commit removes; and while commits
+// are lost, those that have committed lately are expected to do so again.
 
-const patience = 30 * time.Millisecond
+const (
+	// patience is how long a server that has put its key is waited for.
+	patience = 30 * time.Millisecond
+	// lately is how long ago a commit may be of a server that is expected to commit again.
+	lately = 100 * time.Millisecond
+	// contended is for how long after a lost commit turns are taken with servers that have put no key.
+	contended = time.Second
+	// commits is for how many times what a commit takes such a server is waited for.
+	commits = 2
+)
 
 // turns are the servers that have lost, as far as this one knows.
 type turns struct {
@@ -27,6 +37,12 @@ type turns struct {
 	skipped map[string]int64
 	// mine says that this server's key is there; guarded by mu.
 	mine bool
+	// seen has when a commit of each other server was last seen; guarded by mu.
+	seen map[string]time.Time
+	// lost is when commits were last found to be lost; guarded by mu.
+	lost time.Time
+	// took is about how long a commit takes here; guarded by mu.
+	took time.Duration
 }
 
 // maxWants bounds how many servers' keys are looked at.
@@ -48,14 +64,31 @@ func (t *turns) learn(kvs []*mvccpb.KeyValue, root, self string) {
 			delete(t.skipped, server)
 		}
 	}
+	if len(kvs) > 0 {
+		t.lost = time.Now()
+	}
 	_, t.mine = t.wants[self]
 }
 
-// committed notes whose turn is over.
+// committed notes that another server has committed: its turn is over.
 func (t *turns) committed(server string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.wants, server)
+	if t.seen == nil || len(t.seen) > maxWants {
+		t.seen = make(map[string]time.Time)
+	}
+	t.seen[server] = time.Now()
+}
+
+// note notes how long a commit took.
+func (t *turns) note(took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.took == 0 {
+		t.took = took
+	}
+	t.took += (took - t.took) / 8
 }
 
 // put notes whether this server's key is there.
@@ -64,6 +97,7 @@ func (t *turns) put(self string, there bool) {
 	defer t.mu.Unlock()
 	t.mine = there
 	if there {
+		t.lost = time.Now()
 		if t.wants == nil {
 			t.wants = make(map[string]int64)
 		}
@@ -79,31 +113,38 @@ func (t *turns) isMine() bool {
 	return t.mine
 }
 
-// ahead returns the server whose turn it is before self, after last has committed; "" if it is self's turn.
-func (t *turns) ahead(last, self string) string {
+// ahead returns the server whose turn it is before self, after last has committed, and how long it is waited for; "" if
+// it is self's turn.
+func (t *turns) ahead(last, self string, now time.Time) (server string, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.wants) == 0 {
-		return ""
+	// A server that is behind last comes before all that are not.
+	first := self
+	before := func(a, b string) bool {
+		if aBehind, bBehind := a > last, b > last; aBehind != bBehind {
+			return aBehind
+		}
+		return a < b
 	}
-	var order, behind []string // after last, and the others
 	for server, revision := range t.wants {
-		if skipped, ok := t.skipped[server]; ok && skipped == revision && server != self {
+		if skipped, ok := t.skipped[server]; ok && skipped == revision {
 			continue
 		}
-		if server > last {
-			order = append(order, server)
-		} else {
-			behind = append(behind, server)
+		if server != self && before(server, first) {
+			first, wait = server, patience
 		}
 	}
-	slices.Sort(order)
-	slices.Sort(behind)
-	order = append(order, behind...)
-	if len(order) == 0 || order[0] == self {
-		return ""
+	if now.Sub(t.lost) < contended {
+		for server, at := range t.seen {
+			if server != self && now.Sub(at) < lately && before(server, first) {
+				first, wait = server, min(commits*t.took, patience)
+			}
+		}
 	}
-	return order[0]
+	if first == self {
+		return "", 0
+	}
+	return first, wait
 }
 
 // skip passes over a server that did not use its turn.
@@ -113,22 +154,21 @@ func (t *turns) skip(server string) {
 	if t.skipped == nil {
 		t.skipped = make(map[string]int64)
 	}
-	t.skipped[server] = t.wants[server]
+	if revision, ok := t.wants[server]; ok {
+		t.skipped[server] = revision
+	}
+	delete(t.seen, server)
 }
 
-// awaitTurn returns when it is this server's turn, or as soon as the position is outdated.
-func (z *Zone) awaitTurn(ctx context.Context, at store.Position) {
-	for {
-		h, _, _ := z.history.state()
-		ahead := z.turns.ahead(h.server, z.cluster.options.Server)
+// awaitTurn returns when it is this server's turn.
+func (z *Zone) awaitTurn(ctx context.Context) {
+	for ctx.Err() == nil {
+		h, changed := z.history.last()
+		ahead, wait := z.turns.ahead(h, z.cluster.options.Server, time.Now())
 		if ahead == "" {
 			return
 		}
-		sequence, changed := z.history.wait()
-		if sequence > at.Sequence {
-			return
-		}
-		timer := time.NewTimer(patience)
+		timer := time.NewTimer(wait)
 		select {
 		case <-changed:
 		case <-timer.C:
@@ -136,8 +176,5 @@ func (z *Zone) awaitTurn(ctx context.Context, at store.Position) {
 		case <-ctx.Done():
 		}
 		timer.Stop()
-		if ctx.Err() != nil {
-			return
-		}
 	}
 }

@@ -24,12 +24,20 @@ type Zone struct {
 	turns   turns
 	// lost counts the calls of Confirm in a row that came too late.
 	lost atomic.Int32
+	// underWay is the batch that Propose has sent, nil if there is none.
+	underWay atomic.Pointer[underWay]
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 }
 
 var _ store.Shared = (*Zone)(nil)
+
+// An underWay is a batch whose outcome Propose waits for.
+type underWay struct {
+	batch id
+	ended chan struct{} // closed when the outcome is known
+}
 
 // Zone returns the store of a zone. origin is its name: lower case, absolute, in presentation form. Nothing is
 // read or written yet.
