@@ -21,6 +21,8 @@ type queue struct {
 	count  int
 	octets int
 	spare  *line // one for later, since most lines are short-lived
+	awaits int   // how many updates the channel enough is for; 0 for none
+	enough chan struct{}
 	shares timeshare.Shares
 }
 
@@ -107,7 +109,28 @@ func (q *queue) put(p *pending, limits *Limits) (refused []*pending, limit *Limi
 	l.octets += p.size
 	q.count++
 	q.octets += p.size
+	if q.count == q.awaits {
+		close(q.enough)
+		q.awaits = 0
+	}
 	return refused, limit
+}
+
+// expect returns how many updates wait, and a channel that is closed when they are as many as n, which is more. It
+// takes the place of the one before; 0 is for none.
+func (q *queue) expect(n int) (enough <-chan struct{}, count int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.awaits = 0; n > q.count {
+		q.awaits, q.enough = n, make(chan struct{})
+	}
+	return q.enough, q.count
+}
+
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count
 }
 
 // full reports whether there is no room for p. A single update is taken however large it is.
@@ -134,13 +157,14 @@ func (q *queue) heavierThan(p *pending, limits *Limits) *line {
 }
 
 // take appends waiting updates to an empty batch, one of each source in turn, until the batch has
-// reached its capacity or batchOctets. A source that has more than its share of octets in the batch, or
-// has had more than its share of the writer's time, gets no more into it.
-func (q *queue) take(batch []*pending) []*pending {
+// reached its capacity or batchOctets, of which so many octets are taken already. A source that has more
+// than its share of octets in the batch, or has had more than its share of the writer's time, gets no more
+// into it.
+func (q *queue) take(batch []*pending, octets int) []*pending {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.batch++
-	share, octets := batchOctets/max(1, len(q.lines)), 0
+	share := batchOctets / max(1, len(q.lines))
 	now := q.clock()
 	for passed := 0; passed < len(q.lines) && len(batch) < cap(batch) && octets < batchOctets; {
 		l := q.next

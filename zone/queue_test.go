@@ -19,13 +19,6 @@ func waitingUpdate(source string, size int) *pending {
 	return &pending{update: &Update{Source: source}, size: size}
 }
 
-// len returns how many updates wait.
-func (q *queue) len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.count
-}
-
 // sourcesOf lists the sources of updates in their order.
 func sourcesOf(batch []*pending) string {
 	var s []string
@@ -46,11 +39,11 @@ func TestQueueTakesTurns(t *testing.T) {
 		}
 	}
 	for i, want := range []string{"abcd", "abab", "aaaa", "aa", ""} {
-		if got := sourcesOf(q.take(make([]*pending, 0, 4))); got != want {
+		if got := sourcesOf(q.take(make([]*pending, 0, 4), 0)); got != want {
 			t.Errorf("batch %d: %q, want %q", i, got, want)
 		}
 	}
-	if q.len() != 0 || q.octets != 0 || q.next != nil || len(q.lines) != 0 {
+	if q.length() != 0 || q.octets != 0 || q.next != nil || len(q.lines) != 0 {
 		t.Errorf("%+v", &q)
 	}
 }
@@ -68,12 +61,12 @@ func TestBatchIsBoundedByOctets(t *testing.T) {
 	put("b", 1000, 10)
 	put("c", 1000, 1)
 	for i, want := range []string{"AbcAbbbbbbbbb", "AAAA", "AAAA"} {
-		if got := sourcesOf(q.take(make([]*pending, 0, 256))); got != want {
+		if got := sourcesOf(q.take(make([]*pending, 0, 256), 0)); got != want {
 			t.Errorf("batch %d: %q, want %q", i, got, want)
 		}
 	}
 	put("A", 2*batchOctets, 2)
-	if got := sourcesOf(q.take(make([]*pending, 0, 256))); got != "A" {
+	if got := sourcesOf(q.take(make([]*pending, 0, 256), 0)); got != "A" {
 		t.Errorf("one that is larger than a batch: %q", got)
 	}
 }
@@ -91,7 +84,7 @@ func TestQueueSharesTheTime(t *testing.T) {
 	// next takes the next updates, of which each takes 10 milliseconds.
 	next := func(want string, wait time.Duration) {
 		t.Helper()
-		batch := q.take(make([]*pending, 0, 1))
+		batch := q.take(make([]*pending, 0, 1), 0)
 		if got := sourcesOf(batch); got != want {
 			t.Fatalf("%q, want %q", got, want)
 		}
@@ -123,7 +116,7 @@ func TestQueueSharesTheTime(t *testing.T) {
 	}
 	// A measured time is no better than what the update can take.
 	put("cd")
-	batch := q.take(make([]*pending, 0, 2))
+	batch := q.take(make([]*pending, 0, 2), 0)
 	for _, p := range batch {
 		p.took, p.size = time.Hour, 100
 	}
@@ -156,7 +149,7 @@ func TestApplyWaitsForItsShare(t *testing.T) {
 	if r := apply("light"); !r.Changed {
 		t.Fatal(r)
 	}
-	if z.queue.len() != 1 {
+	if z.queue.length() != 1 {
 		t.Fatal("the other update does not wait")
 	}
 	now.Store(int64(time.Hour))
@@ -203,7 +196,7 @@ func TestFullQueueTakesFromTheHeaviest(t *testing.T) {
 			if refused, _ := q.put(waitingUpdate("x", tc.size), &limits); len(refused) != 1 || refused[0].update.Source == "x" {
 				t.Errorf("a third: %v", refused)
 			}
-			if got := sourcesOf(q.take(make([]*pending, 0, 256))); len(got) != 8 || strings.Count(got, "x") != 1 {
+			if got := sourcesOf(q.take(make([]*pending, 0, 256), 0)); len(got) != 8 || strings.Count(got, "x") != 1 {
 				t.Errorf("%q", got)
 			}
 		})
@@ -234,7 +227,7 @@ func TestQueueModel(t *testing.T) {
 					model[gone.update.Source] = line[:len(line)-1]
 				}
 			} else {
-				for _, p := range q.take(make([]*pending, 0, 1+r.IntN(8))) {
+				for _, p := range q.take(make([]*pending, 0, 1+r.IntN(8)), 0) {
 					if line := model[p.update.Source]; line[0] != p {
 						t.Fatal("not the oldest was taken")
 					}
@@ -248,7 +241,7 @@ func TestQueueModel(t *testing.T) {
 					octets += p.size
 				}
 			}
-			if q.len() != count || q.octets != octets || count > limits.Queue || count > 1 && octets > limits.QueueOctets || (q.next == nil) != (count == 0) {
+			if q.length() != count || q.octets != octets || count > limits.Queue || count > 1 && octets > limits.QueueOctets || (q.next == nil) != (count == 0) {
 				t.Fatalf("%d updates of %d octets, counted %d of %d", count, octets, q.count, q.octets)
 			}
 		}

@@ -209,7 +209,8 @@ func (z *Zone) writeBatch() bool {
 		return false
 	default:
 	}
-	batch := z.queue.take(z.batch[:0])
+	z.gather()
+	batch := z.queue.take(z.batch[:0], 0)
 	if len(batch) == 0 {
 		return false
 	}
@@ -227,12 +228,13 @@ func (z *Zone) do(batch []*pending) {
 		}
 	}
 	if len(live) > 0 {
-		z.settle(live)
+		live = z.settle(live)
 	}
 	z.queue.charge(live)
 	for _, p := range live {
 		close(p.done)
 	}
+	clear(live)
 }
 
 // Bounds of the work on one batch if several servers change the zone. The client waits, and sends its
@@ -242,18 +244,19 @@ const (
 	settleAttempts = 200
 )
 
-// settle does the updates of a batch, and tells the observer.
-func (z *Zone) settle(live []*pending) {
+// settle does the updates of a batch, and tells the observer. It returns them with those that have joined.
+func (z *Zone) settle(live []*pending) []*pending {
 	var c Commit
 	if !z.shared {
-		z.attempt(context.Background(), live, &c)
+		z.attempt(context.Background(), live, time.Time{}, &c)
 	} else if err := z.Diverged(); err != nil {
 		z.fail(live, err)
-		return
+		return live
 	} else {
 		ctx, cancel := context.WithTimeout(context.Background(), settleTime)
 		defer cancel()
-		z.attempt(ctx, live, &c)
+		live = z.attempt(ctx, live, time.Now().Add(joinTime), &c)
+		z.crowd.note(len(live)+z.queue.length(), &c)
 		if c.Err != nil && z.failing.Load() != nil {
 			z.failQueued(c.Err)
 		}
@@ -261,12 +264,13 @@ func (z *Zone) settle(live []*pending) {
 	if z.observe != nil && (c.Updates > 0 || c.Conflicts > 0 || c.Err != nil) {
 		z.observe(c)
 	}
+	return live
 }
 
 // failQueued ends the updates that wait, after the store has not answered for as long as one may wait: otherwise
 // each would wait for the batches before it, and then for its own.
 func (z *Zone) failQueued(cause error) {
-	for queued := z.queue.take(make([]*pending, 0, cap(z.batch))); len(queued) > 0; queued = z.queue.take(queued[:0]) {
+	for queued := z.queue.take(make([]*pending, 0, cap(z.batch)), 0); len(queued) > 0; queued = z.queue.take(queued[:0], 0) {
 		for _, p := range queued {
 			if p.state.CompareAndSwap(waiting, taken) {
 				p.result = z.failure(fmt.Errorf("%w: %v", errNotStarted, cause))
@@ -281,23 +285,27 @@ var errNotStarted = errors.New("zone: update not started, as the store did not a
 
 // attempt evaluates updates in order, each on the state that the previous ones lead to. It commits the
 // changes together and publishes the state. If another server has changed the zone meanwhile, it
-// evaluates all of them again on what that server has made of it.
-func (z *Zone) attempt(ctx context.Context, live []*pending, c *Commit) {
+// evaluates all of them again on what that server has made of it, and until a time those too that have
+// come since. It returns all.
+func (z *Zone) attempt(ctx context.Context, live []*pending, joined time.Time, c *Commit) []*pending {
 	for attempts := 1; ; attempts++ {
 		b := transaction{zone: z, first: -1}
 		missed, err := b.run(ctx, live, c)
 		switch {
 		case err == nil:
 			c.Updates += len(b.changes)
-			return
+			return live
 		case errors.Is(err, store.ErrTooLarge) && len(live) > 1:
 			half := len(live) / 2
-			z.attempt(ctx, live[:half], c)
-			z.attempt(ctx, live[half:], c)
-			return
+			z.attempt(ctx, live[:half], time.Time{}, c)
+			z.attempt(ctx, live[half:], time.Time{}, c)
+			return live
 		case isConflict(err):
 			c.Conflicts++
 			if attempts < settleAttempts && z.catchUp(ctx, b.at, missed) {
+				if time.Now().Before(joined) {
+					live = z.join(live)
+				}
 				continue
 			}
 		case c.Conflicts > 0 && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrUnknown):
@@ -308,7 +316,7 @@ func (z *Zone) attempt(ctx context.Context, live []*pending, c *Commit) {
 		c.Updates += len(b.changes)
 		c.Err, c.Unknown = err, c.Unknown || errors.Is(err, store.ErrUnknown)
 		b.fail(live, err)
-		return
+		return live
 	}
 }
 
@@ -399,7 +407,7 @@ func (b *transaction) propose(ctx context.Context, c *Commit) ([]store.Committed
 	}
 	begun := time.Now()
 	at, missed, err := z.store.Propose(ctx, b.at, batch)
-	if z.observe != nil {
+	if z.observe != nil || z.shared {
 		c.Duration += time.Since(begun)
 	}
 	z.noteCommit(err)

@@ -504,9 +504,9 @@ func held(t *testing.T, z *Zone, f *storetest.Faulty) (release func() Result) {
 // queued waits until that many updates are in the queue.
 func queued(t *testing.T, z *Zone, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); z.queue.len() < n; {
+	for deadline := time.Now().Add(10 * time.Second); z.queue.length() < n; {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d updates are queued", z.queue.len(), n)
+			t.Fatalf("%d of %d updates are queued", z.queue.length(), n)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -655,7 +655,7 @@ func TestKnownRefusalDoesNotWait(t *testing.T) {
 			}
 		}
 	}
-	if n := z.queue.len(); n != 0 {
+	if n := z.queue.length(); n != 0 {
 		t.Errorf("%d updates are queued", n)
 	}
 	release()

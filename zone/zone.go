@@ -276,9 +276,10 @@ type Zone struct {
 	failing atomic.Pointer[error]
 
 	// writing is held by the zone's single writer: an Apply that found no other active, or
-	// writeQueued. It guards batch and the store.
+	// writeQueued. It guards batch, crowd and the store.
 	writing sync.Mutex
 	batch   []*pending
+	crowd   crowd
 
 	failedAt time.Duration // of z.elapsed, when failing was set
 
