@@ -3,7 +3,7 @@
 #
 #   test/install.sh        all of it, and the programs of Debian 13 that test/debian13.sh unpacks
 #   test/install.sh run    what `make run` needs: a KDC, nsupdate, dig
-#   test/install.sh bench  what `make bench` needs: all of it, and dnsperf
+#   test/install.sh bench  what `make bench` needs: all of it, dnsperf and Knot
 #
 # It says nothing when nothing is missing, and starts no service. Without root it only says what is missing.
 set -eu
@@ -75,6 +75,7 @@ if [ "${1:-}" != run ]; then
 fi
 if [ "${1:-}" = bench ]; then
 	missing dnsperf dnsperf
+	missing knotd knot
 fi
 
 # newer unpacks what no package of this machine has.

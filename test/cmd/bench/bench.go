@@ -31,7 +31,7 @@ type bench struct {
 	middle      zoneSpec
 	large       zoneSpec
 	ours, bind  *subject // serve small and middle
-	file        *subject // serves middle
+	file, knot  *subject // serve middle
 	bigOurs     *subject // serve large
 	bigBIND     *subject
 	queries     string // dnsperf's input, for middle
@@ -43,7 +43,7 @@ type bench struct {
 
 // start makes the realm and the zones, and starts the servers of the smaller ones.
 func (b *bench) start(ctx context.Context) (err error) {
-	if err := process.Require("named", "dnsperf"); err != nil {
+	if err := process.Require("named", "knotd", "dnsperf"); err != nil {
 		return err
 	}
 	if b.realm, err = realm.Start(ctx, realm.Config{Name: realmName}); err != nil {
@@ -89,9 +89,10 @@ func (b *bench) start(ctx context.Context) (err error) {
 	b.ours = newCoreDNS(in("gsstsig"), b.binary, keytab, b.memory, profiled, b.small, b.middle)
 	b.bind = newBIND(in("bind"), keytab, krb5conf, b.small, b.middle)
 	b.file = newFile(in("file"), b.binary, b.middle)
+	b.knot = newKnot(in("knot"), b.middle)
 	b.bigOurs = newCoreDNS(in("gsstsig-large"), b.binary, keytab, b.memory, profiled, b.large)
 	b.bigBIND = newBIND(in("bind-large"), keytab, krb5conf, b.large)
-	for _, s := range []*subject{b.ours, b.bind, b.file} {
+	for _, s := range []*subject{b.ours, b.bind, b.file, b.knot} {
 		if _, err := s.start(ctx); err != nil {
 			return err
 		}
@@ -100,7 +101,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 }
 
 func (b *bench) stop() {
-	for _, s := range []*subject{b.ours, b.bind, b.file, b.bigOurs, b.bigBIND} {
+	for _, s := range []*subject{b.ours, b.bind, b.file, b.knot, b.bigOurs, b.bigBIND} {
 		if s != nil {
 			s.stop()
 		}

@@ -166,20 +166,20 @@ func (b *bench) handshakeRate(ctx context.Context) error {
 // about as many updates as BIND takes from so many clients when it has nothing else to do.
 func (b *bench) queryRate(ctx context.Context) error {
 	const clients, pace, goal = 4, 1000, 0.9
-	subjects := []*subject{b.ours, b.bind, b.file}
+	subjects := []*subject{b.ours, b.bind, b.file, b.knot}
 	sets, err := b.ownHosts(ctx, clients, subjects[:2]...)
 	if err != nil {
 		return err
 	}
-	var idle, busy, held, updates [3][]float64
+	var idle, busy, held, updates [4][]float64
 	err = b.inTurn(ctx, func(_, i int) error {
 		m, _, err := b.ask(ctx, "queries", subjects[i], nil)
 		if err != nil {
 			return err
 		}
 		idle[i] = append(idle[i], m.perSecond())
-		if i == 2 {
-			return nil // takes no updates
+		if i >= 2 {
+			return nil // takes no updates of this kind
 		}
 		m, u, err := b.ask(ctx, "queries under updates", subjects[i], operations(sets[i]))
 		if err != nil {
@@ -206,6 +206,11 @@ func (b *bench) queryRate(ctx context.Context) error {
 		what: "the same", ours: number(median(idle[0])), peer: number(median(idle[1])),
 		ratio: times(toBIND), goal: "≥ 1 × BIND", reached: toBIND >= 1,
 	})
+	toKnot := median(ratios(idle[0], idle[3]))
+	b.table.add(row{
+		what: fmt.Sprintf("the same; Knot: %s", number(median(idle[3]))), ours: number(median(idle[0])),
+		ratio: times(toKnot), goal: "≥ 1 × Knot", reached: toKnot >= 1,
+	})
 	share := median(ratios(busy[0], idle[0]))
 	b.table.add(row{
 		what: fmt.Sprintf("queries/s under %d updaters (this server: %s updates/s, BIND: %s)",
@@ -227,6 +232,7 @@ func (b *bench) queryRate(ctx context.Context) error {
 // largeZone compares start-up and memory with a million records, and then what an update costs in zones of every size.
 func (b *bench) largeZone(ctx context.Context) error {
 	b.file.stop()
+	b.knot.stop()
 	subjects := []*subject{b.bigOurs, b.bigBIND}
 	for _, s := range subjects {
 		took, err := s.start(ctx) // fills the database

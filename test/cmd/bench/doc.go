@@ -1,4 +1,4 @@
-// Command bench compares this project's CoreDNS with BIND, and in queries with CoreDNS's own file plugin, on the machine
+// Command bench compares this project's CoreDNS with BIND, and in queries with CoreDNS's own file plugin and Knot, on the machine
 // that it runs on. It is the second half of "make bench" and needs what test/install.sh installs.
 //
 //	bench -binary coredns -dir DIR            the whole comparison, about ten minutes

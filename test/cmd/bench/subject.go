@@ -244,3 +244,28 @@ logging {
 		return cmd, nil
 	}}
 }
+
+// newKnot is Knot DNS with its defaults. It knows no GSS-TSIG, so it is there for queries.
+func newKnot(dir string, zone zoneSpec) *subject {
+	return &subject{name: "Knot", dir: dir, zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
+		path, err := process.LookPath("knotd")
+		if err != nil {
+			return nil, err
+		}
+		config := filepath.Join(s.dir, "knot.conf")
+		return exec.Command(path, "-c", config), os.WriteFile(config, fmt.Appendf(nil, `server:
+  rundir: %[1]q
+  listen: 127.0.0.1@%[2]d
+log:
+  - target: stderr
+    any: warning
+database:
+  storage: %[1]q
+zone:
+  - domain: %[3]s
+    file: %[4]q
+    zonefile-sync: -1
+    journal-content: none
+`, s.dir, s.address.Port(), zone.origin, zone.file), 0o600)
+	}}
+}
