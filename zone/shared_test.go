@@ -601,6 +601,9 @@ func TestDiverged(t *testing.T) {
 	if err := a.Diverged(); err != nil {
 		t.Error(err)
 	}
+	// It could not tell a store that is where it has not followed it from yet.
+	begun := time.Now()
+	until(t, "the zone follows", func() bool { cluster.Heartbeat(); return a.Confirmed().After(begun) })
 	cluster.Restore(backup)
 	until(t, "the zone knows", func() bool { return a.Diverged() != nil })
 	if err := a.Diverged(); !errors.Is(err, store.ErrDiverged) {

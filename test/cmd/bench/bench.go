@@ -34,8 +34,9 @@ type bench struct {
 	file, knot  *subject // serve middle
 	bigOurs     *subject // serve large
 	bigBIND     *subject
-	queries     string // dnsperf's input, for middle
-	keytab      string // of the service
+	queries     string        // dnsperf's input, for middle
+	keytab      string        // of the service
+	patience    time.Duration // of clients, for an answer
 	table       table
 	onEtcdTable table
 	others      []float64 // share of the machine that other processes used, by measurement

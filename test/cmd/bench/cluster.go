@@ -335,6 +335,8 @@ func (c *cluster) queries(ctx context.Context) error {
 // failover is how long no update is answered when etcd's leader is killed. None may fail, and none may be lost.
 func (c *cluster) failover(ctx context.Context) error {
 	const clients, goal = 5, 2 * time.Second
+	c.patience = 5 * time.Second // a server takes up to three to say that it failed
+	defer func() { c.patience = replyTimeout }()
 	var updaters []*updaterClient
 	for i := range nodes {
 		own, err := c.updatersAt(ctx, i, clients)

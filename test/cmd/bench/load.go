@@ -84,7 +84,7 @@ func pause(ctx context.Context, d time.Duration) {
 // dial makes a client of one server.
 func (b *bench) dial(ctx context.Context, s *subject) (*client.Client, error) {
 	return client.Dial(ctx, client.Config{
-		Server: s.address.String(), Network: "udp", Timeout: replyTimeout,
+		Server: s.address.String(), Network: "udp", Timeout: b.patience,
 		// On loopback nothing has to fit a path: what the servers do with a datagram is compared.
 		MaxUDP:      4096,
 		Credentials: b.credentials, ServicePrincipal: service,

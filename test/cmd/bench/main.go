@@ -91,7 +91,7 @@ func run(ctx context.Context, s settings) (err error) {
 	if err != nil {
 		return err
 	}
-	b := &bench{settings: s, dir: dir}
+	b := &bench{settings: s, dir: dir, patience: replyTimeout}
 	defer b.stop()
 	if err := b.start(ctx); err != nil {
 		return err
