@@ -57,6 +57,7 @@ says what is done without such a word.
 
 This file is written from the tests and from the lists in ` + "`internal/test/standard`" + `: a test cites the requirements that it
 fails without. A requirement without a test fails ` + "`go test ./test/layout`" + `, as does a test that cites what no list has.
+Tests with many cases name them by the section: ` + "`go test ./zone -run 'TestUpdateClauses/3.4.2.3'`" + `.
 
 `
 
