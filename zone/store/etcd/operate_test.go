@@ -3,12 +3,17 @@
 package etcd
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	etcdtest "github.com/gsstsig/coredns-gsstsig/internal/test/etcd"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
@@ -326,5 +331,65 @@ func TestNameTaken(t *testing.T) {
 	}
 	if err := publish(first); err != nil {
 		t.Errorf("alone again: %v", err)
+	}
+}
+
+// TestCloseLeavesNothing: a connection that is closed leaves no goroutine, watch, lease or key behind, also if one of the members
+// says nothing: a reload may bring another one each time.
+func TestCloseLeavesNothing(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{})
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	goroutines := func() (n int) {
+		stacks := make([]byte, 4<<20)
+		for _, stack := range strings.Split(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(stack, "go.etcd.io/") || strings.Contains(stack, "google.golang.org/grpc") || strings.Contains(stack, "zone/store/etcd.(*") {
+				n++
+			}
+		}
+		return n
+	}
+	before := goroutines()
+	for _, endpoints := range [][]string{{c.Endpoint(0)}, {"http://" + silent.Addr().String(), c.Endpoint(0)}, {"http://" + silent.Addr().String()}} {
+		cluster, err := Open(Options{Endpoints: endpoints, Server: "a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := openZone(t, cluster, ZoneOptions{})
+		short, cancel := context.WithTimeout(ctx, 5*time.Second)
+		r := &replica{z: z}
+		r.reset()
+		if at, found, err := z.Load(short, r); err == nil {
+			if !found {
+				if at, err = z.Init(short, store.Contents{Serial: 1, Records: slices.Values([]store.Record{soa(1)})}); err != nil {
+					t.Error(err)
+				}
+			}
+			r.at = at
+			f := follow(ctx, z, r)
+			f.until(ctx, t, "a heartbeat", func() bool { return f.beats > 0 })
+			mustAdd(ctx, t, cluster.Contexts(), endpoints[0], "x", true)
+		}
+		cluster.Contexts()
+		_ = cluster.Publish(short, []byte("value"))
+		_, _ = cluster.Status(short)
+		cancel()
+		if err := cluster.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for n := goroutines(); n > before; n = goroutines() {
+		if ctx.Err() != nil {
+			stacks := make([]byte, 4<<20)
+			t.Fatalf("%d goroutines are left, of %d before:\n%s", n, before, stacks[:runtime.Stack(stacks, true)])
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	answer, err := etcdClient(t, c).Get(ctx, DefaultPrefix+nodes, clientv3.WithPrefix())
+	if err != nil || len(answer.Kvs) != 0 {
+		t.Errorf("%v, %v", answer, err)
 	}
 }
