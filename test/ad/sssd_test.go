@@ -4,6 +4,7 @@ package ad
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -185,6 +186,26 @@ func TestSSSD(t *testing.T) {
 				t.Errorf("SSSD does not say why:\n%s", dyndnsOf(said))
 			}
 			expect(t, "guest.corp.test", dns.TypeA)
+		},
+		"lease moves": func(t *testing.T) {
+			tested.Path(t, sssd, "an address that another machine had, with its PTR record")
+			ctx := testContext(t)
+			had := second.Addresses[0] // until it moved
+			expect(t, reverse(t, had), dns.TypePTR, dns.Fqdn(second.Host()))
+			if err := errors.Join(long.RemoveAddress(ctx, long.Addresses[0]), long.AddAddress(ctx, had)); err != nil {
+				t.Fatal(err)
+			}
+			long.Addresses = []netip.Prefix{had, long.Addresses[1]}
+			// The first try is by IPv6, which proves nothing about the IPv4 address. The second one is to dyndns_server.
+			said := wantDyndns(t, long, false, "dyndns_force_tcp = true", "dyndns_server = "+nsAddress.Addr().String())
+			if !strings.Contains(said, "UPDATE, status: REFUSED") {
+				t.Errorf("SSSD took the record over at its first try:\n%s", dyndnsOf(said))
+			}
+			expectRegistered(t, long.Host(), long.Addresses...)
+			const line = "took over 102.0.77.10.in-addr.arpa., the name of its address, from CLIENT2$@CORP.TEST"
+			if !strings.Contains(shared.domain.dns.Log().String(), line) {
+				t.Errorf("the log does not say %q", line)
+			}
 		},
 	})
 	reconfigure(t, d.corefile("nonsecure-and-secure", rules))

@@ -31,10 +31,21 @@ func (s *site) follow(t *testing.T, path string, clients ...*node.Node) *recipe.
 // followWith does the same with the programs of a directory, besides those that the machines have.
 func (s *site) followWith(t *testing.T, path, programs string, clients ...*node.Node) *recipe.Lab {
 	t.Helper()
+	return s.followBlocks(t, programs, read(t, path), clients...)
+}
+
+// read reads a recipe.
+func read(t *testing.T, path string) []recipe.Block {
+	t.Helper()
 	blocks, err := recipe.Read("../../docs/"+path, examples)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return blocks
+}
+
+func (s *site) followBlocks(t *testing.T, programs string, blocks []recipe.Block, clients ...*node.Node) *recipe.Lab {
+	t.Helper()
 	lab := &recipe.Lab{
 		Machines: make(map[string]*node.Node), Programs: programs, Input: strings.Repeat(password+"\n", 10), Up: up,
 	}
