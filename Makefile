@@ -97,8 +97,8 @@ bench-peers:
 
 # What takes longer than the tests may: an hour of faults in a cluster, 1,000 kills of the server under load and of its store,
 # faults at every place of the disk, 100,000 updates beside BIND, and good clients beside a flood of hostile messages for ten
-# minutes, and a third of that without, and beside a client that abuses its ticket for ten minutes. For another length of these:
-# make soak CLUSTER_SOAK=1m SOAKFLAGS='-duration 1m -insider 1m -slice 10s'.
+# minutes, and a third of that without, beside a flood of TLS handshakes for eight, and beside a client that abuses its ticket for ten
+# minutes. For another length of these: make soak CLUSTER_SOAK=1m SOAKFLAGS='-duration 1m -tls 1m -insider 1m -slice 10s'.
 # Then 100,000 machines that register within ten minutes. Last, CoreDNS's own tests on this project's listener, which needs the
 # module proxy.
 soak:

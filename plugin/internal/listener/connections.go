@@ -117,6 +117,13 @@ func (t *connectionTable) setFinished(c *connection) bool {
 	return true
 }
 
+// isEvicted reports whether c was closed to make room.
+func (t *connectionTable) isEvicted(c *connection) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return c.evicted
+}
+
 // setBusy notes that a request of c is worked on. It reports false if c was evicted.
 func (t *connectionTable) setBusy(c *connection) bool {
 	t.mu.Lock()

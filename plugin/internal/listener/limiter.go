@@ -1,6 +1,8 @@
 package listener
 
 import (
+	"time"
+
 	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/ratelimit"
@@ -19,19 +21,29 @@ const (
 	suspectsWaiting = 32
 )
 
+// tlsShare is the part of the handshakes at a time that may be of TLS: one in so many. A handshake of TLS takes much longer than
+// one of GSS-TSIG that comes to nothing, and clients of plain DNS do not wait for a slot: the other processors are theirs.
+const tlsShare = 2
+
+// knownTime is how long the handshakes of a source do not wait for those of others, after one that a message has followed. So a
+// flood of handshakes from many addresses does not keep the clients of before from theirs.
+const knownTime = 10 * time.Minute
+
 // limiter keeps what unauthenticated clients cost within Limits. All servers of an instance share one. It is safe for
 // concurrent use.
 type limiter struct {
 	limits     Limits
 	handshakes *semaphore
 	suspects   *semaphore
-	tlsWork    *semaphore // of TLS handshakes
+	tlsWork    *semaphore // of TLS handshakes of sources that are not known
+	tlsKnown   *semaphore // of those that are
 	work       *workTime
 	unproven   accounts // of UDP sources, which can be forged
 	proven     accounts // of TCP sources, which the TCP handshake has proven
 	failures   *rate.Limiter
 	errors     *rate.Limiter
 	tls        *ratelimit.Accounts // TLS handshakes that failed, or were made for nothing
+	known      *ratelimit.Accounts // empty for a source that a message came from by TLS within knownTime
 }
 
 // accounts are what sources are charged for.
@@ -55,12 +67,14 @@ func newLimiter(limits Limits) *limiter {
 		limits:     limits,
 		handshakes: newSemaphore(limits.Handshakes, limits.HandshakeQueue),
 		suspects:   newSemaphore(suspectsAtOnce, suspectsWaiting),
-		tlsWork:    newSemaphore(limits.Handshakes, limits.HandshakeQueue),
+		tlsWork:    newSemaphore(max(1, limits.Handshakes/tlsShare), limits.HandshakeQueue),
+		tlsKnown:   newSemaphore(max(1, limits.Handshakes/tlsShare), limits.HandshakeQueue),
 		work:       newWorkTime(limits.now),
 		unproven:   open(),
 		proven:     open(),
 		failures:   rate.NewLimiter(rate.Limit(allFailures*perSecond), allFailures*limits.HandshakeFailures),
 		errors:     rate.NewLimiter(rate.Limit(allErrors*limits.SourceErrors), 2*allErrors*limits.SourceErrors),
+		known:      ratelimit.New(ratelimit.Config{PerSecond: 1 / knownTime.Seconds(), Burst: 1, Now: limits.now}),
 		tls:        ratelimit.New(ratelimit.Config{PerSecond: perSecond, Burst: limits.HandshakeFailures, Now: limits.now}),
 	}
 }
@@ -114,6 +128,17 @@ func (l *limiter) forgeriesLimited(from ratelimit.Key, proven bool) bool {
 
 // recordTLSFailure charges a source for a TLS handshake that has failed, or that no message has followed.
 func (l *limiter) recordTLSFailure(from ratelimit.Key) { l.tls.Take(from) }
+
+// recordTLSMessage notes that a TLS handshake of a source was made for a message.
+func (l *limiter) recordTLSMessage(from ratelimit.Key) { l.known.Take(from) }
+
+// tlsSlots returns the semaphore for a TLS handshake of a source.
+func (l *limiter) tlsSlots(from ratelimit.Key) *semaphore {
+	if l.known.Empty(from) {
+		return l.tlsKnown
+	}
+	return l.tlsWork
+}
 
 // tlsLimited reports whether there were too many of these.
 func (l *limiter) tlsLimited(from ratelimit.Key) bool { return l.tls.Empty(from) }

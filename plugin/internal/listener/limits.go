@@ -8,8 +8,8 @@ import (
 // Limits bound what unauthenticated clients may cost. A field that is 0 stands for its default. A source is an
 // IPv4 address or an IPv6 network of 64 bits.
 type Limits struct {
-	// Handshakes is how many handshakes of GSS-TSIG are worked on at a time, and how many of TLS. Default: the number of
-	// processors.
+	// Handshakes is how many handshakes of GSS-TSIG are worked on at a time. Beside them half as many of TLS are, at least one.
+	// Default: the number of processors.
 	Handshakes int
 	// HandshakeQueue is how many more wait for a slot. Beyond it a TKEY query gets no answer by UDP and SERVFAIL by
 	// TCP, and a TLS handshake fails. Default 1024, a quarter of a second of work.

@@ -107,6 +107,9 @@ func (e *endpoint) serveConnection(c *connection) {
 		if s == nil {
 			return
 		}
+		if count == 0 && c.secure != nil {
+			s.limiter.recordTLSMessage(s.sourceOf(c))
+		}
 		if c.secure != nil && !c.secure.admittedBy(s) {
 			s.requests.done()
 			return

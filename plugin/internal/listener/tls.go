@@ -65,7 +65,7 @@ type tlsState struct {
 
 // beginTLS puts TLS on the accepted connection. The handshake follows.
 func (c *connection) beginTLS(s *server) {
-	below := &handshakeConn{Conn: c.accepted, slots: s.limiter.tlsWork, left: maxHandshakeOctets}
+	below := &handshakeConn{Conn: c.accepted, left: maxHandshakeOctets}
 	c.secure = &tlsState{conn: tls.Server(below, s.tls), config: s.tls, below: below}
 	c.Conn = c.secure.conn
 }
@@ -82,6 +82,7 @@ func (e *endpoint) handshake(c *connection) (delay time.Duration, ok bool) {
 		s.observer.Dropped(TLSFailures)
 		return s.limiter.limits.closeDelay, false
 	}
+	c.secure.below.slots, c.secure.below.evicted = s.limiter.tlsSlots(source), func() bool { return e.table.isEvicted(c) }
 	err := c.secure.conn.Handshake()
 	c.secure.below.finish()
 	switch {
@@ -90,7 +91,9 @@ func (e *endpoint) handshake(c *connection) (delay time.Duration, ok bool) {
 	case c.secure.below.left == maxHandshakeOctets:
 		// Not an octet came: something that looks whether the port is open.
 	case errors.Is(err, net.ErrClosed):
-		// To make room, which was counted, or because the server stops.
+		// To make room, which was counted, or because the server stops. What the server has worked for it is charged, or a
+		// source that opens more connections than it may have would get that for nothing.
+		s.limiter.recordTLSFailure(source)
 	default:
 		s.limiter.recordTLSFailure(source)
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
@@ -121,7 +124,8 @@ func (t *tlsState) admittedBy(s *server) bool {
 type handshakeConn struct {
 	net.Conn
 	slots    *semaphore
-	left     int // octets that the client may send
+	evicted  func() bool // reports whether the connection was closed to make room
+	left     int         // octets that the client may send
 	holds    bool
 	finished bool
 }
@@ -144,6 +148,9 @@ func (c *handshakeConn) Read(p []byte) (int, error) {
 		return 0, errHandshakeQueue
 	}
 	c.holds = true
+	if c.evicted() { // while it waited
+		return 0, net.ErrClosed
+	}
 	return n, nil
 }
 

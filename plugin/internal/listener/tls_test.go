@@ -594,6 +594,53 @@ func TestFailingTLSHandshakes(t *testing.T) {
 	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
 }
 
+// A source that opens more connections than it may have pays for those that are closed for it, if they have begun a handshake.
+func TestEvictedHandshakesAreCharged(t *testing.T) {
+	port, address := startHostile(t, Limits{HandshakeFailures: 5, SourceConnections: 3}, "")
+	const from = "127.0.0.66"
+	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
+	limiter := endpointOf(address).current.Load().limiter
+	for range 20 {
+		dialPlain(t, from, port)
+	}
+	begin := hello(t)
+	begun := func(source string) net.Conn {
+		c := dialPlain(t, source, port)
+		if _, err := c.Write(begin[:len(begin)-1]); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if limiter.tlsLimited(sourceOf(from)) {
+		t.Error("charged for connections without an octet")
+	}
+	// None of them lasts until the time for reading has passed.
+	eventually(t, "the source is limited", func() bool {
+		begun(from)
+		return limiter.tlsLimited(sourceOf(from))
+	})
+}
+
+// A source that has sent a message by TLS makes its next handshakes while those of others wait for a slot.
+func TestKnownSources(t *testing.T) {
+	port, address := startHostile(t, Limits{Handshakes: 2}, "")
+	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
+	limiter := endpointOf(address).current.Load().limiter
+	mustDialTLS(t, "127.0.0.66", port, trusting()) // and no message
+	limiter.tlsWork.acquire()
+	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
+	done := make(chan error)
+	go func() {
+		_, err := dialTLS(t, "127.0.0.66", port, trusting())
+		done <- err
+	}()
+	eventually(t, "the handshake waits", func() bool { return limiter.tlsWork.waiting.Load() == 1 })
+	limiter.tlsWork.release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // A client that does not read its answers is closed, and closing it to make room waits for nothing.
 func TestUnreadAnswersByTLS(t *testing.T) {
 	port, address := startHostile(t, Limits{}, "")

@@ -35,7 +35,7 @@ const attackVariable = "HOSTILE_ATTACK"
 // attack is what an attacking process is to do. The messages come on its standard input, each with its length in front;
 // it goes on until it is told to end.
 type attack struct {
-	Network string
+	Network string // udp, tcp, or tls for handshakes that are not finished
 	Target  string
 	Sources []string
 	Rate    int // messages a second; 0 is as fast as it goes
@@ -88,8 +88,11 @@ func (a attack) run(ctx context.Context, messages [][]byte, once bool) tally {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	senders := len(a.Sources)
-	if a.Network == "tcp" {
+	switch a.Network {
+	case "tcp":
 		senders *= streamsEach
+	case "tls":
+		senders = tlsConnections
 	}
 	for i := range senders {
 		group.Go(func() {
@@ -100,9 +103,12 @@ func (a attack) run(ctx context.Context, messages [][]byte, once bool) tally {
 			if once {
 				s.left = (i+1)*len(messages)/senders - s.next
 			}
-			if a.Network == "tcp" {
+			switch a.Network {
+			case "tcp":
 				s.streams(ctx)
-			} else {
+			case "tls":
+				s.hellos(ctx)
+			default:
 				s.packets(ctx)
 			}
 			mu.Lock()

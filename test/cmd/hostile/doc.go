@@ -13,6 +13,9 @@
 // socket that is never read: on a machine that attacker, server and clients share, the processor time that the attacker
 // takes is not the server's fault. For the same reason the server goes before the others where that may be arranged.
 //
+// Then TLS handshakes are begun that nobody finishes, good ones and broken ones, from one address and from a thousand. What that
+// costs is measured in the same way. A quarter of the good clients use DNS over TLS.
+//
 // Then a client with a good ticket abuses it: by updates of long names, of deep ones, of many names that it adds and
 // deletes, by updates that change nothing, by answers that it does not read and by UDP without waiting for answers, as fast
 // as they go, from a process of its own. What that costs the good clients is measured against their rate beside as many

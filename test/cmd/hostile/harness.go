@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -32,8 +33,9 @@ const (
 	goodClients = 8
 )
 
-const corefile = `example.test:{$DNS_PORT} {
+const corefile = `example.test:{$DNS_PORT} tls://example.test:{$TLS_PORT} {
 	bind 127.0.0.1
+	tls {CERTIFICATE} {PRIVATE}
 	gsstsig {
 		keytab {KEYTAB}
 		{LIMITS}
@@ -50,6 +52,7 @@ type harness struct {
 	realm   *realm.Realm
 	server  *server.Server
 	config  string // krb5.conf
+	trust   *tls.Config
 	keytabs []string
 }
 
@@ -82,10 +85,15 @@ func newHarness(ctx context.Context, dir, binary, limits string) (*harness, erro
 		}
 		h.keytabs = append(h.keytabs, file)
 	}
+	certificate, private := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	if h.trust, err = writeCertificate(certificate, private); err != nil {
+		return nil, err
+	}
+	h.trust.ClientSessionCache = tls.NewLRUClientSessionCache(goodClients)
 	h.server, err = server.Start(ctx, server.Config{
 		Binary:   binary,
-		Corefile: strings.NewReplacer("{KEYTAB}", keytab, "{LIMITS}", limits, ":{$DNS_PORT}", "").Replace(corefile),
-		Ports:    []string{"METRICS_PORT", "PPROF_PORT"},
+		Corefile: strings.NewReplacer("{KEYTAB}", keytab, "{LIMITS}", limits, "{CERTIFICATE}", certificate, "{PRIVATE}", private, ":{$DNS_PORT}", "").Replace(corefile),
+		Ports:    []string{"TLS_PORT", "METRICS_PORT", "PPROF_PORT"},
 		Probe:    zoneName,
 	})
 	return h, err
@@ -149,6 +157,7 @@ type task struct {
 	duration time.Duration
 	while    func() bool  // in place of the duration
 	renew    bool         // make a new context now and then
+	tls      bool         // by DNS over TLS in half the cases of TCP
 	each     bool         // make a new context for each update
 	attempts int          // after how many without an answer an operation has failed; 0 is goodAttempts
 	begin    func() error // called when all have a context, before the first update; may be nil
@@ -160,6 +169,9 @@ func (h *harness) work(ctx context.Context, job task) (goodWork, error) {
 	workers := make([]*goodClient, goodClients)
 	for i := range workers {
 		config := client.Config{Network: []string{"udp", "tcp"}[i%2], Timeout: goodTimeout, MaxUDP: 4096}
+		if job.tls && i%4 == 3 {
+			config.TLS, config.Server = h.trust, h.server.Port("TLS_PORT").String()
+		}
 		c, err := h.dial(ctx, config, i+1)
 		if err != nil {
 			return total, err
@@ -342,7 +354,7 @@ func (h *harness) counters(ctx context.Context) ([]string, error) {
 	}
 	var lines []string
 	for line := range strings.Lines(metrics) {
-		for _, name := range []string{"dropped_total", "handshakes_total", "verification_failures_total", "updates_total"} {
+		for _, name := range []string{"dropped_total", "handshakes_total", "verification_failures_total", "updates_total", "tls_handshake_failures_total"} {
 			if rest, ok := strings.CutPrefix(line, "coredns_gsstsig_"+name); ok {
 				lines = append(lines, name+strings.TrimSpace(rest))
 			}

@@ -34,6 +34,8 @@ func main() {
 	flag.IntVar(&o.rate, "rate", 0, "messages a second by UDP, and as many by TCP; 0 is as fast as it goes")
 	flag.Float64Var(&o.least, "least", 0.9, "share of their rate that the good clients must keep")
 	flag.DurationVar(&o.insider, "insider", 10*time.Minute, "how long the insider's abuse lasts, with the ordinary updates that it is compared with")
+	flag.DurationVar(&o.tls, "tls", 8*time.Minute, "how long TLS handshakes are sent that nobody finishes, with the time that they are sent elsewhere")
+	flag.Float64Var(&o.tlsLeast, "tls-least", 0.6, "share of their rate that the good clients must keep beside those from one address")
 	flag.StringVar(&o.abuse, "abuse", "", "try that abuse of an insider alone")
 	flag.Float64Var(&o.beside, "insider-least", 0.8, "share of their rate beside ordinary updates that they must keep beside an insider's")
 	flag.Parse()
@@ -46,11 +48,10 @@ func main() {
 }
 
 type options struct {
-	flood, slice, insider time.Duration
-	rate                  int
-	least                 float64
-	beside                float64
-	abuse                 string
+	flood, slice, insider, tls time.Duration
+	rate                       int
+	least, beside, tlsLeast    float64
+	abuse                      string
 }
 
 // tolerance is how much larger than before the server may be after the flood.
@@ -73,6 +74,9 @@ func soak(ctx context.Context, o options) error {
 	var errs []error
 	if o.flood > 0 {
 		errs = append(errs, h.soakFlood(ctx, o, say))
+	}
+	if o.tls > 0 && ctx.Err() == nil {
+		errs = append(errs, h.soakTLS(ctx, o, say))
 	}
 	if o.insider > 0 && ctx.Err() == nil {
 		errs = append(errs, h.soakInsider(ctx, o, say))
