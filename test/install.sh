@@ -70,6 +70,8 @@ if [ "${1:-}" != run ]; then
 	missing certbot certbot python3-certbot-dns-rfc2136 # clients of ACME and of configuration management
 	missing ansible-playbook ansible-core ansible
 	missing openssl openssl
+	missing dhcpd isc-dhcp-server # leases that move between machines
+	missing dhclient isc-dhcp-client
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates
 	missing /usr/share/keyrings/debian-archive-trixie-automatic.gpg debian-archive-keyring # for packages of Debian 13
 fi

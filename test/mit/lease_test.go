@@ -4,14 +4,150 @@ package mit
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/dnsutils"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/node"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/process"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
+
+const (
+	dhcpOctet = 67
+	stopGrace = 10 * time.Second
+)
+
+// leased is the only address that the DHCP server gives to whoever asks.
+var leased, reserved = addresses(150)[0], addresses(151)[0]
+
+// startDHCP runs a DHCP server, which has reservations beside that address.
+func (s *site) startDHCP(t *testing.T, on *node.Node, reservations string) *process.Process {
+	t.Helper()
+	conf := fmt.Sprintf(`authoritative;
+default-lease-time 3600;
+option domain-name-servers %[1]s;
+option domain-search "%[2]s";
+subnet 10.78.0.0 netmask 255.255.255.0 {
+    range %[3]s %[3]s;
+}
+%[4]s`, nsAddress.Addr(), zone, leased.Addr(), reservations)
+	if err := on.WriteFile("/etc/dhcp/dhcpd.conf", conf, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shell(t, on, "mkdir -p /var/lib/dhcp; touch /var/lib/dhcp/dhcpd.leases; rm -f /run/dhcpd.pid"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := on.Start(on.Command(shared.ctx, "dhcpd", "-4", "-d", "-pf", "/run/dhcpd.pid", "eth0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Output().WaitFor(testContext(t), 0, "Server starting service."); err != nil {
+		t.Fatalf("%v\n%s", err, p.Output())
+	}
+	return p
+}
+
+// lease has a machine ask for an address, and run what belongs to a new lease.
+func lease(t *testing.T, n *node.Node, want netip.Prefix) {
+	t.Helper()
+	said, err := shell(t, n, "mkdir -p /var/lib/dhcp; dhclient -1 -v -pf /run/dhclient.pid -lf /var/lib/dhcp/leases eth0")
+	if err != nil || !strings.Contains(said, "bound to "+want.Addr().String()) {
+		t.Fatalf("no lease of %s: %v\n%s", want, err, said)
+	}
+}
+
+func giveBack(t *testing.T, n *node.Node) {
+	t.Helper()
+	if _, err := shell(t, n, "dhclient -r -pf /run/dhclient.pid -lf /var/lib/dhcp/leases eth0"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLeaseMoves has a DHCP server give one address to two machines, one after the other, which register by the script of
+// docs/mit.md. The PTR record goes with the address, and the first machine does not get it back.
+func TestLeaseMoves(t *testing.T) {
+	t.Parallel()
+	tested.Path(t, nsupdate, "-g in the script of docs/mit.md, for leases that move")
+	s := newSite(t, "kdc1")
+	server := s.add(t, "dhcp1", dhcpOctet)
+	first, second := s.add(t, "client1", 101), s.add(t, "client2", 102)
+	for _, n := range []*node.Node{first, second} {
+		if err := n.WriteFile("/etc/krb5.conf", s.krb5Conf(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.follow(t, "mit.md", first)
+	s.enrol(t, second)
+	for _, path := range []string{"/etc/cron.hourly/register-dns", "/etc/dhcp/dhclient-exit-hooks.d/register-dns"} {
+		text, err := first.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second.WriteFile(path, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []*node.Node{first, second} {
+		if err := n.RemoveAddress(testContext(t), n.Addresses[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(n *node.Node, address netip.Prefix) {
+		t.Helper()
+		s.expect(t, n.Host(), dns.TypeA, address.Addr().String())
+		s.expect(t, reverseName(t, address), dns.TypePTR, dns.Fqdn(n.Host()))
+	}
+
+	dhcpd := s.startDHCP(t, server, "")
+	lease(t, first, leased)
+	has(first, leased)
+	giveBack(t, first)
+	lease(t, second, leased)
+	has(second, leased)
+	// The first gets another address, and registers when NetworkManager would tell it.
+	dhcpd.Stop(stopGrace)
+	link, err := shell(t, first, "ip -o link show eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address, _ := strings.Cut(link, "link/ether ")
+	s.startDHCP(t, server, fmt.Sprintf("host client1 { hardware ethernet %s; fixed-address %s; }\n", strings.Fields(address)[0], reserved.Addr()))
+	lease(t, first, reserved)
+	has(first, reserved)
+	if _, err := shell(t, first, "/etc/NetworkManager/dispatcher.d/50-register-dns eth0 dhcp4-change"); err != nil {
+		t.Error(err)
+	}
+	has(first, reserved)
+
+	// It has no right to what it had before, by UDP or TCP.
+	name := reverseName(t, leased)
+	for _, options := range [][]string{nil, {"-v"}} {
+		outcome, err := dnsutils.Update{
+			Auth: "-g", Options: options, On: first.Run, Env: append(first.Env(), "KRB5CCNAME=FILE:/run/register-dns.ccache"),
+			Commands: []string{"update delete " + name + " PTR", "update add " + name + " 3600 PTR " + first.Host()},
+		}.Run(testContext(t))
+		if err != nil || outcome.Rcode != "REFUSED" || !outcome.Signed {
+			t.Errorf("nsupdate %v: %v, %s, signed %v:\n%s", options, err, outcome.Rcode, outcome.Signed, outcome.Output)
+		}
+	}
+	has(second, leased)
+}
+
+func reverseName(t *testing.T, address netip.Prefix) string {
+	t.Helper()
+	name, err := dns.ReverseAddr(address.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
 
 // TestLeaseMovesWithSSSD does what docs/freeipa.md says about addresses that move: a machine gets the address of another,
 // and SSSD registers it, with the PTR record.
