@@ -22,6 +22,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/relay"
 )
 
 // The zones of the machines.
@@ -295,17 +296,50 @@ func answered(c *dns.Client, conn *dns.Conn, name string, kind uint16, want stri
 	return fmt.Errorf("%s %s is %v, not %s", name, dns.TypeToString[kind], reply.Answer, want)
 }
 
+// morningServer is this project's server with the zones of the machines, as the README has it: what is kept where.
+func (b *bench) morningServer(name string, zone zoneSpec, kept string) *subject {
+	return &subject{name: name, dir: filepath.Join(b.dir, "morning", name), zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
+		return coreDNS(s, b.binary, fmt.Sprintf("%s %s %s {\n  bind 127.0.0.1\n  errors\n  gsstsig {\n    keytab %s\n    file %s %s\n    control off\n    %s\n  }\n}\n",
+			morningPTR, morningPTRv6, morningZone, b.keytab, zone.file, morningZone, kept))
+	}}
+}
+
+// mondayMorning is on three servers with the zones on etcd, behind one address. Each message may meet another server.
+func (c *cluster) mondayMorning(ctx context.Context) error {
+	zone := zoneSpec{origin: morningZone, hosts: morningSeeds, file: filepath.Join(c.dir, morningZone+"db")}
+	if err := zone.write(); err != nil {
+		return err
+	}
+	var servers []*subject
+	for i := range nodes {
+		s := c.morningServer(fmt.Sprintf("morning%d", i), zone,
+			fmt.Sprintf("etcd %s\n    etcd_prefix /morning\n    etcd_server morning%d", strings.Join(c.members.Endpoints(), " "), i))
+		defer s.stop()
+		if _, err := s.start(ctx); err != nil {
+			return err
+		}
+		servers = append(servers, s)
+	}
+	var next atomic.Int64
+	front, err := relay.Start(relay.Config{Pick: func() netip.AddrPort { return servers[int(next.Add(1))%nodes].address }})
+	if err != nil {
+		return err
+	}
+	defer front.Close()
+	all, err := newMachines(c.keytab, front.Address.String)
+	if err != nil {
+		return err
+	}
+	return c.morning(ctx, ", three servers on etcd behind one address", &c.onEtcdTable, zone, all, servers...)
+}
+
 // mondayMorning has many machines come at about the same time, beside queries, and then as many as fast as they are served.
 func (b *bench) mondayMorning(ctx context.Context) error {
 	zone := zoneSpec{origin: morningZone, hosts: morningSeeds, file: filepath.Join(b.dir, morningZone+"db")}
 	if err := zone.write(); err != nil {
 		return err
 	}
-	dir := filepath.Join(b.dir, "morning")
-	s := &subject{name: "gsstsig", dir: dir, zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
-		return coreDNS(s, b.binary, fmt.Sprintf("%s %s %s {\n  bind 127.0.0.1\n  errors\n  gsstsig {\n    keytab %s\n    file %s %s\n    database %s\n  }\n}\n",
-			morningPTR, morningPTRv6, morningZone, b.keytab, zone.file, morningZone, filepath.Join(dir, "database")))
-	}}
+	s := b.morningServer("gsstsig", zone, "database "+filepath.Join(b.dir, "morning", "database"))
 	if _, err := s.start(ctx); err != nil {
 		return err
 	}
