@@ -45,6 +45,7 @@ func (b *bench) onEtcd(ctx context.Context) error {
 		{"cluster queries", c.queries},
 		{"cluster failover", c.failover},
 		{"cluster start", c.largeZone},
+		{"cluster morning", c.mondayMorning},
 	} {
 		if b.only != nil && !b.only.MatchString(part.name) {
 			continue
