@@ -16,6 +16,7 @@ type Cluster struct {
 	options Options
 	members *members
 	session session
+	list    zoneList
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc

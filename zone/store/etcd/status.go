@@ -2,11 +2,13 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -148,38 +150,81 @@ func (c *Cluster) servers(ctx context.Context) (list []ServerStatus, revision in
 	return list, answer.Header.Revision, nil
 }
 
-// zones finds the zones by the first key of each.
-func (c *Cluster) zones(ctx context.Context) (list []ZoneStatus, err error) {
+// A zoneList is the origins of all zones as they were found last.
+type zoneList struct {
+	mu      sync.Mutex
+	origins []string
+	due     time.Time // when they are to be found again
+}
+
+// listShare is for how many times what the last search took no other one begins: for a range etcd visits all of its
+// keys, of which a large zone has millions, even if it is to return the first one alone.
+const listShare = 100
+
+// origins returns the origins of the zones.
+func (c *Cluster) origins(ctx context.Context) ([]string, error) {
+	l := &c.list
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	begun := time.Now()
+	if begun.Before(l.due) {
+		return l.origins, nil
+	}
+	found, err := c.findZones(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.origins, l.due = found, time.Now().Add(listShare*time.Since(begun))
+	return found, nil
+}
+
+// findZones finds the zones by the first key of each.
+func (c *Cluster) findZones(ctx context.Context) (origins []string, err error) {
 	root := c.options.Prefix + zones
 	end := clientv3.GetPrefixRangeEnd(root)
 	for start := root; ; {
-		answer, err := c.get(ctx, start, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
+		answer, err := c.getWithin(ctx, pageTimeout, pagesTimeout, start, clientv3.WithRange(end), clientv3.WithLimit(1), clientv3.WithKeysOnly())
 		if err != nil || len(answer.Kvs) == 0 {
-			return list, err
+			return origins, err
 		}
 		name, _, _ := strings.Cut(strings.TrimPrefix(string(answer.Kvs[0].Key), root), "/")
 		start = clientv3.GetPrefixRangeEnd(root + name + "/")
-		z := &Zone{cluster: c, origin: unescapeSlash.Replace(name), root: root + name + "/"}
-		s := ZoneStatus{Origin: z.origin}
+		origins = append(origins, unescapeSlash.Replace(name))
+	}
+}
+
+// zones tells of all zones.
+func (c *Cluster) zones(ctx context.Context) (list []ZoneStatus, err error) {
+	origins, err := c.origins(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, origin := range origins {
+		z := &Zone{cluster: c, origin: origin, root: ZonePrefix(c.options.Prefix, origin)}
+		s := ZoneStatus{Origin: origin}
 		h, kv, _, err := z.readHead(ctx)
 		switch {
 		case err != nil:
 			s.Err = err
 		case kv == nil:
-			continue // it is being filled, or was not filled to the end
+			continue // it is being filled, or was not filled to the end, or is gone
 		default:
 			s.Sequence, s.Serial, s.Epoch, s.Batches = h.sequence, h.serial, h.batch.epoch(), h.sequence+1-h.oldest
 			s.Server, s.Frozen = h.server, h.frozen
 		}
 		list = append(list, s)
 	}
+	return list, nil
 }
 
 // compacted returns the revision up to which etcd has compacted its history: a watch from the beginning of time is
-// told.
+// told. Where there is all history, a watch would have etcd search all of it.
 func (c *Cluster) compacted(ctx context.Context) int64 {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	if _, err := c.get(ctx, c.options.Prefix, clientv3.WithRev(1)); !errors.Is(err, rpctypes.ErrCompacted) {
+		return 0
+	}
 	events, _, ok := c.members.watch(ctx, c.options.Prefix, c.options.Prefix+"\x00", 1)
 	if !ok {
 		return 0
