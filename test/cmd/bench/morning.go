@@ -127,9 +127,7 @@ func (m machine) pointers() []*dns.PTR {
 func registration(zone string, records ...dns.RR) *dns.Msg {
 	u := new(dns.Msg).SetUpdate(zone)
 	u.RemoveRRset(records)
-	for _, rr := range records {
-		u.Ns = append(u.Ns, rr)
-	}
+	u.Ns = append(u.Ns, records...)
 	return u
 }
 
