@@ -66,8 +66,9 @@ test:
 	@# With this the compiler has done its work, for which a test on a busy machine would not wait long enough.
 	@$(MAKE) --silent coredns BINARY=.cache/coredns
 	@rm -rf .cache/tested && mkdir -p .cache/tested
-	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/node ./internal/test/realm ./internal/test/etcd ./zone/store/etcd ./gsstsig/gsstsigtest
-	TEST_SYSTEM=debian13 TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -tags e2e -timeout 10m $(TESTFLAGS) \
+	@# More packages at a time than there are processors: most of these tests wait for programs.
+	TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -p 3 -tags e2e -timeout 20m $(TESTFLAGS) ./test/... ./internal/test/node ./internal/test/realm ./internal/test/etcd ./zone/store/etcd ./gsstsig/gsstsigtest
+	TEST_SYSTEM=debian13 TESTED_WITH=$(abspath .cache/tested) go test -race -count=1 -p 3 -tags e2e -timeout 10m $(TESTFLAGS) \
 		-run '^($(subst $(space),|,$(strip $(DEBIAN13))))$$' ./test/e2e ./test/mit ./test/ad
 	@go run ./test/cmd/tested README.md .cache/tested
 
