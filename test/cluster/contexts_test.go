@@ -147,7 +147,7 @@ func TestContextsThroughOneAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tested.Path(t, tested.Client{Name: "bodgit/tsig, of external-dns and Terraform", Module: "github.com/bodgit/tsig"},
+		tested.Path(t, tested.Client{Name: "bodgit/tsig, of Terraform's provider", Module: "github.com/bodgit/tsig"},
 			"through an address in front of three servers")
 		resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, d.address(0).String()) // so that look-ups do not take turns
