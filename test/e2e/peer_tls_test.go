@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -217,6 +218,16 @@ func TestSecondaryBINDOverTLS(t *testing.T) {
 	if err := ours.Reload(testContext(t), "# again\n"+ours.corefile); err != nil {
 		t.Fatal(err)
 	}
+	until(t, "the server shows the other certificate", func() bool {
+		conn, err := tls.Dial("tcp", ours.tls.String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"dot"}})
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		content, err := os.ReadFile(ours.certificate)
+		block, _ := pem.Decode(content)
+		return err == nil && block != nil && bytes.Equal(block.Bytes, conn.ConnectionState().PeerCertificates[0].Raw)
+	})
 	before := serial(t, secondary.Address, forwardZone)
 	change(t, ours.Address, 2*changes, 1)
 	if err := ours.Log().Wait(testContext(t), 0, func(text string) bool { return strings.Contains(text, "tls client=127.0.0.1:") }); err != nil {
