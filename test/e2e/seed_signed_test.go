@@ -30,7 +30,7 @@ func TestSignedSeed(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "db"), []byte(seed("ns1.example.test")+text+"$INCLUDE "+base+".key\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		args := append(how, "-z", "-o", forwardZone, "-f", filepath.Join(dir, "signed"), filepath.Join(dir, "db"), base)
+		args := append(how, "-z", "-d", dir, "-o", forwardZone, "-f", filepath.Join(dir, "signed"), filepath.Join(dir, "db"), base)
 		if output, err := exec.CommandContext(testContext(t), path, args...).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, output)
 		}
