@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -34,6 +35,9 @@ const (
 	morningSeeds = 10_000
 	// morningMost is how many machines have addresses of their own.
 	morningMost = 1 << 22
+	// A machine waits so long for an answer, and sends a message so often.
+	morningTimeout  = 3 * time.Second
+	morningAttempts = 3
 )
 
 // What a machine must not wait for, and what queries must keep beside.
@@ -56,6 +60,8 @@ type machines struct {
 	version int
 	target  func() string // where the next request of any machine goes
 	most    int           // at work at a time
+
+	repeated atomic.Int64 // messages that got no answer
 
 	mu      sync.Mutex
 	took    [len(steps)][]time.Duration // guarded by mu
@@ -146,13 +152,24 @@ func (all *machines) ticket(m machine) (client.ServiceTicket, error) {
 	return client.ServiceTicket{Ticket: ticket, SessionKey: key, Client: principal, Expires: end}, err
 }
 
+// repeat does a step again that got no answer, as clients do: a datagram can be lost. What it takes in all is waited for.
+func (all *machines) repeat(step func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := step()
+		if timeout := net.Error(nil); attempt == morningAttempts || !errors.As(err, &timeout) || !timeout.Timeout() {
+			return err
+		}
+		all.repeated.Add(1)
+	}
+}
+
 // register does what a machine does.
 func (all *machines) register(ctx context.Context, m machine, due time.Time) error {
 	ticket, err := all.ticket(m)
 	if err != nil {
 		return err
 	}
-	c, err := client.Dial(ctx, client.Config{Server: all.target(), Network: m.network(), Source: m.source(), Timeout: 10 * time.Second,
+	c, err := client.Dial(ctx, client.Config{Server: all.target(), Network: m.network(), Source: m.source(), Timeout: morningTimeout,
 		Credentials: client.FromTicket(ticket), ServicePrincipal: service})
 	if err != nil {
 		return err
@@ -160,7 +177,11 @@ func (all *machines) register(ctx context.Context, m machine, due time.Time) err
 	defer c.Close()
 	var took [len(steps)]time.Duration
 	began := time.Now()
-	key, err := c.Negotiate(ctx)
+	var key *client.Context
+	err = all.repeat(func() (err error) {
+		key, err = c.Negotiate(ctx)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", m.name(), steps[0], err)
 	}
@@ -168,7 +189,11 @@ func (all *machines) register(ctx context.Context, m machine, due time.Time) err
 	took[0] = time.Since(began)
 	for i, u := range m.updates() {
 		began = time.Now()
-		if _, err := key.Update(ctx, u); err != nil {
+		err := all.repeat(func() error {
+			_, err := key.Update(ctx, u)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("%s: %s: %w", m.name(), steps[1+i], err)
 		}
 		took[1+i] = time.Since(began)
@@ -390,7 +415,7 @@ func (b *bench) morning(ctx context.Context, where string, result *table, zone z
 	rush := min(count, 20_000)
 	rushed := all.come(ctx, machine(count), rush, 0)
 	rate := float64(rush) / rushed.Seconds()
-	fmt.Fprintf(os.Stderr, "%d more as fast as they go: %.0f machines/s\n", rush, rate)
+	fmt.Fprintf(os.Stderr, "%d more as fast as they go: %.0f machines/s; %d messages in all were repeated\n", rush, rate, all.repeated.Load())
 	if err := ctx.Err(); err != nil {
 		return err
 	}

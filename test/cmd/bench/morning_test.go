@@ -92,6 +92,27 @@ func TestComeReportsFailures(t *testing.T) {
 	all.come(ended, 0, 10, time.Hour) // returns at once
 }
 
+// TestRepeat: what gets no answer is sent again, three times in all, and nothing else is.
+func TestRepeat(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		errs     []error
+		attempts int
+		ok       bool
+	}{
+		{"an answer", []error{nil}, 1, true},
+		{"the second is answered", []error{os.ErrDeadlineExceeded, nil}, 2, true},
+		{"no answer", []error{os.ErrDeadlineExceeded, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded}, 3, false},
+		{"a refusal", []error{errors.New("REFUSED")}, 1, false},
+	} {
+		all, attempts := new(machines), 0
+		err := all.repeat(func() error { attempts++; return test.errs[attempts-1] })
+		if attempts != test.attempts || (err == nil) != test.ok || int(all.repeated.Load()) != attempts-1 {
+			t.Errorf("%s: %d attempts, %d repeated, %v", test.name, attempts, all.repeated.Load(), err)
+		}
+	}
+}
+
 func TestWaits(t *testing.T) {
 	all := new(machines)
 	for i := range all.took {
