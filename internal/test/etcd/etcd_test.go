@@ -33,10 +33,18 @@ func client(t *testing.T, c *Cluster, members ...int) *clientv3.Client {
 	return client
 }
 
+// put tries again: what a member has sent to a leader that is gone is lost, and a new leader takes a second to be found.
 func put(ctx context.Context, t *testing.T, client *clientv3.Client, key, value string) {
 	t.Helper()
-	if _, err := client.Put(ctx, key, value); err != nil {
-		t.Fatal(err)
+	for {
+		_, err := client.Put(ctx, key, value)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		t.Log(err)
 	}
 }
 
