@@ -68,15 +68,15 @@ func (c *checker) zoneDoesNotStart(origin string, err error) {
 // check examines what has to fit together for a client's update to be accepted: Corefile, keytabs, zones, KDC, clocks, ports.
 func check(program string) func(flags *flag.FlagSet) runner {
 	return func(flags *flag.FlagSet) runner {
-		conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
-		krb5conf := flags.String("krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs, a `FILE`")
+		conf := flags.String("conf", "Corefile", "read the server's Corefile from `FILE`")
+		krb5conf := flags.String("krb5conf", defaultKrb5conf(), "find the KDCs by the krb5.conf `FILE`")
 		offline := flags.Bool("offline", false, "ask neither KDC nor server")
-		ccache := flags.String("ccache", "", "credential cache `FILE` for requests to the KDC, if it rejects the server's own key")
+		ccache := flags.String("ccache", "", "ask the KDC with the ticket in the credential cache `FILE`, if it rejects the server's own key")
 		var server hostPort
-		flags.Var(&server, "server", "`HOST:PORT` of the running server, if the Corefile does not tell")
+		flags.Var(&server, "server", "ask the running server at `HOST:PORT`, if the Corefile does not say where it is")
 		port := portNumber("53")
-		flags.Var(&port, "p", "`PORT` of server blocks without one, as given to the server by -p or -dns.port")
-		userName := flags.String("user", "", "user that the server runs as, a `USER`: files are examined as that user sees them. It needs root")
+		flags.Var(&port, "p", "`PORT` of server blocks that name none, as given to the server by -p or -dns.port")
+		userName := flags.String("user", "", "examine files as `USER` sees them, the user that the server runs as; needs root")
 		output := addOutputFlag(flags)
 		return func(s Streams, args []string) (int, error) {
 			if len(args) > 0 {

@@ -137,7 +137,7 @@ type output struct{ json bool }
 
 func addOutputFlag(flags *flag.FlagSet) *output {
 	o := new(output)
-	flags.Var(o, "o", "form of the output, a `FORMAT`: text or json (default text)")
+	flags.Var(o, "o", "output `FORMAT`: text or json (default text)")
 	return o
 }
 

@@ -229,6 +229,9 @@ func TestManual(t *testing.T) {
 			}
 		})
 	}
+	if strings.Contains(page, "(default [])") {
+		t.Error("a flag that may be given several times has an empty list as its default")
+	}
 	for line := range strings.Lines(page) {
 		macro, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if strings.HasPrefix(line, ".") && !slices.Contains([]string{".TH", ".SH", ".SS", ".PP", ".TP", ".B"}, macro) || line[0] == '\'' {

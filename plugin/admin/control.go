@@ -30,8 +30,8 @@ type controlFlags struct {
 
 func addControlFlags(flags *flag.FlagSet) controlFlags {
 	return controlFlags{
-		conf:   flags.String("conf", "Corefile", "Corefile of the server, which names the control socket, a `FILE`"),
-		socket: flags.String("control", "", "control socket of the server, a `PATH`; no Corefile is read"),
+		conf:   flags.String("conf", "Corefile", "find the control socket by the server's Corefile `FILE`"),
+		socket: flags.String("control", "", "use the server's control socket `PATH`; no Corefile is read"),
 	}
 }
 

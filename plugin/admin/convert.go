@@ -17,7 +17,7 @@ const maxPolicy = 1 << 20
 
 // convert prints the rules of BIND's update-policy as lines of a Corefile, or all of a Corefile.
 func convert(flags *flag.FlagSet) runner {
-	whole := flags.Bool("corefile", false, "print server blocks with the zones, the keytab and the HMAC keys too; they contain the secrets of the keys")
+	whole := flags.Bool("corefile", false, "print a whole Corefile, with zones, keytab and HMAC keys; it contains the secrets of the keys")
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {
 		name, in := "standard input", s.In

@@ -25,8 +25,8 @@ type databaseFlags struct{ conf, directory *string }
 
 func addDatabaseFlags(flags *flag.FlagSet) databaseFlags {
 	return databaseFlags{
-		conf:      flags.String("conf", "Corefile", "Corefile that names the database, a `FILE`"),
-		directory: flags.String("database", "", "directory `DIR` of the databases, as the Corefile has it; no Corefile is read"),
+		conf:      flags.String("conf", "Corefile", "find the database by the Corefile `FILE`"),
+		directory: flags.String("database", "", "use the directory of databases `DIR`, as the property database names it; no Corefile is read"),
 	}
 }
 
@@ -96,9 +96,9 @@ func readDatabase(directory, origin string) (snapshot *zone.Snapshot, err error)
 // load fills an empty database from a master file or a dump.
 func load(flags *flag.FlagSet) runner {
 	database := addDatabaseFlags(flags)
-	previous := flags.String("previous", "", "directory `DIR` of the zone's former database, which was moved away: the serial becomes greater than its")
+	previous := flags.String("previous", "", "the zone's former database was moved to `DIR`: set a serial greater than the one there")
 	var served serials
-	flags.Var(&served, "served", "`SERIAL` that a secondary server has: that of the zone becomes greater; may be given several times")
+	flags.Var(&served, "served", "a secondary server has `SERIAL`: set a greater one; may be given several times")
 	ownership := addOwnershipFlags(flags)
 	remote := addServerFlags(flags)
 	output := addOutputFlag(flags)

@@ -36,15 +36,15 @@ type serverFlags struct {
 
 func addServerFlags(flags *flag.FlagSet) *serverFlags {
 	f := new(serverFlags)
-	flags.StringVar(&f.key, "key", "", "axfr: sign with the HMAC key of this `FILE`, which has the key statement that tsig-keygen prints")
+	flags.StringVar(&f.key, "key", "", "axfr: sign with the HMAC key in `FILE`, a key statement as tsig-keygen prints it")
 	flags.BoolVar(&f.gss, "gss", false, "axfr: sign by GSS-TSIG")
-	flags.StringVar(&f.krb5conf, "krb5conf", defaultKrb5conf(), "krb5.conf that names the KDCs, a `FILE`")
-	flags.StringVar(&f.ccache, "ccache", "", "credential cache `FILE` with the ticket of who asks (default KRB5CCNAME)")
-	flags.StringVar(&f.keytab, "keytab", "", "keytab `FILE` with the key of who asks, instead of a ticket")
-	flags.StringVar(&f.principal, "principal", "", "`PRINCIPAL` that asks, with -keytab")
-	flags.StringVar(&f.service, "service", "", "`PRINCIPAL` of the server (default DNS/HOST for axfr, ldap/HOST for ldap)")
-	flags.StringVar(&f.primary, "primary", "", "axfr, ldap: `HOST` that the SOA record is to name as primary server, and an NS record of the zone too")
-	flags.BoolVar(&f.replace, "replace-ns", false, "the NS record of -primary replaces those that the zone's name has, instead of one more")
+	flags.StringVar(&f.krb5conf, "krb5conf", defaultKrb5conf(), "find the KDCs by the krb5.conf `FILE`")
+	flags.StringVar(&f.ccache, "ccache", "", "ask with the ticket in the credential cache `FILE` (default: the one that KRB5CCNAME names)")
+	flags.StringVar(&f.keytab, "keytab", "", "ask with a key in the keytab `FILE` instead of a ticket")
+	flags.StringVar(&f.principal, "principal", "", "ask as `PRINCIPAL`, whose key -keytab has")
+	flags.StringVar(&f.service, "service", "", "ask for a ticket for the server `PRINCIPAL` (default DNS/HOST for axfr, ldap/HOST for ldap)")
+	flags.StringVar(&f.primary, "primary", "", "axfr, ldap: make `HOST` the primary server in the SOA record, and add it to the NS records")
+	flags.BoolVar(&f.replace, "replace-ns", false, "with -primary: remove the zone's other NS records")
 	return f
 }
 

@@ -73,12 +73,9 @@ func writeManual(w io.Writer, program string) error {
 			m.paragraph(c.more)
 		}
 		c.flags().VisitAll(func(f *flag.Flag) {
-			value, usage := flag.UnquoteUsage(f)
+			value, usage := describe(f)
 			m.macro("TP")
 			m.macro("B", strings.TrimSpace("-"+f.Name+" "+value))
-			if f.DefValue != "" && !isBool(f) {
-				usage += fmt.Sprintf(" (default %s)", f.DefValue)
-			}
 			m.paragraph(usage)
 		})
 	}
@@ -98,7 +95,28 @@ func writeManual(w io.Writer, program string) error {
 	m.macro("SH", "FILES")
 	m.macro("TP")
 	m.macro("B", "Corefile")
-	m.paragraph("The configuration of the server, in the current directory if -conf does not name another one.")
+	m.paragraph("The configuration of the server, in the current directory if -conf does not name another one. The Debian package has it in /etc/coredns.")
+	m.macro("TP")
+	m.macro("B", "control.sock")
+	m.paragraph("The control socket of a running server, in the directory of the first database unless the property control names another one.")
+	m.macro("SH", "ENVIRONMENT")
+	m.macro("TP")
+	m.macro("B", "VISUAL, EDITOR")
+	m.paragraph("The editor of the command edit.")
+	m.macro("TP")
+	m.macro("B", "KRB5CCNAME, KRB5_CONFIG")
+	m.paragraph("The credential cache to ask another server with, and the krb5.conf that names the KDCs, unless flags name others.")
+	m.macro("SH", "EXAMPLES")
+	for _, example := range []struct{ text, command string }{
+		{"What would clients fail on?", "check -conf /etc/coredns/Corefile -user coredns"},
+		{"Why was this machine refused?", "may host/pc17.corp.example.com@CORP.EXAMPLE.COM pc17.corp.example.com A"},
+		{"Give a name to its right owner:", "own pc17.corp.example.com 'PC17$@CORP.EXAMPLE.COM'"},
+		{"Back up a zone while the server runs:", "dump corp.example.com > corp.example.com.zone"},
+	} {
+		m.macro("TP")
+		m.macro("B", program+" "+example.command)
+		m.paragraph(example.text)
+	}
 	m.macro("SH", "SEE ALSO")
 	m.paragraph("nsupdate(1), kadmin(1), krb5.conf(5)")
 	return m.Flush()

@@ -20,13 +20,13 @@ import (
 
 // may prints what the policy decides on an update of one record in the present state of the zone.
 func may(flags *flag.FlagSet) runner {
-	conf := flags.String("conf", "Corefile", "Corefile of the server, a `FILE`")
-	deletion := flags.Bool("delete", false, "delete the RRset instead of adding a record")
-	client := flags.String("client", "", "`ADDRESS` that the update comes from by TCP, for the rules tcp-self and 6to4-self")
+	conf := flags.String("conf", "Corefile", "read the server's Corefile from `FILE`")
+	deletion := flags.Bool("delete", false, "ask about the deletion of the RRset instead of the addition of a record")
+	client := flags.String("client", "", "the update comes by TCP from `ADDRESS`, for the rules tcp-self, 6to4-self and owner")
 	var groups list
-	flags.Var(&groups, "group", "`SID` of a group of the principal; may be given several times")
-	account := flags.String("account", "", "`NAME` of the principal's account in Active Directory; a machine's ends in $")
-	sid := flags.String("sid", "", "`SID` of the principal's account, which decides about names whose owner has one")
+	flags.Var(&groups, "group", "the principal is in the group `SID`; may be given several times")
+	account := flags.String("account", "", "the principal's account in Active Directory is `NAME`; a machine's ends in $")
+	sid := flags.String("sid", "", "the account has the `SID`, which is compared with that of owners")
 	noPAC := flags.Bool("no-pac", false, "the ticket has no PAC, though others of its realm have one")
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {

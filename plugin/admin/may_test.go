@@ -180,9 +180,36 @@ func TestUsage(t *testing.T) {
 	}
 	for _, c := range commands("coredns gsstsig") {
 		for _, args := range [][]string{{c.name, "-h"}, {c.name, "--help"}, {"-h", c.name}, {"help", c.name}} {
-			if status, out, _ := run(t, args...); status != ExitOK || !strings.Contains(out, "usage: coredns gsstsig "+c.name) {
+			status, out, _ := run(t, args...)
+			if status != ExitOK || !strings.Contains(out, "usage: coredns gsstsig "+c.name) {
 				t.Errorf("%v: exit status %d, output:\n%s", args, status, out)
 			}
+			fitsTerminal(t, out)
+		}
+	}
+	_, out, _ := run(t, "help")
+	fitsTerminal(t, out)
+}
+
+// fitsTerminal checks that no line is longer than the 80 columns of a terminal.
+func fitsTerminal(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		if len(line) > 80 {
+			t.Errorf("a line of %d octets: %s", len(line)-1, line)
+		}
+	}
+}
+
+// TestUsageTellsWhatIsNeeded: brackets are around what may be left out, and nothing else.
+func TestUsageTellsWhatIsNeeded(t *testing.T) {
+	for _, test := range []struct{ command, want string }{
+		{"migrate", " -to FILE ZONE"},
+		{"restored", " [-served SERIAL]... ZONE"},
+		{"check", " [-user USER]"},
+	} {
+		if _, out, _ := run(t, test.command, "-h"); !strings.Contains(strings.Join(strings.Fields(out), " "), test.want) {
+			t.Errorf("%s: not %q in its usage:\n%s", test.command, test.want, out)
 		}
 	}
 }

@@ -22,7 +22,7 @@ import (
 // when it loads the other Corefile: see plugin/gsstsig/move.go.
 func migrate(flags *flag.FlagSet) runner {
 	server := addControlFlags(flags)
-	to := flags.String("to", "", "Corefile that says where the zone is to be kept, a `FILE`")
+	to := flags.String("to", "", "copy the zone to where the Corefile `FILE` keeps it")
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {
 		origin, err := onlyZone(args)
@@ -204,7 +204,7 @@ func (h home) fill(c store.Contents) (err error) {
 func restored(flags *flag.FlagSet) runner {
 	server := addControlFlags(flags)
 	var served serials
-	flags.Var(&served, "served", "`SERIAL` that a server or a secondary has: the new one becomes greater; may be given several times")
+	flags.Var(&served, "served", "a server or a secondary has `SERIAL`: set a greater one; may be given several times")
 	output := addOutputFlag(flags)
 	return func(s Streams, args []string) (int, error) {
 		origin, err := onlyZone(args)

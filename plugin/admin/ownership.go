@@ -30,7 +30,7 @@ type machineForm struct {
 // addOwnershipFlags adds the flags that fill o.
 func addOwnershipFlags(flags *flag.FlagSet) *ownership {
 	o := new(ownership)
-	flags.Func("unowned", "`OWNER` of names without one: closed, the administrator (the default), or first-come, the first client that signs",
+	flags.Func("unowned", "give names without owner to `OWNER`: closed, the administrator (the default), or first-come, the first client that signs",
 		func(word string) error {
 			if word != "closed" && word != "first-come" {
 				return errors.New("must be closed or first-come")
@@ -38,7 +38,7 @@ func addOwnershipFlags(flags *flag.FlagSet) *ownership {
 			o.firstComeFirst = word == "first-come"
 			return nil
 		})
-	flags.Func("owners", "machines own their host names and PTR records: host/NAME@REALM by a `FORM` krb5:REALM, NAME$@REALM by ms:REALM",
+	flags.Func("owners", "give host names and PTR records to their machines: `FORM` krb5:REALM means host/NAME@REALM, ms:REALM means NAME$@REALM",
 		func(word string) (err error) {
 			o.machines, err = parseMachineForm(word)
 			return err

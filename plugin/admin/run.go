@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/coredns/coredns/coremain"
@@ -33,6 +34,8 @@ type command struct {
 	purpose string // one sentence
 	more    string // for -h and the man page: paragraphs, separated by empty lines
 
+	required []string // names of flags that must be there
+
 	// define adds the flags of the command, and returns what runs it once they are read.
 	define func(flags *flag.FlagSet) runner
 }
@@ -45,60 +48,57 @@ type runner func(s Streams, words []string) (int, error)
 func commands(program string) []command {
 	return []command{
 		{name: "check", define: check(program),
-			purpose: "Check the whole Corefile, keytabs, zones, KDC, clocks and ports, and print the problems that clients will have."},
+			purpose: "Check the whole Corefile, keytabs, zones, rules, KDC, clocks, ports and etcd, and print what clients will fail on, with the fix."},
 		{name: "convert", words: "[FILE]", define: convert,
-			purpose: "Convert the update-policy of a named.conf, FILE or standard input, to lines of a gsstsig block, or all of the file to a Corefile."},
+			purpose: "Convert the update-policy of a named.conf, read from FILE or standard input, to grant and deny lines, or the whole file to a Corefile."},
 		{name: "dump", words: "ZONE", define: dump,
 			purpose: "Print a zone from its database as a master file. The server may be running."},
 		{name: "load", words: "ZONE FILE", define: load,
-			purpose: "Fill the empty database of a zone from a dump or a master file, from standard input for -, or from another server. The server of this database must be stopped.",
-			more: "axfr://HOST[:PORT] as FILE is a server that has the zone. It is asked by AXFR, unsigned, signed with an HMAC key (-key), or by GSS-TSIG (-gss).\n\n" +
-				"ldap://HOST[:PORT][/DN] is a domain controller of Active Directory. It is asked with a Kerberos ticket for records, their times, and owners of names."},
+			purpose: "Fill the empty database of a zone from a dump, a master file, or another server. The server of this database must be stopped.",
+			more: "The FILE - is standard input.\n\n" +
+				"The FILE axfr://HOST[:PORT] is a server that has the zone. It is asked by AXFR, unsigned, signed with an HMAC key (-key), or by GSS-TSIG (-gss).\n\n" +
+				"The FILE ldap://HOST[:PORT][/DN] is a domain controller of Active Directory. It is asked with a Kerberos ticket for records, their times, and owners of names."},
 		{name: "may", words: "PRINCIPAL NAME TYPE [RDATA...]", define: may,
-			purpose: "Print whether a principal may add a record (or delete an RRset), and by which rule."},
+			purpose: "Print whether a principal may add a record, or delete an RRset, and which rule decides."},
 		{name: "status", words: "[ZONE]", define: status,
 			purpose: "Print what the running server has: version, zones, keys and contexts, or one zone in detail."},
 		{name: "show", words: "ZONE [NAME]", define: show,
-			purpose: "Print the names of a zone with records, owners and the hour in which each record was last seen.",
+			purpose: "Print the names of a zone with their records and owners, and the hour in which each record was last refreshed.",
 			more:    "A NAME without final dot may be relative to the zone; @ is the zone's own. If no name is found, the exit status is 1."},
 		{name: "update", words: "ZONE", define: update,
-			purpose: "Do what lines of nsupdate on standard input say, as the administrator and in one transaction.",
-			more: "Prerequisites are compared as in a message. Lines that say how a message is sent, such as server and key, have no effect.\n" +
-				"Nothing may follow the line send."},
+			purpose: "Read nsupdate's lines from standard input, and apply them as the administrator in one transaction.",
+			more:    "Prerequisites are evaluated as those of a message. Lines that say how a message is sent, such as server and key, have no effect. Nothing may follow the line send."},
 		{name: "edit", words: "ZONE", define: edit,
-			purpose: "Open a zone in $VISUAL or $EDITOR, and apply what was changed as one transaction.",
-			more: "Nothing is changed if one of the RRsets or owners that were edited has been changed meanwhile: the difference is shown then.\n" +
-				"The serial goes on by itself."},
+			purpose: "Open a zone in $VISUAL or $EDITOR, and apply the changes in one transaction.",
+			more:    "If one of the edited RRsets or owners has been changed by others meanwhile, nothing is applied, and the difference is printed. The server raises the serial itself."},
 		{name: "own", words: "NAME PRINCIPAL", define: own,
-			purpose: "Make a principal the owner of a name, or of the tombstone of a name.",
-			more:    "PRINCIPAL has its realm, and may be followed by a space and the SID of its account. It may also be the name of an HMAC key with its final dot, or first-come: the first client that signs."},
+			purpose: "Make a principal the owner of a name with records, or of a deleted name (tombstone).",
+			more:    "PRINCIPAL is written with its realm; a space and the SID of its account may follow. It may also be the name of an HMAC key with its final dot, or first-come: the first client that signs a change of the name."},
 		{name: "release", words: "NAME", define: release,
-			purpose: "Take the owner of a name away: a name with records is the administrator's then; one without, a tombstone, is kept for nobody."},
+			purpose: "Remove the owner of a name. A name with records then belongs to the administrator; a deleted name (tombstone) is free."},
 		{name: "contexts", define: contexts,
-			purpose: "Print the security contexts of clients, without their keys, or drop some."},
+			purpose: "Print the security contexts of clients, without their secrets, or drop some."},
 		{name: "freeze", words: "ZONE", define: freeze,
-			purpose: "Have the updates of a zone refused until thaw or the end of the process. Queries are answered, and the administrator's own changes go on."},
+			purpose: "Refuse clients' updates of a zone, until thaw or, unless the zone is on etcd, the end of the process. Queries are answered, and the administrator can change the zone."},
 		{name: "thaw", words: "ZONE", define: thaw,
-			purpose: "Have the updates of a frozen zone permitted again."},
+			purpose: "Take clients' updates of a frozen zone again."},
 		{name: "changes", words: "ZONE [FROM]", define: changes,
-			purpose: "Print the log of a zone's changes, oldest first: when, by whom, by which rule, and the records and owners that went and came.",
-			more: "FROM is a serial: only changes since then are printed. How far the log reaches back depends on the database.\n" +
-				"Changes of owners alone are not in it."},
+			purpose: "Print the log of a zone's changes, oldest first: when, by whom, by which rule, and the records that were removed and added.",
+			more:    "FROM is a serial: only the changes since then are printed. The log is bounded: it has the latest changes, and none of owners alone."},
 		{name: "stale", words: "ZONE", define: stale,
-			purpose: "Print the records that aging takes from a zone, and when each is due.",
-			more:    "With -intervals this is a preview of aging with these intervals, whatever the Corefile has."},
+			purpose: "Print the stale records of a zone, which aging removes, and when each is due.",
+			more:    "With -intervals, this is a preview of aging with these intervals, whatever the property aging says."},
 		{name: "scavenge", words: "ZONE", define: scavenge,
 			purpose: "Remove the stale records of a zone now."},
-		{name: "migrate", words: "ZONE", define: migrate,
+		{name: "migrate", words: "ZONE", define: migrate, required: []string{"to"},
 			purpose: "Copy a zone from where one Corefile keeps it to where another does: from a database to etcd, or back. The server may be running.",
-			more: "-conf is the Corefile in use, -to the other one. The zone is frozen, copied with times, owners, tombstones and serial, and compared.\n" +
-				"The server goes on with the copy when the other Corefile is put in the place of the first and loaded."},
+			more:    "-conf is the Corefile in use, -to the new one. The zone is frozen, copied with times, owners, tombstones and serial, and compared. Then put the new Corefile in the place of the old one and reload: the server goes on with the copy."},
 		{name: "restored", words: "ZONE", define: restored,
-			purpose: "Go on with a zone after etcd was restored from a backup: raise its serial, so that all servers and secondaries load it anew.",
-			more:    "The serial becomes greater than those of the running server and of -served, by more than a million."},
+			purpose: "Resume a zone after etcd was restored from a backup: raise its serial, so that all servers and secondaries load the zone again.",
+			more:    "The new serial is greater than that of the running server and those of -served, by more than a million."},
 		{name: "completion", words: "bash|zsh|fish", define: completion(program),
-			purpose: "Print the completion of commands, flags, zones, names and principals for a shell.",
-			more:    "For bash: source <(" + program + " completion bash). A package puts the output into bash-completion/completions, zsh/site-functions or fish/vendor_completions.d."},
+			purpose: "Print a script that has a shell complete commands, flags, zones, names and principals.",
+			more:    "For bash: source <(" + program + " completion bash), which needs the package bash-completion. The Debian package installs the scripts of all three shells."},
 		{name: "man", define: man(program),
 			purpose: "Print the man page of all commands: " + program + " man | man -l -."},
 	}
@@ -145,7 +145,7 @@ func Run(program string, args []string, s Streams) int {
 	var wrong *usageError
 	switch {
 	case errors.As(err, &wrong):
-		fmt.Fprintf(s.Err, "%s: %v\nusage: %s%s\n", program, err, program, c.synopsis())
+		fmt.Fprintf(s.Err, "%s: %v\n%s\n", program, err, wrap("usage: "+program+c.synopsis(), ""))
 		return ExitUsage
 	case err != nil:
 		fmt.Fprintf(s.Err, "%s: %v\n", program, err)
@@ -178,29 +178,34 @@ func suggestion(program, word string) string {
 
 // usage lists the commands.
 func usage(w io.Writer, program string) {
-	fmt.Fprintf(w, "usage: %s COMMAND\n", program)
+	fmt.Fprintf(w, "usage: %s COMMAND\n\n", program)
 	for _, c := range commands(program) {
-		fmt.Fprintf(w, "  %s\n      %s\n", strings.TrimSpace(c.name+" "+c.words), c.purpose)
+		fmt.Fprintf(w, "  %s\n%s\n", strings.TrimSpace(c.name+" "+c.words), wrap(c.purpose, "      "))
 	}
-	fmt.Fprintf(w, "\"%s COMMAND -h\" describes the flags of a command, \"%s -version\" prints the version.\n", program, program)
+	fmt.Fprintf(w, "\n\"%s COMMAND -h\" describes the flags of a command.\n\"%s -version\" prints the version.\n", program, program)
 }
 
 // help describes one command.
 func (c *command) help(w io.Writer, program string) {
-	fmt.Fprintf(w, "usage: %s %s%s\n\n%s Flags may stand before or after other words; -- ends them.\n", program, c.name, c.synopsis(), c.purpose)
+	fmt.Fprintf(w, "%s\n\n%s\n", wrap("usage: "+program+" "+c.name+c.synopsis(), ""), wrap(c.purpose, ""))
 	if c.more != "" {
-		fmt.Fprintf(w, "\n%s\n", c.more)
+		fmt.Fprintf(w, "\n%s\n", wrap(c.more, ""))
 	}
-	flags := c.flags()
-	first := true
-	flags.VisitAll(func(*flag.Flag) {
-		if first {
-			fmt.Fprintln(w)
-		}
-		first = false
+	heading := "\nFlags, which may stand before or after other words; -- ends them:\n"
+	c.flags().VisitAll(func(f *flag.Flag) {
+		value, usage := describe(f)
+		fmt.Fprintf(w, "%s  %s\n%s\n", heading, strings.TrimSpace("-"+f.Name+" "+value), wrap(usage, "      "))
+		heading = ""
 	})
-	flags.SetOutput(w)
-	flags.PrintDefaults()
+}
+
+// describe returns the placeholder of a flag's value, empty if it takes none, and its text with the default.
+func describe(f *flag.Flag) (value, usage string) {
+	value, usage = flag.UnquoteUsage(f)
+	if _, several := f.Value.(repeated); f.DefValue != "" && !several && !isBool(f) {
+		usage += fmt.Sprintf(" (default %s)", f.DefValue)
+	}
+	return value, usage
 }
 
 // flags returns the flags of the command.
@@ -214,14 +219,15 @@ func (c *command) flags() *flag.FlagSet {
 func (c *command) synopsis() string {
 	var b strings.Builder
 	c.flags().VisitAll(func(f *flag.Flag) {
-		value, _ := flag.UnquoteUsage(f)
-		if value != "" {
-			value = " " + value
+		value, _ := describe(f)
+		text := strings.TrimSpace("-" + f.Name + " " + value)
+		if !slices.Contains(c.required, f.Name) {
+			text = "[" + text + "]"
 		}
-		fmt.Fprintf(&b, " [-%s%s]", f.Name, value)
 		if _, ok := f.Value.(repeated); ok {
-			b.WriteString("...")
+			text += "..."
 		}
+		b.WriteString(" " + text)
 	})
 	if c.words != "" {
 		b.WriteString(" " + c.words)

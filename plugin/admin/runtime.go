@@ -301,7 +301,7 @@ func zoneRows(z view.Zone) [][]string {
 // show prints names of a zone with their records and owners.
 func show(flags *flag.FlagSet) runner {
 	server := addControlFlags(flags)
-	owner := flags.String("owner", "", "only names that `PRINCIPAL` owns")
+	owner := flags.String("owner", "", "print only names that `PRINCIPAL` owns")
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
 		if len(words) < 1 || len(words) > 2 {
@@ -462,7 +462,7 @@ func ownerWord(owner string) string {
 // contexts lists the security contexts of clients, or drops some.
 func contexts(flags *flag.FlagSet) runner {
 	server := addControlFlags(flags)
-	drop := flags.String("drop", "", "drop the context of a key or those of a principal, a `WORD`; the client negotiates anew")
+	drop := flags.String("drop", "", "drop the contexts with this key or principal, `KEY|PRINCIPAL`; their clients negotiate again")
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
 		if len(words) > 0 {

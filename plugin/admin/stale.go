@@ -73,9 +73,9 @@ func (i *intervals) Set(v string) error {
 func stale(flags *flag.FlagSet) runner {
 	server := addControlFlags(flags)
 	var in duration
-	flags.Var(&in, "in", "also what goes within a `TIME`, such as 7d")
+	flags.Var(&in, "in", "print also records that become stale within `TIME`, such as 7d")
 	var preview intervals
-	flags.Var(&preview, "intervals", "preview: what aging would take with `NO-REFRESH,REFRESH`, such as 7d,7d")
+	flags.Var(&preview, "intervals", "preview what aging would remove with the intervals `NO-REFRESH,REFRESH`, such as 7d,7d")
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
 		origin, err := onlyZone(words)

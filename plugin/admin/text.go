@@ -2,7 +2,9 @@ package admin
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // count is a number with what is counted, in the singular or the plural.
@@ -32,6 +34,31 @@ func hour(t *time.Time) string {
 		return "static"
 	}
 	return t.UTC().Format("2006-01-02 15h")
+}
+
+// wrap breaks text at spaces, so that it fits on a terminal of 80 columns. Each line begins with the indent. Empty lines stay.
+func wrap(text, indent string) string {
+	const width = 79
+	var lines []string
+	for i, paragraph := range strings.Split(text, "\n\n") {
+		if i > 0 {
+			lines = append(lines, "")
+		}
+		line := indent
+		for _, word := range strings.Fields(paragraph) {
+			switch {
+			case line == indent:
+				line += word
+			case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+				lines = append(lines, line)
+				line = indent + word
+			default:
+				line += " " + word
+			}
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // agree is a number with words that agree with it.
