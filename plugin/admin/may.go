@@ -71,9 +71,7 @@ func may(flags *flag.FlagSet) runner {
 		if err != nil {
 			return 0, err
 		}
-		result := view.Decision{
-			Permitted: decision.Allow, Identity: id.String(), Update: permission.Describe(update), Rule: decision.Rule, Reason: decision.Reason, Notes: decision.Notes,
-		}
+		result := permission.View(origin, id, update, decision)
 		if block.Database != "" && !block.HasDatabase(origin) {
 			result.Notes = append(result.Notes, fmt.Sprintf("there is no database %s, so this is the answer on %s. Fix: correct the property database, or start the server, which makes the database",
 				block.DatabaseOf(origin), seedWords(block, origin)))
@@ -93,20 +91,23 @@ func may(flags *flag.FlagSet) runner {
 	}
 }
 
-// printDecision prints a decision as a sentence.
+// printDecision prints a decision as a sentence, and what to do about a refusal.
 func printDecision(w io.Writer, d view.Decision) error {
 	verb := "may not"
 	if d.Permitted {
 		verb = "may"
 	}
 	text := fmt.Sprintf("%s %s %s", d.Identity, verb, d.Update)
-	if d.Rule != "" {
+	if d.Rule != "" && d.Rule != policy.NoRule {
 		text += ", by " + d.Rule
 	}
-	if d.Reason != "" {
-		text += ": " + d.Reason
-	}
 	text += "\n"
+	if d.Reason != "" {
+		text += "Reason: " + d.Reason + "\n"
+	}
+	if d.Fix != "" {
+		text += "Fix: " + d.Fix + "\n"
+	}
 	for _, note := range d.Notes {
 		text += "note: " + note + "\n"
 	}

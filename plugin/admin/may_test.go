@@ -59,15 +59,15 @@ func TestMay(t *testing.T) {
 		says   []string
 	}{
 		"own name":               {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may add a.example.test.", "default: grant EXAMPLE.TEST owner ."}},
-		"the server's name":      {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "ns1.example.test", "A"}, ExitNo, []string{"may not", "the server's own"}},
+		"the server's name":      {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "ns1.example.test", "A"}, ExitNo, []string{"may not", "Reason: ns1.example.test. A: ", "the server's own", "Fix: if the client is right, grant it the name by a rule other than owner"}},
 		"another realm":          {[]string{"-conf", byDefault, "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "realm OTHER.TEST are not accepted", "Fix: add the realm"}},
 		"another realm, by rule": {[]string{"-conf", write(t, "\t\tgrant OTHER.TEST krb5-self . ANY"), "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "not accepted"}},
 		"a type without name":    {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "TYPE65280", `\# 1 00`}, ExitOK, []string{"may add", "in memory only"}},
 		"no SID":                 {[]string{"-conf", byDefault, "-group", "admins", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitUsage, []string{"not a SID"}},
-		"anonymous":              {[]string{"-conf", byDefault, "anonymous", "a.example.test", "A"}, ExitNo, []string{"not signed"}},
+		"anonymous":              {[]string{"-conf", byDefault, "anonymous", "a.example.test", "A"}, ExitNo, []string{"not signed", "Fix: nothing, if a signed update"}},
 		"anonymous, open":        {[]string{"-conf", open, "anonymous", "7.2.0.192.in-addr.arpa", "PTR", "a.example.test."}, ExitOK, []string{"may add"}},
 		"machine":                {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{":5: grant EXAMPLE.TEST ms-self"}},
-		"machine, other":         {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "b.example.test", "A"}, ExitNo, nil},
+		"machine, other":         {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "b.example.test", "A"}, ExitNo, []string{"Fix: if the client is right, add a grant line"}},
 		"no member":              {[]string{"-conf", byRule, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, nil},
 		"member":                 {[]string{"-conf", byRule, "-group", "S-1-5-21-1-2-3-1101", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitOK, []string{":6: grant sid:S-1-5-21-1-2-3-1101"}},
 		"deletion":               {[]string{"-conf", byRule, "-delete", "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may delete a.example.test. A"}},
@@ -125,7 +125,7 @@ func TestMayJSON(t *testing.T) {
 	conf := write(t, "\t\tdatabase zones")
 	directory := filepath.Join(filepath.Dir(conf), "zones", "example.test")
 	if _, out, _ := run(t, "may", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"); !strings.Contains(out, "note: there is no database "+directory+
-		", so this is the answer on what the zone begins with, the generated apex. Fix: ") {
+		", so this is the answer on what the zone begins with, the SOA and NS records made from the keytab. Fix: ") {
 		t.Error(out)
 	}
 	for name, want := range map[string]struct {
@@ -135,20 +135,20 @@ func TestMayJSON(t *testing.T) {
 		"a.example.test": {ExitOK, view.Decision{Permitted: true, Identity: "host/a.example.test@EXAMPLE.TEST",
 			Update: "add a.example.test. 3600 IN A 192.0.2.1", Rule: "default: grant EXAMPLE.TEST owner ."}},
 		"ns1.example.test": {ExitNo, view.Decision{Identity: "host/a.example.test@EXAMPLE.TEST",
-			Update: "add ns1.example.test. 3600 IN A 192.0.2.1", Rule: "no rule"}},
+			Update: "add ns1.example.test. 3600 IN A 192.0.2.1", Rule: "no rule", Cause: "protected"}},
 	} {
 		status, out, errs := run(t, "may", "-o", "json", "-conf", conf, "host/a.example.test@EXAMPLE.TEST", name, "A")
 		var got view.Decision
 		if err := json.Unmarshal([]byte(out), &got); err != nil {
 			t.Fatalf("%s: %v\n%s%s", name, err, out, errs)
 		}
-		if (got.Reason == "") != got.Permitted {
-			t.Errorf("%s: reason %q", name, got.Reason)
+		if (got.Reason == "") != got.Permitted || (got.Fix == "") != got.Permitted {
+			t.Errorf("%s: reason %q, fix %q", name, got.Reason, got.Fix)
 		}
 		if len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "there is no database") {
 			t.Errorf("%s: notes %q", name, got.Notes)
 		}
-		got.Reason, got.Notes = "", nil
+		got.Reason, got.Fix, got.Notes = "", "", nil
 		if status != want.status || !reflect.DeepEqual(got, want.decision) {
 			t.Errorf("%s: exit status %d, %+v, want %+v", name, status, got, want)
 		}

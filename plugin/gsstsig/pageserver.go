@@ -131,5 +131,5 @@ func (s pageSource) May(q page.Question) (view.Decision, error) {
 	if err != nil {
 		return view.Decision{}, err
 	}
-	return view.Decision{Permitted: d.Allow, Identity: id.String(), Update: permission.Describe(update), Rule: d.Rule, Reason: d.Reason, Notes: d.Notes}, nil
+	return permission.View(in.Origin(), id, update, d), nil
 }

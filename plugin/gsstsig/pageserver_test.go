@@ -15,6 +15,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/control"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
 // fetch reads a view of the status page.
@@ -143,12 +144,15 @@ func TestStatusPage(t *testing.T) {
 	may := func(principal, name string) bool { return decision(principal, name).Permitted }
 	want(t, "the owner may", may("host/client1.example.test@EXAMPLE.TEST", "client1.example.test"), true)
 	want(t, "another may", may(client2, "client1.example.test"), false)
+	if d := decision(client2, "client1.example.test"); d.Cause != policy.CauseOwned || !strings.Contains(d.Fix, "coredns gsstsig own client1.example.test. "+client2) {
+		t.Errorf("the refusal of another: %+v", d)
+	}
 	want(t, "one of another realm", may("host/x@EXAMPLE.ORG", "new.example.test"), false)
 	if _, err := current.freeze(t.Context(), view.ZoneRequest{Zone: "example.test"}); err != nil {
 		t.Fatal(err)
 	}
 	d := decision("host/client1.example.test@EXAMPLE.TEST", "client1.example.test")
-	if d.Permitted || d.Rule != "frozen" || !strings.Contains(d.Reason, "Fix: coredns gsstsig thaw example.test.") {
+	if d.Permitted || d.Rule != "frozen" || !strings.Contains(d.Fix, "coredns gsstsig thaw example.test.") {
 		t.Errorf("the owner, in a frozen zone: %+v", d)
 	}
 	if _, err := current.thaw(t.Context(), view.ZoneRequest{Zone: "example.test"}); err != nil {

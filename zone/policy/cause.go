@@ -1,5 +1,8 @@
 package policy
 
+// NoRule is the Rule of a [zone.Decision] that refuses an update because no rule permits it.
+const NoRule = "no rule"
+
 // The causes of refusals, for [zone.Decision].
 const (
 	CauseNone          = "updates-none"  // the zone takes no updates

@@ -348,7 +348,7 @@ func (e *evaluation) learn(name int) *nameState {
 }
 
 func (e *evaluation) refusal(r *rule, name int, rrtype uint16) zone.Decision {
-	d := zone.Decision{Rule: "no rule", Cause: e.hint.cause(), Name: e.proposal.Name(name).Text()}
+	d := zone.Decision{Rule: NoRule, Cause: e.hint.cause(), Name: e.proposal.Name(name).Text()}
 	d.Reason = d.Name + " " + dnswire.TypeText(rrtype) + ": "
 	if r != nil {
 		d.Rule = r.label

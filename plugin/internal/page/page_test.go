@@ -106,7 +106,11 @@ func (fake) May(q Question) (view.Decision, error) {
 	if q.Type == "NOTHING" {
 		return view.Decision{}, errors.New("no such type")
 	}
-	return view.Decision{Permitted: q.Principal == alice, Identity: q.Principal, Update: "add " + q.Name, Rule: "grant", Reason: q.Data}, nil
+	d := view.Decision{Permitted: q.Principal == alice, Identity: q.Principal, Update: "add " + q.Name, Rule: "grant", Reason: q.Data}
+	if !d.Permitted {
+		d.Fix = "ask the owner"
+	}
+	return d, nil
 }
 
 func newPage(source Source) *Handler {
@@ -219,7 +223,7 @@ func TestWords(t *testing.T) {
 		{h, "/search?q=ALICE.example", []string{"1 security context<", "192.0.2.77<"}},
 		{newPage(fake{contexts: mostNames + 1}), "/search?q=mallory", []string{"101 security contexts", "The newest 100 are shown"}},
 		{h, "/may?principal=" + alice + "&name=a", []string{"<b>Yes.</b>", "may add a"}},
-		{h, "/may?principal=" + mallory + "&name=a", []string{"<b>No.</b>", "may not add a"}},
+		{h, "/may?principal=" + mallory + "&name=a", []string{"<b>No.</b>", "may not add a", "<b>Fix</b> ask the owner"}},
 		{h, "/may?principal=x&name=a&type=nothing", []string{"no such type"}},
 	} {
 		_, body := get(t, test.h, test.target, nil)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
@@ -120,8 +121,7 @@ func Describe(update []dns.RR) string {
 // the zone's policy. A frozen zone takes no update that they permit. Nothing changes.
 func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Identity, update []dns.RR) (zone.Decision, error) {
 	if id.Kind == policy.Kerberos && !slices.Contains(realms, id.Realm) {
-		return zone.Decision{Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s. Fix: add the realm to the property realm",
-			id.Realm, strings.Join(realms, ", "))}, nil
+		return zone.Decision{Cause: causeRealm, Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s", id.Realm, strings.Join(realms, ", "))}, nil
 	}
 	m := new(dns.Msg)
 	m.SetUpdate(z.Origin())
@@ -140,8 +140,17 @@ func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Ident
 	}
 	d := u.Authorize(proposal)
 	if since, frozen := z.Frozen(); frozen && d.Allow {
-		return zone.Decision{Rule: "frozen", Cause: zone.CauseFrozen, Reason: fmt.Sprintf("the zone is frozen since %s. Fix: coredns gsstsig thaw %s",
-			since.Format(time.RFC3339), z.Origin())}, nil
+		return zone.Decision{Rule: "frozen", Cause: zone.CauseFrozen, Reason: "the zone is frozen since " + since.Format(time.RFC3339)}, nil
 	}
 	return d, nil
+}
+
+// View returns a decision of [Decide] on an update of a zone in words, with the fix of a refusal.
+func View(origin string, id policy.Identity, update []dns.RR, d zone.Decision) view.Decision {
+	v := view.Decision{Permitted: d.Allow, Identity: id.String(), Update: Describe(update), Rule: d.Rule, Reason: d.Reason, Notes: d.Notes}
+	if !d.Allow {
+		v.Cause = d.Cause
+		v.Fix = Refusal{Cause: d.Cause, Zone: origin, Name: d.Name, Identity: v.Identity, Signed: id.Kind != policy.Anonymous}.Fix()
+	}
+	return v
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
-// Seed returns what a zone of the block starts with, and how messages call it: its master file or the generated apex. The
+// Seed returns what a zone of the block starts with, and how messages call it: its master file, or records made from the keytab. The
 // addresses are those that the server answers on. seed calls warn with what is doubtful in the master file.
 func (s *Service) Seed(origin string, addresses []net.IP, warn func(diagnose.Finding)) (source string, seed func() ([]store.Record, error)) {
 	file, ok := s.Seeds[origin]
 	if !ok {
-		return "the generated apex", func() ([]store.Record, error) {
+		return "the SOA and NS records made from the keytab", func() ([]store.Record, error) {
 			return generatedApex(origin, primaryFor(origin, s.Hosts), addresses)
 		}
 	}

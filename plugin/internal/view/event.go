@@ -45,5 +45,7 @@ type Decision struct {
 	Update    string   `json:"update"`
 	Rule      string   `json:"rule,omitempty"`
 	Reason    string   `json:"reason,omitempty"`
+	Cause     string   `json:"cause,omitempty"` // of a refusal, in a word
+	Fix       string   `json:"fix,omitempty"`
 	Notes     []string `json:"notes,omitempty"`
 }
