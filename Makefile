@@ -33,7 +33,8 @@ all: coredns
 
 # -buildvcs=false: a checkout that belongs to another user would fail the build.
 build = CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-	-ldflags='-s -w -X github.com/coredns/coredns/coremain.GitCommit=$(VERSION)'
+	-ldflags='-s -w -X github.com/coredns/coredns/coremain.GitCommit=$(VERSION) \
+		-X github.com/gsstsig/coredns-gsstsig/plugin/internal/version.stamped=$(VERSION)'
 
 coredns:
 	$(build) -o $(BINARY) ./coredns-build

@@ -66,13 +66,24 @@ License: Apache-2.0
  On Debian systems, the text of the license is in /usr/share/common-licenses/Apache-2.0.
 END
 
+# The documents, with the paths that they have here, so that their links lead to each other.
+documents=$work/documents
+mkdir -p "$documents"/{docs,plugin,coredns-build}
+cp README.md CHANGELOG.md SECURITY.md "$documents"
+cp docs/* "$documents/docs"
+cp plugin/README.md "$documents/plugin"
+cp coredns-build/{grafana-dashboard.json,prometheus-alerts.yml} "$documents/coredns-build"
+chmod -R u=rwX,go=rX "$documents"
+find "$documents" -exec touch -h -d "@$epoch" {} +
+
 for arch in "${architectures[@]}"; do
 	name=coredns-gsstsig-$version-linux-$arch
 	top=$work/$name
 	mkdir "$top"
 	build $arch coredns "$top/coredns"
 	build $arch gsstsigctl "$top/gsstsigctl"
-	cp LICENSE README.md CHANGELOG.md coredns-build/Corefile coredns-build/coredns.service "$top"
+	cp LICENSE coredns-build/Corefile coredns-build/coredns.service "$top"
+	cp -r "$documents"/. "$top"
 	cp -r "$pages"/coredns.{bash,zsh,fish} "$pages/coredns-gsstsig.8" "$top"
 	go run -trimpath "$cyclonedx" bin -json -std -noserial -notimestamp -version "$version" -output "$top/modules.cdx.json" "$top/coredns" 2>"$work/log" ||
 		{ cat "$work/log" >&2; exit 1; }
@@ -81,7 +92,7 @@ for arch in "${architectures[@]}"; do
 	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$epoch" --format=gnu -C "$work" -cf - "$name" | gzip -9 -n >"$out/$name.tar.gz"
 
 	# nfpm replaces the variables.
-	ARCH=$arch DEBIAN_VERSION=$debian FILES=$top PAGES=$pages \
+	ARCH=$arch DEBIAN_VERSION=$debian FILES=$top PAGES=$pages DOCUMENTS=$documents \
 		go run -trimpath "$nfpm" package --config coredns-build/debian/nfpm.yaml --packager deb \
 		--target "$out/coredns-gsstsig_${debian}_$arch.deb" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 done

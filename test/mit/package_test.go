@@ -122,7 +122,8 @@ func TestReleasedArchives(t *testing.T) {
 			f.Close()
 		}
 		for _, file := range []string{"LICENSE", "README.md", "CHANGELOG.md", "Corefile", "coredns.service", "coredns.bash", "coredns.zsh",
-			"coredns.fish", "coredns-gsstsig.8", "modules.cdx.json"} {
+			"coredns.fish", "coredns-gsstsig.8", "modules.cdx.json", "docs/first-steps.md", "docs/status-page.png", "plugin/README.md",
+			"coredns-build/prometheus-alerts.yml"} {
 			if info, err := os.Stat(filepath.Join(into, name, file)); err != nil || info.Size() == 0 {
 				t.Errorf("%s: %v", file, err)
 			}
@@ -130,9 +131,11 @@ func TestReleasedArchives(t *testing.T) {
 		if arch != runtime.GOARCH {
 			continue
 		}
-		output, err := exec.CommandContext(ctx, filepath.Join(into, name, "coredns"), "-version").CombinedOutput()
-		if err != nil || !strings.Contains(string(output), "v0.9.0") {
-			t.Errorf("the version is not in %q (%v)", output, err)
+		for _, command := range [][]string{{"coredns", "-version"}, {"coredns", "gsstsig", "-version"}, {"gsstsigctl", "-version"}} {
+			output, err := exec.CommandContext(ctx, filepath.Join(into, name, command[0]), command[1:]...).CombinedOutput()
+			if err != nil || !strings.Contains(string(output), "v0.9.0") {
+				t.Errorf("%v: the version is not in %q (%v)", command, output, err)
+			}
 		}
 	}
 }
@@ -211,6 +214,8 @@ func TestDebianPackage(t *testing.T) {
 		"/usr/share/zsh/vendor-completions/_coredns":        "644 root:root",
 		"/usr/share/fish/vendor_completions.d/coredns.fish": "644 root:root",
 		"/usr/share/doc/coredns-gsstsig/modules.cdx.json":   "644 root:root",
+		"/usr/share/doc/coredns-gsstsig/docs/errors.md":     "644 root:root",
+		"/usr/share/doc/coredns-gsstsig/plugin/README.md":   "644 root:root",
 	} {
 		if got := strings.TrimSpace(sh(t, s.ns, "stat -L -c '%a %U:%G' "+path)); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
