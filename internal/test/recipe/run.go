@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -91,14 +92,14 @@ func (l *Lab) do(ctx context.Context, b Block) error {
 	return l.Up(ctx, n, strings.Fields(b.Text)[0], p)
 }
 
-// copy does what "scp MACHINE.DOMAIN:FILE FILE" on a machine would, which has no SSH.
+// copy does what "scp MACHINE.DOMAIN:FILE FILE", or the same with an address of the machine, would do on a machine, which has no SSH.
 func (l *Lab) copy(args []string, to *node.Node) error {
 	if len(args) != 2 {
 		return errors.New("scp stands in a block of its own, with two arguments")
 	}
 	host, file, _ := strings.Cut(args[0], ":")
 	for _, from := range l.Machines {
-		if from.Host() == host {
+		if from.Host() == host || slices.ContainsFunc(from.Addresses, func(a netip.Prefix) bool { return a.Addr().String() == host }) {
 			text, err := from.ReadFile(file)
 			if err != nil {
 				return err
