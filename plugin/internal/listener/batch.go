@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"bytes"
 	"net"
 	"net/netip"
 	"sync"
@@ -24,6 +25,7 @@ type batch struct {
 	octets    [maxBatch][1][]byte // of the replies
 	scratch   [maxBatch]scratch   // of the shortcut
 	requests  []packetRequest     // that take longer
+	control   lastControl
 }
 
 // packetRequest is a message to be worked on. It owns the buffer.
@@ -71,10 +73,22 @@ func (b *batch) read(e *endpoint) (n int, err error) {
 		x.path.peer = m.Addr.(*net.UDPAddr).AddrPort()
 		x.writer.source = ratelimit.Of(x.path.peer.Addr())
 		if e.anyHost {
-			x.path.control = replyControl(m.OOB[:m.NN])
+			x.path.control = b.control.reply(m.OOB[:m.NN])
 		}
 	}
 	return n, nil
+}
+
+// lastControl has the control message that came last, and that of the reply. Most messages come to one address, so that they
+// have the same one. To read it and to write the reply's takes seven allocations (BenchmarkUDPQuery/every_address).
+type lastControl struct{ received, sent []byte }
+
+// reply returns what replyControl makes of a control message. It must not be modified.
+func (c *lastControl) reply(received []byte) []byte {
+	if c.received == nil || !bytes.Equal(c.received, received) {
+		c.received, c.sent = bytes.Clone(received), replyControl(received)
+	}
+	return c.sent
 }
 
 // readWrapped reads one message from a socket that CoreDNS has wrapped.

@@ -1,6 +1,8 @@
 package listener
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/miekg/dns"
 )
 
 // TestReceiveBuffer makes sure that a burst of updates finds as much room as the system lets us have.
@@ -48,5 +51,18 @@ func TestReceiveBuffer(t *testing.T) {
 	want := max(receiveBuffer, 2*allowed)
 	if got, err := setReceiveBuffer(e.udp, want); err != nil || got != want && got != allowed {
 		t.Errorf("receive buffer of %d octets, %v; want %d, or %d", got, err, want, allowed)
+	}
+}
+
+// Of messages that come by one socket to several addresses, each is answered from the address that it came to, whatever came
+// before it.
+func TestEachAddressAnswersForItself(t *testing.T) {
+	port := freePort(t)
+	start(t, fmt.Sprintf("example.org:%s {\n probe a\n}", port))
+	for _, address := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.2", "127.0.0.1", "::1", "::1", "127.0.0.2"} {
+		// A socket that is connected takes answers from that address only.
+		if got := texts(ask(t, "udp", net.JoinHostPort(address, port), query("x.example.org.", dns.TypeTXT))); got != "a unsigned" {
+			t.Errorf("%s answers %q", address, got)
+		}
 	}
 }

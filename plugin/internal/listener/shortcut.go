@@ -7,9 +7,6 @@ import (
 
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/metrics/vars"
-	"github.com/coredns/coredns/plugin/pkg/rcode"
-	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 )
 
@@ -23,10 +20,8 @@ type AnswerFunc func(response []byte, limit int) (whole []byte, ok bool)
 // to see them. Unpacking and packing messages, and CoreDNS's way through its plugins, are otherwise most of the cost of
 // such a query (BenchmarkUDPQuery).
 type shortcut struct {
-	answer AnswerFunc
-	plugin string // that answers
-	zone   string
-	meter  bool // the prometheus plugin counts queries of the zone
+	answer  AnswerFunc
+	metrics *queryMetrics // nil unless the prometheus plugin counts queries of the zone
 }
 
 // transparent are the plugins that a plain query may pass unseen: errors and transfer have nothing to do with it, any
@@ -52,7 +47,7 @@ func (s *server) openShortcuts(in *instance, group []site) {
 		_, twice := found[key] // views
 		found[key] = nil
 		if b := in.registered(member.block); b != nil && b.Answerer != nil && !twice && len(member.config.FilterFuncs) == 0 {
-			found[key] = b.shortcut(member.config)
+			found[key] = b.shortcut(member.config, s.Addr)
 		}
 		some = some || found[key] != nil
 	}
@@ -61,13 +56,15 @@ func (s *server) openShortcuts(in *instance, group []site) {
 	}
 }
 
-// shortcut returns that of one of the block's zones, nil if there is none.
-func (b *Block) shortcut(config *dnsserver.Config) *shortcut {
-	made := &shortcut{plugin: b.Plugin, zone: config.Zone, answer: b.Answerer(config.Zone)}
+// shortcut returns that of one of the block's zones at a server's address, nil if there is none.
+func (b *Block) shortcut(config *dnsserver.Config, server string) *shortcut {
+	made := &shortcut{answer: b.Answerer(config.Zone)}
 	if made.answer == nil || screened(config, b.Plugin) {
 		return nil
 	}
-	made.meter = config.Handler("prometheus") != nil
+	if config.Handler("prometheus") != nil {
+		made.metrics = &queryMetrics{server: server, zone: config.Zone, plugin: b.Plugin}
+	}
 	return made
 }
 
@@ -114,6 +111,7 @@ const (
 	wantRD       = 0x01
 	clearOfQuery = 0xCF // nor these in the fourth: RA, Z, rcode
 	wantCD       = 0x10
+	dnssecOK     = 0x80 // of EDNS
 )
 
 // parse reads a message, and reports false if it is anything else.
@@ -198,7 +196,7 @@ func (s *server) shortcut(x *packetExchange, work *scratch, wire []byte) (respon
 		return nil
 	}
 	var began time.Time
-	if by.meter {
+	if by.metrics != nil {
 		began = time.Now()
 	}
 	room := append(work.response[:0], wire[:q.end]...)
@@ -220,8 +218,8 @@ func (s *server) shortcut(x *packetExchange, work *scratch, wire []byte) (respon
 		whole[11] = 1
 	}
 	response = whole // whatever happens from here on, this is sent
-	if by.meter {
-		by.count(s, x, q, len(wire), response, began)
+	if by.metrics != nil {
+		by.metrics.count(q, x.path.peer.Addr().Unmap().Is6(), len(wire), response, time.Since(began))
 	}
 	return response
 }
@@ -235,15 +233,4 @@ func (s *server) shortcutFor(q *plainQuery) *shortcut {
 		}
 	}
 	return nil
-}
-
-// count tells CoreDNS's metrics of a query, as the prometheus plugin would have.
-func (c *shortcut) count(s *server, x *packetExchange, q *plainQuery, size int, response []byte, began time.Time) {
-	message := &dns.Msg{Question: []dns.Question{{Name: c.zone, Qtype: q.qtype, Qclass: dns.ClassINET}}}
-	if q.edns {
-		opt := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT, Class: q.size, Ttl: uint32(q.flags) << 8}}
-		message.Extra = []dns.RR{opt}
-	}
-	vars.Report(s.Addr, request.Request{Req: message, W: &x.writer}, c.zone, "", rcode.ToString(int(response[3]&0xF)),
-		c.plugin, len(response), began, vars.WithOriginalReqSize(size))
 }
