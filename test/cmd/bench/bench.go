@@ -32,6 +32,7 @@ type bench struct {
 	large       zoneSpec
 	ours, bind  *subject // serve small and middle
 	file, knot  *subject // serve middle
+	recommended *subject // serves middle
 	bigOurs     *subject // serve large
 	bigBIND     *subject
 	queries     string        // dnsperf's input, for middle
@@ -91,9 +92,10 @@ func (b *bench) start(ctx context.Context) (err error) {
 	b.bind = newBIND(in("bind"), keytab, krb5conf, b.small, b.middle)
 	b.file = newFile(in("file"), b.binary, b.middle)
 	b.knot = newKnot(in("knot"), b.middle)
+	b.recommended = newRecommended(in("recommended"), b.binary, keytab, b.middle)
 	b.bigOurs = newCoreDNS(in("gsstsig-large"), b.binary, keytab, b.memory, profiled, b.large)
 	b.bigBIND = newBIND(in("bind-large"), keytab, krb5conf, b.large)
-	for _, s := range []*subject{b.ours, b.bind, b.file, b.knot} {
+	for _, s := range []*subject{b.ours, b.bind, b.file, b.knot, b.recommended} {
 		if _, err := s.start(ctx); err != nil {
 			return err
 		}
@@ -102,7 +104,7 @@ func (b *bench) start(ctx context.Context) (err error) {
 }
 
 func (b *bench) stop() {
-	for _, s := range []*subject{b.ours, b.bind, b.file, b.knot, b.bigOurs, b.bigBIND} {
+	for _, s := range []*subject{b.ours, b.bind, b.file, b.knot, b.recommended, b.bigOurs, b.bigBIND} {
 		if s != nil {
 			s.stop()
 		}

@@ -165,13 +165,13 @@ func (b *bench) handshakeRate(ctx context.Context) error {
 // queryRate compares answers to queries: of idle servers, under updates as fast as the server takes them, and under
 // about as many updates as BIND takes from so many clients when it has nothing else to do.
 func (b *bench) queryRate(ctx context.Context) error {
-	const clients, pace, goal = 4, 1000, 0.9
-	subjects := []*subject{b.ours, b.bind, b.file, b.knot}
+	const clients, pace, goal, recommendedGoal = 4, 1000, 0.9, 0.95
+	subjects := []*subject{b.ours, b.bind, b.file, b.knot, b.recommended}
 	sets, err := b.ownHosts(ctx, clients, subjects[:2]...)
 	if err != nil {
 		return err
 	}
-	var idle, busy, held, updates [4][]float64
+	var idle, busy, held, updates [5][]float64
 	err = b.inTurn(ctx, func(_, i int) error {
 		m, _, err := b.ask(ctx, "queries", subjects[i], nil)
 		if err != nil {
@@ -211,7 +211,13 @@ func (b *bench) queryRate(ctx context.Context) error {
 		what: fmt.Sprintf("the same; Knot: %s", number(median(idle[3]))), ours: number(median(idle[0])),
 		ratio: times(toKnot), goal: "≥ 1 × Knot", reached: toKnot >= 1,
 	})
-	share := median(ratios(busy[0], idle[0]))
+	share := median(ratios(idle[4], idle[0]))
+	b.table.add(row{
+		what: "the same in the Corefile of the package", ours: number(median(idle[4])), peer: number(median(idle[1])),
+		ratio: times(median(ratios(idle[4], idle[1]))),
+		goal:  fmt.Sprintf("≥ %g of the block alone (%.2f)", recommendedGoal, share), reached: share >= recommendedGoal,
+	})
+	share = median(ratios(busy[0], idle[0]))
 	b.table.add(row{
 		what: fmt.Sprintf("queries/s under %d updaters (this server: %s updates/s, BIND: %s)",
 			clients, number(median(updates[0])), number(median(updates[1]))),
@@ -231,8 +237,9 @@ func (b *bench) queryRate(ctx context.Context) error {
 
 // largeZone compares start-up and memory with a million records, and then what an update costs in zones of every size.
 func (b *bench) largeZone(ctx context.Context) error {
-	b.file.stop()
-	b.knot.stop()
+	for _, s := range []*subject{b.file, b.knot, b.recommended} {
+		s.stop()
+	}
 	subjects := []*subject{b.bigOurs, b.bigBIND}
 	for _, s := range subjects {
 		took, err := s.start(ctx) // fills the database

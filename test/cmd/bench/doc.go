@@ -10,6 +10,9 @@
 // updates, each doing one thing at a time and verifying the MAC of every reply, and dnsperf for queries. It shares the
 // machine with the servers, so the CPU time that an operation cost each side is told beside the rates.
 //
+// One subject of the queries is this server with the Corefile of the package, coredns-build/Corefile: with metrics, on every
+// address and beside a block for all other names.
+//
 // The part cluster measures three servers with a zone on three members of etcd. Its clients are as many as those that put
 // values into the same etcd, in the same rounds, without a server between.
 //

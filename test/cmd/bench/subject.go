@@ -189,6 +189,34 @@ func newCoreDNS(dir, binary, keytab string, memory bool, profiled bool, zones ..
 	}}
 }
 
+// recommendedCorefile is the Corefile that comes with the package.
+const recommendedCorefile = "coredns-build/Corefile"
+
+// newRecommended is this project's server with recommendedCorefile, as it stands but for zones, files and ports.
+func newRecommended(dir, binary, keytab string, zone zoneSpec) *subject {
+	return &subject{name: "package", dir: dir, zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
+		octets, err := os.ReadFile(recommendedCorefile)
+		if err != nil {
+			return nil, err
+		}
+		corefile := string(octets)
+		for _, change := range [][2]string{
+			{"corp.example.com 2.0.192.in-addr.arpa {", zone.origin + " {"},
+			{"keytab /etc/coredns/dns.keytab", "keytab " + keytab},
+			{"database /var/lib/coredns", fmt.Sprintf("database %s\n        file %s %s", filepath.Join(dir, "database"), zone.file, zone.origin)},
+			{"    prometheus\n", "    prometheus 127.0.0.1:0\n"},
+			{"    ready {", "    ready 127.0.0.1:0 {"},
+			{"    health\n", "    health 127.0.0.1:0\n"},
+		} {
+			if !strings.Contains(corefile, change[0]) {
+				return nil, fmt.Errorf("%s has no %q", recommendedCorefile, change[0])
+			}
+			corefile = strings.ReplaceAll(corefile, change[0], change[1])
+		}
+		return coreDNS(s, binary, corefile)
+	}}
+}
+
 // newFile is CoreDNS with its file plugin, which serves a zone without updates.
 func newFile(dir, binary string, zone zoneSpec) *subject {
 	return &subject{name: "file", dir: dir, zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
