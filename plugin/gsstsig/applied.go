@@ -29,6 +29,7 @@ func (a *auditor) applied(origin string, from zone.Applied) {
 
 // changeEvent describes a change of the log.
 func changeEvent(origin string, at time.Time, c *store.Change) *event.Update {
+	removed, added := changed(c.Removed, c.Added)
 	return &event.Update{Time: at, Zone: origin, Identity: cut(c.Author, auditName), Signed: true, Rcode: rcodeName(dns.RcodeSuccess), Before: c.From, After: c.To,
-		Rule: cut(c.Rule, auditText), Removed: changed('-', c.Removed), Added: changed('+', c.Added)}
+		Rule: cut(c.Rule, auditText), Removed: removed, Added: added}
 }

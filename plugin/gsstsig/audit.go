@@ -127,10 +127,11 @@ func (a *auditor) notAuthoritative(server string, remote net.Addr, transaction *
 // describeUpdate makes the event of an update, but for zone, rcode, cause and fix. Values in the update section are left out
 // unless they are asked for: the line about a change has those that went and came.
 func describeUpdate(id policy.Identity, from sender, r *dns.Msg, result zone.Result, values bool) event.Update {
+	removed, added := changed(result.Removed, result.Added)
 	e := event.Update{
 		Time: time.Now(), Client: from.address, Transport: from.transport, Identity: cut(id.String(), auditName), Signed: id.Kind != policy.Anonymous,
 		Before: result.Before, After: result.After,
-		Asked: asked(r.Ns, values), Removed: changed('-', result.Removed), Added: changed('+', result.Added),
+		Asked: asked(r.Ns, values), Removed: removed, Added: added,
 		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText), Name: cut(result.Decision.Name, auditName),
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {

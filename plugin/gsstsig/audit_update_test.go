@@ -101,6 +101,20 @@ func TestAuditLine(t *testing.T) {
 	}
 }
 
+// TestAuditOfSOA: a line tells what has changed of the SOA record besides its serial.
+func TestAuditOfSOA(t *testing.T) {
+	const soa = "example.test. 3600 IN SOA ns1.example.test. hostmaster.example.test. "
+	lost := []store.Record{record(t, soa+"1 1 1 1 1")}
+	removed, added := changed(lost, []store.Record{record(t, soa+"2 1 1 1 1")})
+	if len(removed.List)+len(added.List) != 0 {
+		t.Errorf("the serial alone: %v, %v", removed, added)
+	}
+	removed, added = changed(lost, []store.Record{record(t, soa+"2 7 1 1 1")})
+	if len(removed.List) != 1 || len(added.List) != 1 || added.List[0].Data != "ns1.example.test. hostmaster.example.test. 2 7 1 1 1" {
+		t.Errorf("another interval: %v, %v", removed, added)
+	}
+}
+
 // TestAuditFields: in CoreDNS's JSON format each field of a line is a member of the object, with its type.
 func TestAuditFields(t *testing.T) {
 	var lines strings.Builder

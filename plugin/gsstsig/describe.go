@@ -7,6 +7,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
@@ -52,11 +53,14 @@ func asked(update []dns.RR, values bool) event.Records {
 	return event.Records{List: list, More: len(update) - len(first)}
 }
 
-// changed describes the records that a zone lost or got. The SOA record is left out: the event has the serials.
-func changed(sign byte, records []store.Record) event.Records {
-	if len(records) > 0 && records[0].Type == dns.TypeSOA {
-		records = records[1:]
-	}
+// changed describes the records that a zone lost and got. The SOA record is left out if its serial alone has changed: the event
+// has the serials.
+func changed(lost, got []store.Record) (removed, added event.Records) {
+	lost, got = administration.WithoutSerial(lost, got)
+	return signed('-', lost), signed('+', got)
+}
+
+func signed(sign byte, records []store.Record) event.Records {
 	if len(records) == 0 {
 		return event.Records{}
 	}

@@ -62,8 +62,9 @@ func (p *process) scavenge(ctx context.Context, z *zone.Zone) (zone.Scavenging, 
 			}
 		}
 		if r.Changed && p.audit.keeps() {
+			lost, got := changed(r.Removed, r.Added)
 			p.audit.recent.AddChange(&event.Update{Time: time.Now(), Zone: z.Origin(), Identity: zone.ScavengeAuthor, Signed: true,
-				Rcode: rcodeName(r.Rcode), Before: r.Before, After: r.After, Removed: changed('-', r.Removed), Added: changed('+', r.Added)})
+				Rcode: rcodeName(r.Rcode), Before: r.Before, After: r.After, Removed: lost, Added: got})
 		}
 		p.notify(z)
 	})

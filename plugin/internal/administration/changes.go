@@ -40,8 +40,9 @@ func Changes(origin string, log iter.Seq2[store.Change, error], from uint32) ite
 }
 
 func changeView(origin string, c *store.Change) view.Change {
+	removed, added := WithoutSerial(c.Removed, c.Added)
 	v := view.Change{Time: c.Committed, Zone: origin, From: c.From, To: c.To, Author: c.Author, Rule: c.Rule,
-		Removed: loggedRecords(c.Removed), Added: loggedRecords(c.Added)}
+		Removed: loggedRecords(removed), Added: loggedRecords(added)}
 	for _, o := range c.Owners {
 		v.Owners = append(v.Owners, ownedName(origin, &o))
 	}

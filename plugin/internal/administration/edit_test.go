@@ -95,6 +95,51 @@ func TestEditSOA(t *testing.T) {
 	group.Wait()
 }
 
+// TestChangeOfSOAIsTold: what an update changes of the SOA record is told, in its result and in the log of changes, unless it is
+// the serial alone, which every update raises.
+func TestChangeOfSOAIsTold(t *testing.T) {
+	const before = "ns1.example.test. h.example.test. 10 900 600 86400 300"
+	for _, test := range []struct {
+		name, data string
+		ttl        uint32
+		told       bool
+	}{
+		{"serial", "ns1.example.test. h.example.test. 11 900 600 86400 300", 3600, false},
+		{"primary server", "ns2.example.test. h.example.test. 11 900 600 86400 300", 3600, true},
+		{"primary server of another length", "ns.example.test. h.example.test. 11 900 600 86400 300", 3600, true},
+		{"mailbox", "ns1.example.test. i.example.test. 11 900 600 86400 300", 3600, true},
+		{"refresh", "ns1.example.test. h.example.test. 11 901 600 86400 300", 3600, true},
+		{"minimum", "ns1.example.test. h.example.test. 11 900 600 86400 301", 3600, true},
+		{"TTL", "ns1.example.test. h.example.test. 11 900 600 86400 300", 3601, true},
+	} {
+		z := open(t)
+		a, _, err := z.Update(t.Context(), &view.Update{Zone: "example.test.", Updates: []view.Instruction{
+			{Name: "example.test.", Class: "IN", Type: "SOA", TTL: test.ttl, Data: test.data},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var logged []view.Change
+		for c, err := range Changes("example.test.", z.Log(t.Context()), 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			logged = append(logged, c)
+		}
+		if len(logged) != 1 {
+			t.Fatalf("%s: %d changes", test.name, len(logged))
+		}
+		for _, told := range []struct{ removed, added []view.NamedRecord }{{a.Removed, a.Added}, {logged[0].Removed, logged[0].Added}} {
+			switch {
+			case !test.told && len(told.removed)+len(told.added) == 0:
+			case test.told && len(told.removed) == 1 && told.removed[0].Data == before && len(told.added) == 1 && told.added[0].Data == test.data && told.added[0].TTL == test.ttl:
+			default:
+				t.Errorf("%s: %+v", test.name, told)
+			}
+		}
+	}
+}
+
 // TestEditApex: all NS records of the apex may be replaced at once; a deletion of the SOA record is refused.
 func TestEditApex(t *testing.T) {
 	z := open(t)

@@ -58,18 +58,28 @@ func failure(z Zone, r zone.Result) error {
 
 // applied describes a transaction that was done.
 func applied(z Zone, r zone.Result) view.Applied {
+	removed, added := WithoutSerial(r.Removed, r.Added)
 	a := view.Applied{Zone: z.Origin(), From: r.Before, To: r.After, Changed: r.Changed, Notes: r.Decision.Notes,
-		Removed: namedRecords(r.Removed), Added: namedRecords(r.Added)}
+		Removed: namedRecords(removed), Added: namedRecords(added)}
 	return a
 }
 
-// namedRecords describes records without the SOA record, whose serial every change raises.
+// WithoutSerial returns the records of a change without the SOA record, which is the first one, if nothing but its serial has
+// changed: every change raises that.
+func WithoutSerial(removed, added []store.Record) (lost, got []store.Record) {
+	if len(removed) == 0 || len(added) == 0 {
+		return removed, added
+	}
+	a, b := &removed[0], &added[0]
+	if a.Type != dns.TypeSOA || b.Type != dns.TypeSOA || a.TTL != b.TTL || !SameData(dns.TypeSOA, a.Data, b.Data) {
+		return removed, added
+	}
+	return removed[1:], added[1:]
+}
+
 func namedRecords(records []store.Record) []view.NamedRecord {
 	list := []view.NamedRecord{}
 	for i := range records {
-		if i == 0 && records[0].Type == dns.TypeSOA {
-			continue
-		}
 		list = append(list, namedRecord(&records[i]))
 	}
 	return list
