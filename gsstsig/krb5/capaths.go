@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/regular"
 )
 
 // Bounds on a krb5.conf, which an administrator wrote.
@@ -49,7 +51,7 @@ func (r *capathsReader) file(name string, depth int) error {
 	if r.includes++; depth > maxIncludeDepth || r.includes > maxIncludes {
 		return fmt.Errorf("krb5.conf %s: too many files include each other", name)
 	}
-	f, err := os.Open(name)
+	f, err := regular.Open(name)
 	if err != nil {
 		return fmt.Errorf("krb5.conf: %w", err)
 	}

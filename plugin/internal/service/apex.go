@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/regular"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
@@ -25,14 +25,14 @@ func (s *Service) Seed(origin string, addresses []net.IP, warn func(diagnose.Fin
 		}
 	}
 	return file, func() ([]store.Record, error) {
-		f, err := os.Open(file)
-		if err != nil {
+		f, err := regular.Open(file)
+		switch {
+		case errors.Is(err, regular.ErrDirectory):
+			return nil, diagnose.WithFix(fmt.Errorf("master file: %w", err), "name the master file in it")
+		case err != nil:
 			return nil, diagnose.WithFix(fmt.Errorf("master file: %w", err), "correct the property file, or leave it out to start with an empty zone")
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return nil, diagnose.WithFix(fmt.Errorf("master file: %s is a directory", file), "name the master file in it")
-		}
 		return zone.ParseSeed(f, SeedConfig(origin, file, warn))
 	}
 }
@@ -58,7 +58,7 @@ func SeedConfig(origin, file string, warn func(diagnose.Finding)) zone.SeedConfi
 	}
 }
 
-func openIncluded(name string) (io.ReadCloser, error) { return os.Open(name) }
+func openIncluded(name string) (io.ReadCloser, error) { return regular.Open(name) }
 
 // SeedFindings returns the errors of a master file as findings, nil for an error that is none.
 func SeedFindings(origin string, err error) []diagnose.Finding {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/regular"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/etcd"
 )
@@ -68,7 +69,7 @@ func etcdTLS(e *corefile.Etcd) (*tls.Config, error) {
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if e.CA != "" {
-		text, err := os.ReadFile(e.CA)
+		text, err := regular.ReadFile(e.CA)
 		if err != nil {
 			return nil, explainFile("etcd_tls", err)
 		}
@@ -87,12 +88,16 @@ func etcdTLS(e *corefile.Etcd) (*tls.Config, error) {
 }
 
 func loadPair(e *corefile.Etcd) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(e.Certificate, e.PrivateKey)
-	var file *fs.PathError
-	switch {
-	case errors.As(err, &file):
+	certificate, err := regular.ReadFile(e.Certificate)
+	if err != nil {
 		return nil, explainFile("etcd_tls", err)
-	case err != nil:
+	}
+	key, err := regular.ReadFile(e.PrivateKey)
+	if err != nil {
+		return nil, explainFile("etcd_tls", err)
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
 		return nil, diagnose.WithFix(fmt.Errorf("etcd_tls: %s and %s: %w", e.Certificate, e.PrivateKey, err),
 			"name a certificate and its own private key, both in PEM form: etcd_tls CERT KEY CA")
 	}
@@ -105,7 +110,7 @@ func readCredentials(file string) (user, password string, err error) {
 	if err == nil && info.Size() > maxCredentials {
 		return "", "", diagnose.WithFix(fmt.Errorf("etcd_credentials: %s has %d octets", file, info.Size()), "write the user in its first line and the password in the second")
 	}
-	text, err := os.ReadFile(file)
+	text, err := regular.ReadFile(file)
 	if err != nil {
 		return "", "", explainFile("etcd_credentials", err)
 	}
@@ -132,7 +137,7 @@ func explainFile(property string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return diagnose.WithFix(err, "let the user that the server runs as (uid %d) read the file", os.Geteuid())
 	}
-	return err
+	return diagnose.WithFix(err, "correct the property %s", property)
 }
 
 // etcdFindings returns warnings about the connection to etcd: plain text, and files with secrets that others can read.

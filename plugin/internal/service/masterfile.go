@@ -17,6 +17,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/internal/masterfile"
+	"github.com/gsstsig/coredns-gsstsig/internal/regular"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 )
 
@@ -73,14 +74,14 @@ func RecordMasterFile(b *corefile.Block, origin string) error {
 	if !ok || b.Database == "" {
 		return nil
 	}
-	content, err := os.ReadFile(file)
+	content, err := regular.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	record := digest(content) + "\n"
 	for _, name := range includedFiles(content, origin, file) {
 		// One that cannot be read has changed as soon as it can.
-		content, _ := os.ReadFile(name)
+		content, _ := regular.ReadFile(name)
 		record += fmt.Sprintf("%s %s\n", digest(content), strconv.Quote(name))
 	}
 	return replaceFile(RecordOf(b, origin), record)
@@ -101,7 +102,7 @@ func includedFiles(content []byte, origin, file string) []string {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-		return os.Open(name)
+		return regular.Open(name)
 	}})
 	for err == nil {
 		_, err = r.Next()
@@ -112,7 +113,7 @@ func includedFiles(content []byte, origin, file string) []string {
 // changedFile returns the first of a master file and the files that it includes that is not as it was recorded.
 func changedFile(file, record string) (string, error) {
 	lines := strings.Split(strings.TrimSpace(record), "\n")
-	content, err := os.ReadFile(file)
+	content, err := regular.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
@@ -125,7 +126,7 @@ func changedFile(file, record string) (string, error) {
 		if err != nil {
 			return file, nil
 		}
-		content, err := os.ReadFile(name)
+		content, err := regular.ReadFile(name)
 		if err != nil {
 			return "", err
 		}
