@@ -21,7 +21,6 @@ var (
 	errNoNS    = errors.New("no NS record at the zone's name")
 	errOutside = errors.New("record is not in the zone")
 	errNoSeed  = errors.New("the store is empty and there is no seed")
-	errEmpty   = errors.New("the store is empty")
 )
 
 // builder fills a Snapshot record by record. Records of one name need not come together, but it is
@@ -163,7 +162,7 @@ func Read(name string, from Source) (*Snapshot, error) {
 	}
 	s, err := load(o, from)
 	if err == nil && s == nil {
-		err = errEmpty
+		err = store.ErrEmpty
 	}
 	if err != nil {
 		return nil, fmt.Errorf("zone %s: %w", o.name, err)

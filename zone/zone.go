@@ -353,7 +353,7 @@ func (z *Zone) open(config *Config) error {
 	if z.shared && errors.Is(err, store.ErrNotEmpty) {
 		// Another server was faster.
 		if found, err = z.loadFirst(); err == nil && !found {
-			err = errEmpty
+			err = store.ErrEmpty
 		}
 		return err
 	}

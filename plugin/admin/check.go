@@ -165,6 +165,7 @@ func (c *checker) run(conf string, content []byte, offline bool) {
 	}
 	c.add(service.SharedZoneFindings(servers)...)
 	c.user(configuration)
+	c.control(servers)
 	var answering []corefile.Server
 	for _, server := range servers {
 		s, err := service.Open(server.Block)
@@ -179,8 +180,14 @@ func (c *checker) run(conf string, content []byte, offline bool) {
 			c.add(findings...)
 			continue // the zones cannot be read
 		}
-		if s.OnEtcd() && (offline || !c.etcd(s)) {
+		if s.OnEtcd() && offline {
+			if _, err := service.OpenEtcd(&s.Etcd); err != nil {
+				c.doesNotStart(s.Position, err)
+			}
 			continue // the zones are not read
+		}
+		if s.OnEtcd() && !c.etcd(s) {
+			continue // nor are these
 		}
 		addresses, err := service.ListenAddresses(server.Bind)
 		if err != nil {

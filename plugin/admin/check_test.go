@@ -185,6 +185,22 @@ func TestCheckDamagedZone(t *testing.T) {
 	}
 }
 
+// TestCheckEmptyDatabase: where a start ended before its first commit, the next one fills the database, so that nothing is wrong.
+func TestCheckEmptyDatabase(t *testing.T) {
+	directory := t.TempDir()
+	d, err := disk.Open(filepath.Join(directory, "example.test"), disk.Options{Origin: "example.test."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := run(t, "check", "-offline", "-conf", write(t, "\t\tdatabase "+directory))
+	if status != ExitOK || !strings.Contains(out, "ok      zone example.test.: serial 1, ") {
+		t.Errorf("exit status %d:\n%s%s", status, out, errs)
+	}
+}
+
 // TestCheckOutput: for programs, and for those who mistype.
 func TestCheckOutput(t *testing.T) {
 	conf := write(t, "")

@@ -55,8 +55,9 @@ func (f controlFlags) open(s Streams) (*target, error) {
 		if t.servers, err = corefile.ReadFile(*f.conf); err != nil {
 			return nil, withControlFix(err)
 		}
-		if path, _, err = corefile.ControlSocketOf(t.servers); err != nil {
-			return nil, err
+		var by *corefile.Block
+		if path, by, err = corefile.ControlSocketOf(t.servers); err != nil {
+			return nil, fmt.Errorf("%s: %w", by.Position, err)
 		}
 	}
 	t.ctx, t.cancel = context.WithTimeout(context.Background(), operationTimeout)

@@ -83,10 +83,27 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"master file is not there":   {"@\t\tfile DIR/none\n\t}\n}\n", "error", "-", "master file: open DIR/none|correct the property file"},
 	"master file is wrong":       {"@\t\tfile DIR/text\n\t}\n}\n", "error", "-", "DIR/text:1: |RFC 3597"},
 	"master file is empty":       {"@\t\tfile DIR/empty\n\t}\n}\n", "error", "-", "no SOA record|correct the master file"},
-	"master file is a directory": {"@\t\tfile DIR\n\t}\n}\n", "error", "-", "DIR is a directory|master file in it"},
+	"master file is a directory": {"@\t\tfile DIR\n\t}\n}\n", "error", "-", "DIR: it is a directory|master file in it"},
 	"master file of another":     {"@\t\tfile DIR/text other.test\n\t}\n}\n", "error", "6", "other.test. is not a zone of this server block"},
 	"krb5conf is not there":      {"@\t\tkrb5conf DIR/none\n\t}\n}\n", "error", "3", "no such file|krb5conf"},
 	"krb5conf is wrong":          {"@\t\tkrb5conf DIR/krb5\n\t}\n}\n", "error", "3", "DIR/krb5, line 1|krb5conf"},
+
+	"control is a file":              {"@\t\tcontrol DIR/text\n\t}\n}\n", "error", "3", "there is a file of another kind|property control"},
+	"control is too long":            {"@\t\tcontrol DIR/" + strings.Repeat("x", 104) + "\n\t}\n}\n", "error", "3", "too long for a unix socket|shorter one"},
+	"control in no directory":        {"@\t\tcontrol DIR/none/x.sock\n\t}\n}\n", "warning", "3", "no such file|RuntimeDirectory="},
+	"control in a file":              {"@\t\tcontrol DIR/text/x.sock\n\t}\n}\n", "error", "3", "not a directory|another path by the property control"},
+	"two control sockets":            {"@\t\tcontrol DIR/a\n\t}\n}\nother.test:5399 {\n\tgsstsig {\n\t\tkeytab KEYTAB\n\t\tcontrol DIR/b\n\t}\n}\n", "error", "10", "control differs from that of the block in DIR/Corefile:3|write control once"},
+	"status page of another host":    {"@\t\tstatus 192.0.2.77:9154\n\t}\n}\n", "error", "3", "status 192.0.2.77:9154: |address of this machine"},
+	"status page in prometheus":      {"@\t\tstatus localhost:9154\n\t}\n\tprometheus 127.0.0.1:9154\n}\n", "error", "3", "prometheus in DIR/Corefile:8 has that address|a port that is free"},
+	"status page in ready":           {"@\t\tstatus 127.0.0.1:8181\n\t}\n\tready :8181\n}\n", "error", "3", "ready in DIR/Corefile:8 has that address"},
+	"status page beside prometheus":  {"@\t\tstatus localhost:9154\n\t}\n\tprometheus localhost:9153\n}\n", "ok", "-", "which the keytab has a key for"},
+	"krb5conf is a directory":        {"@\t\tkrb5conf DIR\n\t}\n}\n", "error", "3", "it is a directory|krb5conf"},
+	"krb5conf is a device":           {"@\t\tkrb5conf /dev/zero\n\t}\n}\n", "error", "3", "/dev/zero: it is not a regular file|krb5conf"},
+	"master file is a device":        {"@\t\tfile /dev/zero\n\t}\n}\n", "error", "-", "/dev/zero: it is not a regular file|property file"},
+	"master file includes a device":  {"@\t\tfile DIR/include\n\t}\n}\n", "error", "-", "/dev/zero: it is not a regular file"},
+	"certificate of etcd is no file": {strings.Replace(usual, "database DIR/data", "etcd https://localhost:1", 1) + "\t\tetcd_tls /dev/zero\n\t}\n}\n", "error", "3", "/dev/zero: it is not a regular file|etcd_tls"},
+	"certificate of etcd is missing": {strings.Replace(usual, "database DIR/data", "etcd https://localhost:1", 1) + "\t\tetcd_tls DIR/none\n\t}\n}\n", "error", "3", "etcd_tls: open DIR/none|put the file there"},
+	"password of etcd is no file":    {strings.Replace(usual, "database DIR/data", "etcd https://localhost:1", 1) + "\t\tetcd_credentials /dev/zero\n\t}\n}\n", "error", "3", "/dev/zero: it is not a regular file|etcd_credentials"},
 
 	// Words of gsstsig.
 	"property":                {"@\t\tdatabse /x\n\t}\n}\n", "error", "6", "unknown property \"databse\"; gsstsig knows |allow_rc4, clockskew, control, database"},
@@ -106,6 +123,9 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"principal not in keytab": {"@\t\tprincipal DNS/other.example.test\n\t}\n}\n", "error", "3", "is not in the keytab|export its key"},
 	"limit":                   {"@\t\tlimit quue 5\n\t}\n}\n", "error", "6", "unknown limit \"quue\"; the names are"},
 	"limit of words":          {"@\t\tlimit queue many\n\t}\n}\n", "error", "6", "a number of at least 1, not \"many\""},
+	"limit of too many":       {"@\t\tlimit queue 99999999999999999999\n\t}\n}\n", "error", "6", "99999999999999999999 is too large a number"},
+	"time of too much":        {"@\t\tlifetime 400000d\n\t}\n}\n", "error", "6", "lifetime needs a time from 1s to 36500d|not \"400000d\""},
+	"aging of too much":       {"@\t\taging 7d 9000000h\n\t}\n}\n", "error", "6", "\"9000000h\" is not a number of whole hours or days, from 1h to 36500d"},
 	"time of weeks":           {"@\t\ttombstones 7w\n\t}\n}\n", "error", "6", "tombstones needs a time|not \"7w\""},
 	"encryption type":         {"@\t\tenctypes aes512\n\t}\n}\n", "error", "6", "does not know \"aes512\"|name one of aes128"},
 	"RC4":                     {"@\t\tenctypes rc4-hmac\n\t}\n}\n", "error", "6", "does not take|allow_rc4"},
@@ -132,7 +152,7 @@ func TestWrongCorefiles(t *testing.T) {
 	for name, test := range wrongCorefiles {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			for file, content := range map[string]string{"empty": "", "text": "this is a text\n", "krb5": "[capaths\n x\n"} {
+			for file, content := range map[string]string{"empty": "", "text": "this is a text\n", "krb5": "[capaths\n x\n", "include": "$INCLUDE /dev/zero\n"} {
 				if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 					t.Fatal(err)
 				}

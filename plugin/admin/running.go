@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -16,6 +17,36 @@ import (
 
 // statusTimeout bounds how long check waits for the running server to describe itself.
 const statusTimeout = 5 * time.Second
+
+// control examines the path of the control socket.
+func (c *checker) control(servers []corefile.Server) {
+	path, by, err := corefile.ControlSocketOf(servers)
+	switch {
+	case err != nil:
+		c.doesNotStart(by.Position, err)
+		return
+	case path == "":
+		return
+	}
+	err = control.Check(path)
+	switch {
+	case err == nil:
+	case by == nil && errors.Is(err, fs.ErrNotExist): // the database's directory is made
+	case by == nil:
+		f := diagnose.FromError("", err)
+		f.Subject, f.Severity = "control socket", diagnose.Warning
+		f.Problem += "; the server runs without a control socket"
+		c.add(f)
+	case errors.Is(err, fs.ErrNotExist): // systemd makes some directories when it starts a service
+		f := diagnose.FromError(by.Position, err)
+		f.Severity = diagnose.Warning
+		f.Problem += "; the server does not start before there is that directory"
+		f.Fix = "make the directory, for example by RuntimeDirectory= of the systemd unit, or name another path by the property control"
+		c.add(f)
+	default:
+		c.doesNotStart(by.Position, err)
+	}
+}
 
 // sameDatabases compares the databases of the Corefile with those that the running server has open. Answering are the blocks whose
 // ports were answered by a server of their zones.

@@ -28,7 +28,7 @@ func copyOf(s *service.Service, origin string, addresses []net.IP, warn func(dia
 		return nil, err
 	}
 	snapshot, err := h.read()
-	if errors.Is(err, errNotThere) {
+	if errors.Is(err, errNotThere) || errors.Is(err, store.ErrEmpty) { // of a start that was ended before its first commit
 		return zone.Open(config)
 	}
 	if err != nil {

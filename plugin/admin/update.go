@@ -174,9 +174,9 @@ func (u *updateReader) line(text string, number int) (done bool, err error) {
 		return false, nil
 	case "ttl":
 		word, _ := cutWord(rest)
-		ttl, err := dnswire.ParseTTL(word)
+		ttl, err := readTTL(word)
 		if err != nil {
-			return false, fmt.Errorf("TTL %q: %w", word, err)
+			return false, err
 		}
 		u.ttl = &ttl
 		return false, nil
@@ -269,6 +269,20 @@ func typeAndData(text string) (rrtype, data string, err error) {
 	return rrtype, data, nil
 }
 
+// maxTTL is the greatest TTL (RFC 2181 section 8). Servers take a greater one as zero.
+const maxTTL = 1<<31 - 1
+
+func readTTL(word string) (uint32, error) {
+	ttl, err := dnswire.ParseTTL(word)
+	if err == nil && ttl > maxTTL {
+		err = fmt.Errorf("more than %d", maxTTL)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("TTL %q: %w", word, err)
+	}
+	return ttl, nil
+}
+
 func (u *updateReader) prerequisite(in *view.Instruction, kind, text string) (err error) {
 	if in.Name, text, err = u.name(text); err != nil {
 		return err
@@ -298,11 +312,15 @@ func (u *updateReader) add(in *view.Instruction, text string) (err error) {
 	}
 	in.Class = "IN"
 	word, rest := cutWord(text)
-	if ttl, err := dnswire.ParseTTL(word); err == nil {
-		in.TTL, text = ttl, rest
-	} else if u.ttl != nil {
+	switch {
+	case word != "" && '0' <= word[0] && word[0] <= '9': // no type begins so
+		if in.TTL, err = readTTL(word); err != nil {
+			return err
+		}
+		text = rest
+	case u.ttl != nil:
 		in.TTL = *u.ttl
-	} else {
+	default:
 		return diagnose.WithFix(fmt.Errorf("%s has no TTL", in.Name), "write it after the name, or a line \"ttl SECONDS\" before")
 	}
 	in.Type, in.Data, err = typeAndData(cutClass(text))

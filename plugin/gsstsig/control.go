@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -50,9 +51,9 @@ func (p *process) serveControl(instance caddy.Context) error {
 	for _, b := range p.blocksOf(instance) {
 		blocks = append(blocks, b.service.Load().Block)
 	}
-	path, given, err := corefile.ControlSocket(blocks)
+	path, by, err := corefile.ControlSocket(blocks)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", by.Position, err)
 	}
 	c := &p.control
 	c.mu.Lock()
@@ -65,7 +66,7 @@ func (p *process) serveControl(instance caddy.Context) error {
 		log.Warningf("control socket: %v", err)
 	}
 	if path == "" {
-		if !given && slices.ContainsFunc(blocks, (*corefile.Block).OnEtcd) {
+		if by == nil && slices.ContainsFunc(blocks, (*corefile.Block).OnEtcd) {
 			logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "control socket",
 				Problem: "there is none, since the default is in the directory of a database: commands cannot ask this server, and those on zones use etcd themselves",
 				Fix:     "add \"control PATH\" to a gsstsig block, such as control /run/coredns/gsstsig.sock, or \"control off\""})
@@ -73,8 +74,8 @@ func (p *process) serveControl(instance caddy.Context) error {
 		return nil
 	}
 	l, err := control.Listen(path)
-	if err != nil && given {
-		return err
+	if err != nil && by != nil {
+		return fmt.Errorf("%s: %w", by.Position, err)
 	}
 	if err != nil {
 		f := diagnose.FromError("", err)

@@ -35,7 +35,7 @@ func (p *process) acquirePage(b *block, address string) error {
 	if !ok {
 		listening, err := net.Listen("tcp", address)
 		if err != nil {
-			return fmt.Errorf("plugin/%s: %w", pluginName, diagnose.WithFix(fmt.Errorf("status %s: %w", address, err),
+			return fmt.Errorf("plugin/%s: %w", pluginName, diagnose.WithFix(fmt.Errorf("%s: status %s: %w", b.service.Load().Position, address, err),
 				"name an address of this machine and a port that is free"))
 		}
 		s = &shared[pageServer]{value: newPageServer(p, address), users: make(map[*block]bool)}

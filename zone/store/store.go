@@ -15,7 +15,8 @@ var (
 	ErrClosed = errors.New("store: closed")
 	// ErrNotEmpty is returned by Init on a store that already holds a zone.
 	ErrNotEmpty = errors.New("store: already holds a zone")
-	// ErrEmpty is returned by Commit on a store that Init has not filled.
+	// ErrEmpty is returned by Commit on a store that Init has not filled, and where a zone is read from
+	// such a store.
 	ErrEmpty = errors.New("store: holds no zone yet")
 	// ErrText is returned by Commit for a change with a text of more than MaxText octets. Nothing is
 	// applied.

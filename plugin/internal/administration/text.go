@@ -36,6 +36,10 @@ func ParseData(rrtype, data string) (uint16, []byte, error) {
 	r := masterfile.NewReader(strings.NewReader(". 0 IN "+rrtype+" "+data+"\n"), masterfile.Config{Origin: []byte{0}})
 	record, err := r.Next()
 	if err != nil {
+		var at *masterfile.Error
+		if errors.As(err, &at) {
+			err = errors.New(at.Reason) // there is no file, and no line
+		}
 		return 0, nil, fmt.Errorf("%s %s: %w", rrtype, data, err)
 	}
 	if _, err := r.Next(); !errors.Is(err, io.EOF) {

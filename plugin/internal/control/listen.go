@@ -29,9 +29,8 @@ var (
 
 // Listen makes the socket. It replaces one that a process left behind which is gone, and no other file.
 func Listen(path string) (net.Listener, error) {
-	if len(path) > maxPath {
-		return nil, diagnose.WithFix(fmt.Errorf("control socket %s: %w: %d octets of at most %d", path, ErrTooLong, len(path), maxPath),
-			"name a shorter one by the property control, such as control /run/coredns/control.sock")
+	if err := checkLength(path); err != nil {
+		return nil, err
 	}
 	defer lockDirectory(filepath.Dir(path))()
 	if err := removeStale(path); err != nil {
@@ -48,17 +47,55 @@ func Listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes a socket that no process serves.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// Check returns why Listen could not make the socket, as far as the path tells. It makes nothing, and takes no notice of a process
+// that serves the socket.
+func Check(path string) error {
+	if err := checkLength(path); err != nil {
+		return err
+	}
+	if _, err := isSocket(path); err != nil {
+		return err
+	}
+	directory := filepath.Dir(path)
+	switch info, err := os.Stat(directory); {
+	case err != nil:
+		return explainListen(path, err)
+	case !info.IsDir():
+		return explainListen(path, &fs.PathError{Op: "open", Path: directory, Err: syscall.ENOTDIR})
+	}
+	if err := mayMakeIn(directory); err != nil {
+		return explainListen(path, &fs.PathError{Op: "write to", Path: directory, Err: err})
+	}
+	return nil
+}
+
+func checkLength(path string) error {
+	if len(path) <= maxPath {
 		return nil
 	}
+	return diagnose.WithFix(fmt.Errorf("control socket %s: %w: %d octets of at most %d", path, ErrTooLong, len(path), maxPath),
+		"name a shorter one by the property control, such as control /run/coredns/control.sock")
+}
+
+// isSocket reports whether there is a socket, an error if there is another file.
+func isSocket(path string) (bool, error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return explainListen(path, err)
+		return false, explainListen(path, err)
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return diagnose.WithFix(fmt.Errorf("control socket %s: there is a file of another kind", path), "remove it, or name another path by the property control")
+		return false, diagnose.WithFix(fmt.Errorf("control socket %s: there is a file of another kind", path), "remove it, or name another path by the property control")
+	}
+	return true, nil
+}
+
+// removeStale removes a socket that no process serves.
+func removeStale(path string) error {
+	if found, err := isSocket(path); !found {
+		return err
 	}
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
 	if err == nil {
@@ -82,5 +119,5 @@ func explainListen(path string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return diagnose.WithFix(err, "make the directory, or name another path by the property control")
 	}
-	return err
+	return diagnose.WithFix(err, "name another path by the property control")
 }

@@ -8,6 +8,12 @@ import (
 	"syscall"
 )
 
+// mayMakeIn returns an error if this user cannot make files in a directory.
+func mayMakeIn(directory string) error {
+	const mayWrite, mayExecute = 2, 1 // of access(2)
+	return syscall.Access(directory, mayWrite|mayExecute)
+}
+
 // ownerOf names the owner of a file for a message, if it can be seen.
 func ownerOf(path string) string {
 	info, err := os.Lstat(path)

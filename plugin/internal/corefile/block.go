@@ -1,6 +1,7 @@
 package corefile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -391,6 +392,9 @@ func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
 		return c.Errf("unknown limit %q; the names are %s", args[0], names)
 	}
 	n, err := strconv.Atoi(args[1])
+	if errors.Is(err, strconv.ErrRange) {
+		return c.Errf("limit %s: %s is too large a number", args[0], args[1])
+	}
 	if err != nil || n < 1 {
 		return c.Errf("limit %s needs a number of at least 1, not %q", args[0], args[1])
 	}
@@ -411,7 +415,7 @@ func (b *Block) readAging(c *caddy.Controller, _ string, args []string) error {
 	for i, arg := range args[:2] {
 		d, err := parseDuration(arg)
 		if err != nil || d < time.Hour || d%time.Hour != 0 {
-			return c.Errf("aging: %q is not a number of whole hours or days, of at least 1h, such as 7d. %s", arg, form)
+			return c.Errf("aging: %q is not a number of whole hours or days, from 1h to %dd, such as 7d. %s", arg, maxDays, form)
 		}
 		intervals[i] = d
 	}
@@ -454,7 +458,7 @@ func (b *Block) duration(c *caddy.Controller, property, example string, field *t
 	}
 	d, err := parseDuration(args[0])
 	if err != nil || d < time.Second {
-		return c.Errf("%s needs a time of at least 1s, such as %s, not %q", property, example, args[0])
+		return c.Errf("%s needs a time from 1s to %dd, such as %s, not %q", property, maxDays, example, args[0])
 	}
 	*field = d
 	return b.once(c, property)

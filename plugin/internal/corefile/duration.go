@@ -7,13 +7,24 @@ import (
 	"time"
 )
 
-// maxDays bounds the days of a duration.
+// maxDays is the longest duration, in days.
 const maxDays = 36500
 
-var errDays = errors.New("not a number of days")
+var (
+	errDays = errors.New("not a number of days")
+	errLong = errors.New("a duration of more than 100 years")
+)
 
 // parseDuration is [time.ParseDuration], which knows no days, and days in front of that: 7d, 1d12h.
 func parseDuration(text string) (time.Duration, error) {
+	d, err := parseDays(text)
+	if err == nil && d > maxDays*24*time.Hour {
+		return 0, errLong
+	}
+	return d, err
+}
+
+func parseDays(text string) (time.Duration, error) {
 	number, rest, found := strings.Cut(text, "d")
 	if !found {
 		return time.ParseDuration(text)

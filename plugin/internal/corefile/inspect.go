@@ -424,8 +424,9 @@ func (in *inspection) findAddresses() {
 			}
 		}
 	}
+	in.findStatusPages()
 	for _, block := range in.blocks {
-		for _, directive := range []string{"health", "ready", "prometheus", "pprof"} {
+		for _, directive := range httpDirectives {
 			args := words(in.path, block, directive)
 			// Properties in braces may follow without an address.
 			if tokens := block.Tokens[directive]; len(args) == 0 || tokens[1].Line != tokens[0].Line || tokens[1].Text == "{" {
@@ -437,6 +438,52 @@ func (in *inspection) findAddresses() {
 			}
 		}
 	}
+}
+
+// httpDirectives listen for HTTP in a start function.
+var httpDirectives = []string{"health", "ready", "prometheus", "pprof"}
+
+// findStatusPages finds status pages on addresses that this machine does not have, or that another directive has.
+func (in *inspection) findStatusPages() {
+	const fix = "name an address of this machine and a port that is free"
+	known := make(map[string]bool)
+	for _, server := range in.Servers {
+		if server.StatusPage == "" || known[server.StatusPage] {
+			continue
+		}
+		known[server.StatusPage] = true
+		host, _, _ := net.SplitHostPort(server.StatusPage) // as the property demands
+		socket, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err == nil {
+			err = socket.Close()
+		}
+		if err != nil {
+			in.fail(server.Position, pluginName, diagnose.WithFix(fmt.Errorf("status %s: %w", server.StatusPage, err), fix))
+			continue
+		}
+		for _, block := range in.blocks {
+			for _, directive := range httpDirectives {
+				if args := words(in.path, block, directive); len(args) > 0 && overlap(args[0], server.StatusPage) {
+					in.fail(server.Position, pluginName, diagnose.WithFix(fmt.Errorf("status %s: %s in %s has that address", server.StatusPage, directive,
+						in.position(block.Tokens[directive][0])), fix))
+				}
+			}
+		}
+	}
+}
+
+// overlap reports whether one process cannot listen on both addresses.
+func overlap(a, b string) bool {
+	x, err := net.ResolveTCPAddr("tcp", a)
+	if err != nil {
+		return false
+	}
+	y, err := net.ResolveTCPAddr("tcp", b)
+	if err != nil || x.Port != y.Port || x.Port == 0 {
+		return false
+	}
+	any := func(ip net.IP) bool { return ip == nil || ip.IsUnspecified() }
+	return any(x.IP) || any(y.IP) || x.IP.Equal(y.IP)
 }
 
 // directivePosition is that of a directive in a server block, or in the first one that has it.
