@@ -88,6 +88,22 @@ func (a *Accounts) Take(k Key) bool {
 	return true
 }
 
+// Charge takes a token of the source's, also when there is none: the source has
+// less than nothing then, and its bucket fills from there. It is for work whose
+// price is known only when it is done, after Empty was asked: of a source that has
+// much work done at a time, each piece is paid for.
+func (a *Accounts) Charge(k Key) {
+	s, now := a.set(k), a.age()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.find(k)
+	if b == nil {
+		*s.place(a, now) = bucket{k, a.burst - 1, now}
+		return
+	}
+	b.tokens, b.at = a.filled(b, now)-1, max(b.at, now)
+}
+
 // Empty reports whether Take would fail. It makes no account.
 func (a *Accounts) Empty(k Key) bool {
 	s, now := a.set(k), a.age()

@@ -83,6 +83,43 @@ func TestTokens(t *testing.T) {
 	take(two, false)
 }
 
+// What was done for a source at a time is paid for, and not only what it had tokens for.
+func TestDebts(t *testing.T) {
+	c := &clock{time.Now()}
+	a := New(Config{PerSecond: 2, Burst: 3, Now: c.now})
+	k := of("192.0.2.1")
+	for range 3 + 20 {
+		a.Charge(k)
+	}
+	for _, test := range []struct {
+		after time.Duration
+		empty bool
+	}{{0, true}, {10 * time.Second, true}, {time.Second / 2, false}} {
+		c.at = c.at.Add(test.after)
+		if a.Empty(k) != test.empty {
+			t.Errorf("after %v more: empty is %t", test.after, !test.empty)
+		}
+	}
+	if !a.Take(k) || a.Take(k) {
+		t.Error("not the one token that has come")
+	}
+	a.Charge(k)
+	a.Return(k)
+	a.Return(k)
+	if !a.Take(k) || a.Take(k) {
+		t.Error("what is returned does not pay the debt first")
+	}
+	c.at = c.at.Add(time.Hour)
+	for range 3 {
+		if !a.Take(k) {
+			t.Error("no full bucket after an hour")
+		}
+	}
+	if a.Take(k) {
+		t.Error("more than the burst")
+	}
+}
+
 // The table stays as large as it is, and the source that has been charged most
 // is remembered longest.
 func TestForgetting(t *testing.T) {

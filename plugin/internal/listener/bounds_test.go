@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -200,6 +201,73 @@ func TestFailingHandshakes(t *testing.T) {
 		if r := b.send(network, bad, b.signed(key, "before.test.")); r == nil || texts(r) != "one before.test." {
 			t.Errorf("%s: the source's context is dead:\n%v", network, r)
 		}
+	}
+}
+
+// What a source has done for it at a time is charged, also beyond the limit, and it has to make up for that: in the long run it gets
+// no more than the limit says.
+func TestWorkAtATimeIsCharged(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	g := newLimiter(Limits{HandshakeFailures: 60, SourceErrors: 10, now: func() time.Time { return now }})
+	k, key := sourceOf("192.0.2.1"), []byte("k")
+	limited := map[string]func() bool{
+		"handshakes by TCP": func() bool { return g.handshakesLimited(k, true) },
+		"handshakes by UDP": func() bool { return g.handshakesLimited(k, false) },
+		"TLS handshakes":    func() bool { return g.tlsLimited(k) },
+		"forgeries by TCP":  func() bool { return g.forgeriesLimited(k.With(key), true) },
+		"forgeries by UDP":  func() bool { return g.forgeriesLimited(k.With(key), false) },
+	}
+	for range 256 {
+		g.recordHandshake(k, true, false)
+		g.recordHandshake(k, false, false)
+		g.recordTLSFailure(k)
+		g.recordForgery(k, key, true)
+		g.recordForgery(k, key, false)
+	}
+	check := func(after time.Duration, want bool) {
+		t.Helper()
+		now = now.Add(after)
+		for what, is := range limited {
+			if strings.HasPrefix(what, "forgeries") {
+				continue
+			}
+			if is() != want {
+				t.Errorf("%s: %t", what, !want)
+			}
+		}
+	}
+	// 60 at once, then one a second: 256 of them take 196 seconds.
+	check(0, true)
+	check(196*time.Second, true)
+	check(time.Second, false)
+	now = time.Unix(1e9, 0)
+	for what, is := range limited {
+		if !strings.HasPrefix(what, "forgeries") {
+			continue
+		}
+		// 20 at once, then 10 a second.
+		now = time.Unix(1e9, 0).Add(236 * time.Second / 10)
+		if !is() {
+			t.Errorf("%s: not limited", what)
+		}
+		now = now.Add(time.Second / 10)
+		if is() {
+			t.Errorf("%s: still limited", what)
+		}
+	}
+	// All that write addresses into UDP messages are one, and 20 times as many.
+	now = time.Unix(1e9, 0)
+	g = newLimiter(Limits{HandshakeFailures: 60, now: func() time.Time { return now }})
+	for i := range 2 * allFailures * 60 {
+		g.recordHandshake(sourceOf(fmt.Sprintf("198.51.%d.%d", i>>8, i&255)), false, false)
+	}
+	now = now.Add(time.Minute)
+	if !g.handshakesLimited(k, false) {
+		t.Error("UDP from everywhere: not limited after a minute")
+	}
+	now = now.Add(time.Second)
+	if g.handshakesLimited(k, false) {
+		t.Error("UDP from everywhere: still limited")
 	}
 }
 

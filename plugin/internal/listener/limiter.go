@@ -31,6 +31,9 @@ const knownTime = 10 * time.Minute
 
 // limiter keeps what unauthenticated clients cost within Limits. All servers of an instance share one. It is safe for
 // concurrent use.
+//
+// Whether a handshake fails, or a MAC is wrong, is known when the work is done. A source may have much of that done at a time while
+// it has one token left, so all of it is charged, and nothing more is done for the source until it has made up for that.
 type limiter struct {
 	limits     Limits
 	handshakes *semaphore
@@ -109,15 +112,15 @@ func (l *limiter) recordHandshake(from ratelimit.Key, proven, established bool) 
 		failures.Return(from)
 		return
 	}
-	failures.Take(from)
+	failures.Charge(from)
 	if !proven {
-		l.failures.AllowN(l.limits.now(), 1)
+		l.failures.ReserveN(l.limits.now(), 1)
 	}
 }
 
 // recordForgery charges the holder of a key, at that source, for a wrong MAC.
 func (l *limiter) recordForgery(from ratelimit.Key, key []byte, proven bool) {
-	l.accounts(proven).forgeries.Take(from.With(key))
+	l.accounts(proven).forgeries.Charge(from.With(key))
 }
 
 // forgeriesLimited reports whether there were too many wrong MACs from a source with a key: from is both. Neither others with
@@ -127,7 +130,7 @@ func (l *limiter) forgeriesLimited(from ratelimit.Key, proven bool) bool {
 }
 
 // recordTLSFailure charges a source for a TLS handshake that has failed, or that no message has followed.
-func (l *limiter) recordTLSFailure(from ratelimit.Key) { l.tls.Take(from) }
+func (l *limiter) recordTLSFailure(from ratelimit.Key) { l.tls.Charge(from) }
 
 // recordTLSMessage notes that a TLS handshake of a source was made for a message.
 func (l *limiter) recordTLSMessage(from ratelimit.Key) { l.known.Take(from) }

@@ -21,6 +21,7 @@ const maxHandshakeOctets = 65536
 var (
 	errHandshakeOctets = fmt.Errorf("more than %d octets before the end of the handshake", maxHandshakeOctets)
 	errHandshakeQueue  = errors.New("too many handshakes wait for a processor")
+	errTLSLimited      = errors.New("too many handshakes of the source have failed")
 
 	// ErrHandshakeClosed is told to the Observer when a client has closed its connection during the handshake.
 	ErrHandshakeClosed = errors.New("the client has closed the connection during the handshake")
@@ -82,14 +83,19 @@ func (e *endpoint) handshake(c *connection) (delay time.Duration, ok bool) {
 		s.observer.Dropped(TLSFailures)
 		return s.limiter.limits.closeDelay, false
 	}
-	c.secure.below.slots, c.secure.below.evicted = s.limiter.tlsSlots(source), func() bool { return e.table.isEvicted(c) }
+	below := c.secure.below
+	below.slots, below.evicted = s.limiter.tlsSlots(source), func() bool { return e.table.isEvicted(c) }
+	below.limited = func() bool { return s.limiter.tlsLimited(source) }
 	err := c.secure.conn.Handshake()
-	c.secure.below.finish()
+	below.finish()
 	switch {
 	case err == nil:
 		return 0, e.table.setFinished(c)
-	case c.secure.below.left == maxHandshakeOctets:
+	case below.left == maxHandshakeOctets:
 		// Not an octet came: something that looks whether the port is open.
+	case errors.Is(err, errTLSLimited):
+		s.observer.Dropped(TLSFailures)
+		return s.limiter.limits.closeDelay, false
 	case errors.Is(err, net.ErrClosed):
 		// To make room, which was counted, or because the server stops. What the server has worked for it is charged, or a
 		// source that opens more connections than it may have would get that for nothing.
@@ -125,8 +131,10 @@ type handshakeConn struct {
 	net.Conn
 	slots    *semaphore
 	evicted  func() bool // reports whether the connection was closed to make room
+	limited  func() bool // reports whether too many handshakes of the source have failed
 	left     int         // octets that the client may send
 	holds    bool
+	worked   bool // something was computed
 	finished bool
 }
 
@@ -148,9 +156,13 @@ func (c *handshakeConn) Read(p []byte) (int, error) {
 		return 0, errHandshakeQueue
 	}
 	c.holds = true
-	if c.evicted() { // while it waited
+	switch {
+	case c.evicted(): // while it waited
 		return 0, net.ErrClosed
+	case !c.worked && c.limited(): // others have failed meanwhile
+		return 0, errTLSLimited
 	}
+	c.worked = true
 	return n, nil
 }
 

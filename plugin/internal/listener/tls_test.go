@@ -594,6 +594,77 @@ func TestFailingTLSHandshakes(t *testing.T) {
 	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
 }
 
+// Handshakes that were under way when the limit was reached are charged as well: otherwise each token that comes back would pay
+// for as many handshakes as a source can begin at a time.
+func TestHandshakesAtATimeAreCharged(t *testing.T) {
+	const limit, atATime = 5, 30
+	port, address := startHostile(t, Limits{HandshakeFailures: limit}, "")
+	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
+	limiter, source := endpointOf(address).current.Load().limiter, sourceOf("127.0.0.66")
+	begin, failed := hello(t), counts.get("tls failed")
+	var open []net.Conn
+	for range atATime {
+		c := dialPlain(t, "127.0.0.66", port)
+		if _, err := c.Write(begin); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 5)); err != nil { // the server has worked for it
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	if limiter.tlsLimited(source) {
+		t.Error("limited before one has failed")
+	}
+	for _, c := range open {
+		c.Close()
+	}
+	eventually(t, "all have failed", func() bool { return counts.get("tls failed")-failed == atATime })
+	for range atATime - limit {
+		limiter.tls.Return(source)
+	}
+	if !limiter.tlsLimited(source) {
+		t.Error("some of them cost nothing")
+	}
+	limiter.tls.Return(source)
+	if limiter.tlsLimited(source) {
+		t.Error("charged more than once")
+	}
+}
+
+// Handshakes that wait for a slot are not computed any more when their source has reached its limit meanwhile.
+func TestWaitingHandshakesOfALimitedSource(t *testing.T) {
+	const limit, waiting = 5, 10
+	port, address := startHostile(t, Limits{Handshakes: 1, HandshakeFailures: limit}, "")
+	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
+	limiter, source := endpointOf(address).current.Load().limiter, sourceOf("127.0.0.66")
+	limiter.tlsWork.acquire()
+	begin, dropped := hello(t), counts.get("tls")
+	var open []net.Conn
+	for range waiting {
+		c := dialPlain(t, "127.0.0.66", port)
+		if _, err := c.Write(begin); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	eventually(t, "all wait", func() bool { return limiter.tlsWork.waiting.Load() == waiting })
+	for range limit {
+		limiter.recordTLSFailure(source)
+	}
+	limiter.tlsWork.release()
+	for _, c := range open {
+		closedWithoutAnswer(t, "a handshake that has waited", c)
+	}
+	if n := counts.get("tls") - dropped; n != waiting {
+		t.Errorf("%d were counted", n)
+	}
+	limiter.tls.Return(source)
+	if limiter.tlsLimited(source) {
+		t.Error("charged for what was not computed")
+	}
+}
+
 // A source that opens more connections than it may have pays for those that are closed for it, if they have begun a handshake.
 func TestEvictedHandshakesAreCharged(t *testing.T) {
 	port, address := startHostile(t, Limits{HandshakeFailures: 5, SourceConnections: 3}, "")
