@@ -434,7 +434,7 @@ func (z *Zone) reload() error {
 type loading struct {
 	state  *Snapshot // nil if the store is empty
 	marks  []store.Mark
-	frozen time.Time // zero if the zone is not
+	frozen store.Freeze // zero if the zone is not
 }
 
 // sharedVisitor receives a loading.
@@ -448,8 +448,8 @@ func (v sharedVisitor) Mark(m store.Mark) error {
 	return nil
 }
 
-func (v sharedVisitor) Frozen(since time.Time) error {
-	v.to.frozen = since
+func (v sharedVisitor) Frozen(f store.Freeze) error {
+	v.to.frozen = f
 	return nil
 }
 
@@ -463,10 +463,10 @@ func loadShared(ctx context.Context, o *origin, from store.Shared) (l loading, e
 	return l, err
 }
 
-// setFrozen notes since when the zone is frozen; the zero time thaws it.
-func (z *Zone) setFrozen(since time.Time) {
-	if !since.IsZero() {
-		z.frozen.Store(&since)
+// setFrozen notes whether the zone is frozen.
+func (z *Zone) setFrozen(f store.Freeze) {
+	if f != (store.Freeze{}) {
+		z.frozen.Store(&f)
 		return
 	}
 	if z.frozen.Load() != nil {
@@ -474,55 +474,52 @@ func (z *Zone) setFrozen(since time.Time) {
 	}
 }
 
-// agree freezes the zone at all servers, or thaws it if since is zero. It returns false if that was so
-// already.
-func (z *Zone) agree(ctx context.Context, since time.Time) (bool, error) {
+// agree freezes the zone at all servers, or thaws it, as next makes it of what it is. It returns what it was.
+func (z *Zone) agree(ctx context.Context, next func(store.Freeze) store.Freeze) (before store.Freeze, err error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	z.writing.Lock()
 	defer z.endWriting()
 	select {
 	case <-z.closing:
-		return false, ErrClosed
+		return before, ErrClosed
 	default:
 	}
 	if err := z.Diverged(); err != nil {
-		return false, err
+		return before, err
 	}
 	for attempts := 1; ; attempts++ {
 		z.advancing.Lock()
 		at := z.Snapshot().position
-		_, is := z.Frozen()
+		before = z.freeze()
 		z.advancing.Unlock()
 		var missed []store.Committed
-		var err error
-		changes := is == since.IsZero()
-		if changes {
-			missed, err = z.proposeFrozen(ctx, at, since)
+		if after := next(before); after != before {
+			missed, err = z.proposeFrozen(ctx, at, after)
 		} else {
 			missed, err = z.confirm(ctx, at)
 		}
 		if err == nil {
-			return changes, nil
+			return before, nil
 		}
 		if !isConflict(err) || attempts == settleAttempts || !z.catchUp(ctx, at, missed) {
-			return false, fmt.Errorf("zone: %w", err)
+			return before, fmt.Errorf("zone: %w", err)
 		}
 	}
 }
 
 // proposeFrozen proposes what agree does, at a position. The caller holds z.writing.
-func (z *Zone) proposeFrozen(ctx context.Context, at store.Position, since time.Time) ([]store.Committed, error) {
+func (z *Zone) proposeFrozen(ctx context.Context, at store.Position, f store.Freeze) ([]store.Committed, error) {
 	z.beginProposal()
 	begun := time.Now()
-	after, missed, err := z.store.Propose(ctx, at, store.Batch{Frozen: &since})
+	after, missed, err := z.store.Propose(ctx, at, store.Batch{Frozen: &f})
 	z.noteCommit(err)
 	z.advancing.Lock()
 	defer z.advancing.Unlock()
 	if err == nil {
 		b := transaction{zone: z, state: z.Snapshot(), first: -1}
 		if b.publish(after, begun) {
-			z.setFrozen(since)
+			z.setFrozen(f)
 		}
 	}
 	z.endProposal(after, err)

@@ -172,6 +172,52 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+// TestSeal: a sealed zone refuses those of the administrator too, and is as it was before when that ends.
+func TestSeal(t *testing.T) {
+	z := openText(t, testApex, nil)
+	s := Sections{Updates: []store.Record{record(t, "a.example.test.", "A", dns.ClassINET, 60, "192.0.2.1")}}
+	administer := func(want int) {
+		t.Helper()
+		r := z.Apply(t.Context(), &Update{Sections: &s, Administrative: true})
+		if r.Rcode != want || want == dns.RcodeRefused && (r.Decision.Cause != CauseFrozen || !strings.Contains(r.Decision.Reason, "for the administrator too")) {
+			t.Errorf("administrative: %+v", r)
+		}
+	}
+	is := func(frozen, sealed bool) {
+		t.Helper()
+		if _, f := z.Frozen(); f != frozen || z.Sealed() != sealed {
+			t.Errorf("frozen %v, sealed %v", f, z.Sealed())
+		}
+	}
+	do := func(operation func(*Zone, context.Context) (bool, error), want bool) {
+		t.Helper()
+		if changed, err := operation(z, t.Context()); changed != want || err != nil {
+			t.Errorf("%v, %v", changed, err)
+		}
+	}
+	do((*Zone).Unseal, false)
+	do((*Zone).Seal, true)
+	do((*Zone).Seal, false)
+	do((*Zone).Freeze, false)
+	is(true, true)
+	administer(dns.RcodeRefused)
+	if r := apply(t, z, "U a.example.test. 60 IN A 192.0.2.1"); r.Rcode != dns.RcodeRefused || r.Decision.Cause != CauseFrozen {
+		t.Errorf("%+v", r)
+	}
+	do((*Zone).Unseal, true)
+	is(true, false)
+	administer(dns.RcodeSuccess)
+	since, _ := z.Frozen()
+	do((*Zone).Seal, true)
+	if now, _ := z.Frozen(); !now.Equal(since) {
+		t.Errorf("frozen since %v, not %v", now, since)
+	}
+	do((*Zone).Thaw, true)
+	is(false, false)
+	do((*Zone).Thaw, false)
+	administer(dns.RcodeSuccess)
+}
+
 // TestIgnored: an update tells which of its instructions RFC 2136 section 3.4.2 ignores, on the state that the instructions before
 // them lead to.
 func TestIgnored(t *testing.T) {

@@ -550,6 +550,33 @@ func TestFreezeAtAllServers(t *testing.T) {
 	}
 }
 
+// TestSealAtAllServers: one server seals the zone for all, also for one that does not know it yet, or that starts then.
+func TestSealAtAllServers(t *testing.T) {
+	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	a, b := openServer(t, cluster.Server("a"), nil), openServer(t, cluster.Server("b"), nil)
+	s := Sections{Updates: []store.Record{record(t, "a.example.test.", "A", dns.ClassINET, 60, "192.0.2.1")}}
+	administer := func(z *Zone, want int) {
+		t.Helper()
+		if r := z.Apply(t.Context(), &Update{Sections: &s, Administrative: true}); r.Rcode != want {
+			t.Errorf("administrative: %+v", r)
+		}
+	}
+	freeze(t, a)
+	administer(b, dns.RcodeSuccess)
+	if changed, err := a.Seal(t.Context()); !changed || err != nil {
+		t.Errorf("%v, %v", changed, err)
+	}
+	administer(b, dns.RcodeRefused)
+	administer(openServer(t, cluster.Server("c"), nil), dns.RcodeRefused)
+	if changed, err := b.Unseal(t.Context()); !changed || err != nil {
+		t.Errorf("%v, %v", changed, err)
+	}
+	administer(a, dns.RcodeSuccess)
+	if r := apply(t, a, "U b.example.test. 60 IN A 192.0.2.1"); r.Rcode != dns.RcodeRefused {
+		t.Errorf("not frozen any more: %+v", r)
+	}
+}
+
 // TestReplayed: a message is done once, by whatever server it comes to first.
 func TestReplayed(t *testing.T) {
 	cluster := storetest.NewCluster(storetest.ClusterOptions{})

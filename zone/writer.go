@@ -468,8 +468,11 @@ func (b *transaction) decide(p *pending) (Result, *effect) {
 	if p.update.Mark != (store.Mark{}) && b.replayed(p.update.Mark) {
 		return failed(s, Decision{}, ErrReplayed), nil
 	}
-	if since, frozen := z.Frozen(); frozen && !p.update.Administrative {
-		d := Decision{Rule: "frozen", Cause: CauseFrozen, Reason: "the zone is frozen since " + since.Format(time.RFC3339)}
+	if f := z.freeze(); !f.Since.IsZero() && (f.Sealed || !p.update.Administrative) {
+		d := Decision{Rule: "frozen", Cause: CauseFrozen, Reason: "the zone is frozen since " + f.Since.Format(time.RFC3339)}
+		if f.Sealed {
+			d.Reason += ", for the administrator too, because it is copied to another place"
+		}
 		return failed(s, d, notPermitted(d)), nil
 	}
 	d, err := authorize(p.update, p.proposal)

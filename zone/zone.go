@@ -137,7 +137,7 @@ type Update struct {
 	Message []byte
 	// Sections, unless nil, are done instead of Message.
 	Sections *Sections
-	// Administrative says that the update is done although the zone is frozen.
+	// Administrative says that the update is done although the zone is frozen, unless it is sealed.
 	Administrative bool
 	// Principal is who sends the update, for the log of changes. It is cut to store.MaxText octets.
 	Principal string
@@ -261,8 +261,8 @@ type Zone struct {
 	replica   replica
 	marks     markTable // guarded by advancing
 
-	frozen  atomic.Pointer[time.Time] // nil while updates are taken
-	changed atomic.Pointer[time.Time] // the last change of records or owners; nil: none since Open
+	frozen  atomic.Pointer[store.Freeze] // nil while updates are taken
+	changed atomic.Pointer[time.Time]    // the last change of records or owners; nil: none since Open
 
 	grace   grace
 	elapsed func() time.Duration                 // monotonic
@@ -374,7 +374,7 @@ func (z *Zone) loadFirst() (found bool, err error) {
 	z.current.Store(l.state)
 	z.confirmedAt(begun)
 	z.marks.add(l.marks)
-	if !l.frozen.IsZero() {
+	if l.frozen != (store.Freeze{}) {
 		z.frozen.Store(&l.frozen)
 	}
 	return true, nil
@@ -461,42 +461,81 @@ const CauseFrozen = "frozen"
 // frozen already. A zone that no other server changes is frozen without an error.
 func (z *Zone) Freeze(ctx context.Context) (bool, error) {
 	now := z.now().UTC()
+	before, err := z.refreeze(ctx, func(f store.Freeze) store.Freeze {
+		if f.Since.IsZero() {
+			f.Since = now
+		}
+		return f
+	})
+	return err == nil && before.Since.IsZero(), err
+}
+
+// Seal is Freeze for Administrative updates too: when it returns, nothing changes the zone until Thaw or
+// Unseal, so that a copy which is made then stays equal. It returns false if the zone was sealed already.
+func (z *Zone) Seal(ctx context.Context) (bool, error) {
+	now := z.now().UTC()
+	before, err := z.refreeze(ctx, func(f store.Freeze) store.Freeze {
+		if f.Since.IsZero() {
+			f.Since = now
+		}
+		f.Sealed = true
+		return f
+	})
+	return err == nil && !before.Sealed, err
+}
+
+// Unseal leaves a zone that is sealed frozen alone. It returns false if the zone was not sealed.
+func (z *Zone) Unseal(ctx context.Context) (bool, error) {
+	before, err := z.refreeze(ctx, func(f store.Freeze) store.Freeze {
+		f.Sealed = false
+		return f
+	})
+	return err == nil && before.Sealed, err
+}
+
+// Thaw ends what Freeze and Seal began. It returns false if the zone was not frozen.
+func (z *Zone) Thaw(ctx context.Context) (bool, error) {
+	before, err := z.refreeze(ctx, func(store.Freeze) store.Freeze { return store.Freeze{} })
+	return err == nil && !before.Since.IsZero(), err
+}
+
+// refreeze makes the freeze of the zone what next makes of it, and returns what it was.
+func (z *Zone) refreeze(ctx context.Context, next func(store.Freeze) store.Freeze) (before store.Freeze, err error) {
 	if z.shared {
-		return z.agree(ctx, now)
-	}
-	if !z.frozen.CompareAndSwap(nil, &now) {
-		return false, nil
+		return z.agree(ctx, next)
 	}
 	z.writing.Lock() // for the batch that is being written
-	z.endWriting()
-	return true, nil
+	defer z.endWriting()
+	before = z.freeze()
+	if after := next(before); after != before {
+		z.setFrozen(after)
+	}
+	return before, nil
 }
 
-// Thaw ends what Freeze began. It returns false if the zone was not frozen.
-func (z *Zone) Thaw(ctx context.Context) (bool, error) {
-	if z.shared {
-		return z.agree(ctx, time.Time{})
+// freeze returns how the zone is frozen.
+func (z *Zone) freeze() store.Freeze {
+	if f := z.frozen.Load(); f != nil {
+		return *f
 	}
-	if z.frozen.Load() == nil {
-		return false, nil
-	}
-	return z.thaw(), nil
+	return store.Freeze{}
 }
 
-// thaw reports whether the zone was frozen. Clients could not refresh their records meanwhile. That
-// comes first: a record must not be removed in between.
-func (z *Zone) thaw() bool {
+// thaw ends a freeze. Clients could not refresh their records meanwhile. That comes first: a record must not be
+// removed in between.
+func (z *Zone) thaw() {
 	z.grace.begin(z.now().Unix())
-	return z.frozen.Swap(nil) != nil
+	z.frozen.Store(nil)
 }
 
 // Frozen returns since when the zone is frozen, and whether it is.
 func (z *Zone) Frozen() (since time.Time, ok bool) {
-	if t := z.frozen.Load(); t != nil {
-		return *t, true
-	}
-	return time.Time{}, false
+	since = z.freeze().Since
+	return since, !since.IsZero()
 }
+
+// Sealed reports whether the zone is frozen for the administrator too.
+func (z *Zone) Sealed() bool { return z.freeze().Sealed }
 
 // Close waits for the batch that is being written, and closes the store. Snapshots stay usable;
 // updates get SERVFAIL. It may be called again.

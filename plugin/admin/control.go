@@ -192,8 +192,8 @@ func (t *target) change(origin string, reason error, do func(administration.Zone
 		func(z *zone.Zone) error { return do(administration.Zone{Zone: z, Policy: rules}) })
 }
 
-// agree freezes or thaws a zone on etcd for all servers, because there is no server here. What it returns has no more than that.
-func (t *target) agree(origin string, freeze bool, reason error) (v view.Zone, err error) {
+// agree does that operation on a zone on etcd for all servers, because there is no server here. What it returns has no more than that.
+func (t *target) agree(origin string, operation freezing, reason error) (v view.Zone, err error) {
 	h, err := t.home(origin, reason)
 	if err != nil {
 		return v, err
@@ -203,14 +203,10 @@ func (t *target) agree(origin string, freeze bool, reason error) (v view.Zone, e
 	}
 	t.tell("changing", h)
 	err = h.change(zone.Config{}, func(z *zone.Zone) error {
-		do := z.Thaw
-		if freeze {
-			do = z.Freeze
-		}
-		_, err := do(t.ctx)
+		_, err := operation.do(z, t.ctx)
 		v = view.Zone{Zone: origin, Serial: z.Snapshot().Serial(), Updates: h.block.Mode(origin).String(), Etcd: h.String(), Rules: []string{}}
 		if since, frozen := z.Frozen(); frozen {
-			v.Frozen = &since
+			v.Frozen, v.Sealed = &since, z.Sealed()
 		}
 		return err
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
@@ -127,7 +126,7 @@ type contentsVisitor struct{ store.Visitor }
 func (contentsVisitor) Mark(store.Mark) error { return nil }
 
 // Frozen implements store.SharedVisitor.
-func (contentsVisitor) Frozen(time.Time) error { return nil }
+func (contentsVisitor) Frozen(store.Freeze) error { return nil }
 
 // log calls do with the log of changes, newest first.
 func (h home) log(ctx context.Context, do func(iter.Seq2[store.Change, error]) error) error {

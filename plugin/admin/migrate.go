@@ -51,7 +51,7 @@ func migrate(flags *flag.FlagSet) runner {
 			return 0, err
 		}
 		defer t.close()
-		if err := m.freeze(t); err != nil {
+		if err := m.seal(t); err != nil {
 			return 0, err
 		}
 		copied, err := m.copy()
@@ -63,7 +63,7 @@ func migrate(flags *flag.FlagSet) runner {
 		}
 		fmt.Fprintf(s.Out, "zone %s: %s, serial %d, copied from %v to %v\n", origin, count(copied.Len(), "record"), copied.Serial(), m.from, m.to)
 		if m.frozen {
-			fmt.Fprintf(s.Out, "Updates of clients are refused now. Put %s in the place of %s, and reload the server: it goes on with the copy, and takes updates again.\n"+
+			fmt.Fprintf(s.Out, "Updates are refused now, those of the administrator too. Put %s in the place of %s, and reload the server: it goes on with the copy, and takes updates again.\n"+
 				"To give up: coredns gsstsig thaw %s, and remove the copy.\n", *to, *server.conf, origin)
 		} else {
 			fmt.Fprintf(s.Out, "No server of %s is running. Start it with %s, and not with %s any more: what it changed would not be in the copy.\n", *server.conf, *to, *server.conf)
@@ -86,18 +86,20 @@ type migratedJSON struct {
 type migration struct {
 	streams  Streams
 	from, to home
-	frozen   bool // the zone is frozen
-	before   bool // and was so before
-	running  bool // by a server that runs
+	frozen   bool     // the zone is sealed: nothing changes it while it is copied, and until the server goes on with the copy
+	running  bool     // by a server that runs
+	undo     freezing // makes the zone what it was before; without a name it was sealed
 }
 
-// freeze has the updates of clients refused: by the running server, or, on etcd, by all servers.
-func (m *migration) freeze(t *target) error {
+// seal has all updates refused: by the running server, or, on etcd, by all servers.
+func (m *migration) seal(t *target) error {
 	origin := m.from.origin
 	z, err := call[view.Status](t, "status", view.StatusRequest{Zone: origin})
 	if err == nil {
-		m.before = len(z.Zones) == 1 && z.Zones[0].Frozen != nil
-		_, err = call[view.Zone](t, "freeze", view.ZoneRequest{Zone: origin})
+		if len(z.Zones) == 1 {
+			m.noteUndo(z.Zones[0].Frozen != nil, z.Zones[0].Sealed)
+		}
+		_, err = call[view.Zone](t, freezeAll.name, view.ZoneRequest{Zone: origin})
 		m.frozen, m.running = err == nil, true
 		return err
 	}
@@ -111,10 +113,23 @@ func (m *migration) freeze(t *target) error {
 		return nil
 	}
 	return m.from.change(zone.Config{}, func(z *zone.Zone) error {
-		changed, err := z.Freeze(t.ctx)
-		m.frozen, m.before = err == nil, !changed
+		_, frozen := z.Frozen()
+		m.noteUndo(frozen, z.Sealed())
+		_, err := z.Seal(t.ctx)
+		m.frozen = err == nil
 		return err
 	})
+}
+
+// noteUndo notes what makes the zone what it is now.
+func (m *migration) noteUndo(frozen, sealed bool) {
+	switch {
+	case sealed:
+	case frozen:
+		m.undo = unseal
+	default:
+		m.undo = thawAll
+	}
 }
 
 // copy copies the zone, and compares the copy with it.
@@ -140,17 +155,17 @@ func (m *migration) copy() (*zone.Snapshot, error) {
 	return copied, err
 }
 
-// giveUp has the updates of clients taken again, unless the zone was frozen before.
+// giveUp has the zone frozen no more than it was before.
 func (m *migration) giveUp(t *target) (err error) {
-	if !m.frozen || m.before {
+	if !m.frozen || m.undo.name == "" {
 		return nil
 	}
 	origin := m.from.origin
 	if m.running {
-		_, err = call[view.Zone](t, "thaw", view.ZoneRequest{Zone: origin})
+		_, err = call[view.Zone](t, m.undo.name, view.ZoneRequest{Zone: origin})
 	} else {
 		err = m.from.change(zone.Config{}, func(z *zone.Zone) error {
-			_, err := z.Thaw(t.ctx)
+			_, err := m.undo.do(z, t.ctx)
 			return err
 		})
 	}

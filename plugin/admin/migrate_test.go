@@ -23,6 +23,14 @@ func TestMigrateGivesUp(t *testing.T) {
 	if !frozen() {
 		t.Error("the zone was copied and takes updates")
 	}
+	// What the administrator changes now would not be in the copy.
+	changed := func(want int) {
+		t.Helper()
+		if status, out, errs := s.command("update add late.example.test 60 TXT late\n", "update", "example.test"); status != want {
+			t.Errorf("the administrator's update: exit status %d:\n%s%s", status, out, errs)
+		}
+	}
+	changed(ExitNo)
 	refused := func() {
 		t.Helper()
 		status, out, errs := s.command("", "migrate", "example.test", "-to", to)
@@ -34,9 +42,21 @@ func TestMigrateGivesUp(t *testing.T) {
 	if !frozen() {
 		t.Error("the zone was frozen before, and is not any more")
 	}
+	changed(ExitNo)
 	s.must("", "thaw", "example.test")
 	refused()
 	if frozen() {
 		t.Error("the zone stays frozen after migrate has failed")
 	}
+	changed(ExitOK)
+	s.must("", "freeze", "example.test")
+	refused()
+	if !frozen() {
+		t.Error("the zone was frozen for clients, and is not any more")
+	}
+	changed(ExitOK)
+	s.must("", "freeze", "-all", "example.test")
+	changed(ExitNo)
+	refused()
+	changed(ExitNo)
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
 // table writes rows in aligned columns. The first is the head.
@@ -224,7 +226,7 @@ func clusterRow(r view.ClusterRow) []string {
 	case z.Error != "":
 		row[1] = "cannot be read"
 	default:
-		row = []string{r.Zone, fmt.Sprint(z.Serial), z.Server, fmt.Sprint(z.Epoch), when(z.Frozen)}
+		row = []string{r.Zone, fmt.Sprint(z.Serial), z.Server, fmt.Sprint(z.Epoch), frozenText(z.Frozen, z.Sealed)}
 	}
 	for _, at := range r.At {
 		state := "-"
@@ -277,7 +279,7 @@ func zoneRows(z view.Zone) [][]string {
 		{"updates", z.Updates},
 	}
 	if z.Frozen != nil {
-		rows = append(rows, []string{"frozen since", when(z.Frozen)})
+		rows = append(rows, []string{"frozen since", frozenText(z.Frozen, z.Sealed)})
 	}
 	places := [][]string{{"database", homeText(&z)}}
 	if z.Etcd != "" {
@@ -511,12 +513,43 @@ func contexts(flags *flag.FlagSet) runner {
 	}
 }
 
+// frozenText says since when a zone is frozen, and whether it is for the administrator too.
+func frozenText(since *time.Time, sealed bool) string {
+	if sealed {
+		return when(since) + " for all"
+	}
+	return when(since)
+}
+
+// A freezing is an operation that has updates of a zone refused or taken.
+type freezing struct {
+	name string // of the server's operation
+	do   func(*zone.Zone, context.Context) (bool, error)
+}
+
+var (
+	freezeClients = freezing{"freeze", (*zone.Zone).Freeze}
+	freezeAll     = freezing{"seal", (*zone.Zone).Seal}
+	unseal        = freezing{"unseal", (*zone.Zone).Unseal}
+	thawAll       = freezing{"thaw", (*zone.Zone).Thaw}
+)
+
 // freeze has the updates of a zone refused, thaw ends that.
-func freeze(flags *flag.FlagSet) runner { return freezeOrThaw(flags, "freeze") }
+func freeze(flags *flag.FlagSet) runner {
+	all := flags.Bool("all", false, "refuse the administrator's own changes too")
+	return freezeOrThaw(flags, func() freezing {
+		if *all {
+			return freezeAll
+		}
+		return freezeClients
+	})
+}
 
-func thaw(flags *flag.FlagSet) runner { return freezeOrThaw(flags, "thaw") }
+func thaw(flags *flag.FlagSet) runner {
+	return freezeOrThaw(flags, func() freezing { return thawAll })
+}
 
-func freezeOrThaw(flags *flag.FlagSet, operation string) runner {
+func freezeOrThaw(flags *flag.FlagSet, operation func() freezing) runner {
 	server := addControlFlags(flags)
 	output := addOutputFlag(flags)
 	return func(s Streams, words []string) (int, error) {
@@ -529,9 +562,9 @@ func freezeOrThaw(flags *flag.FlagSet, operation string) runner {
 			return 0, err
 		}
 		defer t.close()
-		z, err := call[view.Zone](t, operation, view.ZoneRequest{Zone: origin})
+		z, err := call[view.Zone](t, operation().name, view.ZoneRequest{Zone: origin})
 		if t.isStopped(err) {
-			z, err = t.agree(origin, operation == "freeze", err)
+			z, err = t.agree(origin, operation(), err)
 		}
 		if err != nil {
 			return 0, err
@@ -539,8 +572,12 @@ func freezeOrThaw(flags *flag.FlagSet, operation string) runner {
 		if output.json {
 			return ExitOK, printJSON(s.Out, z)
 		}
+		refused := "updates"
+		if z.Sealed {
+			refused = "all updates"
+		}
 		if z.Frozen != nil {
-			_, err = fmt.Fprintf(s.Out, "zone %s is frozen at serial %d since %s: updates are refused, queries are answered\n", z.Zone, z.Serial, when(z.Frozen))
+			_, err = fmt.Fprintf(s.Out, "zone %s is frozen at serial %d since %s: %s are refused, queries are answered\n", z.Zone, z.Serial, when(z.Frozen), refused)
 		} else {
 			_, err = fmt.Fprintf(s.Out, "zone %s is not frozen: updates %s\n", z.Zone, z.Updates)
 		}

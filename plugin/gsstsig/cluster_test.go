@@ -147,6 +147,120 @@ func TestExpiry(t *testing.T) {
 	want(t, "lines", len(logged.lines("[INFO]", "zone example.test.: etcd answers again, serial 1")), 1)
 }
 
+// copyZone copies a zone of the server to a directory, as migrate does.
+func (s *coredns) copyZone(origin, directory string) {
+	s.t.Helper()
+	to := disk.Path(filepath.Join(s.directory, directory), origin)
+	if err := os.RemoveAll(to); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	snapshot := zoneOf(s.t, current, origin).Snapshot()
+	d, err := disk.Open(to, disk.Options{Origin: origin})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	err = d.Init(context.Background(), store.Contents{Serial: snapshot.Serial(), Records: snapshot.WireRecords(), Owners: snapshot.Owners()})
+	if err := errors.Join(err, d.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestNothingChangesAZoneThatMoves: from the comparison with the copy until the server goes on with that, nobody changes the zone: what
+// was acknowledged then would be lost. If the reload fails, all is as before.
+func TestNothingChangesAZoneThatMoves(t *testing.T) {
+	s := start(t, durableCorefile)
+	moved := strings.Replace(strings.Replace(durableCorefile, "{DIR}/zones", "{DIR}/elsewhere", 1), "gsstsig {", "atsetup\n\tgsstsig {", 1)
+	client := s.context("host/client1.example.test")
+	want(t, "an update", s.signed(client, message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	const origin = "example.test."
+	all := []string{origin, "2.0.192.in-addr.arpa."}
+	administer := func(name string) error {
+		_, err := current.administer(t.Context(), view.Update{Zone: origin, Updates: []view.Instruction{{Name: name, Class: "IN", Type: "TXT", TTL: 60, Data: "x"}}})
+		return err
+	}
+	thaw := func() error {
+		_, err := current.thaw(t.Context(), view.ZoneRequest{Zone: origin})
+		return err
+	}
+	for _, z := range all {
+		if _, err := current.freeze(t.Context(), view.ZoneRequest{Zone: z}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := administer("early.example.test."); err != nil {
+		t.Fatal(err)
+	}
+	for _, z := range all {
+		s.copyZone(z, "elsewhere")
+	}
+	errSetup := errors.New("this configuration does not start")
+	for _, fails := range []bool{true, false} {
+		calls, z := 0, zoneOf(t, current, origin)
+		setAtSetup(t, func() error {
+			before := z.Snapshot()
+			if err := administer("late.example.test."); err == nil || !strings.Contains(err.Error(), "Fix: wait until the zone has moved") {
+				t.Errorf("an update of the administrator: %v", err)
+			}
+			if _, err := current.own(t.Context(), view.OwnRequest{Name: "a.example.test.", Owner: "host/client2.example.test@EXAMPLE.TEST"}); err == nil {
+				t.Error("an owner was changed")
+			}
+			if err := thaw(); err == nil || !strings.Contains(err.Error(), errMoving.Error()) {
+				t.Errorf("thaw: %v", err)
+			}
+			want(t, "an update of a client", s.signed(client, message(t, origin, "+b.example.test. 300 A 192.0.2.1")), dns.RcodeRefused)
+			want(t, "the zone", z.Snapshot(), before)
+			calls++
+			if fails {
+				return errSetup
+			}
+			return nil
+		})
+		err := s.reload(moved)
+		want(t, "calls", calls, 1)
+		if (err != nil) != fails {
+			t.Fatalf("the reload: %v", err)
+		}
+		if fails { // and once more
+			if state := zoneOf(t, current, origin); state.Sealed() {
+				t.Error("still frozen for the administrator")
+			}
+			if _, frozen := zoneOf(t, current, origin).Frozen(); !frozen {
+				t.Error("not frozen for clients any more")
+			}
+			if err := administer("early.example.test."); err != nil { // changes nothing
+				t.Error(err)
+			}
+		}
+	}
+	if err := administer("late.example.test."); err != nil {
+		t.Errorf("after the move: %v", err)
+	}
+	if err := thaw(); err != nil { // of a zone that is not frozen
+		t.Error(err)
+	}
+	want(t, "after the move", s.signed(s.context("host/client1.example.test"), message(t, origin, "+b.example.test. 300 A 192.0.2.1")), dns.RcodeSuccess)
+	// One that migrate has frozen for all stays so when it cannot move.
+	if _, err := current.seal(t.Context(), view.ZoneRequest{Zone: origin}); err != nil {
+		t.Fatal(err)
+	}
+	s.copyZone("2.0.192.in-addr.arpa.", "third")
+	if err := s.reload(strings.Replace(durableCorefile, "{DIR}/zones", "{DIR}/third", 1)); err == nil {
+		t.Error("moved to a place without it")
+	}
+	if err := administer("later.example.test."); err == nil {
+		t.Error("the administrator may change it")
+	}
+	if err := thaw(); err != nil {
+		t.Error(err)
+	}
+	if err := administer("later.example.test."); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestCopiedZoneMoves: a reload moves a zone to another database if that has a copy of it, and the zone was frozen before.
 func TestCopiedZoneMoves(t *testing.T) {
 	s := start(t, durableCorefile)
@@ -168,22 +282,7 @@ func TestCopiedZoneMoves(t *testing.T) {
 	}
 	copyZone := func(origin string) {
 		t.Helper()
-		elsewhere := disk.Path(filepath.Join(s.directory, "elsewhere"), origin)
-		if err := os.RemoveAll(elsewhere); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(elsewhere, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		snapshot := zoneOf(t, current, origin).Snapshot()
-		d, err := disk.Open(elsewhere, disk.Options{Origin: origin})
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = d.Init(context.Background(), store.Contents{Serial: snapshot.Serial(), Records: snapshot.WireRecords(), Owners: snapshot.Owners()})
-		if err := errors.Join(err, d.Close()); err != nil {
-			t.Fatal(err)
-		}
+		s.copyZone(origin, "elsewhere")
 	}
 	const forward, reverse = "example.test.", "2.0.192.in-addr.arpa."
 	copyZone(forward)

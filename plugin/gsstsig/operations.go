@@ -32,6 +32,8 @@ func (p *process) operations() *control.Mux {
 	control.Handle(m, "contexts", p.listContexts)
 	control.Handle(m, "drop", p.dropContexts)
 	control.Handle(m, "freeze", p.freeze)
+	control.Handle(m, "seal", p.seal)
+	control.Handle(m, "unseal", p.unseal)
 	control.Handle(m, "thaw", p.thaw)
 	control.HandleList(m, "changes", p.changes)
 	control.Handle(m, "stale", p.staleRecords)
@@ -222,31 +224,35 @@ func (p *process) dropContexts(_ context.Context, q view.DropRequest) ([]view.Co
 }
 
 func (p *process) freeze(ctx context.Context, q view.ZoneRequest) (view.Zone, error) {
-	z, err := p.zoneNamed(q.Zone)
-	if err != nil {
-		return view.Zone{}, err
-	}
-	frozen, err := z.Freeze(ctx)
-	if err != nil {
-		return view.Zone{}, err
-	}
-	if frozen {
-		log.Infof("zone %s: frozen by the administrator: updates are refused", z.Origin())
-	}
-	return p.zoneView(servedBy{z.Zone.Zone, z.block.handler.Load()}), nil
+	return p.refreeze(ctx, q, (*zone.Zone).Freeze, "frozen by the administrator: updates are refused")
+}
+
+// seal is freeze for the administrator too, as migrate needs it.
+func (p *process) seal(ctx context.Context, q view.ZoneRequest) (view.Zone, error) {
+	return p.refreeze(ctx, q, (*zone.Zone).Seal, "frozen by the administrator: all updates are refused, the administrator's too")
+}
+
+func (p *process) unseal(ctx context.Context, q view.ZoneRequest) (view.Zone, error) {
+	return p.refreeze(ctx, q, (*zone.Zone).Unseal, "the administrator's updates are taken again")
 }
 
 func (p *process) thaw(ctx context.Context, q view.ZoneRequest) (view.Zone, error) {
+	return p.refreeze(ctx, q, (*zone.Zone).Thaw, "thawed by the administrator")
+}
+
+// refreeze freezes a zone or thaws it, and logs it if that changes something. It waits for a reload that is under way: a zone
+// that moves takes no update any more.
+func (p *process) refreeze(ctx context.Context, q view.ZoneRequest, do func(*zone.Zone, context.Context) (bool, error), done string) (view.Zone, error) {
 	z, err := p.zoneNamed(q.Zone)
 	if err != nil {
 		return view.Zone{}, err
 	}
-	thawed, err := z.Thaw(ctx)
+	changed, err := p.unlessMoving(z, func() (bool, error) { return do(z.Zone.Zone, ctx) })
 	if err != nil {
 		return view.Zone{}, err
 	}
-	if thawed {
-		log.Infof("zone %s: thawed by the administrator", z.Origin())
+	if changed {
+		log.Infof("zone %s: %s", z.Origin(), done)
 	}
 	return p.zoneView(servedBy{z.Zone.Zone, z.block.handler.Load()}), nil
 }

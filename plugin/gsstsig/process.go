@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -199,12 +200,24 @@ func (p *process) releaseIf(match func(*block) bool) error {
 			errs = append(errs, s.value.server.Close())
 		}
 	}
+	var closing []*servedZone
 	for key, s := range p.zones {
 		if s.remove(match) {
 			delete(p.zones, key)
 			p.forget(s.value.origin)
-			errs = append(errs, s.value.close())
+			closing = append(closing, s.value)
 		}
+	}
+	for _, s := range p.zones {
+		if slices.Contains(closing, s.value.former) {
+			s.value.former = nil // it has moved
+		}
+	}
+	for _, z := range closing {
+		if !slices.Contains(closing, z.former) {
+			errs = append(errs, z.stay())
+		}
+		errs = append(errs, z.close())
 	}
 	for key, s := range p.clusters { // after their zones
 		if s.remove(match) {

@@ -11,11 +11,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/cache"
 	_ "github.com/coredns/coredns/plugin/errors"
@@ -63,8 +65,24 @@ func (l *logBuffer) lines(words ...string) []string {
 func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	clog.SetOutput(&logged)
-	dnsserver.Directives = slices.Insert(dnsserver.Directives, slices.Index(dnsserver.Directives, "transfer"), pluginName)
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, slices.Index(dnsserver.Directives, "transfer"), pluginName, "atsetup")
+	plugin.Register("atsetup", func(*caddy.Controller) error {
+		if do := atSetup.Load(); do != nil {
+			return (*do)()
+		}
+		return nil
+	})
 	os.Exit(m.Run())
+}
+
+// atSetup is what the directive atsetup does. It is set up after all gsstsig blocks of a configuration.
+var atSetup atomic.Pointer[func() error]
+
+// setAtSetup has the directive do that until the test ends.
+func setAtSetup(t *testing.T, do func() error) {
+	t.Helper()
+	atSetup.Store(&do)
+	t.Cleanup(func() { atSetup.Store(nil) })
 }
 
 // coredns is CoreDNS running in this process.

@@ -28,6 +28,10 @@ type servedZone struct {
 
 	commits commitCounts
 
+	// Of a reload that moves the zone; guarded by process.mu.
+	former       *servedZone // whose place this one is to take; nil once that is closed
+	sealedToMove bool        // it was frozen for clients alone before
+
 	stale int // records that the last pass has left, although they are stale; guarded by process.mu
 
 	mu       sync.Mutex

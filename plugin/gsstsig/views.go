@@ -86,8 +86,12 @@ func (p *process) status() view.Status {
 	for _, z := range p.served() {
 		add(z.handler.service.ApexFindings(z.Snapshot()))
 		if since, frozen := z.Frozen(); frozen {
+			refused := "updates of clients are refused"
+			if z.Sealed() {
+				refused = "all updates are refused, those of the administrator too"
+			}
 			add([]diagnose.Finding{{Severity: diagnose.Warning, Subject: "zone " + z.Origin(),
-				Problem: "it is frozen since " + since.UTC().Format(time.RFC3339) + ": updates of clients are refused", Fix: "coredns gsstsig thaw " + z.Origin()}})
+				Problem: "it is frozen since " + since.UTC().Format(time.RFC3339) + ": " + refused, Fix: "coredns gsstsig thaw " + z.Origin()}})
 		}
 		s.Zones = append(s.Zones, p.zoneView(z))
 	}
@@ -131,7 +135,7 @@ func (p *process) zoneView(z servedBy) view.Zone {
 		}
 	}
 	if since, frozen := z.Frozen(); frozen {
-		v.Frozen, v.Updates = timeOf(since), view.UpdatesFrozen
+		v.Frozen, v.Sealed, v.Updates = timeOf(since), z.Sealed(), view.UpdatesFrozen
 	}
 	v.Changed = timeOf(z.LastChange())
 	return v

@@ -413,8 +413,14 @@ func TestMigrate(t *testing.T) {
 	if n := w.acknowledged.Load(); n != func() int64 { time.Sleep(300 * time.Millisecond); return w.acknowledged.Load() }() {
 		t.Errorf("an update was acknowledged after the zone was copied:\n%s", out)
 	}
-	// What the administrator changes meanwhile is not in the copy.
-	d.must(0, "update add late.example.test 60 TXT late\n", nil, "update", "example.test")
+	// What the administrator changes now would not be in the copy. If he thaws the zone, he gives up.
+	const late = "update add late.example.test 60 TXT late\n"
+	if status, out := d.command(0, late, "update", "example.test"); status != 1 || !strings.Contains(out, "for the administrator too") {
+		t.Errorf("the administrator's update: exit status %d\n%s", status, out)
+	}
+	d.must(0, "", nil, "thaw", "example.test")
+	d.must(0, late, nil, "update", "example.test")
+	d.must(0, "", []string{"is frozen"}, "freeze", "example.test")
 	refused(onEtcd, "is no copy of it, or the zone has changed")
 	empty()
 	d.must(0, "", []string{"copied from"}, "migrate", "example.test", "-to", "Corefile.etcd")
@@ -449,6 +455,9 @@ func TestMigrate(t *testing.T) {
 	d.end(w, 0)
 	if reply, err := d.newSender().exchange(1, alice, add("x", "on etcd")); err != nil || reply.Rcode != dns.RcodeRefused {
 		t.Errorf("the zone on etcd takes updates after it moved away: %v, %v", reply, err)
+	}
+	if status, out := d.command(1, late, "update", "example.test"); status != 1 {
+		t.Errorf("the zone on etcd takes those of the administrator: exit status %d\n%s", status, out)
 	}
 }
 

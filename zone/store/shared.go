@@ -48,15 +48,23 @@ type Mark struct {
 	Number uint64
 }
 
+// A Freeze says that servers refuse updates. The zero value says that they take them.
+type Freeze struct {
+	// Since is when that began.
+	Since time.Time
+	// Sealed says that those of the administrator are refused as well.
+	Sealed bool
+}
+
 // A Batch is what one server commits in one piece.
 type Batch struct {
 	Changes []Change
 	// Marks are those of the updates that are not to be done again: also of some that changed nothing. A
 	// batch may have marks alone.
 	Marks []Mark
-	// Frozen, unless nil, is since when the zone is frozen, for all servers: the zero time thaws it.
-	// An exclusive store does not keep it.
-	Frozen *time.Time
+	// Frozen, unless nil, freezes the zone for all servers; the zero value thaws it. An exclusive store does
+	// not keep it.
+	Frozen *Freeze
 	// At returns what a name holds after the batch: all of its records, and its owner, if it has one. A
 	// store that lists whole names calls it during Propose, for names, in lower case, that Changes touch.
 	// It is nil in what a store returns, and an exclusive store does not call it.
@@ -82,7 +90,7 @@ type SharedVisitor interface {
 	// 15 minutes. In that time a server whose clock is right accepts a message again.
 	Mark(Mark) error
 	// Frozen is called if the zone is frozen.
-	Frozen(since time.Time) error
+	Frozen(Freeze) error
 }
 
 // A Shared store keeps one zone that several servers change. Each evaluates updates on the state that

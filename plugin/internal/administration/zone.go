@@ -50,7 +50,10 @@ func failure(z Zone, r zone.Result) error {
 		return fmt.Errorf("zone %s: a prerequisite is not met (%s)", z.Origin(), dns.RcodeToString[r.Rcode])
 	}
 	err := fmt.Errorf("zone %s: %s: %w", z.Origin(), dns.RcodeToString[r.Rcode], r.Err)
-	if r.Decision.Cause == policy.CauseDenied {
+	switch r.Decision.Cause {
+	case zone.CauseFrozen:
+		return diagnose.WithFix(err, "wait until the zone has moved, and repeat this where it is then; or give the move up: coredns gsstsig thaw %s", z.Origin())
+	case policy.CauseDenied:
 		return diagnose.WithFix(fmt.Errorf("%w, by %s", err, r.Decision.Rule), "change the rule in the Corefile, if the administrator is to do this")
 	}
 	return err

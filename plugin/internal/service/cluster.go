@@ -58,8 +58,8 @@ func ClusterView(e *corefile.Etcd, server string, status etcd.Status, err error)
 		if z.Err != nil {
 			zone.Error = z.Err.Error()
 		}
-		if !z.Frozen.IsZero() {
-			zone.Frozen = &z.Frozen
+		if !z.Frozen.Since.IsZero() {
+			zone.Frozen, zone.Sealed = &z.Frozen.Since, z.Frozen.Sealed
 		}
 		v.Zones = append(v.Zones, zone)
 		if z.Err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/etcd"
 )
 
@@ -35,7 +36,7 @@ func TestClusterView(t *testing.T) {
 			announced(t, "ns0", map[string]AnnouncedZone{"a.test.": {}, "b.test.": {Serial: 2, Confirmed: noon}, "c.test.": {Serial: 1, Confirmed: noon}}),
 			{Server: "other", Value: []byte("not of ours")},
 		},
-		Zones: []etcd.ZoneStatus{{Origin: "a.test.", Serial: 2, Epoch: 2, Server: "ns1", Frozen: noon}, {Origin: "b.test.", Serial: 7, Epoch: 1, Server: "ns0"}, {Origin: "d.test.", Err: errors.New("format 9")}},
+		Zones: []etcd.ZoneStatus{{Origin: "a.test.", Serial: 2, Epoch: 2, Server: "ns1", Frozen: store.Freeze{Since: noon, Sealed: true}}, {Origin: "b.test.", Serial: 7, Epoch: 1, Server: "ns0"}, {Origin: "d.test.", Err: errors.New("format 9")}},
 	}
 	v := ClusterView(&corefile.Etcd{Endpoints: []string{"http://m:1"}, Prefix: "/p/"}, "ns1", status, nil)
 	if v.Etcd != "etcd http://m:1 prefix /p/" || v.Server != "ns1" || v.Error != "" {
@@ -62,7 +63,7 @@ func TestClusterView(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if len(v.Zones) != 3 || !reflect.DeepEqual(v.Zones[0], view.ClusterZone{Zone: "a.test.", Serial: 2, Epoch: 2, Server: "ns1", Frozen: &noon}) || v.Zones[2].Error != "format 9" {
+	if len(v.Zones) != 3 || !reflect.DeepEqual(v.Zones[0], view.ClusterZone{Zone: "a.test.", Serial: 2, Epoch: 2, Server: "ns1", Frozen: &noon, Sealed: true}) || v.Zones[2].Error != "format 9" {
 		t.Errorf("zones %+v", v.Zones)
 	}
 	if len(v.Members) != 2 || v.Members[0].Size() != "20 MiB of 1024 MiB" || v.Members[1].Error != "refused" || v.Members[1].Problems == nil {

@@ -42,7 +42,8 @@ type ClusterZone struct {
 	Epoch  uint32     `json:"epoch"`  // 1, and one more each time that a restored backup was declared to be the zone
 	Server string     `json:"server"` // that committed last
 	Frozen *time.Time `json:"frozen,omitempty"`
-	Error  string     `json:"error,omitempty"` // why it cannot be read; what else there is of it is then not known
+	Sealed bool       `json:"sealed,omitempty"` // it is frozen for the administrator too
+	Error  string     `json:"error,omitempty"`  // why it cannot be read; what else there is of it is then not known
 }
 
 // Member is a member of etcd.
@@ -156,6 +157,7 @@ type Zone struct {
 	Owners     int      `json:"owners"` // of names with records
 	Names      int      `json:"names"`  // that have an owner and records
 	Tombstones Usage    `json:"tombstones"`
+	Sealed   bool       `json:"sealed,omitempty"`  // those of the administrator too
 	Rules      []string `json:"rules"` // in force, in their order
 }
 

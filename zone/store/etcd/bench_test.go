@@ -152,7 +152,7 @@ type counter struct{ records, owners int }
 func (c *counter) Record(store.Record) error { c.records++; return nil }
 func (c *counter) Owner(store.Owner) error   { c.owners++; return nil }
 func (c *counter) Mark(store.Mark) error     { return nil }
-func (c *counter) Frozen(time.Time) error    { return nil }
+func (c *counter) Frozen(store.Freeze) error { return nil }
 
 // BenchmarkLoad fills a zone of LOAD_NAMES names, 10,000 unless set, and loads it.
 func BenchmarkLoad(b *testing.B) {

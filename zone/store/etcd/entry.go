@@ -18,10 +18,11 @@ const (
 const (
 	freezeUnchanged = 0
 	freezeSet       = 1
+	freezeSealed    = 2
 )
 
 var (
-	errFreezeFlag = errors.New("has a freeze flag that is neither 0 nor 1")
+	errFreezeFlag = errors.New("has a freeze flag that is none, or of a zone that is sealed and not frozen")
 	errSerials    = errors.New("has changes that are no chain of serials")
 )
 
@@ -39,7 +40,7 @@ type entryHeader struct {
 	time     time.Time
 	server   string
 	// frozen, unless nil, sets the freeze.
-	frozen *time.Time
+	frozen *store.Freeze
 }
 
 // The encoding of an entry is its header's fields in order, its marks and its changes. A change is its serials,
@@ -56,10 +57,13 @@ func appendEntry(dst []byte, h *entryHeader, b *store.Batch) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(h.to))
 	dst = appendTime(dst, h.time)
 	dst = appendBytes(dst, h.server)
-	if h.frozen == nil {
+	switch {
+	case h.frozen == nil:
 		dst = append(dst, freezeUnchanged)
-	} else {
-		dst = appendTime(append(dst, freezeSet), *h.frozen)
+	case h.frozen.Sealed:
+		dst = appendTime(append(dst, freezeSealed), h.frozen.Since)
+	default:
+		dst = appendTime(append(dst, freezeSet), h.frozen.Since)
 	}
 	dst = appendMarks(dst, b.Marks)
 	dst = binary.AppendUvarint(dst, uint64(len(b.Changes)))
@@ -88,6 +92,13 @@ func appendEntry(dst []byte, h *entryHeader, b *store.Batch) ([]byte, error) {
 	return dst, nil
 }
 
+// checkFreeze refuses a zone that is sealed and not frozen.
+func (d *decoder) checkFreeze(f store.Freeze) {
+	if d.err == nil && f.Sealed && f.Since.IsZero() {
+		d.fail(errFreezeFlag)
+	}
+}
+
 // header takes the header of an entry.
 func (d *decoder) header() entryHeader {
 	var h entryHeader
@@ -101,10 +112,11 @@ func (d *decoder) header() entryHeader {
 	h.time = d.time()
 	h.server = string(d.bytes(maxServer))
 	switch flag := d.octet(); {
-	case d.err == nil && flag == freezeSet:
-		since := d.time()
-		h.frozen = &since
-	case d.err == nil && flag != freezeUnchanged:
+	case d.err != nil || flag == freezeUnchanged:
+	case flag == freezeSet || flag == freezeSealed:
+		h.frozen = &store.Freeze{Since: d.time(), Sealed: flag == freezeSealed}
+		d.checkFreeze(*h.frozen)
+	default:
 		d.fail(errFreezeFlag)
 	}
 	if d.err == nil && (h.oldest > h.sequence || h.marks > h.oldest) {

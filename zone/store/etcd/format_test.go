@@ -23,7 +23,7 @@ func sampleName(text string) string {
 func sampleHead() head {
 	return head{
 		sequence: 1 << 40, serial: 0xFFFFFFFF, batch: id{0, 0, 0, 1, 2, 15: 16}, oldest: 1<<40 - 5, marks: 1<<40 - 9,
-		frozen: time.Unix(1_700_000_000, 5).UTC(), server: "ns1.example.test",
+		frozen: store.Freeze{Since: time.Unix(1_700_000_000, 5).UTC()}, server: "ns1.example.test",
 		soa: store.Record{Name: sampleName("Example.test."), Type: 6, Class: 1, TTL: 3600, Data: []byte{1, 2, 3}},
 	}
 }
@@ -44,7 +44,7 @@ func sampleBatch() store.Batch {
 			{From: 0, To: 0, Committed: committed, Refreshed: []store.Record{{Name: b, Type: 1, Class: 1, Hours: 500_000, Data: []byte{5}}}, Disowned: []string{a, apex}},
 		},
 		Marks:  []store.Mark{{Context: [16]byte{1, 15: 2}, Number: 1<<64 - 1}, {}},
-		Frozen: &since,
+		Frozen: &store.Freeze{Since: since, Sealed: true},
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
@@ -14,8 +13,9 @@ const (
 	// maxServer bounds the name of a server.
 	maxServer = 255
 
-	headWithoutSOA = 0
-	headWithSOA    = 1
+	// The bits of the octet that says what follows and how the zone is frozen.
+	headWithSOA = 1
+	headSealed  = 2
 )
 
 // An id identifies a batch: the epoch (4), then random octets.
@@ -33,8 +33,8 @@ type head struct {
 	// marks is the oldest sequence whose marks are kept apart from the log, which has those from oldest on. It is
 	// oldest if there is none.
 	marks uint64
-	// frozen is since when the zone is frozen; zero if it is not.
-	frozen time.Time
+	// frozen is zero if the zone is not.
+	frozen store.Freeze
 	// server committed the batch, or made the epoch.
 	server string
 	// soa is the zone's SOA record. It changes with almost every batch, and so is not among its name's records.
@@ -43,8 +43,8 @@ type head struct {
 }
 
 var (
-	errOldest  = errors.New("has a log that begins behind its end, or marks that begin behind the log")
-	errSOAFlag = errors.New("has an SOA flag that is neither 0 nor 1")
+	errOldest    = errors.New("has a log that begins behind its end, or marks that begin behind the log")
+	errHeadFlags = errors.New("has flags that are not known")
 )
 
 func (h *head) append(dst []byte) []byte {
@@ -54,12 +54,16 @@ func (h *head) append(dst []byte) []byte {
 	dst = append(dst, h.batch[:]...)
 	dst = binary.AppendUvarint(dst, h.oldest)
 	dst = binary.AppendUvarint(dst, h.marks)
-	dst = appendTime(dst, h.frozen)
+	dst = appendTime(dst, h.frozen.Since)
 	dst = appendBytes(dst, h.server)
-	if h.soa.Name == "" {
-		return append(dst, headWithoutSOA)
+	var flags byte
+	if h.frozen.Sealed {
+		flags |= headSealed
 	}
-	return appendRecord(append(dst, headWithSOA), "", &h.soa)
+	if h.soa.Name == "" {
+		return append(dst, flags)
+	}
+	return appendRecord(append(dst, flags|headWithSOA), "", &h.soa)
 }
 
 func decodeHead(value []byte) (head, error) {
@@ -70,13 +74,17 @@ func decodeHead(value []byte) (head, error) {
 	copy(h.batch[:], d.take(len(h.batch)))
 	h.oldest = d.uvarint(math.MaxInt64)
 	h.marks = d.uvarint(math.MaxInt64)
-	h.frozen = d.time()
+	h.frozen.Since = d.time()
 	h.server = string(d.bytes(maxServer))
-	switch flag := d.octet(); {
-	case d.err == nil && flag == headWithSOA:
+	flags := d.octet()
+	h.frozen.Sealed = flags&headSealed != 0
+	d.checkFreeze(h.frozen)
+	switch {
+	case d.err != nil:
+	case flags&^(headWithSOA|headSealed) != 0:
+		d.fail(errHeadFlags)
+	case flags&headWithSOA != 0:
 		h.soa = d.record("")
-	case d.err == nil && flag != headWithoutSOA:
-		d.fail(errSOAFlag)
 	}
 	if d.err == nil && (h.oldest > h.sequence+1 || h.marks > h.oldest || h.oldest-h.marks > 2*maxMarked) {
 		d.fail(errOldest)

@@ -33,7 +33,7 @@ func (z *Zone) Load(ctx context.Context, v store.SharedVisitor) (at store.Positi
 	if kv == nil {
 		return at, false, nil
 	}
-	if !h.frozen.IsZero() {
+	if h.frozen != (store.Freeze{}) {
 		if err := v.Frozen(h.frozen); err != nil {
 			return at, true, err
 		}

@@ -85,7 +85,7 @@ type replica struct {
 	records map[string]store.Record
 	owners  map[string]store.Owner
 	marks   map[store.Mark]bool
-	frozen  time.Time
+	frozen  store.Freeze
 }
 
 func recordKey(r store.Record) string { return fmt.Sprintf("%q %d %x", r.Name, r.Type, r.Data) }
@@ -95,13 +95,13 @@ func (r *replica) Record(record store.Record) error {
 	r.records[recordKey(record)] = record
 	return nil
 }
-func (r *replica) Owner(o store.Owner) error    { r.owners[o.Name] = o; return nil }
-func (r *replica) Mark(m store.Mark) error      { r.marks[m] = true; return nil }
-func (r *replica) Frozen(since time.Time) error { r.frozen = since; return nil }
+func (r *replica) Owner(o store.Owner) error   { r.owners[o.Name] = o; return nil }
+func (r *replica) Mark(m store.Mark) error     { r.marks[m] = true; return nil }
+func (r *replica) Frozen(f store.Freeze) error { r.frozen = f; return nil }
 
 func (r *replica) reset() {
 	r.records, r.owners, r.marks = make(map[string]store.Record), make(map[string]store.Owner), make(map[store.Mark]bool)
-	r.frozen = time.Time{}
+	r.frozen = store.Freeze{}
 }
 
 // load makes a replica of what the store has, or fills the store first.

@@ -10,6 +10,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // A Status is what an administrator wants to know of a cluster.
@@ -66,8 +68,8 @@ type ZoneStatus struct {
 	Batches uint64
 	// Server committed last.
 	Server string
-	// Frozen is since when the zone is frozen; zero if it is not.
-	Frozen time.Time
+	// Frozen is zero if the zone is not.
+	Frozen store.Freeze
 }
 
 // Status asks all members and reads what the servers share. It returns an error if no member answers for the

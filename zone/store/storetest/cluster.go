@@ -23,7 +23,7 @@ type Cluster struct {
 	found    bool
 	head     store.Position
 	log      []store.Committed // oldest first, and its last is head
-	frozen   time.Time
+	frozen   store.Freeze
 	changed  chan struct{} // closed with the next commit, heartbeat or heal
 	epoch    uint64        // of the contents: Restore begins another
 }
@@ -360,7 +360,7 @@ func (s *Server) Load(ctx context.Context, v store.SharedVisitor) (store.Positio
 			}
 		}
 	}
-	if !c.frozen.IsZero() {
+	if c.frozen != (store.Freeze{}) {
 		if err := v.Frozen(c.frozen); err != nil {
 			return store.Position{}, true, err
 		}

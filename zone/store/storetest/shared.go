@@ -179,7 +179,7 @@ func (m *model) propose(t *testing.T, s store.Shared, at store.Position, changes
 type sharedContents struct {
 	contents
 	marks  []store.Mark
-	frozen time.Time
+	frozen store.Freeze
 }
 
 func (c *sharedContents) Mark(m store.Mark) error {
@@ -187,8 +187,8 @@ func (c *sharedContents) Mark(m store.Mark) error {
 	return nil
 }
 
-func (c *sharedContents) Frozen(since time.Time) error {
-	c.frozen = since
+func (c *sharedContents) Frozen(f store.Freeze) error {
+	c.frozen = f
 	return nil
 }
 
@@ -396,8 +396,8 @@ func sharedChanges(t *testing.T, opener SharedOpener) {
 
 type sharedStopper struct{ stopper }
 
-func (s sharedStopper) Mark(store.Mark) error        { return s.err }
-func (s sharedStopper) Frozen(since time.Time) error { return s.err }
+func (s sharedStopper) Mark(store.Mark) error     { return s.err }
+func (s sharedStopper) Frozen(store.Freeze) error { return s.err }
 
 func sharedVisitorError(t *testing.T, opener SharedOpener) {
 	s := openShared(t, opener, "a")
@@ -486,7 +486,7 @@ func sameBatch(t *testing.T, got store.Committed, server string, at store.Positi
 	if !slices.Equal(got.Marks, want.Marks) {
 		t.Errorf("marks %v, want %v", got.Marks, want.Marks)
 	}
-	if (got.Frozen == nil) != (want.Frozen == nil) || got.Frozen != nil && !got.Frozen.Equal(*want.Frozen) {
+	if (got.Frozen == nil) != (want.Frozen == nil) || got.Frozen != nil && *got.Frozen != *want.Frozen {
 		t.Errorf("frozen %v, want %v", got.Frozen, want.Frozen)
 	}
 	if len(got.Changes) != len(want.Changes) {
@@ -777,29 +777,33 @@ func sameMarks(a, b []store.Mark) bool {
 	return slices.Equal(text(a), text(b))
 }
 
-// sharedFrozen tells all servers since when the zone is frozen, and that it is not any more.
+// sharedFrozen tells all servers since when the zone is frozen and whether it is sealed, and that it is not any more.
 func sharedFrozen(t *testing.T, opener SharedOpener) {
 	a, b := openShared(t, opener, "a"), openShared(t, opener, "b")
 	m := sampleModel(7)
 	p := m.init(t, a)
 	f := follow(t, b, p)
-	for _, since := range []time.Time{time.Unix(1700000000, 123456789).UTC(), {}, time.Unix(1800000000, 0).UTC()} {
+	last := store.Freeze{Since: time.Unix(1900000000, 0).UTC(), Sealed: true}
+	for _, frozen := range []store.Freeze{
+		{Since: time.Unix(1700000000, 123456789).UTC()}, {}, {Since: time.Unix(1800000000, 0).UTC()},
+		{Since: time.Unix(1800000000, 0).UTC(), Sealed: true}, {Since: time.Unix(1800000000, 0).UTC()}, last,
+	} {
 		batch := m.batch()
-		batch.Frozen = &since
+		batch.Frozen = &frozen
 		next, _, err := a.Propose(context.Background(), p, batch)
 		if err != nil || next.Sequence != p.Sequence+1 || next.Serial != p.Serial {
 			t.Fatalf("%+v, %v", next, err)
 		}
 		p = next
 		sameBatch(t, f.next(t), "a", p, batch)
-		if _, got := expectShared(t, b, m); !got.frozen.Equal(since) {
-			t.Errorf("load: frozen since %v, want %v", got.frozen, since)
+		if _, got := expectShared(t, b, m); got.frozen != frozen {
+			t.Errorf("load: %+v, want %+v", got.frozen, frozen)
 		}
 	}
 	// Other batches do not thaw it.
 	m.propose(t, b, p, change(7, nil, nil))
-	if _, got := expectShared(t, a, m); !got.frozen.Equal(time.Unix(1800000000, 0)) {
-		t.Errorf("load: frozen since %v", got.frozen)
+	if _, got := expectShared(t, a, m); got.frozen != last {
+		t.Errorf("load: %+v", got.frozen)
 	}
 }
 
