@@ -176,10 +176,12 @@ func printClusters(w io.Writer, clusters []view.Cluster) error {
 		if c.Error != "" {
 			fmt.Fprintf(w, "etcd does not tell more: %s\n", printable(c.Error))
 		}
-		rows := [][]string{{"SERVER", "VERSION", "LAST SEEN"}}
+		rows := [][]string{{"SERVER", "STATE", "VERSION", "LAST SEEN"}}
 		zones := [][]string{{"\nZONE ON ETCD", "SERIAL", "COMMITTED BY", "EPOCH", "FROZEN"}}
 		for _, s := range c.Servers {
-			rows = append(rows, []string{s.Server, s.Version, when(&s.Seen)})
+			rows = append(rows, []string{s.Server, s.State, orDash(s.Version), when(&s.Seen)})
+		}
+		for _, s := range c.Running() {
 			zones[0] = append(zones[0], "AT "+s.Server)
 		}
 		if err := table(w, rows); err != nil {

@@ -23,12 +23,14 @@ func TestStatusOfCluster(t *testing.T) {
 			{Zone: "d.test.", Serial: 1, Updates: "secure", Database: "/db"},
 		},
 		Clusters: []view.Cluster{{Etcd: home, Server: "ns1",
-			Zones: []view.ClusterZone{{Zone: "a.test.", Serial: 15, Epoch: 2, Server: "ns2", Frozen: &noon}, {Zone: "b.test.", Error: "format 9"}},
+			Zones: []view.ClusterZone{{Zone: "a.test.", Serial: 15, Epoch: 2, Server: "ns2", Frozen: &noon, Sealed: true}, {Zone: "b.test.", Error: "format 9"}},
 			Members: []view.Member{{Name: "m1", Version: "3.5.21", Leader: true, Octets: 30 << 20, Quota: 4 << 30, Endpoint: "https://m:2379"}, {Endpoint: "https://n:2379", Error: "refused"},
 				{Name: "m3", Version: "3.5.21", Octets: 4 << 10, Problems: []string{"alarm:NOSPACE"}, Endpoint: "https://o:2379"}},
 			Servers: []view.ClusterServer{
-				{Server: "ns1", Version: "v1", Seen: noon, Zones: []view.ServerZone{{Zone: "a.test.", Serial: 12, Behind: &behind, Confirmed: &noon}, {Zone: "c.test."}}},
-				{Server: "ns2", Version: "v1", Seen: noon, Zones: []view.ServerZone{{Zone: "a.test.", Serial: 15, Behind: &current, Confirmed: &noon}}},
+				{Server: "ns0", State: view.ServerGone, Seen: noon},
+				{Server: "ns1", State: view.ServerRunning, Version: "v1", Seen: noon, Zones: []view.ServerZone{{Zone: "a.test.", Serial: 12, Behind: &behind, Confirmed: &noon}, {Zone: "c.test."}}},
+				{Server: "ns2", State: view.ServerRunning, Version: "v1", Seen: noon, Zones: []view.ServerZone{{Zone: "a.test.", Serial: 15, Behind: &current, Confirmed: &noon}}},
+				{Server: "ns3", State: view.ServerStopped, Seen: noon},
 			}}},
 	}
 	var out bytes.Buffer
@@ -44,14 +46,16 @@ d.test.  1       secure      0        0            0           -            -   
 `
 	const cluster = `
 etcd https://m:2379 prefix /gsstsig/, where this server is ns1
-SERVER  VERSION  LAST SEEN
-ns1     v1       2026-05-04 12:00:00
-ns2     v1       2026-05-04 12:00:00
+SERVER  STATE    VERSION  LAST SEEN
+ns0     gone     -        2026-05-04 12:00:00
+ns1     running  v1       2026-05-04 12:00:00
+ns2     running  v1       2026-05-04 12:00:00
+ns3     stopped  -        2026-05-04 12:00:00
 
-ZONE ON ETCD  SERIAL          COMMITTED BY  EPOCH  FROZEN               AT ns1      AT ns2
-a.test.       15              ns2           2      2026-05-04 12:00:00  3 behind    current
-b.test.       cannot be read  -             -      -                    -           -
-c.test.       not there       -             -      -                    not loaded  -
+ZONE ON ETCD  SERIAL          COMMITTED BY  EPOCH  FROZEN                       AT ns1      AT ns2
+a.test.       15              ns2           2      2026-05-04 12:00:00 for all  3 behind    current
+b.test.       cannot be read  -             -      -                            -           -
+c.test.       not there       -             -      -                            not loaded  -
 
 MEMBER  VERSION  SIZE                STATE            ENDPOINT
 m1      3.5.21   30 MiB of 4096 MiB  leads            https://m:2379

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
 )
 
@@ -33,6 +34,7 @@ var (
 	maxTombsDesc    = gauge("zone_tombstones_limit", "Limit tombstones.", "zone")
 	unconfirmedDesc = gauge("zone_unconfirmed_seconds", "Time since etcd last told that the zone here is the newest.", "zone")
 	loadedDesc      = gauge("zone_loaded", "1 if the zone is loaded from etcd, 0 if it is answered SERVFAIL because it is not.", "zone")
+	serversDesc     = gauge("cluster_servers", "Number of servers that have zones on the etcd of this one by state: running, stopped in order within the last day, or gone within it.", "state")
 	readableDesc    = gauge("keytab_readable", "1 if the keytab can be read now, 0 if not: the keys read before stay in use.", "keytab")
 	modifiedDesc    = gauge("keytab_modified_timestamp_seconds", "Time at which the keytab was last modified.", "keytab")
 	kvnoDesc        = gauge("keytab_kvno", "Highest key version of a service principal in the keytab.", "keytab", "principal")
@@ -45,7 +47,7 @@ type gauges struct{ *process }
 // Describe implements prometheus.Collector.
 func (gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{contextsDesc, serialDesc, recordsDesc, dynamicDesc, staleDesc, maxRecordsDesc, octetsDesc, maxOctetsDesc, ownedDesc,
-		ownersDesc, tombsDesc, maxTombsDesc, unconfirmedDesc, loadedDesc, readableDesc, modifiedDesc, kvnoDesc, keyTimeDesc} {
+		ownersDesc, tombsDesc, maxTombsDesc, unconfirmedDesc, loadedDesc, serversDesc, readableDesc, modifiedDesc, kvnoDesc, keyTimeDesc} {
 		ch <- d
 	}
 }
@@ -82,7 +84,27 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			send(loadedDesc, 0, origin)
 		}
 	}
+	g.collectServers(send)
 	g.collectKeytabs(send)
+}
+
+// collectServers sends what was known last of the servers of all clusters that tell of them.
+func (g gauges) collectServers(send func(*prometheus.Desc, float64, ...string)) {
+	counts := make(map[string]int)
+	known := false
+	for _, c := range g.clustersInForce() {
+		v, _ := c.status()
+		known = known || v.Error == ""
+		for _, s := range v.Servers {
+			counts[s.State]++
+		}
+	}
+	if !known {
+		return
+	}
+	for _, state := range []string{view.ServerRunning, view.ServerStopped, view.ServerGone} {
+		send(serversDesc, float64(counts[state]), state)
+	}
 }
 
 // state returns the numbers of contexts, the zones by origin, and those that are not loaded from etcd. Several views may have a zone of one name, but a series has

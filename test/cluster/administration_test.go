@@ -12,9 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,11 +163,13 @@ func TestCommands(t *testing.T) {
 
 	metrics := d.get(0, "METRICS", "/metrics")
 	for _, series := range []string{`zone_loaded{zone="example.test."} 1`, `zone_unconfirmed_seconds{zone="example.test."} `,
-		`commit_conflicts_total{zone="example.test."} `, `commit_unknown_total{zone="example.test."} 0`} {
+		`commit_conflicts_total{zone="example.test."} `, `commit_unknown_total{zone="example.test."} 0`, `cluster_servers{state="running"} 3`, `cluster_servers{state="gone"} 0`} {
 		if !strings.Contains(metrics, "coredns_gsstsig_"+series) {
 			t.Errorf("the metrics have no %s", series)
 		}
 	}
+
+	d.endOfServers()
 
 	// One decides by other rules.
 	d.config.inside = append(d.config.inside, "grant EXAMPLE.TEST zonesub ANY")
@@ -230,6 +234,45 @@ func (d *deployment) damagedZone(krb5conf string) {
 	if _, err := client.Put(d.ctx, head, string(was.Kvs[0].Value)); err != nil {
 		d.t.Fatal(err)
 	}
+}
+
+// endOfServers: a server that was killed stays in the status of the others, with a warning, and one that has stopped in order without.
+func (d *deployment) endOfServers() {
+	d.t.Helper()
+	ended := func(state, gone string) string {
+		d.t.Helper()
+		var out string
+		d.until("a server that is "+state, func() error {
+			out = d.must(0, "", nil, "status")
+			if metrics := d.get(0, "METRICS", "/metrics"); !regexp.MustCompile(`(?m)^ns2 +`+state+` `).MatchString(out) || !strings.Contains(metrics, `coredns_gsstsig_cluster_servers{state="gone"} `+gone+"\n") {
+				return fmt.Errorf("it is not:\n%s", out)
+			}
+			return nil
+		})
+		return out
+	}
+	const warning = "server ns2: it is gone since "
+	d.servers[2].Kill()
+	if out := ended("gone", "1"); !strings.Contains(out, warning) || strings.Contains(out, "AT ns2") {
+		d.t.Errorf("status:\n%s", out)
+	}
+	if err := d.servers[2].Relaunch(d.ctx); err != nil {
+		d.t.Fatal(err)
+	}
+	if out := ended("running", "0"); strings.Contains(out, warning) {
+		d.t.Errorf("status:\n%s", out)
+	}
+	if err := d.servers[2].Signal(syscall.SIGTERM); err != nil {
+		d.t.Fatal(err)
+	}
+	<-d.servers[2].Done()
+	if out := ended("stopped", "0"); strings.Contains(out, warning) {
+		d.t.Errorf("status:\n%s", out)
+	}
+	if err := d.servers[2].Relaunch(d.ctx); err != nil {
+		d.t.Fatal(err)
+	}
+	ended("running", "0")
 }
 
 // statusJSON is what status prints for programs.

@@ -44,8 +44,9 @@ func (f fake) Status() view.Status {
 			Clusters: []view.Cluster{{Etcd: "etcd https://e.test:2379 prefix /gsstsig/", Server: "ns1", Error: "no leader",
 				Zones:   []view.ClusterZone{{Zone: "example.test.", Serial: 15, Epoch: 1, Server: "ns2", Frozen: &noon}, {Zone: "new.test.", Error: "format 9"}},
 				Members: []view.Member{{Name: "m1", Endpoint: "https://e.test:2379", Version: "3.5.21", Leader: true, Octets: 30 << 20, Quota: 4 << 30}, {Endpoint: "https://f.test:2379", Error: "refused"}, {Name: "m3", Problems: []string{"alarm:NOSPACE"}}},
-				Servers: []view.ClusterServer{{Server: "ns2", Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test.", Serial: 12, Behind: &behind, Confirmed: &noon}}},
-					{Server: "ns3", Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test."}}}}}}}
+				Servers: []view.ClusterServer{{Server: "ns2", State: view.ServerRunning, Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test.", Serial: 12, Behind: &behind, Confirmed: &noon}}},
+					{Server: "ns3", State: view.ServerRunning, Version: "v9", Seen: noon, Zones: []view.ServerZone{{Zone: "example.test."}}},
+					{Server: "ns4", State: view.ServerGone, Seen: noon}, {Server: "ns5", State: view.ServerStopped, Seen: noon}}}}}
 	}
 	var commits *view.Commits
 	home, confirmed := "", (*time.Time)(nil)
@@ -209,7 +210,7 @@ func TestWords(t *testing.T) {
 		{damaged, "/zones", []string{`<b class="bad">damaged</b>`, "database damaged", "restore it"}},
 		{damaged, "/zone?name=example.test.", []string{"<b>Damaged.</b> database damaged. Clients show: SERVFAIL", "restore it", "/var/lib/coredns", "grant EXAMPLE.TEST owner ."}},
 		{damaged, "/zone.json?name=example.test.", []string{`"damaged": {`, `"fix": "restore it"`}},
-		{newPage(fake{cluster: true}), "/", []string{"This server is <b>ns1</b>", "no leader", "ns2", "v9", "<td>15 <b class=\"warn\">frozen</b></td>", "3 behind", "not loaded", "cannot be read", "30 MiB of 4096 MiB", "leads", "does not answer", "alarm:NOSPACE", `<b class="bad">not served</b>`, "start etcd"}},
+		{newPage(fake{cluster: true}), "/", []string{"This server is <b>ns1</b>", "no leader", "ns2", "v9", `<td class="data">ns4</td><td><b class="bad">gone</b></td>`, `<td class="data">ns5</td><td>stopped</td>`, "<td>15 <b class=\"warn\">frozen</b></td>", "3 behind", "not loaded", "cannot be read", "30 MiB of 4096 MiB", "leads", "does not answer", "alarm:NOSPACE", `<b class="bad">not served</b>`, "start etcd"}},
 		{newPage(fake{cluster: true}), "/zone?name=example.test.", []string{"<b>Not served.</b> it cannot be loaded. Clients show: SERVFAIL", "start etcd", "prefix /gsstsig/"}},
 		{newPage(fake{counted: true}), "/zone?name=example.test.", []string{"Confirmed by etcd", "1 min ago", "Conflicts", "<dd>12 <", "Unknown outcomes", "<dd>0 <"}},
 		{h, "/refused", []string{"Without signature", "ask unsigned", "no such key", "2, 3"}},

@@ -67,15 +67,27 @@ func ClusterView(e *corefile.Etcd, server string, status etcd.Status, err error)
 		}
 	}
 	for name, a := range Announcements(status) {
-		s := view.ClusterServer{Server: name, Version: a.Version, Seen: a.Time, Zones: []view.ServerZone{}}
+		s := view.ClusterServer{Server: name, State: view.ServerRunning, Version: a.Version, Seen: a.Time, Zones: []view.ServerZone{}}
 		for origin, z := range a.Zones {
 			s.Zones = append(s.Zones, serverZone(origin, z, heads))
 		}
 		slices.SortFunc(s.Zones, func(a, b view.ServerZone) int { return cmp.Compare(a.Zone, b.Zone) })
 		v.Servers = append(v.Servers, s)
 	}
+	for _, p := range pastServers(status) {
+		state := view.ServerGone
+		if p.Stopped {
+			state = view.ServerStopped
+		}
+		v.Servers = append(v.Servers, view.ClusterServer{Server: p.Server, State: state, Seen: p.Seen, Zones: []view.ServerZone{}})
+	}
 	slices.SortFunc(v.Servers, func(a, b view.ClusterServer) int { return cmp.Compare(a.Server, b.Server) })
 	return v
+}
+
+// pastServers returns those that are not there any more, but what cannot be shown as it is.
+func pastServers(status etcd.Status) []etcd.PastServer {
+	return slices.DeleteFunc(slices.Clone(status.Past), func(p etcd.PastServer) bool { return isNotPlain(p.Server) })
 }
 
 // serverZone describes a zone at a server, where heads are the serials on etcd.
@@ -107,8 +119,8 @@ func CompactionText(status etcd.Status) string {
 // nearlyFull is the part of the quota, in percent, from which on a warning is given.
 const nearlyFull = 80
 
-// ClusterFindings returns what is wrong with a cluster: members that do not answer, are too old, nearly full, or tell of a problem, zones
-// that cannot be read, and a history that is not compacted.
+// ClusterFindings returns what is wrong with a cluster: members that do not answer, are too old, nearly full, or tell of a problem, servers
+// that are gone, zones that cannot be read, and a history that is not compacted.
 func ClusterFindings(e *corefile.Etcd, status etcd.Status) []diagnose.Finding {
 	var findings []diagnose.Finding
 	for _, m := range status.Members {
@@ -135,6 +147,13 @@ func ClusterFindings(e *corefile.Etcd, status etcd.Status) []diagnose.Finding {
 				f.Fix = "compact and defragment etcd, then etcdctl alarm disarm: docs/cluster.md has the steps"
 			}
 			findings = append(findings, f)
+		}
+	}
+	for _, p := range pastServers(status) {
+		if !p.Stopped {
+			findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: "server " + p.Server,
+				Problem: fmt.Sprintf("it is gone since %s and has not stopped in order: it was killed, its machine is down, or it does not reach etcd", p.Seen.UTC().Format(time.RFC3339)),
+				Fix:     "start it, or let it reach etcd. If it is not to come back, nothing: it is forgotten after a day"})
 		}
 	}
 	for _, z := range status.Zones {

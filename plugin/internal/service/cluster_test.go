@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,11 +37,22 @@ func TestClusterView(t *testing.T) {
 			announced(t, "ns0", map[string]AnnouncedZone{"a.test.": {}, "b.test.": {Serial: 2, Confirmed: noon}, "c.test.": {Serial: 1, Confirmed: noon}}),
 			{Server: "other", Value: []byte("not of ours")},
 		},
+		Past:  []etcd.PastServer{{Server: "dead", Seen: noon}, {Server: "\x1b[2J", Seen: noon}, {Server: "ns3", Seen: noon, Stopped: true}},
 		Zones: []etcd.ZoneStatus{{Origin: "a.test.", Serial: 2, Epoch: 2, Server: "ns1", Frozen: store.Freeze{Since: noon, Sealed: true}}, {Origin: "b.test.", Serial: 7, Epoch: 1, Server: "ns0"}, {Origin: "d.test.", Err: errors.New("format 9")}},
 	}
 	v := ClusterView(&corefile.Etcd{Endpoints: []string{"http://m:1"}, Prefix: "/p/"}, "ns1", status, nil)
 	if v.Etcd != "etcd http://m:1 prefix /p/" || v.Server != "ns1" || v.Error != "" {
 		t.Errorf("%+v", v)
+	}
+	var states []string
+	for _, s := range v.Servers {
+		states = append(states, s.Server+" "+s.State)
+		if !s.Seen.Equal(noon) || s.Zones == nil {
+			t.Errorf("%+v", s)
+		}
+	}
+	if want := []string{"dead gone", "ns0 running", "ns1 running", "ns3 stopped"}; !slices.Equal(states, want) {
+		t.Errorf("%q, want %q", states, want)
 	}
 	var got [][]string
 	for _, r := range v.Rows() {

@@ -32,7 +32,7 @@ type Cluster struct {
 	Error   string          `json:"error,omitempty"` // why etcd does not tell more
 	Zones   []ClusterZone   `json:"zones"`
 	Members []Member        `json:"members"`
-	Servers []ClusterServer `json:"servers"` // those that run, by name
+	Servers []ClusterServer `json:"servers"` // those that run, and those of the last day, by name
 }
 
 // ClusterZone is a zone as etcd has it.
@@ -72,10 +72,24 @@ func (m Member) Size() string {
 
 // ClusterServer is a server of a cluster.
 type ClusterServer struct {
-	Server  string       `json:"server"`
-	Version string       `json:"version"` // of the plugin's module
-	Seen    time.Time    `json:"seen"`    // when it last told of itself, by its clock
+	Server string `json:"server"`
+	State  string `json:"state"` // ServerRunning, ServerStopped or ServerGone
+	// Version is that of the plugin's module, and Zones what the server has told of them; of one that runs.
+	Version string       `json:"version,omitempty"`
+	Seen    time.Time    `json:"seen"` // when it last told of itself, by its clock
 	Zones   []ServerZone `json:"zones"`
+}
+
+// The words for the states of servers.
+const (
+	ServerRunning = "running"
+	ServerStopped = "stopped" // in order
+	ServerGone    = "gone"    // it was killed, or does not reach etcd
+)
+
+// Running lists the servers that run.
+func (c Cluster) Running() []ClusterServer {
+	return slices.DeleteFunc(slices.Clone(c.Servers), func(s ClusterServer) bool { return s.State != ServerRunning })
 }
 
 // ServerZone is a zone at one server of a cluster, as the server has told it last.
@@ -101,26 +115,27 @@ func (z ServerZone) State() string {
 	return fmt.Sprintf("%d behind", *z.Behind)
 }
 
-// A ClusterRow is what is known of one zone of a cluster: on etcd, and at each server in the order of the cluster's servers.
+// A ClusterRow is what is known of one zone of a cluster: on etcd, and at each server that runs, in the order of the cluster's servers.
 type ClusterRow struct {
 	Zone   string
 	OnEtcd *ClusterZone  // nil if etcd does not have it
 	At     []*ServerZone // nil where a server does not have it
 }
 
-// Rows compares the servers of a cluster, zone by zone.
+// Rows compares the servers of a cluster that run, zone by zone.
 func (c Cluster) Rows() []ClusterRow {
+	servers := c.Running()
 	byName := make(map[string]*ClusterRow)
 	row := func(zone string) *ClusterRow {
 		if byName[zone] == nil {
-			byName[zone] = &ClusterRow{Zone: zone, At: make([]*ServerZone, len(c.Servers))}
+			byName[zone] = &ClusterRow{Zone: zone, At: make([]*ServerZone, len(servers))}
 		}
 		return byName[zone]
 	}
 	for i := range c.Zones {
 		row(c.Zones[i].Zone).OnEtcd = &c.Zones[i]
 	}
-	for i, s := range c.Servers {
+	for i, s := range servers {
 		for j := range s.Zones {
 			row(s.Zones[j].Zone).At[i] = &s.Zones[j]
 		}
@@ -142,6 +157,7 @@ type Zone struct {
 	Database string     `json:"database,omitempty"`
 	Etcd     string     `json:"etcd,omitempty"`    // the cluster that keeps the zone
 	Frozen   *time.Time `json:"frozen,omitempty"`  // since when updates are refused
+	Sealed   bool       `json:"sealed,omitempty"`  // those of the administrator too
 	Changed  *time.Time `json:"changed,omitempty"` // the last change since the start of the process
 	// Confirmed, of a zone on etcd, is when etcd last told that the zone here is the newest.
 	Confirmed *time.Time `json:"confirmed,omitempty"`
@@ -157,7 +173,6 @@ type Zone struct {
 	Owners     int      `json:"owners"` // of names with records
 	Names      int      `json:"names"`  // that have an owner and records
 	Tombstones Usage    `json:"tombstones"`
-	Sealed   bool       `json:"sealed,omitempty"`  // those of the administrator too
 	Rules      []string `json:"rules"` // in force, in their order
 }
 

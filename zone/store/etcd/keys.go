@@ -19,6 +19,7 @@ import (
 //	zone/ORIGIN/want/SERVER a server that has lost a commit, under its lease; no value
 //	zone/ORIGIN/init        a server that fills the zone, under its lease; no value
 //	node/SERVER             what a server has published, under its lease
+//	past/SERVER             when a server was last there, and whether it has stopped in order
 //	c                       changes with each change below c/ but those by time; no value
 //	c/ID                    sealed context, 32 octets
 
@@ -37,11 +38,13 @@ func ZonePrefix(prefix, origin string) string {
 }
 
 const (
-	zones = "zone/"
-	nodes = "node/"
+	zones     = "zone/"
+	nodes     = "node/"
+	presences = "past/"
 )
 
-func (c *Cluster) nodeKey(server string) string { return c.options.Prefix + nodes + server }
+func (c *Cluster) nodeKey(server string) string     { return c.options.Prefix + nodes + server }
+func (c *Cluster) presenceKey(server string) string { return c.options.Prefix + presences + server }
 
 func (z *Zone) headKey() string  { return z.root + "head" }
 func (z *Zone) initKey() string  { return z.root + "init" }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,12 +82,100 @@ func TestStatus(t *testing.T) {
 	if s, err = a.Status(ctx); err != nil || s.Compacted != r.at.Revision-2 || !s.HistorySince.Equal(since.Add(-2*time.Minute)) {
 		t.Errorf("compacted %d, since %v, want %v; %v", s.Compacted, s.HistorySince, since.Add(-2*time.Minute), err)
 	}
+	if len(s.Past) != 0 {
+		t.Errorf("past %+v", s.Past)
+	}
 	// A server that goes takes along what it published.
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = connect(t, "c", c.Endpoints()...).Status(ctx); err != nil || len(s.Servers) != 0 {
 		t.Errorf("%+v, %v", s.Servers, err)
+	}
+}
+
+// TestPastServers: who has stopped, and who is gone, is known for a day, or until a server has the name again.
+func TestPastServers(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{})
+	client := etcdClient(t, c)
+	now := time.Now().UTC().Truncate(time.Second)
+	var later atomic.Int64
+	at := func(d time.Duration) func() time.Time {
+		return func() time.Time { return now.Add(d + time.Duration(later.Load())) }
+	}
+	publish := func(server string, seen time.Duration) *Cluster {
+		t.Helper()
+		of := connectWith(t, Options{Endpoints: c.Endpoints(), Server: server, Now: at(seen)})
+		for err := of.Publish(ctx, []byte("here")); err != nil; err = of.Publish(ctx, []byte("here")) {
+			if !errors.Is(err, ErrUnreachable) { // but there is no lease yet
+				t.Fatal(err)
+			}
+		}
+		return of
+	}
+	end := func(of *Cluster) {
+		t.Helper()
+		if err := of.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// kill ends a server as a signal does: its lease alone goes, which takes ten seconds in the field.
+	kill := func(of *Cluster) {
+		t.Helper()
+		of.cancel()
+		of.running.Wait()
+		if _, err := client.Revoke(ctx, of.session.id()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := connectWith(t, Options{Endpoints: c.Endpoints(), Server: "reader", Now: at(0)}) // it publishes nothing
+	expect := func(running []string, past ...PastServer) {
+		t.Helper()
+		s, err := reader.Status(ctx)
+		var names []string
+		for _, x := range s.Servers {
+			names = append(names, x.Server)
+		}
+		if err != nil || !slices.Equal(names, running) || !slices.Equal(s.Past, past) {
+			t.Errorf("running %q, past %+v, %v; want %q, %+v", names, s.Past, err, running, past)
+		}
+	}
+	stopped, gone := publish("stopped", -time.Hour), publish("gone", -2*time.Hour)
+	expect([]string{"gone", "stopped"})
+	end(stopped)
+	kill(gone)
+	a, b := PastServer{"gone", now.Add(-2 * time.Hour), false}, PastServer{"stopped", now.Add(-time.Hour), true}
+	expect(nil, a, b)
+	// What is old is not told, and not kept.
+	kill(publish("old", -PastLifetime-time.Second))
+	expect(nil, a, b)
+	if answer, err := client.Get(ctx, reader.presenceKey(""), clientv3.WithPrefix()); err != nil || len(answer.Kvs) != 2 {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	// Nor is what is not in the form, or more than some.
+	if _, err := client.Put(ctx, reader.presenceKey("other"), "?"); err != nil {
+		t.Fatal(err)
+	}
+	back := publish("gone", 0)
+	expect([]string{"gone"}, b)
+	for i := range maxPast {
+		if _, err := client.Put(ctx, reader.presenceKey(fmt.Sprintf("many%02d", i)), string(appendPresence(nil, now, false))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s, err := reader.Status(ctx); err != nil || len(s.Past) != maxPast || s.Past[0].Server != "many00" {
+		t.Errorf("%+v, %v", s.Past, err)
+	}
+	// A server that is seen for long notes it now and then.
+	later.Store(int64(presenceInterval))
+	if err := back.Publish(ctx, []byte("here")); err != nil {
+		t.Fatal(err)
+	}
+	kill(back)
+	s, err := reader.Status(ctx)
+	i := slices.IndexFunc(s.Past, func(p PastServer) bool { return p.Server == "gone" })
+	if err != nil || i < 0 || !s.Past[i].Seen.Equal(now.Add(presenceInterval)) || s.Past[i].Stopped {
+		t.Errorf("%+v, %v", s.Past, err)
 	}
 }
 

@@ -34,6 +34,8 @@ type session struct {
 	// replaced counts how often in a row the value was published in the place of one under another lease;
 	// guarded by mu.
 	replaced int
+	// noted is when the server noted last that it is there; guarded by mu.
+	noted time.Time
 }
 
 // id returns the lease, or 0.
@@ -104,10 +106,18 @@ func (s *session) keep(c *Cluster) {
 func (s *session) publish(ctx context.Context, c *Cluster, lease clientv3.LeaseID, value []byte) error {
 	key := c.nodeKey(c.options.Server)
 	put := clientv3.OpPut(key, string(value), clientv3.WithLease(lease))
+	now := c.options.Now()
+	s.mu.Lock()
+	due := now.Sub(s.noted).Abs() >= presenceInterval
+	s.mu.Unlock()
+	puts := []clientv3.Op{put}
+	if due {
+		puts = append(puts, clientv3.OpPut(c.presenceKey(c.options.Server), string(appendPresence(nil, now, false))))
+	}
 	replaced := false
 	err := c.members.attempt(ctx, func(ctx context.Context, client *clientv3.Client) error {
 		answer, err := client.Txn(ctx).If(clientv3.Compare(clientv3.LeaseValue(key), "=", lease)).
-			Then(put).Else(clientv3.OpGet(key, clientv3.WithKeysOnly()), put).Commit()
+			Then(puts...).Else(append([]clientv3.Op{clientv3.OpGet(key, clientv3.WithKeysOnly())}, puts...)...).Commit()
 		if err == nil && !answer.Succeeded {
 			replaced = len(answer.Responses[0].GetResponseRange().Kvs) > 0
 		}
@@ -122,6 +132,9 @@ func (s *session) publish(ctx context.Context, c *Cluster, lease clientv3.LeaseI
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.put = s.lease == lease && string(s.value) == string(value)
+	if due {
+		s.noted = now
+	}
 	if !replaced {
 		s.replaced = 0
 		return nil
@@ -132,13 +145,21 @@ func (s *session) publish(ctx context.Context, c *Cluster, lease clientv3.LeaseI
 	return diagnose.WithFix(fmt.Errorf("%w: %s", ErrNameTaken, c.options.Server), "give each server a name of its own")
 }
 
-// revoke gives the lease up. If etcd does not answer, the lease expires.
+// revoke gives the lease up, and notes that this server has stopped, if it was seen. If etcd does not answer, the lease
+// expires.
 func (s *session) revoke(c *Cluster) {
-	lease := s.id()
+	s.mu.Lock()
+	lease, seen := s.lease, !s.noted.IsZero()
+	s.mu.Unlock()
 	if lease == 0 || c.members.outOfReach() != nil {
 		return
 	}
 	_ = c.members.attempt(context.Background(), func(ctx context.Context, client *clientv3.Client) error {
+		if seen {
+			if _, err := client.Put(ctx, c.presenceKey(c.options.Server), string(appendPresence(nil, c.options.Now(), true))); err != nil {
+				return err
+			}
+		}
 		_, err := client.Revoke(ctx, lease)
 		return err
 	})

@@ -20,6 +20,8 @@ type Status struct {
 	Members []MemberStatus
 	// Servers are those that have published something, this one too, by name.
 	Servers []ServerStatus
+	// Past are those that have published something within PastLifetime, and are not there any more, by name.
+	Past []PastServer
 	// Zones are all below the prefix, by origin.
 	Zones []ZoneStatus
 	// Revision is etcd's, and Compacted the one up to which its history is compacted; 0 if it never was.
@@ -92,6 +94,9 @@ func (c *Cluster) Status(ctx context.Context) (Status, error) {
 		s.Members[i].Name = names[s.Members[i].ID]
 	}
 	if s.Servers, s.Revision, err = c.servers(ctx); err != nil {
+		return s, err
+	}
+	if s.Past, err = c.past(ctx, s.Servers); err != nil {
 		return s, err
 	}
 	if s.Zones, err = c.zones(ctx); err != nil {
