@@ -23,7 +23,7 @@ func (c *Cluster) replace(ctx context.Context, from, to string) error {
 		c.Kill(i)
 	}
 	for i := range c.clients {
-		name := memberName(i)
+		name := MemberName(i)
 		if err := os.RemoveAll(filepath.Join(to, name)); err != nil {
 			return err
 		}

@@ -115,10 +115,10 @@ func start(ctx context.Context, config Config, binary string) (c *Cluster, err e
 func (c *Cluster) run(i int) error {
 	var members []string
 	for j := range c.peers {
-		members = append(members, memberName(j)+"="+c.url(c.peers[j]))
+		members = append(members, MemberName(j)+"="+c.url(c.peers[j]))
 	}
 	args := []string{
-		"--name", memberName(i), "--data-dir", filepath.Join(c.dir, memberName(i)),
+		"--name", MemberName(i), "--data-dir", filepath.Join(c.dir, MemberName(i)),
 		"--listen-client-urls", c.url(c.clients[i]), "--advertise-client-urls", c.url(c.clients[i]),
 		"--listen-peer-urls", c.url(c.peers[i]), "--initial-advertise-peer-urls", c.url(c.peers[i]),
 		"--initial-cluster", strings.Join(members, ","), "--initial-cluster-token", filepath.Base(c.dir),
@@ -324,4 +324,5 @@ func (c *Cluster) Stop() {
 	})
 }
 
-func memberName(i int) string { return fmt.Sprintf("m%d", i) }
+// MemberName is the name of a member in the cluster, as etcd and the status of servers tell it.
+func MemberName(i int) string { return fmt.Sprintf("m%d", i) }

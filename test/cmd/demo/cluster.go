@@ -103,7 +103,7 @@ func startCluster(ctx context.Context) (c *cluster, err error) {
 			return nil, err
 		}
 		c.nodes = append(c.nodes, node)
-		fmt.Printf("   %s serves on %s, member %d of etcd on %s\n", nodeName(i), node.Address, i+1, c.etcd.Endpoint(i))
+		fmt.Printf("   %s serves on %s, member %s of etcd on %s\n", nodeName(i), node.Address, etcd.MemberName(i), c.etcd.Endpoint(i))
 	}
 	if c.front, err = relay.Start(relay.Config{Pick: c.pick, Observe: c.observe}); err != nil {
 		return nil, err
@@ -247,7 +247,7 @@ func (c *cluster) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	heading("member %d of etcd, the leader, is killed too; updates go on", leader+1)
+	heading("member %s of etcd, the leader, is killed too; updates go on", etcd.MemberName(leader))
 	c.etcd.Kill(leader)
 	if err := c.updateDuringElection(ctx, 3, "update add "+client(3)+" 300 A 192.0.2.13"); err != nil {
 		return err
