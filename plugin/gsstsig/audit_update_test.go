@@ -225,6 +225,7 @@ func TestCauses(t *testing.T) {
 	}
 	for cause, commands := range map[string][]string{
 		policy.CauseOwned:         {"coredns gsstsig own pc.example.test. 'PC$@EXAMPLE.TEST'", "coredns gsstsig release pc.example.test."},
+		policy.CauseBelow:         {"coredns gsstsig own pc.example.test. 'PC$@EXAMPLE.TEST'", "coredns gsstsig edit example.test."},
 		policy.CauseAdministrator: {"coredns gsstsig own pc.example.test. 'PC$@EXAMPLE.TEST'", "coredns gsstsig edit example.test."},
 		zone.CauseFrozen:          {"coredns gsstsig thaw example.test."},
 	} {

@@ -45,6 +45,7 @@ type nameState struct {
 	movedKnown bool          // movedHere has set moved
 	moved      bool          // the name has come to the client with its address
 	above      *zone.Holding // the name above it that stands in the way
+	host       []byte        // the name that it is a service label of, in wire form
 
 	pointers [2]pointerSet // the name's PTR and SRV records
 }
@@ -89,6 +90,7 @@ const (
 	hintTarget
 	hintService
 	hintServiceOf
+	hintServiceOfNone
 	hintBelow
 	hintCount
 	hintSigner
@@ -101,8 +103,10 @@ func (h hint) cause() string {
 		return CauseProtected
 	case hintAdministrator:
 		return CauseAdministrator
-	case hintOwned, hintTombstone, hintServiceOf, hintBelow:
+	case hintOwned, hintTombstone, hintServiceOf:
 		return CauseOwned
+	case hintBelow, hintServiceOfNone:
+		return CauseBelow
 	case hintCount:
 		return CauseCount
 	}
@@ -133,10 +137,9 @@ func (h hint) text(n *nameState) string {
 		return "SRV or MX records of the zone lead to the name"
 	case hintService:
 		return "the zone's own service labels are protected"
+	case hintServiceOfNone:
+		return "service labels belong to the owner of the name that they are below, and " + dnswire.NameText(n.host) + " has none"
 	case hintServiceOf:
-		if n.above == nil {
-			return "service labels belong to the owner of the name that they are below, which has none"
-		}
 		return "service labels belong to the owner of the name that they are below: " + holderText(n.above)
 	case hintBelow:
 		return "names below another one belong to its owner: " + holderText(n.above)
@@ -358,7 +361,11 @@ func (e *evaluation) refusal(r *rule, name int, rrtype uint16) zone.Decision {
 		d.Reason += "denied"
 		d.Cause = CauseDenied
 	case e.hint != noHint:
-		d.Reason += e.hint.text(&e.names[name])
+		n := &e.names[name]
+		d.Reason += e.hint.text(n)
+		if e.hint == hintServiceOf || e.hint == hintServiceOfNone {
+			d.Name = dnswire.NameText(n.host) // whose owner decides
+		}
 	default:
 		d.Reason += "no rule grants it to " + e.subject.String()
 	}

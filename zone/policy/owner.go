@@ -127,9 +127,12 @@ func (e *evaluation) serviceTitle(name int, rrtype uint16, base []byte) (title, 
 		return noTitle, noHint, false
 	case n.owner == "" && found && e.openUnsignedBelow(&held, e.proposal.Name(name).Wire(), rrtype):
 		return titleUnsigned, noHint, true
-	case found:
-		n.above = &held
 	}
+	n.host = base
+	if !found {
+		return noTitle, hintServiceOfNone, true
+	}
+	n.above = &held
 	return noTitle, hintServiceOf, true
 }
 

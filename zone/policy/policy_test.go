@@ -111,3 +111,48 @@ func TestNoGrantNoOwner(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// TestRefusalNamesWhatToGive: the name of a refusal because of ownership is the one that the administrator gives to the client, if
+// the client is right. If it does not exist, it needs a record first.
+func TestRefusalNamesWhatToGive(t *testing.T) {
+	const origin = "example.test."
+	bob := kerberos("bob@EXAMPLE.TEST")
+	p := newPolicy(t, policy.Config{})
+	seed := func(more ...string) []dns.RR {
+		records := append(mustRecords(t, origin), changes(t, "add desk A 192.0.2.9")...)
+		for _, name := range more {
+			records = append(records, changes(t, "add "+name+" A 192.0.2.10")...)
+		}
+		return records
+	}
+	carols := []store.Owner{{Name: wire("desk.example.test."), Principal: "carol@EXAMPLE.TEST"}}
+	for _, test := range []struct {
+		update, cause, name string
+		create              bool
+	}{
+		{"add desk A 192.0.2.1", policy.CauseOwned, "desk.example.test.", false},
+		{"add x.desk A 192.0.2.1", policy.CauseBelow, "x.desk.example.test.", true},
+		{"add _ssh._tcp.desk SRV 0 0 22 desk", policy.CauseOwned, "desk.example.test.", false},
+		{"add _ssh._tcp.nothing SRV 0 0 22 desk", policy.CauseBelow, "nothing.example.test.", true},
+		{"add multi A 192.0.2.1", policy.CauseAdministrator, "multi.example.test.", false},
+		{"add x.multi A 192.0.2.1", policy.CauseBelow, "x.multi.example.test.", true},
+	} {
+		octets := message(t, origin, changes(t, test.update))
+		d := p.Authorizer(bob)(propose(t, openZone(t, origin, seed(), zone.Config{Owners: carols}), octets))
+		if d.Allow || d.Cause != test.cause || d.Name != test.name {
+			t.Errorf("%s: %+v, want the cause %s at %s", test.update, d, test.cause, test.name)
+			continue
+		}
+		owners := append([]store.Owner{{Name: wire(d.Name), Principal: "bob@EXAMPLE.TEST"}}, carols...)
+		if d.Name == "desk.example.test." {
+			owners = owners[:1]
+		}
+		records := seed()
+		if test.create {
+			records = seed(strings.TrimSuffix(d.Name, ".example.test."))
+		}
+		if d := p.Authorizer(bob)(propose(t, openZone(t, origin, records, zone.Config{Owners: owners}), octets)); !d.Allow {
+			t.Errorf("%s is refused after %s was given away: %+v", test.update, test.name, d)
+		}
+	}
+}

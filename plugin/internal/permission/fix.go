@@ -36,6 +36,9 @@ func (r Refusal) Fix() string {
 	case policy.CauseOwned:
 		return "nothing, if the name is the other client's. If it is to be this one's: " + r.ownCommand() + ". " +
 			"If a name without records is to be free for everyone: coredns gsstsig release " + r.nameWord()
+	case policy.CauseBelow:
+		return "nothing, if the name above is rightly another's. If the client is to have the name: add a record there by coredns gsstsig edit " + r.Zone +
+			", and give it away: " + r.ownCommand() + ". Or grant the client the name by a rule other than owner, such as name or subdomain"
 	case policy.CauseAdministrator:
 		return "if the client is to have the name: " + r.ownCommand() + ". If any client may create it: delete its records, by coredns gsstsig edit " + r.Zone
 	case policy.CauseProtected:
