@@ -236,6 +236,28 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// TestFailuresByName: a client whose ticket cannot be read is known by its address. The search for its name finds it all the same.
+func TestFailuresByName(t *testing.T) {
+	name := func(name, address string) []view.Name {
+		return []view.Name{{Name: name, Records: []view.Record{{Type: "TXT", Data: "192.0.2.9"}, {Type: "A", Data: address}}}}
+	}
+	for _, test := range []struct {
+		names []view.Name
+		words string
+		found int
+	}{
+		{name("pc17.example.test.", "192.0.2.9"), "PC17", 1},
+		{name("pc17.example.test.", "192.0.2.8"), "pc17", 0},
+		{name("another.example.test.", "192.0.2.9"), "alice", 0}, // found by its owner
+		{nil, "192.0.2.9", 1},
+	} {
+		r := about(fake{}.Recent(""), test.words, addressesOf(test.names, test.words))
+		if len(r.Handshakes) != test.found || len(r.Signatures) != test.found {
+			t.Errorf("%s: %d handshakes and %d signatures, want %d", test.words, len(r.Handshakes), len(r.Signatures), test.found)
+		}
+	}
+}
+
 // TestDamagedZone: a page shows no serial and no contents of a zone that has none.
 func TestDamagedZone(t *testing.T) {
 	for _, h := range []*Handler{newPage(fake{damaged: &diagnose.Finding{Problem: "database damaged"}}), newPage(fake{cluster: true})} {

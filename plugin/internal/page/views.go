@@ -63,7 +63,7 @@ type searched struct {
 	Query  string      `json:"query"`
 	Names  []view.Name `json:"names"`
 	More   bool        `json:"more"`
-	Recent view.Recent `json:"recent"` // events that have the words
+	Recent view.Recent `json:"recent"` // events that have the words, and failed handshakes from addresses of the names
 	// Contexts are the newest of the clients whose principal, account or address has the words, ContextsFound the number of all.
 	Contexts      []view.Context `json:"contexts"`
 	ContextsFound int            `json:"contexts_found"`
@@ -83,7 +83,7 @@ func (h *Handler) search(r *http.Request) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), searchTime)
 	defer cancel()
 	v.Names, v.More = h.source.Search(ctx, v.Query, mostNames)
-	v.Recent = latest(about(h.source.Recent(""), v.Query))
+	v.Recent = latest(about(h.source.Recent(""), v.Query, addressesOf(v.Names, v.Query)))
 	contexts := contextsAbout(h.source.Contexts(), v.Query)
 	v.Contexts, v.ContextsFound = first(contexts, mostNames), len(contexts)
 	return v, nil
