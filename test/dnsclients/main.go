@@ -1,12 +1,14 @@
-// Dnsclients does by the code of two programs what these do to a DNS zone: external-dns (its provider rfc2136) and lego (an
-// ACME client, with its provider dnsupdate). The programs themselves have providers for all the world, which would take minutes
+// Dnsclients does by the code of three programs what these do to a DNS zone: external-dns (its provider rfc2136), lego (an
+// ACME client, with its provider dnsupdate) and cert-manager (its solver rfc2136). The programs themselves have providers for all the world, which would take minutes
 // to build. It is a module of its own, so that nothing of them is among what the product requires; the ACME server for the
 // tests, pebble, is built from it too.
 //
 //	dnsclients external-dns ARGUMENT... -- list NAME | create NAME ADDRESS | update NAME OLD NEW | delete NAME ADDRESS
 //	dnsclients lego DIRECTORY DOMAIN
+//	dnsclients cert-manager ISSUER SECRET DOMAIN VALUE present|clean
 //
-// The arguments of external-dns are its own. Lego has its configuration from the environment, as the program has it.
+// The arguments of external-dns are its own. Lego has its configuration from the environment, as the program has it. ISSUER is
+// the file of a ClusterIssuer, and SECRET what its solver refers to.
 package main
 
 import (
@@ -22,6 +24,9 @@ import (
 	"os"
 	"slices"
 
+	certmanager "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	rfc2136solver "github.com/cert-manager/cert-manager/pkg/issuer/acme/dns/rfc2136"
+	"github.com/cert-manager/cert-manager/pkg/issuer/acme/dns/util"
 	"github.com/go-acme/lego/v5/acme"
 	"github.com/go-acme/lego/v5/certcrypto"
 	"github.com/go-acme/lego/v5/certificate"
@@ -32,6 +37,7 @@ import (
 	"sigs.k8s.io/external-dns/pkg/apis/externaldns"
 	"sigs.k8s.io/external-dns/plan"
 	"sigs.k8s.io/external-dns/provider/rfc2136"
+	"sigs.k8s.io/yaml"
 )
 
 func main() {
@@ -57,6 +63,11 @@ func run(ctx context.Context, args []string) error {
 			return errors.New("lego needs the directory of an ACME server and a domain")
 		}
 		return obtain(ctx, args[0], args[1])
+	case "cert-manager":
+		if len(args) != 5 {
+			return errors.New("cert-manager needs an issuer, a secret, a domain, a value and what to do")
+		}
+		return solve(ctx, args[0], args[1], args[2], args[3], args[4])
 	default:
 		return fmt.Errorf("there is no client %s", client)
 	}
@@ -142,4 +153,45 @@ func obtain(ctx context.Context, directory, domain string) error {
 	}
 	fmt.Printf("%s", resource.Certificate)
 	return nil
+}
+
+// solve presents the answer to a challenge, or cleans it up, by the only solver of an issuer, as cert-manager's controller does: the name
+// of the record and its zone are found by queries. Presented is what all name servers of the zone have.
+func solve(ctx context.Context, file, secret, domain, value, do string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var issuer certmanager.ClusterIssuer
+	if err := yaml.UnmarshalStrict(text, &issuer); err != nil {
+		return err
+	}
+	solver := issuer.Spec.ACME.Solvers[0].DNS01.RFC2136
+	provider, err := rfc2136solver.NewDNSProviderCredentials(solver.Nameserver, solver.TSIGAlgorithm, solver.TSIGKeyName, secret,
+		rfc2136solver.WithNetwork(string(solver.Protocol)))
+	if err != nil {
+		return err
+	}
+	fqdn, err := util.DNS01LookupFQDN(ctx, domain, true, util.RecursiveNameservers...)
+	if err != nil {
+		return err
+	}
+	zone, err := util.FindZoneByFqdn(ctx, fqdn, util.RecursiveNameservers)
+	if err != nil {
+		return err
+	}
+	switch do {
+	case "present":
+		if err := provider.Present(domain, fqdn, zone, value); err != nil {
+			return err
+		}
+		found, err := util.PreCheckDNS(ctx, fqdn, value, util.RecursiveNameservers, true)
+		if err == nil && !found {
+			err = errors.New("a name server does not have the record")
+		}
+		return err
+	case "clean":
+		return provider.CleanUp(domain, fqdn, zone, value)
+	}
+	return fmt.Errorf("cert-manager does not %s", do)
 }

@@ -25,6 +25,7 @@ const (
 var (
 	externalDNS = tested.Client{Name: "external-dns", Module: "sigs.k8s.io/external-dns", ModuleDir: clientsDir}
 	lego        = tested.Client{Name: "lego", Module: "github.com/go-acme/lego/v5", ModuleDir: clientsDir}
+	certManager = tested.Client{Name: "cert-manager", Module: "github.com/cert-manager/cert-manager", ModuleDir: clientsDir}
 	certbot     = tested.Client{Name: "certbot", Package: "python3-certbot-dns-rfc2136"}
 	ansible     = tested.Client{Name: "Ansible", Package: "ansible"}
 
@@ -161,8 +162,8 @@ func (s *site) startACME(t *testing.T) (directory string) {
 	return fmt.Sprintf("https://%s:%s/dir", address, acmePort)
 }
 
-// TestACME does what docs/acme.md says: certbot and lego get certificates from an ACME server that asks ns1 for the records.
-// Neither gets one for a name that is not its own.
+// TestACME does what docs/acme.md says: certbot and lego get certificates from an ACME server that asks ns1 for the records, and
+// cert-manager presents answers to challenges. None of them does so for a name that is not its own.
 func TestACME(t *testing.T) {
 	t.Parallel()
 	binary := built(t, dnsClients)
@@ -190,6 +191,46 @@ func TestACME(t *testing.T) {
 			"--dns-rfc2136-credentials /etc/letsencrypt/rfc2136.ini --dns-rfc2136-propagation-seconds 0 -d client1.example.test")
 		if err == nil || !strings.Contains(err.Error(), "Received response from server: REFUSED") {
 			t.Errorf("certbot: %v", err)
+		}
+	})
+	t.Run("cert-manager", func(t *testing.T) {
+		const own, issuer, overTCP = "_acme-challenge.www.example.test", "/etc/cert-manager/issuer.yaml", "/run/issuer-tcp.yaml"
+		text, err := client.ReadFile(issuer)
+		if err == nil {
+			err = client.WriteFile(overTCP, strings.Replace(text, "tsigKeyName", "protocol: TCP\n            tsigKeyName", 1), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		solve := func(issuer, secret, domain, value, do string) error {
+			_, err := shell(t, client, fmt.Sprintf("%s cert-manager %s %s %s %s %s", binary, issuer, secret, domain, value, do))
+			return err
+		}
+		const secret = "i9M+00yrECfVZG2qCjr4mPpaGim/Bq+IWMiNrLjUO4Y="
+		tested.Path(t, certManager, "solver rfc2136 with a shared key, by UDP and TCP, finding name and zone by itself: present two answers, clean up, as docs/acme.md says")
+		for _, file := range []string{issuer, overTCP} {
+			for _, do := range []string{"present", "clean"} {
+				for _, value := range []string{"one", "two"} { // a name and its wildcard have two challenges at a time
+					if err := solve(file, secret, "www.example.test", value, do); err != nil {
+						t.Errorf("%s, %s %s: %v", file, do, value, err)
+					}
+				}
+				want := []string(nil)
+				if do == "present" {
+					want = []string{`"one"`, `"two"`}
+				}
+				s.expect(t, own, dns.TypeTXT, want...)
+			}
+		}
+		tested.Path(t, certManager, "solver rfc2136: refused another's name, and with another secret")
+		for _, refused := range []struct{ domain, secret, says string }{
+			{"client1.example.test", secret, "Server replied: REFUSED"},
+			{"www.example.test", "AAAA" + secret[4:], "bad authentication"},
+		} {
+			if err := solve(issuer, refused.secret, refused.domain, "x", "present"); err == nil || !strings.Contains(err.Error(), refused.says) {
+				t.Errorf("%s: %v", refused.domain, err)
+			}
+			s.expect(t, "_acme-challenge."+refused.domain, dns.TypeTXT)
 		}
 	})
 	for _, way := range []struct{ name, environment, own, another string }{
