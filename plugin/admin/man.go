@@ -108,10 +108,10 @@ func writeManual(w io.Writer, program string) error {
 	m.paragraph("The credential cache to ask another server with, and the krb5.conf that names the KDCs, unless flags name others.")
 	m.macro("SH", "EXAMPLES")
 	for _, example := range []struct{ text, command string }{
-		{"What would clients fail on?", "check -conf /etc/coredns/Corefile -user coredns"},
-		{"Why was this machine refused?", "may host/pc17.corp.example.com@CORP.EXAMPLE.COM pc17.corp.example.com A"},
-		{"Give a name to its right owner:", "own pc17.corp.example.com 'PC17$@CORP.EXAMPLE.COM'"},
-		{"Back up a zone while the server runs:", "dump corp.example.com > corp.example.com.zone"},
+		{"See what clients would fail on.", "check -conf /etc/coredns/Corefile -user coredns"},
+		{"See whether a machine may change a name, and if not, why, and what to do.", "may host/pc17.corp.example.com@CORP.EXAMPLE.COM pc17.corp.example.com A"},
+		{"Give a name to its right owner.", "own pc17.corp.example.com 'PC17$@CORP.EXAMPLE.COM'"},
+		{"Back up a zone, also while the server runs.", "dump corp.example.com > corp.example.com.zone"},
 	} {
 		m.macro("TP")
 		m.macro("B", program+" "+example.command)

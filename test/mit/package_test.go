@@ -224,6 +224,10 @@ func TestDebianPackage(t *testing.T) {
 	if got := sh(t, s.ns, "/usr/bin/coredns -version; dpkg -s coredns-gsstsig"); !strings.Contains(got, "v0.9.0") || !strings.Contains(got, "Status: install ok installed") {
 		t.Errorf("after the installation:\n%s", got)
 	}
+	// dpkg asks what to do with the Corefile in no upgrade.
+	if got := strings.TrimSpace(sh(t, s.ns, "dpkg-query -W -f '${Conffiles}' coredns-gsstsig")); got != "" {
+		t.Errorf("conffiles: %s", got)
+	}
 	// The completions are scripts that their shell reads.
 	sh(t, s.ns, "bash -n /usr/share/bash-completion/completions/coredns")
 
@@ -240,7 +244,7 @@ func TestDebianPackage(t *testing.T) {
 	}
 	got := sh(t, s.ns, `echo "# mine" >>/etc/coredns/Corefile
 		echo data >/var/lib/coredns/zone
-		dpkg -i --force-confold /run/download/new/*.deb
+		dpkg -i /run/download/new/*.deb
 		/usr/bin/coredns -version
 		grep mine /etc/coredns/Corefile && cat /var/lib/coredns/zone && stat -c '%a %U' /var/lib/coredns`)
 	for _, want := range []string{"v0.9.1", "# mine\ndata\n700 coredns\n"} {
