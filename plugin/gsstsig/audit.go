@@ -284,7 +284,8 @@ func tlsFix(err error) string {
 	switch {
 	case errors.Is(err, listener.ErrTransfer):
 		return "update the secondary server, or have it use TLS 1.3 and offer dot, which RFC 9103 demands"
-	case errors.As(err, &alert), errors.Is(err, listener.ErrHandshakeClosed), strings.Contains(text, "remote error"):
+	case errors.As(err, &alert), errors.Is(err, listener.ErrHandshakeClosed), strings.Contains(text, "remote error"),
+		strings.Contains(text, "bad record MAC"): // OpenSSL's clients refuse a certificate by an alert without encryption
 		return "if the client does not trust the server: give it the authority that has signed the certificate, and the name in the certificate"
 	case strings.Contains(text, "application protocol"):
 		return "have the client offer the protocol dot (ALPN), or none"

@@ -114,7 +114,11 @@ func TestTLSFailuresAreLogged(t *testing.T) {
 		client func(net.Conn)
 		fix    string
 	}{
-		"remote error: tls: bad certificate":          {handshake(&tls.Config{ServerName: "ns1.example.test"}), "give it the authority that has signed the certificate"},
+		"remote error: tls: bad certificate": {handshake(&tls.Config{ServerName: "ns1.example.test"}), "give it the authority that has signed the certificate"},
+		// As OpenSSL refuses a certificate: by an alert (unknown_ca) without encryption.
+		"local error: tls: bad record MAC": {func(c net.Conn) {
+			_ = tls.Client(&onceWritten{Conn: c, then: "\x15\x03\x03\x00\x02\x02\x30"}, &tls.Config{ServerName: "ns1.example.test"}).Handshake()
+		}, "give it the authority that has signed the certificate"},
 		"client didn't provide a certificate":         {handshake(&tls.Config{InsecureSkipVerify: true}), "give the client a certificate"},
 		"client requested unsupported application":    {handshake(&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}), "have the client offer the protocol dot"},
 		"client offered only unsupported versions":    {handshake(&tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), "update the client"},
@@ -142,4 +146,23 @@ func TestTLSFailuresAreLogged(t *testing.T) {
 			want(t, "failures in the metrics", failures()-counted, 1)
 		})
 	}
+}
+
+// onceWritten is a connection that sends what is written first, and other octets in the place of all that is written later.
+type onceWritten struct {
+	net.Conn
+	then    string
+	written bool
+}
+
+func (c *onceWritten) Write(b []byte) (int, error) {
+	octets := b
+	if c.written {
+		octets = []byte(c.then)
+	}
+	c.written = true
+	if _, err := c.Conn.Write(octets); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
