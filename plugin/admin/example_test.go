@@ -12,7 +12,8 @@ import (
 	_ "github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
 )
 
-// The main function of a CoreDNS with the plugin gsstsig and its commands. The plugin's place is before transfer.
+// The main function of a CoreDNS with the plugin gsstsig and its commands. The plugin's place is before transfer. The program
+// has the other plugins that it imports: those of CoreDNS by _ "github.com/coredns/coredns/core/plugin".
 func ExampleRun() {
 	transfer := slices.Index(dnsserver.Directives, "transfer")
 	dnsserver.Directives = slices.Insert(dnsserver.Directives, transfer, "gsstsig")
