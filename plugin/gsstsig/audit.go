@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/listener"
@@ -87,7 +90,7 @@ func (a *auditor) update(origin string, id policy.Identity, from sender, r *dns.
 	}
 	e := describeUpdate(id, from, r, result, kept || !result.Changed)
 	e.Zone, e.Rcode, e.Cause = origin, rcode, cause
-	e.Fix = fixFor(cause, &e)
+	e.Fix = cmp.Or(fixFor(cause, &e), e.Fix)
 	if logged {
 		level := corefile.LogInfo
 		switch result.Rcode {
@@ -124,7 +127,7 @@ func (a *auditor) notAuthoritative(server string, remote net.Addr, transaction *
 	}
 }
 
-// describeUpdate makes the event of an update, but for zone, rcode, cause and fix. Values in the update section are left out
+// describeUpdate makes the event of an update, but for zone, rcode, cause and the fix of a refusal. Values in the update section are left out
 // unless they are asked for: the line about a change has those that went and came.
 func describeUpdate(id policy.Identity, from sender, r *dns.Msg, result zone.Result, values bool) event.Update {
 	removed, added := changed(result.Removed, result.Added)
@@ -135,7 +138,8 @@ func describeUpdate(id policy.Identity, from sender, r *dns.Msg, result zone.Res
 		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText), Name: cut(result.Decision.Name, auditName),
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
-		e.Error = cut(updateError(result.Err), auditText)
+		f := diagnose.FromError("", administration.WithDiskFix(updateError(result.Err)))
+		e.Error, e.Fix = cut(f.Problem, auditText), f.Fix
 	}
 	notes := result.Decision.Notes
 	for _, n := range notes[:min(auditNotes, len(notes))] {
@@ -191,15 +195,15 @@ var limitNames = map[string]string{
 	"Queue": "queue", "QueueOctets": "queue-octets",
 }
 
-// updateError is the text of an update's error. It names an exceeded limit by the word of the Corefile.
-func updateError(err error) string {
+// updateError is an update's error. It names an exceeded limit by the word of the Corefile.
+func updateError(err error) error {
 	var limit *zone.LimitError
 	if !errors.As(err, &limit) {
-		return err.Error()
+		return err
 	}
 	named := *limit
 	named.Limit = limitNames[limit.Limit]
-	return named.Error()
+	return &named
 }
 
 // handshake counts a TKEY exchange, and logs and keeps one that failed with the reason in Kerberos's terms and the fix.

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	golog "log"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	clog "github.com/coredns/coredns/plugin/pkg/log"
@@ -97,6 +99,42 @@ func TestAuditLine(t *testing.T) {
 	} {
 		if !strings.Contains(lines.String(), want) {
 			t.Errorf("logged\n%swant\n%s", lines.String(), want)
+		}
+	}
+}
+
+// TestAuditOfFullDisk: the line about an update that could not be written says what to do.
+func TestAuditOfFullDisk(t *testing.T) {
+	z, id, m := auditing(t)
+	var lines strings.Builder
+	golog.SetOutput(&lines)
+	defer golog.SetOutput(&logged)
+	newAuditor().update(z.Origin(), id, sender{netip.MustParseAddrPort("192.0.2.1:53"), "tcp"}, m, zone.Result{Rcode: dns.RcodeServerFailure, Before: 2, After: 2,
+		Decision: zone.Decision{Allow: true}, Err: fmt.Errorf("store: commit: %w", syscall.ENOSPC)}, corefile.LogInfo)
+	if want := ` error="store: commit: no space left on device" fix="free space on the disk; updates continue by themselves then"`; !strings.Contains(lines.String(), want) {
+		t.Errorf("%s does not have %s", lines.String(), want)
+	}
+}
+
+// TestAuditOfUnusualData: what a client sent is shown as the rdata that it is, also of types and classes that miekg/dns writes in a
+// form of their own.
+func TestAuditOfUnusualData(t *testing.T) {
+	header := func(rrtype, class uint16) dns.RR_Header {
+		return dns.RR_Header{Name: "a.example.test.", Rrtype: rrtype, Class: class, Ttl: 60}
+	}
+	for _, test := range []struct {
+		rr   dns.RR
+		want event.Record
+	}{
+		{&dns.RFC3597{Hdr: header(65400, dns.ClassINET), Rdata: "0a20"}, event.Record{Sign: '+', Type: "TYPE65400", Data: `\# 2 0a20`}},
+		{&dns.RFC3597{Hdr: header(65400, dns.ClassNONE), Rdata: "0a20"}, event.Record{Sign: '-', Type: "TYPE65400", Data: `\# 2 0a20`}},
+		{&dns.RFC3597{Hdr: header(27, dns.ClassINET), Rdata: "000000"}, event.Record{Sign: '+', Type: "GPOS", Data: `"" "" ""`}},
+		{&dns.NULL{Hdr: header(10, dns.ClassINET), Data: "a\nb"}, event.Record{Sign: '+', Type: "NULL", Data: `\# 3 610a62`}},
+		{&dns.A{Hdr: header(1, dns.ClassNONE), A: net.IPv4(192, 0, 2, 1)}, event.Record{Sign: '-', Type: "A", Data: "192.0.2.1"}},
+	} {
+		test.want.Name, test.want.TTL = "a.example.test.", 60
+		if got := asked([]dns.RR{test.rr}, true); len(got.List) != 1 || got.List[0] != test.want {
+			t.Errorf("%+v, want %+v", got.List, test.want)
 		}
 	}
 }
@@ -283,7 +321,7 @@ func TestLimitsInTheLog(t *testing.T) {
 		case "NonTerminals":
 			word = "update-non-terminals"
 		}
-		if got := updateError(&zone.LimitError{Limit: field.Name, Max: 7}); !strings.Contains(got, word) {
+		if got := updateError(&zone.LimitError{Limit: field.Name, Max: 7}); !strings.Contains(got.Error(), word) {
 			t.Errorf("%s: %q does not name %s", field.Name, got, word)
 		}
 	}

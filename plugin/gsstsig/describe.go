@@ -2,13 +2,13 @@ package gsstsig
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/event"
+	"github.com/gsstsig/coredns-gsstsig/zone"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -45,8 +45,9 @@ func asked(update []dns.RR, values bool) event.Records {
 			r.Sign = '-'
 		}
 		if values && h.Class != dns.ClassANY {
-			// The header of a record of class NONE is written with that class.
-			r.Data = cut(strings.TrimPrefix(rr.String(), h.String()), auditData)
+			if record, err := zone.RecordOf(rr); err == nil {
+				r.Data = dataText(record.Type, record.Data)
+			}
 		}
 		list[i] = r
 	}

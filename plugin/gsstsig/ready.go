@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/plugin/internal/administration"
 )
 
 // Ready implements ready.Readiness: the keytab has a usable key, and each zone of the block is served and takes updates. Why
@@ -25,7 +26,7 @@ func (h *Handler) notReady() []diagnose.Finding {
 		} else if f := h.zones[origin].failure.Load(); f != nil {
 			findings = append(findings, *f)
 		} else if err := z.Writable(); err != nil {
-			findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", err)))
+			findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", administration.WithDiskFix(err))))
 		}
 	}
 	return findings

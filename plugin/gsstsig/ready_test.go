@@ -83,7 +83,7 @@ func TestReadyTellsTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, "an update", z.Apply(t.Context(), &zone.Update{Message: m}).Rcode, dns.RcodeServerFailure)
-	words := []string{"ERROR", "not ready: zone full.test.: its updates are answered SERVFAIL: no space left on device"}
+	words := []string{"ERROR", "not ready: zone full.test.: its updates are answered SERVFAIL: no space left on device. Fix: free space on the disk"}
 	for range 2 {
 		want(t, "with a full disk", h.Ready(), false)
 		now = now.Add(time.Second)
