@@ -70,6 +70,34 @@ func TestReplayOfStaticKey(t *testing.T) {
 	}
 }
 
+// Updates are remembered to the last second in which they are good, though others of the same second are good for less, and what was
+// signed before them is good until then.
+func TestHMACReplaysLastAsLongAsTheFudge(t *testing.T) {
+	h := NewHMACReplays(0)
+	const start = uint64(1_000_000)
+	for name, test := range map[string]struct{ first, second, now uint64 }{
+		"to the last second":      {5, 5, start + 5},
+		"the longer fudge first":  {300, 1, start + 2},
+		"the longer fudge second": {1, 300, start + 2},
+	} {
+		mac := func(n byte) []byte { return append([]byte(name)[:15], append(make([]byte, 16), n)...) }
+		first, second := append([]byte{1}, mac(1)...), append([]byte{2}, mac(2)...)
+		for _, err := range []error{h.add(name, start, test.first, start, first), h.add(name, start, test.second, start, second)} {
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		for _, again := range [][]byte{first, second} {
+			if err := h.add(name, start, 300, test.now, again); err != errHMACReplay {
+				t.Errorf("%s: again: %v", name, err)
+			}
+		}
+		if err := h.add(name, start-1, 300, test.now, append([]byte{3}, mac(3)...)); err != nil {
+			t.Errorf("%s: signed a second before: %v", name, err)
+		}
+	}
+}
+
 func TestHMACReplaysAreBounded(t *testing.T) {
 	h := NewHMACReplays(64)
 	mac := func(n uint64) []byte { return append(binary.BigEndian.AppendUint64(nil, n), make([]byte, 24)...) }

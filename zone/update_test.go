@@ -53,6 +53,7 @@ var updateScenarios = []struct {
 	{"3.1.1 name in the zone", "Z a.example.test. IN SOA", dns.RcodeNotAuth, ""},
 	{"3.1.1 class CH", "Z example.test. CH SOA", dns.RcodeNotAuth, ""},
 	{"3.1.1 class ANY", "Z example.test. ANY SOA", dns.RcodeFormatError, ""},
+	{"3.1.1 class 0", "Z example.test. CLASS0 SOA", dns.RcodeFormatError, ""},
 	{"3.1.1 class NONE", "Z example.test. NONE SOA", dns.RcodeNotAuth, ""},
 	{"3.1.1 zone in other case", "Z EXAMPLE.Test. IN SOA\nU new.example.test. 5 IN A 192.0.2.1", dns.RcodeSuccess,
 		"+new.example.test. 5 IN A 192.0.2.1"},

@@ -270,6 +270,24 @@ func TestTombstoneExpiresOnTime(t *testing.T) {
 	}
 }
 
+// Who authorizes an update sees a tombstone up to the second in which it expires.
+func TestProposalTombstoneExpiresOnTime(t *testing.T) {
+	c := &clock{at: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	z := openText(t, testApex, func(config *Config) { config.Now, config.TombstoneLifetime = c.now, 24*time.Hour })
+	applyAs(t, z, "U a.example.test. 5 IN A 192.0.2.1", Claim{wire(t, "a.example.test."), "alice"})
+	apply(t, z, "U a.example.test. 0 ANY ANY")
+	c.at = c.at.Add(24*time.Hour - time.Second)
+	for _, want := range []bool{true, false} {
+		z.Apply(t.Context(), &Update{Message: pack(t, message(t, "U a.example.test. 5 IN A 192.0.2.1")), Authorize: func(p *Proposal) Decision {
+			if _, owned := p.Name(0).Owner(); owned != want {
+				t.Errorf("%v: owned: %v", c.at, owned)
+			}
+			return Decision{}
+		}})
+		c.at = c.at.Add(time.Second)
+	}
+}
+
 // A claim without a principal changes no owner.
 func TestClaimWithoutPrincipal(t *testing.T) {
 	z := openText(t, testApex, nil)

@@ -144,7 +144,7 @@ func rrOf(r store.Record) dns.RR {
 
 func class(t testing.TB, s string) uint16 {
 	c, ok := dns.StringToClass[s]
-	if !ok {
+	if !ok && s != "CLASS0" {
 		t.Fatalf("class %q", s)
 	}
 	return c

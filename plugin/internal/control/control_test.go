@@ -235,6 +235,54 @@ func TestListenFails(t *testing.T) {
 	}
 }
 
+// TestListenLeavesOtherSockets: a socket that cannot be asked whether it is served stays, and so does one of another kind.
+func TestListenLeavesOtherSockets(t *testing.T) {
+	path := filepath.Join(directory(t), "s")
+	other, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if l, err := Listen(path); err == nil {
+		l.Close()
+		t.Error("it listens in the place of a socket for datagrams")
+	} else if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "Fix: ") {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCheck: what Listen would fail on is told without a trace, and a socket that is served is right.
+func TestCheck(t *testing.T) {
+	dir := directory(t)
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	served := filepath.Join(dir, "served")
+	serve(t, served)
+	for path, says := range map[string]string{
+		served:                     "",
+		filepath.Join(dir, "free"): "",
+		file:                       "a file of another kind",
+		filepath.Join(dir, strings.Repeat("x", 100)): "too long",
+		filepath.Join(dir, "nothing", "s"):           "make the directory",
+		filepath.Join(file, "s"):                     "not a directory",
+	} {
+		switch err := Check(path); {
+		case says == "" && err == nil:
+		case says != "" && err != nil && strings.Contains(err.Error(), says) && strings.Contains(err.Error(), "Fix: "):
+		default:
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "free")); err == nil {
+		t.Error("the socket was made")
+	}
+}
+
 // TestRequestIsBounded: a request that is too large is refused, and the server goes on.
 func TestRequestIsBounded(t *testing.T) {
 	c := serve(t, filepath.Join(directory(t), "s"))

@@ -339,6 +339,27 @@ func TestHandshakeQueue(t *testing.T) {
 	}
 }
 
+// A handshake that has waited while others of its source failed is refused like one that comes then.
+func TestHandshakesAreCountedWhileOneWaits(t *testing.T) {
+	b := startBounded(t, Limits{Handshakes: 1, HandshakeFailures: 2})
+	g := b.limiter()
+	if !g.handshakes.acquire() {
+		t.Fatal("full")
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		if client, r := b.handshake("tcp", "127.0.0.1", "waits.test."); client != nil || r == nil || r.Rcode != dns.RcodeRefused {
+			t.Errorf("after failures of others:\n%v", r)
+		}
+	})
+	eventually(t, "one waits", func() bool { return g.handshakes.waiting.Load() == 1 })
+	for range 2 {
+		g.recordHandshake(sourceOf("127.0.0.1"), true, false)
+	}
+	g.handshakes.release()
+	group.Wait()
+}
+
 // A source is told a bounded number of errors, whatever the error.
 func TestErrorsAreRationed(t *testing.T) {
 	unknown := query("x.one.org.", dns.TypeTXT)

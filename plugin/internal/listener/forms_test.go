@@ -69,6 +69,7 @@ func TestForms(t *testing.T) {
 		}
 	}
 	plain := make(func(*dns.Msg) {})
+	optional := &dns.A{Hdr: dns.RR_Header{Name: "x.", Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(192, 0, 2, 1)}
 	for what, c := range map[string]struct {
 		wire       func(name string) []byte
 		own, other int
@@ -84,6 +85,9 @@ func TestForms(t *testing.T) {
 		"no question":                  {func(n string) []byte { return withCount(plain(n), 0, -1) }, dns.RcodeFormatError, dns.RcodeFormatError},
 		"two OPT records": {make(func(m *dns.Msg) { m.Extra = []dns.RR{optOwnedBy("."), optOwnedBy(".")} }),
 			dns.RcodeFormatError, dns.RcodeSuccess},
+		"two authority records":     {make(func(m *dns.Msg) { m.Ns = []dns.RR{optional, optional} }), dns.RcodeFormatError, dns.RcodeFormatError},
+		"two answers":               {make(func(m *dns.Msg) { m.Answer = []dns.RR{optional, optional} }), dns.RcodeFormatError, dns.RcodeFormatError},
+		"three additional ones":     {make(func(m *dns.Msg) { m.Extra = []dns.RR{optional, optional, optional} }), dns.RcodeFormatError, dns.RcodeFormatError},
 		"OPT of another owner":      {make(func(m *dns.Msg) { m.Extra = []dns.RR{optOwnedBy("x.")} }), dns.RcodeFormatError, dns.RcodeSuccess},
 		"OPT in the answer section": {make(func(m *dns.Msg) { m.Answer = []dns.RR{optOwnedBy(".")} }), dns.RcodeFormatError, dns.RcodeSuccess},
 	} {

@@ -5,7 +5,80 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/policy"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
+
+// TestIdentity: a principal needs its realm, and other senders have a form of their own.
+func TestIdentity(t *testing.T) {
+	for word, kind := range map[string]policy.Kind{
+		"anonymous": policy.Anonymous, "Key1.": policy.Static, "a@EXAMPLE.TEST": policy.Kerberos, "host/a.example.test@EXAMPLE.TEST": policy.Kerberos,
+	} {
+		if id, err := Identity(word, "", nil); err != nil || id.Kind != kind {
+			t.Errorf("%s: %+v, %v", word, id, err)
+		}
+	}
+	for word, says := range map[string]string{"a": "needs its realm: a@REALM", "host/a.example.test": "needs its realm", "a@": "principal", "": "principal"} {
+		if _, err := Identity(word, "", nil); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
+	if _, err := Identity("anonymous", "localhost", nil); err == nil || !strings.Contains(err.Error(), "is not an IP address") {
+		t.Errorf("client: %v", err)
+	}
+}
+
+// TestDecide: the realms of the handshake come first, then the rules, and what these permit a frozen zone refuses.
+func TestDecide(t *testing.T) {
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Seed: func() ([]store.Record, error) {
+		return zone.ParseSeed(strings.NewReader("@ 300 SOA ns1 h 1 2 3 4 5\n@ 300 NS ns1\nns1 300 A 192.0.2.1\n"), zone.SeedConfig{Origin: "example.test.", File: "seed"})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	rules, err := policy.New(policy.Config{Realms: []string{"EXAMPLE.TEST", "PARTNER.TEST"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decide := func(who, name string) zone.Decision {
+		t.Helper()
+		id, err := Identity(who, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		update, err := Change(name, "A", nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The rules would permit what the handshake does not.
+		d, err := Decide([]string{"EXAMPLE.TEST"}, rules, z, id, update)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	cases := func(permitted string) {
+		t.Helper()
+		for _, test := range []struct{ who, name, cause string }{
+			{"a@EXAMPLE.TEST", "a.example.test.", permitted},
+			{"a@EXAMPLE.TEST", "ns1.example.test.", policy.CauseProtected},
+			{"a@PARTNER.TEST", "a.example.test.", causeRealm},
+			{"anonymous", "a.example.test.", policy.CauseUnsigned},
+		} {
+			if d := decide(test.who, test.name); d.Cause != test.cause || d.Allow != (test.cause == "") {
+				t.Errorf("%s at %s: %+v, want cause %q", test.who, test.name, d, test.cause)
+			}
+		}
+	}
+	cases("")
+	if _, err := z.Freeze(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cases(zone.CauseFrozen)
+}
 
 // The status page asks with what its visitors type: nothing of it may open a file or add a record.
 func TestChangeReadsOneRecordAndNoFile(t *testing.T) {
