@@ -84,7 +84,7 @@ type leaver struct {
 // maxLeaving bounds the records of contexts that had to make room and are to be removed.
 const maxLeaving = 1 << 14
 
-// Share has the table share its contexts from now on, or no more. Contexts of before
+// Share has the table share its contexts from now on, or no more. Earlier contexts
 // stay good at this server alone, or where they were shared. It may be called while
 // the table is in use. The error tells that Server is no such name.
 func (t *Table) Share(with Sharing) error {

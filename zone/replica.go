@@ -21,7 +21,7 @@ type replica struct {
 	diverged atomic.Pointer[error]
 	// trouble is the error for which following ended last; nil since something has come.
 	trouble atomic.Pointer[error]
-	// stale says that the zone has to be loaded anew.
+	// stale says that the zone has to be loaded again.
 	stale atomic.Bool
 	// interrupt ends the current call of Follow.
 	interrupt atomic.Pointer[context.CancelFunc]
@@ -232,7 +232,7 @@ func (z *Zone) announce(n notice) {
 }
 
 // catchUp makes a later state than that at a position the published one: by the batches that the
-// store's conflict came with, or by having the zone loaded anew. It reports whether there is one.
+// store's conflict came with, or by having the zone loaded again. It reports whether there is one.
 func (z *Zone) catchUp(ctx context.Context, at store.Position, missed []store.Committed) bool {
 	err := z.adopt(missed)
 	switch {
@@ -247,7 +247,7 @@ func (z *Zone) catchUp(ctx context.Context, at store.Position, missed []store.Co
 	return z.awaitLoad(ctx, at)
 }
 
-// awaitLoad has the zone loaded anew, and waits for a state after a position.
+// awaitLoad has the zone loaded again, and waits for a state after a position.
 func (z *Zone) awaitLoad(ctx context.Context, at store.Position) bool {
 	z.replica.stale.Store(true)
 	if cancel := z.replica.interrupt.Load(); cancel != nil {
@@ -396,7 +396,7 @@ func (z *Zone) followFrom(ctx context.Context) error {
 	return nil
 }
 
-// reload loads the zone anew, beside the state that is served meanwhile.
+// reload loads the zone again, beside the state that is served meanwhile.
 func (z *Zone) reload() error {
 	before, begun := z.Snapshot().position, time.Now()
 	l, err := loadShared(z.replica.running, z.origin, z.store)

@@ -300,7 +300,7 @@ func (c *cluster) send(h *linearizable.History, client, server int, u *lineariza
 }
 
 // TestServersAreOne: what several servers of a zone answer at once, over links that fail, is what one server would have
-// answered. With a short log, servers that come late load the zone anew.
+// answered. With a short log, servers that come late load the zone again.
 func TestServersAreOne(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -308,7 +308,7 @@ func TestServersAreOne(t *testing.T) {
 		load    workload
 	}{
 		{"long log", storetest.ClusterOptions{}, workload{rounds: 20, updates: 12, replays: true, restarts: true}},
-		// A server that loads the zone anew does not know the marks of what is not in the log.
+		// A server that loads the zone again does not know the marks of what is not in the log.
 		{"short log", storetest.ClusterOptions{Batches: 3}, workload{rounds: 10, updates: 12, restarts: true}},
 		{"small batches", storetest.ClusterOptions{BatchRecords: 6}, workload{rounds: 5, updates: 12, replays: true}},
 	} {

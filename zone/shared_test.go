@@ -442,7 +442,7 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestHistoryIsGone: a server for which the log does not reach back any more loads the zone anew, beside its readers.
+// TestHistoryIsGone: a server for which the log does not reach back any more loads the zone again, beside its readers.
 func TestHistoryIsGone(t *testing.T) {
 	for _, first := range []string{"by an update", "by Follow"} {
 		t.Run(first, func(t *testing.T) {
@@ -473,7 +473,7 @@ func TestHistoryIsGone(t *testing.T) {
 				}
 			}
 			reaches(t, a, cluster)
-			same(t, "loaded anew", a.Snapshot(), b.Snapshot())
+			same(t, "loaded again", a.Snapshot(), b.Snapshot())
 			if x := <-applied; !x.Loaded || x.Before != 10 || x.After != 30 || len(x.Changes) > 0 || len(applied) > 0 {
 				t.Errorf("told of %+v and %d more", x, len(applied))
 			}
@@ -530,7 +530,7 @@ func TestFreezeAtAllServers(t *testing.T) {
 	if r := apply(t, a, "U a.example.test. 60 IN A 192.0.2.1"); !r.Changed {
 		t.Errorf("%+v", r)
 	}
-	// One that has missed it learns it when it loads the zone anew.
+	// One that has missed it learns it when it loads the zone again.
 	s.Cut(true)
 	freeze(t, a)
 	cluster.Trim(0)
@@ -876,7 +876,7 @@ func TestTimeIsBounded(t *testing.T) {
 			})
 		})
 	}
-	t.Run("loaded anew for long", func(t *testing.T) {
+	t.Run("loaded again for long", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			cluster := storetest.NewCluster(storetest.ClusterOptions{})
 			s := cluster.Server("a")
@@ -906,7 +906,7 @@ func TestTimeIsBounded(t *testing.T) {
 	})
 }
 
-// TestLostBatch: a batch that Follow has lost is had by following again, without loading the zone anew.
+// TestLostBatch: a batch that Follow has lost is had by following again, without loading the zone again.
 func TestLostBatch(t *testing.T) {
 	cluster := storetest.NewCluster(storetest.ClusterOptions{})
 	s := cluster.Server("a")

@@ -37,6 +37,6 @@ func (z *Zone) Since(ctx context.Context, s *Snapshot, serial uint32) iter.Seq2[
 }
 
 // Log yields the changes that the store's log has, newest first: when each was made, by whom and by
-// which rule, and the records that went and came. The first of each is the SOA. The single pair with
+// which rule, and the records that were removed and added. The first of each is the SOA. The single pair with
 // an error is the last one. What is yielded must not be modified.
 func (z *Zone) Log(ctx context.Context) iter.Seq2[store.Change, error] { return z.store.Log(ctx) }

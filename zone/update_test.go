@@ -299,7 +299,7 @@ func TestUpdateClauses(t *testing.T) {
 	}
 }
 
-// changed returns the records of a zone after what a result says that went and came.
+// changed returns the records of a zone after what a result says was removed and added.
 func changed(t *testing.T, before *Snapshot, r Result) []store.Record {
 	t.Helper()
 	records := slices.Collect(before.WireRecords())

@@ -67,9 +67,9 @@ type Commit struct {
 type Applied struct {
 	// Before and After are the serials around it.
 	Before, After uint32
-	// Changes must not be modified. There are none if the zone was frozen or thawed, or loaded anew.
+	// Changes must not be modified. There are none if the zone was frozen or thawed, or loaded again.
 	Changes []store.Change
-	// Loaded says that the changes are not told, and Server and Time neither: the zone was loaded anew,
+	// Loaded says that the changes are not told, and Server and Time neither: the zone was loaded again,
 	// because the store's log did not have them any more, or they were too many.
 	Loaded bool
 	// Server is the one that made the changes, and Time when, by its clock.

@@ -164,7 +164,7 @@ func (a *Acceptor) HasKeyFor(token []byte) bool {
 func (a *Acceptor) NewContext() *AcceptorContext { return &AcceptorContext{acceptor: a} }
 
 // WouldAccept reports whether the acceptor would accept the client of a context
-// that another one has established, one of another block or of before the
+// that another one has established, one of another block or from before the
 // configuration changed: by its realm and the way from there, by its PAC, by the
 // service and whether there is a key of it, and by the encryption types. Times are
 // not looked at.
@@ -172,7 +172,7 @@ func (a *Acceptor) WouldAccept(c *AcceptorContext) bool {
 	return c.acceptor == a || a.accepts(c)
 }
 
-// accepts is WouldAccept for a context that this acceptor has not judged.
+// accepts is WouldAccept for a context that this acceptor has not decided on.
 func (a *Acceptor) accepts(c *AcceptorContext) bool {
 	for _, id := range append(c.types[:], c.SessionEnctype()) {
 		if !slices.Contains(a.enctypes, id) {

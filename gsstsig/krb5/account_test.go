@@ -58,7 +58,7 @@ func TestTicketWithoutPACWhereOneIsRequired(t *testing.T) {
 	with, _ := accept(t, newTestAcceptor(t, require(testRealm)), pacToken(key, pacSpec(key).Encode()))
 	without, _ := accept(t, newTestAcceptor(t, require("OTHER.TEST", strings.ToLower(testRealm))), plain)
 	if a := newTestAcceptor(t, require(testRealm)); !a.WouldAccept(with) || a.WouldAccept(without) {
-		t.Error("a context of before the requirement is kept or dropped wrongly")
+		t.Error("a context from before the requirement is kept or dropped wrongly")
 	}
 }
 
@@ -85,7 +85,7 @@ func TestRealmVouchesForItsOwnClients(t *testing.T) {
 	listed := writeCapaths(t, "[capaths]\n"+testRealm+" = {\n PARTNER.TEST = .\n}\n")
 	c, _ := accept(t, newTestAcceptor(t, both, realms, func(c *AcceptorConfig) { c.Transit = listed }), victim.token())
 	if newTestAcceptor(t, both, realms).WouldAccept(c) {
-		t.Error("a context of before the entry went is kept")
+		t.Error("a context from before the entry went is kept")
 	}
 }
 

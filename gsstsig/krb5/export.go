@@ -151,7 +151,7 @@ func recordAssociated(place string, header []byte) []byte {
 // contexts made from two copies would each accept the same message. One of Share is
 // imported once by each server.
 //
-// The acceptor judges the client as in a handshake: the service, its realm, the
+// The acceptor decides on the client as in a handshake: the service, its realm, the
 // way from there and the encryption types. Errors wrap ErrNoKey if no key of the
 // keytab opens the record, ErrIntegrity if it was changed or is of another place,
 // ErrMalformed, ErrExpired, and ErrNotAccepted. The authenticator that the context

@@ -304,7 +304,7 @@ func TestOwnAndRelease(t *testing.T) {
 		t.Errorf("no tombstone:\n%s", out)
 	}
 	s.must("", "own", "a.example.test", "host/other@EXAMPLE.TEST")
-	if out := s.must("", "release", "a.example.test"); !strings.Contains(out, "is kept for nobody now") {
+	if out := s.must("", "release", "a.example.test"); !strings.Contains(out, "and is free now") {
 		t.Error(out)
 	}
 	if status, _, _ := s.command("", "show", "example.test", "a"); status != ExitNo {

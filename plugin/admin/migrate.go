@@ -261,7 +261,7 @@ type epochJSON struct {
 }
 
 func (e epochJSON) print(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "zone %s: serial %d -> %d. All servers load it anew, and secondaries transfer it\n", e.Zone, e.From, e.To)
+	_, err := fmt.Fprintf(w, "zone %s: serial %d -> %d. All servers load it again, and secondaries transfer it\n", e.Zone, e.From, e.To)
 	return err
 }
 

@@ -13,7 +13,7 @@ import (
 // applied keeps what another server has changed in a zone, for the status page. The server that made the change has logged it.
 func (a *auditor) applied(origin string, from zone.Applied) {
 	if from.Loaded {
-		log.Debugf("zone %s: loaded anew from etcd, serial %d -> %d", origin, from.Before, from.After)
+		log.Debugf("zone %s: loaded again from etcd, serial %d -> %d", origin, from.Before, from.After)
 		return
 	}
 	log.Debugf("zone %s: %d changes of %s, serial %d -> %d", origin, len(from.Changes), from.Server, from.Before, from.After)

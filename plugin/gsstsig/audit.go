@@ -127,8 +127,8 @@ func (a *auditor) notAuthoritative(server string, remote net.Addr, transaction *
 	}
 }
 
-// describeUpdate makes the event of an update, but for zone, rcode, cause and the fix of a refusal. Values in the update section are left out
-// unless they are asked for: the line about a change has those that went and came.
+// describeUpdate makes the event of an update, but for zone, rcode, cause and the fix of a refusal. Values in the update section
+// are left out unless they are asked for: the line about a change has those that were removed and added.
 func describeUpdate(id policy.Identity, from sender, r *dns.Msg, result zone.Result, values bool) event.Update {
 	removed, added := changed(result.Removed, result.Added)
 	e := event.Update{
@@ -151,7 +151,7 @@ func describeUpdate(id policy.Identity, from sender, r *dns.Msg, result zone.Res
 	return e
 }
 
-// updateLine is the line about an update. Where it has the records that went and came with their values, the update section
+// updateLine is the line about an update. Where it has the records that were removed and added with their values, the update section
 // has names and types only.
 func updateLine(e *event.Update) *logLine {
 	l := newLogLine("update")

@@ -221,7 +221,7 @@ func (l *zoneLoader) load() error {
 		return z.Close() // nobody needs it any more
 	}
 	if former != nil {
-		log.Infof("zone %s: loaded anew from etcd, which has another history of it: serial %d -> %d", origin, former.Snapshot().Serial(), z.Snapshot().Serial())
+		log.Infof("zone %s: loaded again from etcd, which has another history of it: serial %d -> %d", origin, former.Snapshot().Serial(), z.Snapshot().Serial())
 		return former.Close()
 	}
 	if filling.done {
@@ -235,7 +235,7 @@ func (l *zoneLoader) load() error {
 	return nil
 }
 
-// policiesOf makes the policies of the blocks anew that have a zone, since they protect its primary server.
+// policiesOf makes the policies of the blocks that have a zone again, since they protect its primary server.
 func (p *process) policiesOf(z *servedZone) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -291,7 +291,7 @@ func supersedes(z, served *zone.Zone) error {
 	return nil
 }
 
-// rejoin loads a zone anew if etcd has another history of it that supersedes what is served. Until then the server keeps what it knows.
+// rejoin loads a zone again if etcd has another history of it that supersedes what is served. Until then the server keeps what it knows.
 func (s *servedZone) rejoin(p *process) {
 	if time.Since(s.rejoined) < rejoinInterval {
 		return

@@ -16,7 +16,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
-// Contexts of a block whose zones have databases outlive a restart in good order. When the servers have stopped, they are
+// Contexts of a block whose zones have databases outlive a clean restart. When the servers have stopped, they are
 // written to a file in the directory of the block's first zone, which no other process can have open. The next start takes
 // them from there. A process that ends otherwise leaves no file, so that no older state comes back, in which a message
 // that was accepted since could be replayed.

@@ -108,7 +108,7 @@ func TestRequirePAC(t *testing.T) {
 		}
 		update := message(t, "example.test.", "+x.example.test. 300 A 192.0.2.1")
 		if _, err := without.Update(t.Context(), update); err == nil {
-			t.Errorf("%s: a context of before is good for an update", line)
+			t.Errorf("%s: an earlier context is good for an update", line)
 		}
 		want(t, line+": with PAC", s.signed(machine, update), dns.RcodeSuccess)
 		ticket, key := s.realm.Ticket("CLIENT1$", "DNS/ns1.example.test", 18, time.Hour)

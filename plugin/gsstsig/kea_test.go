@@ -88,7 +88,7 @@ func (l lease) removed(t *testing.T) []*dns.Msg {
 }
 
 // TestKea is D2's day: one key for hundreds of updates at once, through a restart of the server, and a new keytab while D2 has the
-// ticket of before.
+// earlier ticket.
 func TestKea(t *testing.T) {
 	corefile := keaCorefile(t)
 	s := start(t, corefile)
@@ -127,7 +127,7 @@ func TestKea(t *testing.T) {
 
 	s.stop()
 	s.restart(corefile)
-	want(t, "a new address, by the key of before the restart", s.signed(d2, first.moved(t, "192.0.2.251")), dns.RcodeSuccess)
+	want(t, "a new address, by the key from before the restart", s.signed(d2, first.moved(t, "192.0.2.251")), dns.RcodeSuccess)
 	want(t, "A", s.lookup(first.name, dns.TypeA), first.name+" 3600 IN A 192.0.2.251")
 
 	// The administrator replaces the key of the service. The other realm stands for the same one with another key.
@@ -139,10 +139,10 @@ func TestKea(t *testing.T) {
 		t.Fatal(err)
 	}
 	current.reloadKeytabs()
-	want(t, "by the key of before the new keytab", s.signed(d2, first.moved(t, first.address)), dns.RcodeSuccess)
+	want(t, "by the key from before the new keytab", s.signed(d2, first.moved(t, first.address)), dns.RcodeSuccess)
 	rekeyed, err := s.negotiate(principal, ticket, sessionKey)
 	if err != nil {
-		t.Fatalf("a new key by the ticket of before: %v", err)
+		t.Fatalf("a new key by the earlier ticket: %v", err)
 	}
 	former := d2
 	d2 = rekeyed

@@ -505,7 +505,7 @@ func TestMigrate(t *testing.T) {
 }
 
 // TestRestored: after a backup of etcd was brought back, servers refuse updates until the administrator says that it is the zone. Then
-// all of them load it anew, with a serial above all that was served.
+// all of them load it again, with a serial above all that was served.
 func TestRestored(t *testing.T) {
 	d := deploy(t, config{inside: []string{"control control.sock"}})
 	s := d.newSender()
@@ -530,7 +530,7 @@ func TestRestored(t *testing.T) {
 	})
 	d.fails(s, 1, add("x", "refused"))
 	d.has(2, "new0", "lost") // queries go on
-	d.must(1, "", []string{"All servers load it anew"}, "restored", "example.test")
+	d.must(1, "", []string{"All servers load it again"}, "restored", "example.test")
 	for i := range size {
 		d.until("the restored zone", func() error {
 			reply, err := d.query(i, "new0."+zoneName, dns.TypeTXT)

@@ -63,7 +63,7 @@ func (c config) zoneFile(server int) string {
 	return text + c.seed
 }
 
-// deploy starts everything. At the end of the test the servers must have ended in good order.
+// deploy starts everything. At the end of the test the servers must have ended cleanly.
 func deploy(t *testing.T, c config) *deployment {
 	t.Helper()
 	d := &deployment{t: t, config: c, ctx: t.Context()}

@@ -17,7 +17,7 @@ import (
 
 // TestContextsOverARestart: MIT's library goes on with its context after the server was stopped by SIGTERM and by SIGINT and
 // started again. A message from before the restart is not taken again after it. After a kill the context is unknown, also if
-// there was a stop in good order before.
+// there was a clean stop before.
 func TestContextsOverARestart(t *testing.T) {
 	t.Parallel()
 	ctx := testContext(t)

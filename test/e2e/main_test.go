@@ -117,7 +117,7 @@ func seed(mname string) string {
 	return fmt.Sprintf("$TTL 300\n@ IN SOA %[1]s. hostmaster.example.test. 1 3600 600 86400 60\n@ IN NS %[1]s.\n", mname)
 }
 
-// startCoreDNS starts the server under test. At the end of the test it must have ended in good order.
+// startCoreDNS starts the server under test. At the end of the test it must have ended cleanly.
 func startCoreDNS(t *testing.T, config server.Config) *server.Server {
 	t.Helper()
 	binary, err := shared.coredns()

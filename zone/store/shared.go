@@ -113,7 +113,7 @@ type Shared interface {
 
 	// Propose commits a batch if the zone is at that position, and returns the one after it. With
 	// ErrConflict come the batches that the caller has missed, oldest first; ErrHistory in place of
-	// it says that the log does not have them any more, and the caller loads the zone anew. With any
+	// it says that the log does not have them any more, and the caller loads the zone again. With any
 	// other error but ErrUnknown nothing is committed, then or later.
 	Propose(ctx context.Context, at Position, b Batch) (Position, []Committed, error)
 

@@ -228,7 +228,7 @@ func (s *Server) Reload(ctx context.Context, corefile string) error {
 	return nil
 }
 
-// Restart ends the server by a signal and starts it again on the same address. [Server.Log] begins anew.
+// Restart ends the server by a signal and starts it again on the same address. [Server.Log] begins again.
 func (s *Server) Restart(ctx context.Context, end syscall.Signal) error {
 	if err := s.process.Signal(end); err != nil {
 		return err
@@ -244,7 +244,7 @@ func (s *Server) Restart(ctx context.Context, end syscall.Signal) error {
 	return s.launch(ctx)
 }
 
-// Relaunch starts the server again after Kill, on the same address. [Server.Log] begins anew.
+// Relaunch starts the server again after Kill, on the same address. [Server.Log] begins again.
 func (s *Server) Relaunch(ctx context.Context) error { return s.launch(ctx) }
 
 // Signal sends a signal to the server.

@@ -268,7 +268,7 @@ func TestOwnershipInWords(t *testing.T) {
 		{view.Ownership{Owner: "b"}, "n had no owner, and belongs to b now"},
 		{view.Ownership{Before: "a", Owner: "a"}, "n belongs to a already"},
 		{view.Ownership{Before: "a"}, "n belonged to a, and is the administrator's now"},
-		{view.Ownership{Before: "a", Tombstone: true}, "n was kept for a, and is kept for nobody now"},
+		{view.Ownership{Before: "a", Tombstone: true}, "n was kept for a, and is free now"},
 		{view.Ownership{Before: "a", Owner: "b", Tombstone: true}, "n was kept for a, and is kept for b now"},
 	} {
 		test.o.Name = "n"

@@ -26,7 +26,7 @@ const (
 const tlsShare = 2
 
 // knownTime is how long the handshakes of a source do not wait for those of others, after one that a message has followed. So a
-// flood of handshakes from many addresses does not keep the clients of before from theirs.
+// flood of handshakes from many addresses does not keep earlier clients from theirs.
 const knownTime = 10 * time.Minute
 
 // limiter keeps what unauthenticated clients cost within Limits. All servers of an instance share one. It is safe for

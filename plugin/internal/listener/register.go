@@ -40,7 +40,7 @@ type Block struct {
 	// Replaced is called when a reload has put another Corefile in the place of the block's. It may be nil.
 	Replaced func() error
 
-	// Stopped is called when the program ends in good order, once no message is being worked on any more, nor will be. It may
+	// Stopped is called when the program ends cleanly, once no message is being worked on any more, nor will be. It may
 	// be nil.
 	Stopped func() error
 }

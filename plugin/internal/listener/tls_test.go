@@ -221,7 +221,7 @@ func TestReloadOfTLS(t *testing.T) {
 	answersOver(t, late, "b unsigned")
 	served := func(c *tls.Conn) []byte { return c.ConnectionState().PeerCertificates[0].Raw }
 	if bytes.Equal(served(old), served(late)) {
-		t.Error("the certificate of before is served after the reload")
+		t.Error("the former certificate is served after the reload")
 	}
 	// A reload that fails changes nothing.
 	if err := os.Remove(key); err != nil {
@@ -268,7 +268,7 @@ func TestReloadAsksForClientCertificates(t *testing.T) {
 			t.Errorf("answered without a certificate:\n%v", m)
 		}
 	}
-	// The same policy in a new configuration: nothing to prove anew.
+	// The same policy in a new configuration: nothing to prove again.
 	if err := r.reload(secure(port, "c", cert, key, cert+" "+mutual)); err != nil {
 		t.Fatal(err)
 	}

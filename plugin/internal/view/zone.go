@@ -204,7 +204,7 @@ func (o Ownership) String() string {
 	case o.Before == o.Owner && o.Owner != "":
 		return o.Name + " belongs to " + o.Owner + " already"
 	case o.Owner == "" && o.Tombstone:
-		return o.Name + " was kept for " + o.Before + ", and is kept for nobody now"
+		return o.Name + " was kept for " + o.Before + ", and is free now"
 	case o.Owner == "":
 		return o.Name + " belonged to " + o.Before + ", and is the administrator's now"
 	case o.Tombstone:

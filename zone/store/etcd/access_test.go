@@ -69,7 +69,7 @@ func TestAccess(t *testing.T) {
 	// The password is another one, and the file has it before it is needed.
 	var changed atomic.Bool
 	renewing := options
-	renewing.Server, renewing.Endpoints = "b", options.Endpoints[:1] // another member would be logged in to anew in any case
+	renewing.Server, renewing.Endpoints = "b", options.Endpoints[:1] // another member would be logged in to again in any case
 	renewing.Credentials = func() (string, string, error) {
 		if changed.Load() {
 			return "dns", "new secret", nil

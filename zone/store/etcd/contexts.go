@@ -49,7 +49,7 @@ type Contexts struct {
 	revision int64
 	// changed is closed when revision or known change; guarded by mu.
 	changed chan struct{}
-	// outdated holds a value if the table is to be read anew.
+	// outdated holds a value if the table is to be read again.
 	outdated chan struct{}
 }
 

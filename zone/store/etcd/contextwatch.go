@@ -107,7 +107,7 @@ func (t *Contexts) upTo() int64 {
 	return t.revision
 }
 
-// compare has the table read anew if etcd's revision is lower than one that was known before it was asked: a backup
+// compare has the table read again if etcd's revision is lower than one that was known before it was asked: a backup
 // was restored. A watch would be silent until etcd comes to revisions that this server has not seen. What was known
 // counts no more.
 func (t *Contexts) compare(before, revision int64) {
@@ -126,7 +126,7 @@ func (t *Contexts) compare(before, revision int64) {
 	}
 }
 
-// watch follows one watch. It reports whether another one may go on where this one ends; the table is read anew
+// watch follows one watch. It reports whether another one may go on where this one ends; the table is read again
 // otherwise.
 func (t *Contexts) watch() bool {
 	ctx, cancel := context.WithCancel(t.ctx)

@@ -52,7 +52,7 @@ func (z *Zone) Epoch(ctx context.Context) (uint32, error) {
 // NewEpoch declares what etcd holds of the zone to be the zone, after a backup was restored: the serial is raised by
 // the given number, which has to lead beyond all serials that were ever served (RFC 1982), and the log is emptied.
 // Servers with another history, which have returned store.ErrDiverged, and all others get store.ErrHistory and load
-// the zone anew; secondary servers transfer it whole. Marks are forgotten with the log, so that a message of the
+// the zone again; secondary servers transfer it whole. Marks are forgotten with the log, so that a message of the
 // last minutes could be replayed. It returns the new serial. store.ErrEmpty if there is no zone.
 func (z *Zone) NewEpoch(ctx context.Context, raise uint32) (serial uint32, err error) {
 	if raise == 0 || raise > 1<<31-1 {

@@ -122,7 +122,7 @@ func (z *Zone) committed(e *entry) (store.Committed, error) {
 func (e *entry) after(at store.Position) error {
 	switch {
 	case e.batch.epoch() != id(at.Batch).epoch():
-		return fmt.Errorf("%w: it was begun anew", store.ErrHistory)
+		return fmt.Errorf("%w: it was begun again", store.ErrHistory)
 	case e.sequence != at.Sequence+1:
 		return fmt.Errorf("%w: batch %d after %d", store.ErrHistory, e.sequence, at.Sequence)
 	case e.before != id(at.Batch) || e.from != at.Serial || e.revision <= at.Revision:
