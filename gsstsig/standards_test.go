@@ -102,6 +102,7 @@ func TestOrderOfChecks(t *testing.T) {
 // MD5 is not offered, nor are algorithms that are truncated by their name.
 func TestAlgorithmsNotOffered(t *testing.T) {
 	standard.Requires(t, "RFC 8945", "5.2.1 BADKEY", "5.2.1 unsigned")
+	standard.Requires(t, "MS-GSSA", "3.1.5.2 HMAC-MD5")
 	standard.Deviates(t, "RFC 8945", "6 HMAC-MD5", "HMAC-MD5 is BADKEY. The same line forbids its use, and the log names the "+
 		"algorithms that are accepted.")
 	standard.Deviates(t, "RFC 8945", "6 others", "The variants that are truncated by their name, such as hmac-sha256-128, are BADKEY: no "+

@@ -104,6 +104,7 @@ func TestHandshakeOfEveryEncryptionType(t *testing.T) {
 // The AP-REP is read with gokrb5's decoder, and the keys and numbers that it
 // agrees on are used with gokrb5's checksum.
 func TestAPRepAgreesWithGokrb5(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.1.1.2 subkey", "3.2.5.1 mutual")
 	standard.Requires(t, "RFC 4121", "2 key", "4.2.1 numbers", "4.1 framing")
 	standard.Requires(t, "RFC 4120", "3.2.4 AP-REP", "3.2.4 subkey", "7.5.1 usages")
 	for _, id := range testTypes {
@@ -233,6 +234,7 @@ func TestTokenMadeHereIsReadByGokrb5(t *testing.T) {
 }
 
 func TestMSKerberosMechanismInsideTheFraming(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.1.1.6 mechanism")
 	_, reply := accept(t, newTestAcceptor(t), requestSpec{mechanism: mechanismMSKRB5}.token())
 	if token, ok := parseToken(reply); !ok || !bytes.Equal(token.mechanism, mechanismMSKRB5) {
 		t.Error("the reply does not name the mechanism of the request")
@@ -240,6 +242,7 @@ func TestMSKerberosMechanismInsideTheFraming(t *testing.T) {
 }
 
 func TestServiceNameIgnoresCase(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.1.5.11 service")
 	standard.Deviates(t, "RFC 4120", "6.2 names", "Names of services in the keytab are found regardless of case: clients ask for DNS/ and dns/. Names of clients and realms are compared octet by octet.")
 	standard.Requires(t, "RFC 4120", "3.2.3 several realms")
 	lower := mustPrincipal("dns/ns1.example.test@EXAMPLE.TEST")
@@ -349,6 +352,7 @@ func TestCandidatesStartWithTheExactVersion(t *testing.T) {
 }
 
 func TestKeyErrorsTellWhatIsHeld(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.4.5 ticket")
 	standard.Requires(t, "RFC 4120", "3.2.3 key")
 	standard.Requires(t, "RFC 4121", "4.1 KRB-ERROR")
 	standard.Deviates(t, "RFC 4120", "3.2.3 ticket integrity", "A ticket that does not decrypt is KRB_AP_ERR_MODIFIED, as with Windows: its usual cause is that the keytab has another key.")
@@ -428,6 +432,7 @@ func checkKRBError(t *testing.T, reply []byte, code int32) messages.KRBError {
 }
 
 func TestTimes(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "2.2.2 skew recovery", "3.4.5 skew")
 	standard.Requires(t, "RFC 4120", "3.2.3 skew", "3.2.3 not yet", "3.2.3 expired", "5.9.1 KRB-ERROR")
 	standard.Requires(t, "RFC 4121", "4.1 KRB-ERROR")
 	const skew = 5 * time.Minute
@@ -468,6 +473,10 @@ func TestTimes(t *testing.T) {
 			if !e.CTime.Equal(testNow.Add(c.at).Truncate(time.Second)) {
 				t.Errorf("the KRB-ERROR repeats the client's time as %v", e.CTime)
 			}
+			// KERB-ERROR-DATA, whose data-type is 2.
+			if recovery := c.code == codeSkew; (len(e.EData) > 0) != recovery || recovery && !bytes.Equal(e.EData, []byte{0x30, 5, 0xa1, 3, 2, 1, 2}) {
+				t.Errorf("e-data %x", e.EData)
+			}
 		})
 	}
 	wide := newTestAcceptor(t, func(c *AcceptorConfig) { c.ClockSkew = time.Hour })
@@ -477,6 +486,7 @@ func TestTimes(t *testing.T) {
 }
 
 func TestForeignRealmIsRefusedUnlessListed(t *testing.T) {
+	standard.Deviates(t, "MS-KILE", "3.1.5.7 case", "Names of clients and realms are compared octet by octet, as RFC 4120 section 6.2 has it.")
 	standard.Requires(t, "RFC 4120", "6.2 names")
 	mallory := mustPrincipal("mallory@OTHER.TEST")
 	token := requestSpec{ticketSpec: ticketSpec{client: mallory}}.token()
@@ -502,6 +512,7 @@ func TestAnonymousTicketIsRefused(t *testing.T) {
 }
 
 func TestAuthenticatorMustFitTheTicket(t *testing.T) {
+	standard.Deviates(t, "MS-KILE", "3.4.5 authenticator", "An authenticator that does not decrypt is KRB_AP_ERR_BAD_INTEGRITY, as RFC 4120 section 3.2.3 has it.")
 	standard.Requires(t, "RFC 4120", "3.2.3 match", "3.2.3 authenticator integrity")
 	for _, from := range []string{"host/b.example.test@EXAMPLE.TEST", "host@EXAMPLE.TEST", "host/a.example.test/x@EXAMPLE.TEST", "host/a.example.test@OTHER.TEST"} {
 		refuse(t, newTestAcceptor(t), requestSpec{from: mustPrincipal(from)}.token(), ErrMismatch, codeBadMatch)
@@ -569,10 +580,12 @@ func TestKeysMustFitTheirType(t *testing.T) {
 }
 
 func TestUserToUserIsRefused(t *testing.T) {
+	standard.Deviates(t, "MS-KILE", "3.2.5.8 user-to-user", "A service with a keytab has no ticket of its own: the flag is refused.")
 	refuse(t, newTestAcceptor(t), requestSpec{options: []int{1, 2}}.token(), ErrNotAccepted, codeNoKey)
 }
 
 func TestChecksumMustCarryGSSFlags(t *testing.T) {
+	standard.Deviates(t, "MS-KILE", "3.4.5 checksum", "A handshake without the checksum is refused: it does not ask for integrity, without which nothing can be signed.")
 	standard.Requires(t, "RFC 4121", "4.1.1 checksum", "4.1.1 layout", "4.1.1 delegation", "4.1.1 extensions", "4.1.1.2 bindings")
 	delegate := func(dlgOpt, length uint16, octets int) []byte {
 		b := gssBytes(flagDelegation | flagMutual | flagReplay | flagIntegrity)
@@ -646,6 +659,7 @@ func TestDelegatedCredentialsAreWiped(t *testing.T) {
 }
 
 func TestReplayedAuthenticatorIsRefused(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.1.1.1 replay cache")
 	standard.Requires(t, "RFC 4120", "3.2.3 replays")
 	now := testNow
 	a := newTestAcceptor(t, func(c *AcceptorConfig) { c.Now = func() time.Time { return now } })
@@ -712,6 +726,7 @@ func TestWipedContext(t *testing.T) {
 }
 
 func TestMalformedTokens(t *testing.T) {
+	standard.Deviates(t, "MS-KILE", "3.4.5 malformed", "The answer is a KRB-ERROR with the code KRB_ERR_GENERIC.")
 	standard.Requires(t, "RFC 4121", "4.1 framing")
 	a := newTestAcceptor(t)
 	good := requestSpec{}.token()

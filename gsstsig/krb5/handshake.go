@@ -432,6 +432,9 @@ func (h *handshake) refusal(mechanism []byte, code int32) []byte {
 		code:               code,
 		service:            h.req.ticket.service,
 	}
+	if code == codeSkew {
+		e.data = skewRecovery
+	}
 	reply, err := frame(mechanism, tokenKRBError, func(b *cryptobyte.Builder) { appendKRBError(b, e) })
 	if err != nil {
 		return nil

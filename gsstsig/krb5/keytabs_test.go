@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
 // rotation is a keytab file, the set read from it, and an acceptor, all with
@@ -74,6 +76,7 @@ func entry(version uint32, label string) keytabSpec {
 }
 
 func TestTicketsOutliveTheirKeysFile(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.4.5 older keys")
 	for _, rename := range []bool{false, true} {
 		t.Run(fmt.Sprintf("rename %v", rename), func(t *testing.T) {
 			r := newRotation(t, entry(1, "one"))

@@ -282,7 +282,12 @@ type krbError struct {
 	microseconds       int
 	code               int32
 	service            Principal
+	data               []byte // e-data; nil when absent
 }
+
+// skewRecovery is KERB-ERROR-DATA of the type KERB_AP_ERR_TYPE_SKEW_RECOVERY ([MS-KILE] section 2.2.2): it lets a client of
+// Windows try again with the time of the KRB-ERROR.
+var skewRecovery = []byte{0x30, 5, 0xa1, 3, 2, 1, 2}
 
 func parseKRBError(b []byte) (krbError, bool) {
 	var e krbError
@@ -295,7 +300,7 @@ func parseKRBError(b []byte) (krbError, bool) {
 		s.SkipOptionalASN1(field(7)) && s.SkipOptionalASN1(field(8)) &&
 		readName(&s, 9, &e.service.Realm) &&
 		readPrincipalName(&s, 10, &e.service.Components) &&
-		s.SkipOptionalASN1(field(11)) && s.SkipOptionalASN1(field(12)) && s.Empty()
+		s.SkipOptionalASN1(field(11)) && s.ReadOptionalASN1OctetString(&e.data, nil, field(12)) && s.Empty()
 	return e, ok
 }
 
@@ -312,6 +317,9 @@ func appendKRBError(b *cryptobyte.Builder, e krbError) {
 		addInteger(b, 6, int64(e.code))
 		addName(b, 9, e.service.Realm)
 		addPrincipalName(b, 10, nameTypeService, e.service.Components)
+		if e.data != nil {
+			b.AddASN1(field(12), func(b *cryptobyte.Builder) { b.AddASN1OctetString(e.data) })
+		}
 	})
 }
 

@@ -82,6 +82,7 @@ func handshakeWith(t testing.TB, a *Acceptor, config InitiatorConfig) (*Acceptor
 }
 
 func TestGroupsOfSambaTickets(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.4.5.3 SIDs")
 	standard.Requires(t, "MS-KILE", "3.4.5.3 authorization")
 	in := func(rids ...string) (list []string) {
 		for _, r := range rids {

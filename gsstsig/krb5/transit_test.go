@@ -103,6 +103,7 @@ const testCapaths = `# comment
 `
 
 func TestTransitedRealmsAreCheckedAgainstCapathsAndHierarchy(t *testing.T) {
+	standard.Deviates(t, "MS-KILE", "3.1.5.4 transited", "The realms on the way are checked, as RFC 4120 section 2.7 has it. The flag is ignored by default, and trusted with `transit trust-kdc`.")
 	standard.Requires(t, "RFC 4120", "2.7 transited")
 	file := writeCapaths(t, testCapaths)
 	trusting := writeCapaths(t, testCapaths)

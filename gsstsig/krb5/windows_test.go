@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jcmturner/gokrb5/v8/types"
 	"golang.org/x/crypto/cryptobyte"
@@ -101,5 +102,25 @@ func TestEncryptionTypesOfWindows(t *testing.T) {
 	for _, id := range []int32{1, 3, 24, -128} {
 		r := requestSpec{ticketSpec: ticketSpec{session: types.EncryptionKey{KeyType: id, KeyValue: make([]byte, 8)}}, authKey: testKey(18, "session")}
 		refuse(t, newTestAcceptor(t, allowRC4), r.token(), ErrEnctype, codeEtypeNoSupport)
+	}
+}
+
+// TestTicketsOfWindows: how a ticket names its key, and services that Windows' own clients ask for.
+func TestTicketsOfWindows(t *testing.T) {
+	standard.Requires(t, "MS-KILE", "3.1.5.8 key versions")
+	standard.Deviates(t, "MS-KILE", "3.4.5 RestrictedKrbHost", "A ticket for another service than those of the Corefile, by default DNS/ and a host, is refused, whatever key it is encrypted with.")
+	standard.Deviates(t, "MS-KILE", "3.4.5 DES", "It is KDC_ERR_ETYPE_NOSUPP, as for every type that is not permitted.")
+	// The version of a read-only controller's key has the controller's number in its first 16 bits, which may make it negative.
+	for i, version := range []int{testVersion, 1<<16 | testVersion, 0x7fff<<16 | 1, -0x80000000 | 2, -0x10000} {
+		accept(t, newTestAcceptor(t), requestSpec{ticketSpec: ticketSpec{version: version}, at: testNow.Add(time.Duration(i) * time.Millisecond)}.token())
+	}
+	restricted := mustPrincipal("RestrictedKrbHost/ns1.example.test@EXAMPLE.TEST")
+	keys := withKeytab(t, keytabSpec{testService, testVersion, testServiceKey(18)}, keytabSpec{restricted, testVersion, testServiceKey(18)})
+	dns := func(c *AcceptorConfig) { c.Services = []Principal{testService} }
+	refuse(t, newTestAcceptor(t, keys, dns), requestSpec{ticketSpec: ticketSpec{service: restricted}}.token(), ErrNotAccepted, codeNotUs)
+	for _, des := range []int32{1, 3} {
+		r := requestSpec{}.apReq()
+		r.Ticket.EncPart.EType = des
+		refuse(t, newTestAcceptor(t, allowRC4), frameBytes(mechanismKRB5, tokenAPReq, must(r.Marshal())), ErrEnctype, codeEtypeNoSupport)
 	}
 }
