@@ -143,7 +143,7 @@ func ownerCandidate(recorded string) string {
 		return ""
 	}
 	principal, _ := policy.SplitOwner(recorded)
-	return ownerWord(principal)
+	return strings.TrimPrefix(principal, "key:")
 }
 
 func collectNames(cmd *cobra.Command, zone, prefix string, from func(view.Name, func(string) bool) bool) []string {

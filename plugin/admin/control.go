@@ -189,7 +189,7 @@ func (t *target) change(origin string, reason error, do func(administration.Zone
 		return err
 	}
 	return h.change(zone.Config{Limits: s.Limits, TombstoneLifetime: s.Tombstones},
-		func(z *zone.Zone) error { return do(administration.Zone{Zone: z, Policy: rules}) })
+		func(z *zone.Zone) error { return do(administration.Zone{Zone: z, Policy: rules, Realms: s.Realms}) })
 }
 
 // agree does that operation on a zone on etcd for all servers, because there is no server here. What it returns has no more than that.

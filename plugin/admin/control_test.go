@@ -312,6 +312,38 @@ func TestOwnAndRelease(t *testing.T) {
 	}
 }
 
+// TestOwnersThatCannotBe: an owner as show has it is taken, and one of a realm whose clients are not accepted causes a warning.
+func TestOwnersThatCannotBe(t *testing.T) {
+	s := newSite(t, "")
+	both := func() {
+		t.Helper()
+		for _, test := range []struct{ owner, recorded, warning string }{
+			{"key1.", "key:key1.", ""},
+			{"key:key1.", "key:key1.", ""},
+			{"first-come:", "first-come:", ""},
+			{"a@EXAMPLE.TEST", "a@EXAMPLE.TEST", ""},
+			{"a@EXAMPLE.TEST S-1-5-21-1-2-3-4", "a@EXAMPLE.TEST S-1-5-21-1-2-3-4", ""},
+			{"a@example.test", "a@example.test", "warning: the realm is EXAMPLE.TEST: realms are compared with case. Fix: write the realm so"},
+			{"a@OTHER.TEST", "a@OTHER.TEST", "warning: clients of the realm OTHER.TEST are not accepted, only those of EXAMPLE.TEST. Fix: "},
+		} {
+			status, out, errs := s.command("", "own", "a.example.test", test.owner)
+			if status != ExitOK || !strings.Contains(out, "belongs to "+test.recorded) || test.warning == "" && strings.Contains(errs, "warning") || !strings.Contains(errs, test.warning) {
+				t.Errorf("%s: exit status %d, %s%s", test.owner, status, out, errs)
+			}
+		}
+	}
+	s.start()
+	s.must(someNames, "update", "example.test")
+	both()
+	s.stop()
+	both()
+	status, out, _ := s.command("", "own", "a.example.test", "b@OTHER.TEST", "-o", "json")
+	var o view.Ownership
+	if err := json.Unmarshal([]byte(out), &o); status != ExitOK || err != nil || !strings.Contains(o.Warning, "OTHER.TEST are not accepted") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
 // TestChanges: what happened, by whom, oldest first.
 func TestChanges(t *testing.T) {
 	s := newSite(t, "")

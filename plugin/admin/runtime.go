@@ -426,7 +426,7 @@ func changeOwner(s Streams, server controlFlags, output *output, operation, name
 		return 0, err
 	}
 	defer t.close()
-	change, err := call[view.Ownership](t, operation, view.OwnRequest{Name: name, Owner: ownerWord(owner)})
+	change, err := call[view.Ownership](t, operation, view.OwnRequest{Name: name, Owner: owner})
 	if t.isStopped(err) {
 		var origin string
 		reason := err
@@ -448,19 +448,11 @@ func changeOwner(s Streams, server controlFlags, output *output, operation, name
 	if output.json {
 		return ExitOK, printJSON(s.Out, change)
 	}
+	if change.Warning != "" {
+		fmt.Fprintln(s.Err, printable("warning: "+change.Warning))
+	}
 	_, err = fmt.Fprintln(s.Out, printable(change.String()))
 	return ExitOK, err
-}
-
-// ownerWord is an owner as ParseOwner reads it.
-func ownerWord(owner string) string {
-	switch {
-	case strings.HasPrefix(owner, "key:"):
-		return strings.TrimPrefix(owner, "key:")
-	case owner == "first-come:":
-		return "first-come"
-	}
-	return owner
 }
 
 // contexts lists the security contexts of clients, or drops some.

@@ -62,7 +62,7 @@ func (p *process) zoneNamed(name string) (served, error) {
 			return served{}, control.Failed(http.StatusConflict, diagnose.WithFix(
 				fmt.Errorf("zone %s: several server blocks have it in memory, each in a copy of its own", origin), "add the same \"database DIR\" to all of these blocks"))
 		default:
-			found = served{administration.Zone{Zone: z, Policy: b.handler.Load().policy(origin)}, b}
+			found = served{administration.Zone{Zone: z, Policy: b.handler.Load().policy(origin), Realms: b.service.Load().Realms}, b}
 		}
 	}
 	if found.block != nil {

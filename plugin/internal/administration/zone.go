@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -24,6 +25,8 @@ var Identity = policy.Identity{Kind: policy.Administrator}
 type Zone struct {
 	*zone.Zone
 	Policy *policy.Policy
+	// Realms are those whose clients are accepted.
+	Realms []string
 }
 
 // apply does a transaction. The decision of the policy comes before check, which may refuse on the state that the transaction
@@ -157,6 +160,7 @@ func (z Zone) setOwner(ctx context.Context, name, owner string) (view.Ownership,
 	if missing != nil {
 		return change, r, missing
 	}
+	change.Warning = z.stranger(owner)
 	return change, r, failure(z, r)
 }
 
@@ -173,13 +177,14 @@ func (z Zone) name(word string) ([]byte, error) {
 }
 
 // ParseOwner reads an owner: a principal with its realm and perhaps, after a space, the SID of its account; the name of an HMAC
-// key with its final dot; or first-come, for the first client that signs.
+// key with its final dot; or first-come, for the first client that signs. Owners of keys and first-come may have the form in which
+// they are recorded and shown.
 func ParseOwner(word string) (string, error) {
 	switch {
-	case word == "first-come":
-		return policy.FirstCome, nil
+	case word == "first-come", word == zone.FirstComeOwner:
+		return zone.FirstComeOwner, nil
 	case strings.HasSuffix(word, ".") && !strings.Contains(word, "@"):
-		return policy.Identity{Kind: policy.Static, Name: word}.Owner(), nil
+		return policy.Identity{Kind: policy.Static, Name: strings.TrimPrefix(word, "key:")}.Owner(), nil
 	}
 	principal, sid := policy.SplitOwner(word)
 	p, err := krb5.ParsePrincipal(principal)
@@ -196,14 +201,26 @@ func ParseOwner(word string) (string, error) {
 	return p.String(), nil
 }
 
-// parseRecordedOwner is ParseOwner for an owner in the text of a zone, where it may also have the form in which it is recorded.
+// parseRecordedOwner is ParseOwner for an owner in the text of a zone, which may also be none of a client.
 func parseRecordedOwner(word string) (string, error) {
 	switch word {
-	case zone.FirstComeOwner, zone.AdministratorOwner, zone.SignedOwner:
+	case zone.AdministratorOwner, zone.SignedOwner:
 		return word, nil
 	}
-	if key, ok := strings.CutPrefix(word, "key:"); ok && strings.HasSuffix(key, ".") {
-		return policy.Identity{Kind: policy.Static, Name: key}.Owner(), nil
-	}
 	return ParseOwner(word)
+}
+
+// stranger returns a warning if an owner is a principal of a realm whose clients are not accepted, "" if it is not.
+func (z Zone) stranger(owner string) string {
+	name, _ := policy.SplitOwner(owner)
+	p, err := krb5.ParsePrincipal(name)
+	if err != nil || p.Realm == "" || len(z.Realms) == 0 || slices.Contains(z.Realms, p.Realm) {
+		return ""
+	}
+	f := diagnose.Finding{Problem: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s", p.Realm, strings.Join(z.Realms, ", ")),
+		Fix: "correct the realm, or add it to the property realm"}
+	if i := slices.IndexFunc(z.Realms, func(realm string) bool { return strings.EqualFold(realm, p.Realm) }); i >= 0 {
+		f.Problem, f.Fix = fmt.Sprintf("the realm is %s: realms are compared with case", z.Realms[i]), "write the realm so"
+	}
+	return f.String()
 }

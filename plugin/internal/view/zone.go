@@ -193,6 +193,7 @@ type Ownership struct {
 	Before    string `json:"before,omitempty"` // owner
 	Owner     string `json:"owner,omitempty"`
 	Tombstone bool   `json:"tombstone"` // the name had no records
+	Warning   string `json:"warning,omitempty"`
 }
 
 // Changed reports whether the owner is another one now.
