@@ -14,8 +14,63 @@ import (
 	"go.uber.org/zap"
 
 	etcdtest "github.com/gsstsig/coredns-gsstsig/internal/test/etcd"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/link"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
+
+// TestRefusedAfterAnswerLost: when an attempt whose answer was lost is followed by one that etcd refuses for good, the outcome is
+// unknown, and not a failure.
+func TestRefusedAfterAnswerLost(t *testing.T) {
+	ctx, c := begin(t, etcdtest.Config{TLS: true})
+	way, first := startLink(t, c, 0)
+	other, second := startLink(t, c, 0)
+	admin := etcdClient(t, c)
+	try := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	try(admin.UserAdd(ctx, "root", "secret of root"))
+	try(admin.UserGrantRole(ctx, "root", "root"))
+	try(admin.RoleAdd(ctx, "dns"))
+	try(admin.RoleGrantPermission(ctx, "dns", DefaultPrefix, clientv3.GetPrefixRangeEnd(DefaultPrefix), clientv3.PermissionType(clientv3.PermReadWrite)))
+	try(admin.UserAdd(ctx, "dns", "secret"))
+	try(admin.UserGrantRole(ctx, "dns", "dns"))
+	try(admin.AuthEnable(ctx))
+	config, err := c.TLSFiles().Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), TLS: config, Username: "root", Password: "secret of root", Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	endpoints := []string{strings.Replace(first, "http:", "https:", 1), strings.Replace(second, "http:", "https:", 1)}
+	r := load(ctx, t, openZone(t, connectWith(t, Options{Endpoints: endpoints, Server: "a", TLS: config, Username: "dns", Password: "secret"}), ZoneOptions{}))
+	way.Cut(link.FromServer)
+	other.Cut(link.ToServer) // no second attempt before the right is gone
+	outcome := make(chan error, 1)
+	go func() {
+		_, _, err := r.z.Propose(ctx, r.at, r.batch(nil, []store.Record{address("a.example.test.", 1)}))
+		outcome <- err
+	}()
+	for {
+		answer, err := root.Get(ctx, r.z.headKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Kvs[0].ModRevision > r.at.Revision {
+			break
+		}
+	}
+	try(root.UserRevokeRole(ctx, "dns", "dns"))
+	other.Cut(0)
+	if err := <-outcome; !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("a commit that was done: %v", err)
+	}
+}
 
 // TestAccess uses certificates, a user and a role as an administrator would set them up.
 func TestAccess(t *testing.T) {
