@@ -322,8 +322,15 @@ func answered(c *dns.Client, conn *dns.Conn, name string, kind uint16, want stri
 // morningServer is this project's server with the zones of the machines, as the README has it: what is kept where.
 func (b *bench) morningServer(name string, zone zoneSpec, kept string) *subject {
 	return &subject{name: name, dir: filepath.Join(b.dir, "morning", name), zones: []zoneSpec{zone}, command: func(s *subject) (*exec.Cmd, error) {
-		return coreDNS(s, b.binary, fmt.Sprintf("%s %s %s {\n  bind 127.0.0.1\n  errors\n  gsstsig {\n    keytab %s\n    file %s %s\n    control off\n    %s\n  }\n}\n",
-			morningPTR, morningPTRv6, morningZone, b.keytab, zone.file, morningZone, kept))
+		profiling := ""
+		if b.profiles != "" {
+			var err error
+			if profiling, err = s.profiling(); err != nil {
+				return nil, err
+			}
+		}
+		return coreDNS(s, b.binary, fmt.Sprintf("%s %s %s {\n  bind 127.0.0.1\n  errors\n%s  gsstsig {\n    keytab %s\n    file %s %s\n    control off\n    %s\n  }\n}\n",
+			morningPTR, morningPTRv6, morningZone, profiling, b.keytab, zone.file, morningZone, kept))
 	}}
 }
 
@@ -399,8 +406,10 @@ func (b *bench) morning(ctx context.Context, where string, result *table, zone z
 		asking <- err
 	}()
 	meter := newMeter(asked)
+	stop := b.profile(ctx, "morning"+where, asked)
 	took := all.come(ctx, 0, count, b.within)
 	usage := meter.read()
+	stop()
 	if err := errors.Join(<-asking, ctx.Err()); err != nil {
 		return err
 	}

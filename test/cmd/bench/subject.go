@@ -175,18 +175,27 @@ func newCoreDNS(dir, binary, keytab string, memory bool, profiled bool, zones ..
 		}
 		b.WriteString("  }\n")
 		if profiled {
-			if !s.pprof.IsValid() {
-				port, err := loopback.Port()
-				if err != nil {
-					return nil, err
-				}
-				s.pprof = loopback.Address(port)
+			line, err := s.profiling()
+			if err != nil {
+				return nil, err
 			}
-			fmt.Fprintf(&b, "  pprof %s\n", s.pprof)
+			b.WriteString(line)
 		}
 		b.WriteString("}\n")
 		return coreDNS(s, binary, b.String())
 	}}
+}
+
+// profiling is the line of a Corefile that has a server of this project serve profiles.
+func (s *subject) profiling() (string, error) {
+	if !s.pprof.IsValid() {
+		port, err := loopback.Port()
+		if err != nil {
+			return "", err
+		}
+		s.pprof = loopback.Address(port)
+	}
+	return fmt.Sprintf("  pprof %s\n", s.pprof), nil
 }
 
 // recommendedCorefile is the Corefile that comes with the package.
