@@ -483,3 +483,24 @@ func TestStatesBetweenChanges(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of the snapshots that commits take, one at most stays, and it does not stay for ever: the engine keeps for it what has been
+// replaced since.
+func TestSnapshotsEnd(t *testing.T) {
+	s, _ := openMemory(t, Options{})
+	m := fillStore(t, s, 1)
+	var oldest []uint64
+	for i := range 2*anchorSnapshots + 1 {
+		mustCommit(t, s, m, add(uint32(1+i), 1))
+		snapshots := s.engine.db.Metrics().Snapshots
+		if snapshots.Count != 1 {
+			t.Fatalf("%d snapshots after %d commits", snapshots.Count, i+1)
+		}
+		if at := uint64(snapshots.EarliestSeqNum); !slices.Contains(oldest, at) {
+			oldest = append(oldest, at)
+		}
+	}
+	if len(oldest) != 3 {
+		t.Errorf("the oldest of the snapshots during %d commits were %d, want 3", 2*anchorSnapshots+1, len(oldest))
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/miekg/dns"
@@ -94,6 +95,7 @@ func BenchmarkCommit(b *testing.B) {
 				changes := make([]store.Change, batch)
 				b.ReportAllocs()
 				b.ResetTimer()
+				used := processCPU()
 				for range b.N {
 					for i := range changes {
 						changes[i] = bump(serial, uint32(at*7919%records))
@@ -105,6 +107,7 @@ func BenchmarkCommit(b *testing.B) {
 					}
 				}
 				b.StopTimer()
+				b.ReportMetric(float64(processCPU()-used)/float64(b.N*batch), "cpu-ns/update")
 				count.mu.Lock()
 				defer count.mu.Unlock()
 				b.ReportMetric(float64(count.syncs-syncs)/float64(b.N), "syncs/commit")
@@ -292,6 +295,20 @@ func BenchmarkChanges(b *testing.B) {
 			b.Fatal(n)
 		}
 	}
+}
+
+// processCPU returns how much CPU time the process has used; 0 where that cannot be known.
+func processCPU() (used time.Duration) {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	for _, field := range strings.Fields(rest)[11:13] { // user and system, in 1/100 s
+		n, _ := strconv.Atoi(field)
+		used += time.Duration(n) * 10 * time.Millisecond
+	}
+	return used
 }
 
 // resident returns how much memory the process has, in MB; 0 where that cannot be known.

@@ -53,7 +53,7 @@ func (d *Disk) commit(changes []store.Change) error {
 	if err != nil {
 		return err
 	}
-	before := d.engine.db.NewSnapshot()
+	before := d.engine.snapshot()
 	defer before.Close()
 	// The engine takes over the octets of a large batch.
 	octets := b.Repr()
