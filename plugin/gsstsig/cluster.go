@@ -220,6 +220,7 @@ func (l *zoneLoader) load() error {
 	if !l.zone.setLoaded(z) {
 		return z.Close() // nobody needs it any more
 	}
+	returnMemory(z)
 	if former != nil {
 		log.Infof("zone %s: loaded again from etcd, which has another history of it: serial %d -> %d", origin, former.Snapshot().Serial(), z.Snapshot().Serial())
 		return former.Close()
