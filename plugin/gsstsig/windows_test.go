@@ -32,7 +32,7 @@ func (s *coredns) register(account, host, address string) (*windows.Registration
 
 // TestWindowsModes: what a zone takes in each mode, from a client that comes unsigned first, and signs when it is refused.
 func TestWindowsModes(t *testing.T) {
-	standard.Requires(t, "MS-DNSP", "2.2.6.1.1 off", "2.2.6.1.1 nonsecure and secure", "2.2.6.1.1 secure")
+	standard.Requires(t, "MS-DNSP", "2.2.6.1.1 off", "2.2.6.1.1 nonsecure and secure", "2.2.6.1.1 secure", "3.1.1.1.1 names with records", "3.1.1.1.1 new names")
 	standard.Requires(t, "MS-GSSA", "3.1.5 rest", "3.1.5.3 response", "3.1.5.3 signed")
 	standard.Deviates(t, "MS-GSSA", "3.1.5.3 refusals", "A refusal is an answer of the server's own, and signed like every other: a client that verifies it knows that it is the server's.")
 	for mode, outcome := range map[string]struct {
@@ -118,4 +118,19 @@ func TestWindowsAnswers(t *testing.T) {
 	want(t, "an alias", s.signed(s.context("PC1$"), message(t, "example.test.", "+alias.example.test. 300 CNAME pc1.example.test.")), dns.RcodeSuccess)
 	want(t, "a name that is an alias", rcode("PC1$", "alias.example.test"), dns.RcodeYXRrset)
 	want(t, "names without case", rcode("PC1$", "PC1.Example.Test"), dns.RcodeSuccess)
+}
+
+// TestProxiesOfWindows: what a DHCP server of Windows registers for a machine that cannot do so itself.
+func TestProxiesOfWindows(t *testing.T) {
+	standard.Deviates(t, "MS-DNSP", "3.1.1.1.1 proxies", "The first other client that signs a change of the name becomes its owner. Others have no rights to it then: with Windows anybody could take it.")
+	s := start(t, "example.test:{PORT} {\n bind 127.0.0.1\n gsstsig {\n  keytab {KEYTAB}\n  proxies DHCP1$@EXAMPLE.TEST\n }\n}")
+	add := func(account, address string) int {
+		t.Helper()
+		return s.signed(s.context(account), message(t, "example.test.", "-pc9.example.test. A", "+pc9.example.test. 1200 A "+address))
+	}
+	want(t, "by the DHCP server", add("DHCP1$", "192.0.2.9"), dns.RcodeSuccess)
+	want(t, "and again", add("DHCP1$", "192.0.2.10"), dns.RcodeSuccess)
+	want(t, "by the first machine", add("PC9$", "192.0.2.11"), dns.RcodeSuccess)
+	want(t, "by the next one", add("PC8$", "192.0.2.12"), dns.RcodeRefused)
+	want(t, "records", s.lookup("pc9.example.test.", dns.TypeA), "pc9.example.test. 1200 IN A 192.0.2.11")
 }
