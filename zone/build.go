@@ -20,6 +20,7 @@ var (
 	errNoSOA   = errors.New("no SOA record at the zone's name")
 	errNoNS    = errors.New("no NS record at the zone's name")
 	errOutside = errors.New("record is not in the zone")
+	errPlace   = errors.New("no NS record may be at a wildcard, and no DS record at the zone's name")
 	errNoSeed  = errors.New("the store is empty and there is no seed")
 )
 

@@ -75,8 +75,8 @@ func replaces(rrtype uint16, a, b []byte) bool {
 
 // misplaced reports whether a record of that type has no meaning at that name: what an NS or DNAME
 // at a wildcard would do is not defined (RFC 4592 sections 4.2 and 4.4), and the DS of the apex is
-// in the parent zone (RFC 4035 section 2.4). BIND ignores such additions too, and does not load
-// such records.
+// in the parent zone (RFC 4035 section 2.4). BIND ignores such additions too. It loads no such NS and DS
+// records.
 func misplaced(rrtype uint16, key string) bool {
 	switch rrtype {
 	case dnswire.TypeNS, dnswire.TypeDNAME:

@@ -167,10 +167,17 @@ func (p *seedParser) read(content io.Reader) {
 // add adds a record to the zone. File and line are where it comes from.
 func (p *seedParser) add(record store.Record, file string, line int) {
 	written := record.TTL
-	if err := p.builder.add(&record); err != nil {
+	err := p.place(&record)
+	if err == nil {
+		err = p.builder.add(&record)
+	}
+	if err != nil {
 		e := &SeedError{File: file, Line: line, Reason: err.Error(), Err: err}
-		if errors.Is(err, errOutside) {
+		switch {
+		case errors.Is(err, errOutside):
 			e.Fix = "correct the name, which may lack a dot at its end or have one too many, or delete the record"
+		case errors.Is(err, errPlace):
+			e.Fix = "correct the name, or delete the record"
 		}
 		p.errors = append(p.errors, e)
 		return
@@ -182,6 +189,19 @@ func (p *seedParser) add(record store.Record, file string, line int) {
 			Fix: "give them one TTL",
 		})
 	}
+}
+
+// place returns an error for a record that BIND loads at no such name, as a primary server or, of an NS record, as a
+// secondary one: it would stop all transfers of the zone. Updates add no such record.
+func (p *seedParser) place(record *store.Record) error {
+	if record.Type != dnswire.TypeNS && record.Type != dnswire.TypeDS {
+		return nil
+	}
+	key, ok := p.builder.snapshot.origin.keyOf(record.Name)
+	if ok && misplaced(record.Type, key) {
+		return fmt.Errorf("%s: %w, and it is a %s record", textOf(record.Name), errPlace, dnswire.TypeText(record.Type))
+	}
+	return nil
 }
 
 // failed takes in the error that ended the reading.
