@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -57,7 +58,7 @@ func (a *Authenticator) verify(m *tsig.Message, r *tsig.Record) (*Transaction, *
 		fudge = maxSharedFudge
 	}
 	if at > r.TimeSigned+fudge || r.TimeSigned > at+fudge {
-		off := time.Duration(int64(r.TimeSigned)-int64(at)) * time.Second
+		off := difference(r.TimeSigned, at)
 		failure = refuse(BadTime, m, r, now, fmt.Errorf("time signed is %s off, %d s are allowed", off, fudge))
 		failure.transaction = t
 		return nil, failure
@@ -198,6 +199,13 @@ var (
 	errAlgorithm = errors.New("the key was negotiated for another algorithm")
 	errReserved  = errors.New("a static key has this name, so no negotiated key can")
 )
+
+// difference is how far the first time is ahead of the second, at most the 292 years
+// that a Duration has.
+func difference(a, b uint64) time.Duration {
+	const most = int64(math.MaxInt64 / time.Second)
+	return time.Duration(min(max(int64(a)-int64(b), -most), most)) * time.Second
+}
 
 // unixTime is t as TSIG counts it. Times before 1970 are 1970.
 func unixTime(t time.Time) uint64 { return uint64(max(0, t.Unix())) }

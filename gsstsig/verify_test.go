@@ -525,8 +525,13 @@ func TestVerifyBadTime(t *testing.T) {
 			t.Errorf("%s off: %v", off, err)
 		}
 	}
+	// The log tells a time that is further off than a Duration reaches as one that is far ahead.
+	wire, _ := p.signAs(updateMessage(), p.name, p.algorithm, time.Unix(1<<48-1, 0))
+	if _, err := v.Authenticate(wire); kindOf(err) != BadTime || !strings.Contains(err.Error(), "time signed is 2562047h47m") {
+		t.Error(err)
+	}
 	// Who cannot sign learns nothing of time: BADSIG comes first.
-	wire, _ := p.signAs(updateMessage(), p.name, p.algorithm, now.Add(time.Hour))
+	wire, _ = p.signAs(updateMessage(), p.name, p.algorithm, now.Add(time.Hour))
 	wire[len(wire)-7] ^= 1
 	if _, err := v.Authenticate(wire); kindOf(err) != BadSig {
 		t.Error(err)
