@@ -123,6 +123,8 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"principal not in keytab": {"@\t\tprincipal DNS/other.example.test\n\t}\n}\n", "error", "3", "is not in the keytab|export its key"},
 	"limit":                   {"@\t\tlimit quue 5\n\t}\n}\n", "error", "6", "unknown limit \"quue\"; the names are"},
 	"limit of words":          {"@\t\tlimit queue many\n\t}\n}\n", "error", "6", "a number of at least 1, not \"many\""},
+	"limit of a few too many": {"@\t\tlimit source-errors 1099511627777\n\t}\n}\n", "error", "6", "1099511627777 is too large a number|at most 1099511627776"},
+	"limit of the most":       {"@\t\tlimit source-errors 1099511627776\n\t}\n}\n", "ok", "-", "which the keytab has a key for"},
 	"limit of too many":       {"@\t\tlimit queue 99999999999999999999\n\t}\n}\n", "error", "6", "99999999999999999999 is too large a number"},
 	"time of too much":        {"@\t\tlifetime 400000d\n\t}\n}\n", "error", "6", "lifetime needs a time from 1s to 36500d|not \"400000d\""},
 	"aging of too much":       {"@\t\taging 7d 9000000h\n\t}\n}\n", "error", "6", "\"9000000h\" is not a number of whole hours or days, from 1h to 36500d"},

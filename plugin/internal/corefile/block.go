@@ -382,6 +382,9 @@ func (b *Block) reclaim(c *caddy.Controller, _ string, args []string) error {
 	return b.once(c, "reclaim")
 }
 
+// maxLimit is the greatest limit: what is computed from it, such as a hundred times as much, is a number still.
+const maxLimit = 1 << 40
+
 func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
 	names := strings.Join(slices.Sorted(maps.Keys(limits)), ", ")
 	if len(args) != 2 {
@@ -392,8 +395,8 @@ func (b *Block) limit(c *caddy.Controller, _ string, args []string) error {
 		return c.Errf("unknown limit %q; the names are %s", args[0], names)
 	}
 	n, err := strconv.Atoi(args[1])
-	if errors.Is(err, strconv.ErrRange) {
-		return c.Errf("limit %s: %s is too large a number", args[0], args[1])
+	if errors.Is(err, strconv.ErrRange) || err == nil && int64(n) > maxLimit {
+		return c.Errf("limit %s: %s is too large a number. Fix: write one of at most %d", args[0], args[1], int64(maxLimit))
 	}
 	if err != nil || n < 1 {
 		return c.Errf("limit %s needs a number of at least 1, not %q", args[0], args[1])

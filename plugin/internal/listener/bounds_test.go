@@ -767,3 +767,24 @@ func TestClassifyPanics(t *testing.T) {
 		t.Errorf("taken for %d", as)
 	}
 }
+
+// Limits as large as a Corefile may have them let all messages in: what is computed from them does not overflow.
+func TestGreatestLimits(t *testing.T) {
+	const most = 1 << 40
+	g := newLimiter(Limits{Connections: most, SourceConnections: most, Handshakes: most, HandshakeQueue: most, HandshakeFailures: most, SourceErrors: most})
+	k := sourceOf("192.0.2.1")
+	for _, proven := range []bool{true, false} {
+		g.recordHandshake(k, proven, false)
+		g.recordForgery(k, []byte("key"), proven)
+		if !g.allowErrorReply(k, proven) || g.errorsExhausted(k, proven) || g.handshakesLimited(k, proven) || g.forgeriesLimited(k.With([]byte("key")), proven) {
+			t.Errorf("proven %v: a source is limited", proven)
+		}
+	}
+	if !g.handshakes.acquire() || g.tlsLimited(k) {
+		t.Error("handshakes are limited")
+	}
+	table := newConnectionTable()
+	if evicted, ok := table.add(&connection{source: k, secure: new(tlsState)}, most, most); evicted != nil || !ok {
+		t.Error("connections are limited")
+	}
+}
