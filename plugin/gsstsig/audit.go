@@ -138,7 +138,7 @@ func describeUpdate(id policy.Identity, from sender, r *dns.Msg, result zone.Res
 		Rule: cut(result.Decision.Rule, auditText), Reason: cut(result.Decision.Reason, auditText), Name: cut(result.Decision.Name, auditName),
 	}
 	if result.Err != nil && (result.Decision.Allow || result.Decision.Reason == "") {
-		f := diagnose.FromError("", administration.WithDiskFix(updateError(result.Err)))
+		f := diagnose.FromError("", administration.Explain(result.Err))
 		e.Error, e.Fix = cut(f.Problem, auditText), f.Fix
 	}
 	notes := result.Decision.Notes
@@ -185,25 +185,6 @@ func reportLeftOut(identity string, lines int) {
 	l.quoted("identity", identity)
 	l.number("lines_left_out", uint64(lines))
 	l.write(corefile.LogWarning)
-}
-
-// limitNames are the limits of a zone by the words of the Corefile.
-var limitNames = map[string]string{
-	"UpdateRecords": "update-records", "UpdateOctets": "update-octets", "RecordsPerSet": "rrset-records", "TypesPerName": "name-types",
-	"ZoneRecords": "zone-records", "ZoneOctets": "zone-octets", "NonTerminals": "update-non-terminals",
-	"OwnerNames": "owner-names", "OwnerRecords": "owner-records", "OwnerOctets": "owner-octets", "OwnerTombstones": "owner-tombstones",
-	"Queue": "queue", "QueueOctets": "queue-octets",
-}
-
-// updateError is an update's error. It names an exceeded limit by the word of the Corefile.
-func updateError(err error) error {
-	var limit *zone.LimitError
-	if !errors.As(err, &limit) {
-		return err
-	}
-	named := *limit
-	named.Limit = limitNames[limit.Limit]
-	return &named
 }
 
 // handshake counts a TKEY exchange, and logs and keeps one that failed with the reason in Kerberos's terms and the fix.

@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"reflect"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -301,28 +299,6 @@ func TestCauses(t *testing.T) {
 	} {
 		if got := causeOf(test.result); got != test.want {
 			t.Errorf("%+v: cause %q, want %q", test.result, got, test.want)
-		}
-	}
-}
-
-// TestLimitsInTheLog: the error of an exceeded limit names it by its word in the Corefile.
-func TestLimitsInTheLog(t *testing.T) {
-	upper := regexp.MustCompile(`[A-Z]`)
-	for field := range reflect.TypeFor[zone.Limits]().Fields() {
-		if field.Name == "Tombstones" || field.Name == "Batch" {
-			continue // no update exceeds them
-		}
-		word := strings.TrimPrefix(upper.ReplaceAllStringFunc(field.Name, func(s string) string { return "-" + strings.ToLower(s) }), "-")
-		switch field.Name {
-		case "RecordsPerSet":
-			word = "rrset-records"
-		case "TypesPerName":
-			word = "name-types"
-		case "NonTerminals":
-			word = "update-non-terminals"
-		}
-		if got := updateError(&zone.LimitError{Limit: field.Name, Max: 7}); !strings.Contains(got.Error(), word) {
-			t.Errorf("%s: %q does not name %s", field.Name, got, word)
 		}
 	}
 }

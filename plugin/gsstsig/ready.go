@@ -26,7 +26,7 @@ func (h *Handler) notReady() []diagnose.Finding {
 		} else if f := h.zones[origin].failure.Load(); f != nil {
 			findings = append(findings, *f)
 		} else if err := z.Writable(); err != nil {
-			findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", administration.WithDiskFix(err))))
+			findings = append(findings, diagnose.FromError("zone "+origin, fmt.Errorf("its updates are answered SERVFAIL: %w", administration.Explain(err))))
 		}
 	}
 	return findings

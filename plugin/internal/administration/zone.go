@@ -2,11 +2,9 @@ package administration
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/miekg/dns"
 
@@ -43,44 +41,6 @@ func (z Zone) apply(ctx context.Context, s *zone.Sections, check func(*zone.Prop
 		return d
 	}
 	return z.Apply(ctx, u)
-}
-
-// failure returns the error of a transaction, nil if it was done.
-func failure(z Zone, r zone.Result) error {
-	if r.Rcode == dns.RcodeSuccess {
-		return nil
-	}
-	switch r.Rcode {
-	case dns.RcodeNameError, dns.RcodeYXDomain, dns.RcodeYXRrset, dns.RcodeNXRrset: // RFC 2136 section 3.2
-		return fmt.Errorf("zone %s: a prerequisite is not met (%s)", z.Origin(), dns.RcodeToString[r.Rcode])
-	}
-	err := fmt.Errorf("zone %s: %s: %w", z.Origin(), dns.RcodeToString[r.Rcode], WithDiskFix(r.Err))
-	switch r.Decision.Cause {
-	case zone.CauseFrozen:
-		return diagnose.WithFix(err, "wait until the zone has moved, and repeat this where it is then; or give the move up: coredns gsstsig thaw %s", z.Origin())
-	case policy.CauseDenied:
-		return diagnose.WithFix(fmt.Errorf("%w, by %s", err, r.Decision.Rule), "change the rule in the Corefile, if the administrator is to do this")
-	}
-	return err
-}
-
-// WithDiskFix adds what the administrator can do to the error of a commit that the disk is the reason of.
-func WithDiskFix(err error) error {
-	for _, reason := range []struct {
-		errno syscall.Errno
-		fix   string
-	}{
-		{syscall.ENOSPC, "free space on the disk"},
-		{syscall.EDQUOT, "raise the disk quota of the user that the server runs as, or free space"},
-		{syscall.EROFS, "mount the file system for writing"},
-		{syscall.EACCES, "let the user that the server runs as write to the directory and to the files in it"},
-		{syscall.EIO, "look for errors of the disk in the system's log"},
-	} {
-		if errors.Is(err, reason.errno) {
-			return diagnose.WithFix(err, "%s; updates continue by themselves then", reason.fix)
-		}
-	}
-	return err
 }
 
 // applied describes a transaction that was done.
