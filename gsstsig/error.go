@@ -57,10 +57,10 @@ func (k VerifyErrorKind) String() string {
 // VerifyError is why a message did not verify. It makes the answer that the
 // message is due.
 type VerifyError struct {
-	Kind      VerifyErrorKind
-	KeyName   string // presentation form; empty when Malformed
-	Algorithm string // as the message names it
-	Err       error  // the cause; may be nil
+	Kind      VerifyErrorKind // the check that failed, and with it the answer
+	KeyName   string          // presentation form; empty when Malformed
+	Algorithm string          // as the message names it
+	Err       error           // the cause; may be nil
 
 	header          [tsig.HeaderSize]byte
 	question        []byte // of the message, on the wire; nil if it has none or several

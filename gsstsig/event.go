@@ -29,19 +29,19 @@ const (
 // secrets; names in it come from the network and are escaped as DNS and
 // Kerberos escape them.
 type Event struct {
-	Result        Result
-	Client        netip.AddrPort
-	Peer, Service string // principals, as far as they are known
-	KeyName       string
-	Algorithm     string
-	Raw           bool   // a bare Kerberos token, without SPNEGO
-	Reason, Fix   string // of a failure: Kerberos' words, and what to do about it
-	Expires       time.Time
-	Shared        bool         // other servers were given the context
-	NotShared     error        // why they were not, though the table is shared; it may have come to be known all the same
-	Enctype       krb5.Enctype // of the key that makes the MICs; of a refused ticket, its own; 0 if unknown
-	TicketKVNO    uint32       // version of the key that a refused ticket is encrypted in; 0 if it names none
-	KeytabKVNOs   []uint32     // versions of the keys in the keytab for its service and encryption type
+	Result        Result         // how it ended
+	Client        netip.AddrPort // that sent the query
+	Peer, Service string         // principals, as far as they are known
+	KeyName       string         // of the TKEY record
+	Algorithm     string         // as the TKEY record names it
+	Raw           bool           // a bare Kerberos token, without SPNEGO
+	Reason, Fix   string         // of a failure: Kerberos' words, and what to do about it
+	Expires       time.Time      // of an established context; else zero
+	Shared        bool           // other servers were given the context
+	NotShared     error          // why they were not, though the table is shared; it may have come to be known all the same
+	Enctype       krb5.Enctype   // of the key that makes the MICs; of a refused ticket, its own; 0 if unknown
+	TicketKVNO    uint32         // version of the key that a refused ticket is encrypted in; 0 if it names none
+	KeytabKVNOs   []uint32       // versions of the keys in the keytab for its service and encryption type
 }
 
 // explain fills in why a token was refused.

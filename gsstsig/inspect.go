@@ -12,18 +12,18 @@ import (
 // ContextInfo describes an established context to those who administer the
 // server. It holds no key.
 type ContextInfo struct {
-	KeyName   string
-	Principal krb5.Principal
-	Account   krb5.Account // as the PAC of the ticket names it
-	Service   krb5.Principal
+	KeyName   string         // presentation form, lower case
+	Principal krb5.Principal // the client, as its ticket names it
+	Account   krb5.Account   // as the PAC of the ticket names it
+	Service   krb5.Principal // that the ticket is for
 	Enctype   krb5.Enctype   // of the key that makes the MICs
 	Client    netip.AddrPort // that finished the negotiation; zero for an imported context
 	Created   time.Time      // zero for an imported context
-	Expires   time.Time
-	LastUse   time.Time // of the last message that verified; zero if there was none
-	Messages  uint64    // that verified, here
-	Shared    bool      // other servers have it too
-	Maker     string    // the server that made it, as Sharing names it; empty if it was never shared
+	Expires   time.Time      // at the latest
+	LastUse   time.Time      // of the last message that verified; zero if there was none
+	Messages  uint64         // that verified, here
+	Shared    bool           // other servers have it too
+	Maker     string         // the server that made it, as Sharing names it; empty if it was never shared
 }
 
 // Contexts lists the established contexts by the names of their principals and

@@ -151,6 +151,7 @@ func build(o *origin, records []store.Record) (*Snapshot, error) {
 
 // A Source is what a zone can be read from: a store.Store, or one at rest.
 type Source interface {
+	// Load is that of [store.Store].
 	Load(context.Context, store.Visitor) (serial uint32, found bool, err error)
 }
 

@@ -10,11 +10,13 @@ import (
 
 // An Answer is the answer of one or several zones to a query. The caller may modify the records.
 type Answer struct {
+	// Rcode is NOERROR, NXDOMAIN, REFUSED for a name outside the zone, or SERVFAIL for a chain without end.
 	Rcode int
 	// Authoritative is the AA bit. It applies to the name in the question: a chain that leaves the
 	// zone's authority does not clear it.
 	Authoritative bool
-	Answer        []dns.RR
+	// Answer has the chain of CNAME and DNAME records to the name that was found, and its records.
+	Answer []dns.RR
 	// Authority holds the SOA of a negative answer, its TTL as RFC 2308 section 5 wants it, or the
 	// NS of a referral. It is empty otherwise.
 	Authority []dns.RR

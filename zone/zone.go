@@ -174,11 +174,12 @@ type Update struct {
 // [Zone.Snapshot] is the state that they would apply to. They must not be modified until Apply
 // returns.
 type Sections struct {
-	Prerequisites, Updates []store.Record
+	Prerequisites, Updates []store.Record // in the order of a message
 }
 
 // A Decision is the result of Authorize.
 type Decision struct {
+	// Allow permits all of the update. Otherwise nothing of it is done, and the rcode is REFUSED.
 	Allow bool
 	// Rule and Reason are for the log.
 	Rule, Reason string
@@ -203,18 +204,21 @@ type Decision struct {
 type ProposedSet struct {
 	// Name is an index for [Proposal.Name].
 	Name int
+	// Type is the RRset's.
 	Type uint16
 }
 
 // A Claim makes Principal the owner of a name.
 type Claim struct {
 	// Name is in wire form.
-	Name      string
+	Name string
+	// Principal is recorded as it is: this package compares it only.
 	Principal string
 }
 
 // Ownership is the owner of a name.
 type Ownership struct {
+	// Principal is what a [Claim] or a seed has set: see also AdministratorOwner.
 	Principal string
 	// Deleted is when the name's last record was deleted, in UTC and whole seconds; zero while it
 	// has records. An entry older than the tombstone lifetime may still be found here, until a
@@ -420,7 +424,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Configure changes the limits, the lifetime of tombstones and aging for later updates, with the
-// defaults of Config. Batch cannot be changed after Open.
+// defaults of Config. [Limits.Batch] cannot be changed after Open.
 func (z *Zone) Configure(limits Limits, tombstoneLifetime time.Duration, aging Aging) {
 	if tombstoneLifetime <= 0 {
 		tombstoneLifetime = 7 * 24 * time.Hour

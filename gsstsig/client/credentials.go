@@ -18,8 +18,8 @@ import (
 // section 3.3).
 type ServiceTicket struct {
 	Ticket     messages.Ticket
-	SessionKey types.EncryptionKey
-	Client     krb5.Principal
+	SessionKey types.EncryptionKey // a secret
+	Client     krb5.Principal      // that the ticket was issued to
 	// Expires is the ticket's end time.
 	Expires time.Time
 }

@@ -56,9 +56,9 @@ func (e *TSIGError) Error() string {
 // A TKEYError is the server's refusal to make, continue or delete a key: a
 // TKEY error (RFC 2930 section 2.6) or, where Code is zero, an RCODE.
 type TKEYError struct {
-	Code  uint16
-	Rcode int
-	Reply *dns.Msg
+	Code  uint16   // dns.RcodeBadKey, dns.RcodeBadName and so on; 0 if there is an RCODE only
+	Rcode int      // of the reply
+	Reply *dns.Msg // the refusal, TKEY record included
 	// Reason is what the server's Kerberos says, a *krb5.Error that wraps
 	// krb5.ErrRefused; nil where it says nothing. It is not authenticated.
 	Reason error
@@ -82,8 +82,8 @@ func (e *TKEYError) Unwrap() error { return e.Reason }
 
 // An RcodeError is a verified reply whose RCODE is not NOERROR.
 type RcodeError struct {
-	Rcode int
-	Reply *dns.Msg
+	Rcode int      // dns.RcodeRefused and so on
+	Reply *dns.Msg // with its TSIG record
 }
 
 func (e *RcodeError) Error() string {

@@ -18,10 +18,10 @@ const maxKeytab = 1 << 20
 
 // KeyInfo describes a key without containing it.
 type KeyInfo struct {
-	Principal Principal
-	KVNO      uint32 // key version number
-	Enctype   Enctype
-	File      string
+	Principal Principal // whose key it is
+	KVNO      uint32    // key version number
+	Enctype   Enctype   // what it is a key for
+	File      string    // the keytab that has it
 	Added     time.Time // when the entry was written, as the file says
 }
 

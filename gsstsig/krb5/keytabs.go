@@ -157,9 +157,9 @@ func (k *Keytabs) Inherit(old *Keytabs) {
 // A KeytabWarning is what is wrong with a keytab file although it can be read,
 // in words for an administrator.
 type KeytabWarning struct {
-	File    string
+	File    string // its path
 	Problem string // without the name of the file
-	Fix     string
+	Fix     string // what to do about it
 }
 
 // Warnings examines the permissions of the files as they are now.

@@ -19,8 +19,8 @@ const (
 // 6.1 and 6.2). Name types carry no meaning when names are compared (section
 // 6.2) and are not kept.
 type Principal struct {
-	Components []string
-	Realm      string
+	Components []string // not escaped, such as DNS and ns1.example.test
+	Realm      string   // not escaped; its case matters
 }
 
 // ParsePrincipal reads the form that people write, "DNS/ns1.example.test@REALM".

@@ -11,6 +11,7 @@ import (
 type Mechanism interface {
 	// Accept takes one token of the initiator. A reply may come with an error.
 	Accept(token []byte) (reply []byte, err error)
+	// Established reports whether the context is complete.
 	Established() bool
 	// GetMIC and VerifyMIC work once the context is established.
 	GetMIC(message []byte) ([]byte, error)

@@ -11,7 +11,9 @@ import (
 type InitiatorMechanism interface {
 	// Init makes the first token from nil, and later ones from the acceptor's.
 	Init(token []byte) (out []byte, err error)
+	// Established reports whether the context is complete.
 	Established() bool
+	// GetMIC and VerifyMIC work once it is.
 	GetMIC(message []byte) ([]byte, error)
 	VerifyMIC(message, mic []byte) error
 }

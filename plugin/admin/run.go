@@ -23,8 +23,9 @@ const (
 
 // Streams are what a command reads and writes.
 type Streams struct {
-	In       io.Reader
-	Out, Err io.Writer
+	In  io.Reader // of update, and of load and convert where they read standard input
+	Out io.Writer // results
+	Err io.Writer // errors, warnings and progress
 }
 
 // A command is one of the administrator's commands. Usage, completion and the man page are made from it.

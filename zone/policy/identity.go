@@ -30,6 +30,7 @@ const AdministratorName = "administrator"
 // Identity is the authenticated client of an update, as established by the layer that verified the
 // signature. This package does not modify it.
 type Identity struct {
+	// Kind says which of the other fields mean something.
 	Kind Kind
 	// Name is the principal with its realm as MIT's krb5_unparse_name writes it
 	// (host/a.example.test@EXAMPLE.TEST), or the canonical name of the HMAC key; empty for

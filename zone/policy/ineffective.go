@@ -23,13 +23,13 @@ type Setting struct {
 
 // A ZoneSetting is one zone that rules are for.
 type ZoneSetting struct {
-	Origin string
-	Mode   Mode
+	Origin string // absolute
+	Mode   Mode   // which updates it takes
 }
 
 // An IneffectiveRule is a rule that never decides.
 type IneffectiveRule struct {
-	Rule   Rule
+	Rule   Rule   // the rule itself, with its position
 	Reason string // such as "clients of the realm OTHER.TEST are not accepted"
 	Fix    string // what the administrator can do
 }

@@ -38,7 +38,7 @@ type Record struct {
 	Name  string
 	Type  uint16
 	Class uint16
-	TTL   uint32
+	TTL   uint32 // in seconds
 	// Hours is when the record was last refreshed, in whole hours of Unix time. 0 is a static record,
 	// which does not age.
 	Hours uint32
@@ -118,7 +118,8 @@ func CheckChanges(serial uint32, changes []Change) error {
 // Contents are the whole of a zone, as given to Init.
 type Contents struct {
 	// Serial is that of the SOA among Records.
-	Serial  uint32
+	Serial uint32
+	// Records are those of the zone, in any order.
 	Records iter.Seq[Record]
 	// Owners may be nil.
 	Owners iter.Seq[Owner]
@@ -127,7 +128,9 @@ type Contents struct {
 // A Visitor receives the contents of a store from Load. Its arguments, including Record.Data, are
 // valid only during the call. An error it returns ends Load, which returns that error.
 type Visitor interface {
+	// Record is called once for each record.
 	Record(Record) error
+	// Owner is called once for each name that has an owner, tombstones included.
 	Owner(Owner) error
 }
 

@@ -55,24 +55,24 @@ var tables embed.FS
 
 // A Policy is rules and the cases that they are put to.
 type Policy struct {
-	Origin string // of the zone: a key of Seeds
-	File   string
-	Line   int
+	Origin string   // of the zone: a key of Seeds
+	File   string   // the table
+	Line   int      // of its heading, from 1
 	Rules  []string // with grant or deny before each
-	Cases  []Case
+	Cases  []Case   // in their order; each is put to the zone of Seeds as it is at first
 }
 
 // A Case is one update.
 type Case struct {
-	File   string
-	Line   int
-	Text   string
-	Allow  bool
-	BIND   string // why BIND's verdict is the other one; empty if it is not
-	Who    string
-	Client netip.Addr
-	TCP    bool
-	Update []dns.RR
+	File   string     // the table
+	Line   int        // in it, from 1
+	Text   string     // the line itself
+	Allow  bool       // the policy permits it
+	BIND   string     // why BIND's verdict is the other one; empty if it is not
+	Who    string     // who signs: a principal, the name of an HMAC key, or anonymous
+	Client netip.Addr // that sends it
+	TCP    bool       // by TCP
+	Update []dns.RR   // the update section
 }
 
 // Tables returns the policies of all tables.

@@ -53,12 +53,13 @@ type MemberStatus struct {
 
 // A ServerStatus is what a server has published by [Cluster.Publish].
 type ServerStatus struct {
-	Server string
-	Value  []byte
+	Server string // its name
+	Value  []byte // as it was given to Publish
 }
 
 // A ZoneStatus is that of one zone.
 type ZoneStatus struct {
+	// Origin is the zone's name.
 	Origin string
 	// Err is why the zone cannot be read. What follows is then zero.
 	Err error
