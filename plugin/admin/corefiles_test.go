@@ -108,7 +108,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	// Words of gsstsig.
 	"property":                {"@\t\tdatabse /x\n\t}\n}\n", "error", "6", "unknown property \"databse\"; gsstsig knows |allow_rc4, clockskew, control, database"},
 	"argument":                {"example.test:5399 {\n\tgsstsig example.test {\n\t}\n}\n", "error", "2", "takes no arguments"},
-	"mode":                    {"@\t\tupdates maybe\n\t}\n}\n", "error", "6", "gsstsig: updates: \"maybe\" is none of none, secure"},
+	"mode":                    {"@\t\tupdates maybe\n\t}\n}\n", "error", "6", "gsstsig: updates: unknown mode \"maybe\"; the modes are none, secure, nonsecure-and-secure"},
 	"mode of another":         {"@\t\tupdates secure other.test\n\t}\n}\n", "error", "6", "other.test. is not a zone"},
 	"rule without type":       {"@\t\tgrant EXAMPLE.TEST\n\t}\n}\n", "error", "6", "a rule is IDENTITY TYPE"},
 	"rule type":               {"@\t\tgrant EXAMPLE.TEST ms-itself . A\n\t}\n}\n", "error", "6", "\"ms-itself\" is not a rule type; the types are 6to4-self"},
@@ -132,7 +132,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"encryption type":         {"@\t\tenctypes aes512\n\t}\n}\n", "error", "6", "does not know \"aes512\"|name one of aes128"},
 	"RC4":                     {"@\t\tenctypes rc4-hmac\n\t}\n}\n", "error", "6", "does not take|allow_rc4"},
 	"realm of require_pac":    {"@\t\trequire_pac OTHER.TEST\n\t}\n}\n", "error", "3", "OTHER.TEST are not accepted|property realm"},
-	"reclaim":                 {"@\t\treclaim sometimes\n\t}\n}\n", "error", "6", "none of hosts, always, never"},
+	"reclaim":                 {"@\t\treclaim sometimes\n\t}\n}\n", "error", "6", "the words are hosts, always, never"},
 	"transit":                 {"@\t\ttransit yes\n\t}\n}\n", "error", "6", "transit needs check"},
 	"transfers":               {"@\t\ttransfers anonymous\n\t}\n}\n", "error", "6", "it does not sign"},
 	"proxies":                 {"@\t\tproxies sid:x\n\t}\n}\n", "error", "6", "starts with S-1-"},

@@ -92,7 +92,7 @@ func TestCorefile(t *testing.T) {
 		"proxies, no identity":   {one, "keytab " + dnsKeytab + "\nproxies sid:1102", "sid:1102"},
 		"proxies, unsigned":      {one, "keytab " + dnsKeytab + "\nproxies anonymous", "anonymous"},
 		"reclaim":                {one, "keytab " + dnsKeytab + "\nreclaim never", ""},
-		"reclaim what":           {one, "keytab " + dnsKeytab + "\nreclaim sometimes", `"sometimes" is none of hosts, always, never`},
+		"reclaim what":           {one, "keytab " + dnsKeytab + "\nreclaim sometimes", `unknown word "sometimes"; the words are hosts, always, never`},
 		"reclaim, no word":       {one, "keytab " + dnsKeytab + "\nreclaim", "hosts, always, never"},
 		"reclaim twice":          {one, "keytab " + dnsKeytab + "\nreclaim hosts\nreclaim always", "given twice"},
 		"limits of clients":      {one, "keytab " + dnsKeytab + "\nlimit contexts 100\nlimit principal-contexts 10\nlimit half-open 10\nlimit source-half-open 5\nlimit handshakes 1\nlimit handshake-queue 10\nlimit handshake-failures 10\nlimit source-errors 10\nlimit connections 10\nlimit source-connections 5", ""},

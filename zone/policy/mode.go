@@ -27,7 +27,7 @@ func ParseMode(s string) (Mode, error) {
 	case "nonsecure-and-secure":
 		return NonsecureAndSecure, nil
 	}
-	return Secure, fmt.Errorf("updates: %q is none of none, secure, nonsecure-and-secure", s)
+	return Secure, fmt.Errorf("updates: unknown mode %q; the modes are none, secure, nonsecure-and-secure", s)
 }
 
 // String returns the word that ParseMode reads.

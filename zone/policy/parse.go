@@ -22,6 +22,17 @@ const (
 	fieldIdentity                     // a placeholder, or the identity again
 )
 
+// advice says what to write in a field that is missing.
+func (f nameField) advice() string {
+	switch f {
+	case fieldWildcard:
+		return "write a wildcard such as *.lab.example.com behind it"
+	case fieldPlaceholder, fieldIdentity:
+		return "write . behind it"
+	}
+	return "write a name behind it, or . for every name of the block's zones"
+}
+
 // ruleTypes are the rule types by their words in a policy. What each means is in Rule.means and
 // Rule.reaches.
 var ruleTypes = map[string]struct {
@@ -112,7 +123,7 @@ func (r *Rule) parse(words []string) error {
 	types := words[2:]
 	if form.field != fieldNone {
 		if len(types) == 0 {
-			return fmt.Errorf("%s needs a name", kind)
+			return fmt.Errorf("%s needs a name. Fix: %s", kind, form.field.advice())
 		}
 		if err := r.parseName(form.field, words[0], types[0]); err != nil {
 			return err

@@ -28,7 +28,7 @@ func ParseReclaim(s string) (Reclaim, error) {
 			return r, nil
 		}
 	}
-	return ReclaimHosts, fmt.Errorf("reclaim: %q is none of hosts, always, never", s)
+	return ReclaimHosts, fmt.Errorf("reclaim: unknown word %q; the words are hosts, always, never", s)
 }
 
 // String returns the word that ParseReclaim reads.

@@ -38,7 +38,9 @@ func (s *Service) KeyFindings() []diagnose.Finding {
 		if _, ok := types[e]; !ok {
 			order = append(order, e)
 		}
-		types[e] = append(types[e], k.Enctype.String())
+		if name := k.Enctype.String(); !slices.Contains(types[e], name) { // a keytab may have a key twice
+			types[e] = append(types[e], name)
+		}
 	}
 	findings := make([]diagnose.Finding, len(order))
 	for i, e := range order {

@@ -255,3 +255,26 @@ func TestGeneratedApex(t *testing.T) {
 		t.Errorf("outside the zone: %d records, want 2; %v", len(records), err)
 	}
 }
+
+// TestKeyFindings: a key that a keytab has twice, as after a second export without a new key, is listed once.
+func TestKeyFindings(t *testing.T) {
+	file := krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test").Keytab()
+	octets, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func() []diagnose.Finding {
+		keytabs, err := krb5.OpenKeytabs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return (&Service{Keytabs: keytabs}).KeyFindings()
+	}
+	once := list()
+	if err := os.WriteFile(file, append(octets, octets[2:]...), 0o600); err != nil { // behind the version of the format
+		t.Fatal(err)
+	}
+	if twice := list(); !slices.Equal(once, twice) || len(once) != 1 {
+		t.Errorf("%v, and with each key twice %v", once, twice)
+	}
+}
