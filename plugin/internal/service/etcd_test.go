@@ -129,6 +129,14 @@ func TestEtcdFindings(t *testing.T) {
 	if f := etcdFindings(&encrypted); len(f) != 1 || f[0].Fix != "chmod 600 "+key || !strings.Contains(f[0].Problem, "mode 0644") {
 		t.Errorf("%v", f)
 	}
+	for mode, warnings := range map[os.FileMode]int{0o602: 1, 0o604: 1, 0o640: 0, 0o660: 0, 0o400: 0} {
+		if err := os.Chmod(key, mode); err != nil {
+			t.Fatal(err)
+		}
+		if f := etcdFindings(&encrypted); len(f) != warnings {
+			t.Errorf("mode %04o: %v", mode, f)
+		}
+	}
 	if f := etcdFindings(&corefile.Etcd{Endpoints: []string{"http://x:1"}}); len(f) != 1 || !strings.Contains(f[0].Problem, "plain text") {
 		t.Errorf("%v", f)
 	}

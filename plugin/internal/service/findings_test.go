@@ -60,7 +60,8 @@ func TestApexFindings(t *testing.T) {
 		"secondary":       {seed("ns1.example.test.", "ns1.example.test.", "ns2.example.test."), []string{"ns1.example.test."}, [][]string{{"warning zone", "ns2.example.test.", "net ads dns", "Fix: "}}},
 		"no address": {seed("ns3.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns3.example.test."},
 			[][]string{{"warning zone", "ns3.example.test. has no address", "couldn't get address", "Fix: add an A or AAAA record"}}},
-		"two principals": {seed("ns2.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns2.example.test."}, nil},
+		"another primary, a name server": {seed("ns2.example.test.", "ns1.example.test.", "ns2.example.test."), []string{"ns1.example.test."}, [][]string{{"error zone example.test.:", "ns2.example.test."}}},
+		"two principals":                 {seed("ns2.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns2.example.test."}, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
