@@ -96,6 +96,8 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"status page of another host":    {"@\t\tstatus 192.0.2.77:9154\n\t}\n}\n", "error", "3", "status 192.0.2.77:9154: |address of this machine"},
 	"status page in prometheus":      {"@\t\tstatus localhost:9154\n\t}\n\tprometheus 127.0.0.1:9154\n}\n", "error", "3", "prometheus in DIR/Corefile:8 has that address|a port that is free"},
 	"status page in ready":           {"@\t\tstatus 127.0.0.1:8181\n\t}\n\tready :8181\n}\n", "error", "3", "ready in DIR/Corefile:8 has that address"},
+	"status page in two ways":        {"@\t\tstatus localhost:9154\n\t}\n}\nother.test:5399 {\n\tgsstsig {\n\t\tkeytab KEYTAB\n\t\tstatus 127.0.0.1:9154\n\t}\n}\n", "error", "10", "status localhost:9154 in DIR/Corefile:3 is the same address|in one way"},
+	"status page of two blocks":      {"@\t\tstatus localhost:9154\n\t}\n}\nother.test:5399 {\n\tgsstsig {\n\t\tkeytab KEYTAB\n\t\tstatus localhost:9154\n\t}\n}\n", "ok", "-", "which the keytab has a key for"},
 	"status page beside prometheus":  {"@\t\tstatus localhost:9154\n\t}\n\tprometheus localhost:9153\n}\n", "ok", "-", "which the keytab has a key for"},
 	"krb5conf is a directory":        {"@\t\tkrb5conf DIR\n\t}\n}\n", "error", "3", "it is a directory|krb5conf"},
 	"krb5conf is a device":           {"@\t\tkrb5conf /dev/zero\n\t}\n}\n", "error", "3", "/dev/zero: it is not a regular file|krb5conf"},

@@ -446,12 +446,18 @@ var httpDirectives = []string{"health", "ready", "prometheus", "pprof"}
 // findStatusPages finds status pages on addresses that this machine does not have, or that another directive has.
 func (in *inspection) findStatusPages() {
 	const fix = "name an address of this machine and a port that is free"
-	known := make(map[string]bool)
+	known := make(map[string]string) // positions
 	for _, server := range in.Servers {
-		if server.StatusPage == "" || known[server.StatusPage] {
+		if server.StatusPage == "" || known[server.StatusPage] != "" {
 			continue
 		}
-		known[server.StatusPage] = true
+		for _, address := range slices.Sorted(maps.Keys(known)) {
+			if overlap(address, server.StatusPage) {
+				in.fail(server.Position, pluginName, diagnose.WithFix(fmt.Errorf("status %s: status %s in %s is the same address", server.StatusPage, address, known[address]),
+					"write the address in one way, so that the blocks share the page"))
+			}
+		}
+		known[server.StatusPage] = server.Position
 		host, _, _ := net.SplitHostPort(server.StatusPage) // as the property demands
 		socket, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err == nil {
