@@ -96,11 +96,27 @@ func (p *zonePolicy) convert(name string) (lines []string, err error) {
 	switch {
 	case p.rules != nil:
 		return convertRules(p.rules, name)
+	case p.allowed != nil:
+		return p.convertAllowed(name)
 	case p.local:
 		return nil, fmt.Errorf("%s:%d: update-policy local is not supported. Fix: use a key of the tsig plugin and the rule grant KEY. zonesub ANY",
 			name, p.line)
 	}
 	return nil, fmt.Errorf("%s:%d: no brace after update-policy", name, p.line)
+}
+
+// convertAllowed converts the keys of allow-update, which permits them every change of the zone.
+func (p *zonePolicy) convertAllowed(name string) (lines []string, err error) {
+	var rules []policyToken
+	for words := p.allowed; len(words) > 0 && words[0].text != "}"; words = words[3:] {
+		if len(words) < 3 || words[0].text != "key" || words[1].ends() || words[2].text != ";" {
+			return nil, fmt.Errorf("%s:%d: allow-update permits %q, and only keys can be converted. Fix: have these clients sign, or see the mode nonsecure-and-secure",
+				name, words[0].line, words[0].text)
+		}
+		at := words[1].line
+		rules = append(rules, policyToken{text: "grant", line: at}, words[1], policyToken{text: "zonesub", line: at}, policyToken{text: "ANY", line: at}, words[2])
+	}
+	return convertRules(append(rules, policyToken{text: "}"}), name)
 }
 
 // convertRules converts the rules up to the brace that closes them.
@@ -140,25 +156,35 @@ func convertRules(rules []policyToken, name string) (lines []string, err error) 
 	return lines, errors.Join(errs...)
 }
 
-// zonePolicy is an update-policy: the tokens after its brace, its line, and its zone.
+// zonePolicy is an update-policy or an allow-update: the tokens after its brace, its line, and its zone.
 type zonePolicy struct {
-	zone  string // "?" if the text does not have it
-	line  int
-	rules []policyToken // nil if there is no brace
-	local bool          // "update-policy local"
+	zone    string // "?" if the text does not have it
+	line    int
+	rules   []policyToken // nil if there is no brace
+	local   bool          // "update-policy local"
+	allowed []policyToken // of allow-update
 }
 
-// policiesIn finds the policies. Other statements are skipped.
+// policiesIn finds the policies. Other statements are skipped, and so is an allow-update of no zone, or that permits none.
 func policiesIn(tokens []policyToken, name string) (policies []zonePolicy, err error) {
 	zone := "?"
+	depth, outside := 0, -1 // of braces: here, and around the zone statement that this is in; -1 if it is in none
 	for i, t := range tokens {
 		next := policyToken{}
 		if i+1 < len(tokens) {
 			next = tokens[i+1]
 		}
 		switch {
+		case t.ends() && t.text == "{":
+			depth++
+		case t.ends() && t.text == "}":
+			if depth--; depth == outside {
+				outside = -1
+			}
 		case t.text == "zone" && !t.quoted && !next.ends():
-			zone = next.text
+			zone, outside = next.text, depth
+		case t.text == "allow-update" && !t.quoted && outside >= 0 && next.text == "{" && i+2 < len(tokens) && tokens[i+2].text != "none" && tokens[i+2].text != "}":
+			policies = append(policies, zonePolicy{zone: zone, line: t.line, allowed: tokens[i+2:]})
 		case t.text != "update-policy" || t.quoted:
 		case next.text == "{":
 			policies = append(policies, zonePolicy{zone: zone, line: t.line, rules: tokens[i+2:]})

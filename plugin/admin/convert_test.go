@@ -104,6 +104,35 @@ grant IPA.TEST krb5-self * A
 	}
 }
 
+// TestConvertAllowUpdate: the keys of allow-update may change all of the zone; addresses have no rule.
+func TestConvertAllowUpdate(t *testing.T) {
+	const text = `options { allow-update { key everywhere; }; };
+zone lab.test { allow-update { key dhcp; key "administrator"; }; };
+zone static.test { allow-update { none; }; };
+view v { allow-update { key "of the view"; }; zone corp.test { update-policy { grant x zonesub; }; }; };
+zone open.test { allow-update { key dhcp; 192.0.2.1; }; };
+zone both.test { allow-update { ! key dhcp; any; }; };
+`
+	status, out, err := run(t, "convert", writeFile(t, text))
+	for _, want := range []string{":2\ngrant dhcp zonesub ANY\ngrant administrator. zonesub ANY\n# zone corp.test, ", ":4\ngrant x zonesub\n# zone open.test, ", ":5: left out\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if status != ExitNo || strings.Contains(out, "static") || strings.Contains(out, "everywhere") || strings.Contains(out, "view") {
+		t.Errorf("exit status %d:\n%s", status, out)
+	}
+	for _, words := range []string{"zone open.test is left out", `:5: allow-update permits "192.0.2.1", and only keys can be converted`, `:6: allow-update permits "!"`} {
+		if !strings.Contains(err, words) {
+			t.Errorf("%q is not in %q", words, err)
+		}
+	}
+	status, out, err = run(t, "convert", "-corefile", writeFile(t, "zone lab.test { allow-update { key dhcp; }; };"))
+	if status != ExitOK || !strings.Contains(out, "lab.test {\n") || !strings.Contains(out, "grant dhcp zonesub ANY\n") {
+		t.Errorf("exit status %d:\n%s%s", status, out, err)
+	}
+}
+
 // TestConvertRefuses: what cannot be converted is named with its line, all of it, and nothing is printed if it is all there is.
 func TestConvertRefuses(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -14,7 +14,7 @@ const (
 	convertedDatabase = "/var/lib/coredns"
 )
 
-// convertCorefile makes a Corefile of a named.conf: a server block for each zone with an update-policy, with the keytab of the
+// convertCorefile makes a Corefile of a named.conf: a server block for each zone with an update-policy or with keys in allow-update, with the keytab of the
 // option tkey-gssapi-keytab and the HMAC keys. A zone whose policy cannot be converted as a whole is left out, and so is one that
 // was there before, in another view. The error names each of them.
 func convertCorefile(text, name string) (lines []string, err error) {

@@ -51,7 +51,7 @@ func commands(program string) []command {
 		{name: "check", define: check(program),
 			purpose: "Check the whole Corefile, keytabs, zones, rules, KDC, clocks, ports and etcd, and print what clients will fail on, with the fix."},
 		{name: "convert", words: "[FILE]", define: convert,
-			purpose: "Convert the update-policy of a named.conf, read from FILE or standard input, to grant and deny lines, or the whole file to a Corefile."},
+			purpose: "Convert the update-policy and allow-update of a named.conf, read from FILE or standard input, to grant and deny lines, or the whole file to a Corefile."},
 		{name: "dump", words: "ZONE", define: dump,
 			purpose: "Print a zone from its database as a master file. The server may be running."},
 		{name: "load", words: "ZONE FILE", define: load,
