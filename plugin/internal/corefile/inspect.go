@@ -19,6 +19,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin/pkg/parse"
 	"github.com/coredns/coredns/plugin/pkg/transport"
+	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
@@ -130,6 +131,9 @@ func (in *inspection) inspectKeys() bool {
 				in.fail(in.keyPosition(key), "", diagnose.WithFix(fmt.Errorf("server block %s: %s is not a port", key, config.Port), fix))
 			} else if strings.Contains(config.Zone, ":") {
 				in.add(diagnose.Error, in.keyPosition(key), fmt.Sprintf("server block %s: CoreDNS takes %s as the name of the zone, since what follows the colon is not a port", key, config.Zone), fix)
+			} else if strings.Contains(config.Zone, "/") && !dns.IsSubDomain("arpa.", config.Zone) { // those of RFC 2317 have slashes
+				in.add(diagnose.Warning, in.keyPosition(key), fmt.Sprintf("server block %s: CoreDNS takes %s as the name of the zone, since it is not a network", key, config.Zone),
+					"write the network with its address, such as 192.0.2.0/24, or the zone's name, such as 2.0.192.in-addr.arpa")
 			}
 		}
 	}
