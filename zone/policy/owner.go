@@ -226,9 +226,34 @@ func (e *evaluation) unsignedRule(name []byte, rrtype uint16) *rule {
 		if r.deny {
 			return nil
 		}
+		if !e.opens(r, name, rrtype) {
+			continue
+		}
 		return r
 	}
 	return nil
+}
+
+// opens reports whether a rule that grants unsigned updates, and reaches the name, grants them a change of
+// that type where the name has no owner. The rule owner does not at service labels of the zone, and at
+// those below a name only as far as that is open: see title and serviceTitle.
+func (e *evaluation) opens(r *rule, name []byte, rrtype uint16) bool {
+	if r.kind != ruleOwner {
+		return true
+	}
+	origin := e.proposal.Origin()
+	if origin[0] > 0 && origin[1] == '_' && !subdomain(r.name, string(origin)) {
+		return false
+	}
+	base := serviceBase(name, max(len(origin), len(r.name)))
+	if len(base) == 0 || len(serviceBase(r.name, len(origin))) > 0 {
+		return true
+	}
+	if bytes.Equal(base, origin) {
+		return false
+	}
+	held, found := e.holding(base)
+	return found && (e.isOpen(&held) || !held.Owned && e.openUnsigned(held.Name, rrtype))
 }
 
 // isEverybodys reports whether an unsigned update could make a name that has no owner free. One that may
@@ -242,7 +267,7 @@ func (e *evaluation) isEverybodys(name []byte) bool {
 		if !r.means(&e.policy.unsigned) || !r.reaches(&e.policy.unsigned, name, nil) {
 			continue
 		}
-		if r.deny || r.coversAll() {
+		if r.deny || r.coversAll() && e.opens(r, name, dns.TypeNone) {
 			return !r.deny
 		}
 	}
