@@ -135,7 +135,6 @@ func (s sample) serverTime() float64 { return s.usage.server.Seconds() * 1e6 / f
 
 // progress tells of a measurement on standard error.
 func (b *bench) progress(what string, s *subject, m sample) {
-	b.others = append(b.others, m.others)
 	fmt.Fprintf(os.Stderr, "%-28s %-8s %8.0f/s   CPU µs each: server %6.1f, generator %6.1f   others %3.0f %%",
 		what, s.name, m.perSecond(), m.serverTime(), m.generator.Seconds()*1e6/float64(m.completed), 100*m.others)
 	if m.failed > 0 {
@@ -147,8 +146,31 @@ func (b *bench) progress(what string, s *subject, m sample) {
 	fmt.Fprintln(os.Stderr)
 }
 
+// repetitions is how often a measurement is repeated that others have disturbed.
+const repetitions = 8
+
+// undisturbed measures, again if other processes used too much of the machine meanwhile. What has failed is that of all
+// attempts.
+func (b *bench) undisturbed(measure func() (sample, error)) (m sample, err error) {
+	failed, unanswered := 0, 0
+	for range 1 + repetitions {
+		m, err = measure()
+		failed, unanswered = failed+m.failed, unanswered+m.unanswered
+		if err != nil || 100*m.others <= float64(b.busiest) {
+			break
+		}
+	}
+	m.failed, m.unanswered = failed, unanswered
+	b.others = append(b.others, m.others)
+	return m, err
+}
+
 // load measures a server under the clients' operations.
 func (b *bench) load(ctx context.Context, what string, s *subject, all []operation) (sample, error) {
+	return b.undisturbed(func() (sample, error) { return b.loadOnce(ctx, what, s, all) })
+}
+
+func (b *bench) loadOnce(ctx context.Context, what string, s *subject, all []operation) (sample, error) {
 	var m sample
 	m.counts = drive(ctx, all, b.duration/10, func() {
 		stop := b.profile(ctx, what, s)
@@ -169,6 +191,14 @@ func (b *bench) load(ctx context.Context, what string, s *subject, all []operati
 
 // ask measures a server under queries, while the clients' operations, if any, go on.
 func (b *bench) ask(ctx context.Context, what string, s *subject, meanwhile []operation) (queries sample, operations counts, err error) {
+	queries, err = b.undisturbed(func() (m sample, err error) {
+		m, operations, err = b.askOnce(ctx, what, s, meanwhile)
+		return m, err
+	})
+	return queries, operations, err
+}
+
+func (b *bench) askOnce(ctx context.Context, what string, s *subject, meanwhile []operation) (queries sample, operations counts, err error) {
 	stop := b.profile(ctx, what, s)
 	operations = drive(ctx, meanwhile, b.duration/10, func() {
 		meter := newMeter(s)

@@ -79,6 +79,44 @@ func TestUpdatersKeepApart(t *testing.T) {
 	}
 }
 
+// TestUndisturbed has a measurement repeated while others use too much of the machine, but not for ever, and not after an error.
+func TestUndisturbed(t *testing.T) {
+	failure := errors.New("failed")
+	for _, c := range []struct {
+		busiest int
+		others  []float64 // of each attempt; of all further ones the last
+		fails   bool
+		want    int // attempts
+	}{
+		{100, []float64{1}, false, 1},
+		{10, []float64{0.1}, false, 1},
+		{10, []float64{0.5, 0.11, 0.05}, false, 3},
+		{10, []float64{0.5}, false, 1 + repetitions},
+		{10, []float64{0.5}, true, 1},
+	} {
+		b := &bench{settings: settings{busiest: c.busiest}}
+		attempts := 0
+		m, err := b.undisturbed(func() (m sample, err error) {
+			m.others = c.others[min(attempts, len(c.others)-1)]
+			m.failed, m.unanswered = 2, 1
+			attempts++
+			if c.fails {
+				err = failure
+			}
+			return m, err
+		})
+		if attempts != c.want || errors.Is(err, failure) != c.fails {
+			t.Errorf("others use %v, %d %% at most: %d attempts, want %d; %v", c.others, c.busiest, attempts, c.want, err)
+		}
+		if m.failed != 2*attempts || m.unanswered != attempts {
+			t.Errorf("%d attempts: %d failed, %d unanswered", attempts, m.failed, m.unanswered)
+		}
+		if last := c.others[len(c.others)-1]; m.others != last || len(b.others) != 1 || b.others[0] != last {
+			t.Errorf("others use %v: noted %v, returned %v", c.others, b.others, m.others)
+		}
+	}
+}
+
 func TestFileSystemOf(t *testing.T) {
 	if got, err := fileSystemOf("/proc"); err != nil || got != "proc" {
 		t.Errorf("/proc is on %q, %v", got, err)

@@ -24,6 +24,7 @@ type settings struct {
 	profiles string         // directory for CPU profiles of our server, "" for none
 	machines int            // that come on Monday morning
 	within   time.Duration  // of each other
+	busiest  int            // percent of the machine: a measurement during which others used more is repeated
 }
 
 func main() {
@@ -40,6 +41,7 @@ func main() {
 	flag.StringVar(&s.profiles, "profiles", "", "write CPU profiles of our server to this `directory`")
 	flag.IntVar(&s.machines, "machines", 5000, "how many machines come on Monday morning")
 	flag.DurationVar(&s.within, "within", 30*time.Second, "within what time they come")
+	flag.IntVar(&s.busiest, "others", 100, fmt.Sprintf("repeat a measurement, up to %d times, during which other processes used more `percent` of the machine", repetitions))
 	flag.Parse()
 	if quick {
 		s.rounds, s.duration = 3, time.Second
