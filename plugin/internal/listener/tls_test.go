@@ -379,6 +379,14 @@ func startHostile(t *testing.T, limits Limits, options string) (port, address st
 	return port, "tls://" + local(port)
 }
 
+// unfinishedHandshakes returns how many handshakes of an address the server has not finished. A client finishes its own before.
+func unfinishedHandshakes(address string) int {
+	table := endpointOf(address).table
+	table.mu.Lock()
+	defer table.mu.Unlock()
+	return table.unfinished.Len()
+}
+
 // hello is the beginning of a TLS handshake.
 func hello(t testing.TB) []byte {
 	t.Helper()
@@ -527,12 +535,6 @@ func TestUnfinishedHandshakes(t *testing.T) {
 		established = append(established, c)
 	}
 	begin := hello(t)
-	table := endpointOf(address).table
-	unfinished := func() int {
-		table.mu.Lock()
-		defer table.mu.Unlock()
-		return table.unfinished.Len()
-	}
 	for i := range 300 {
 		c := dialPlain(t, fmt.Sprintf("127.0.1.%d", 1+i%250), port)
 		if _, err := c.Write(begin[:len(begin)-i%2]); err != nil {
@@ -541,14 +543,14 @@ func TestUnfinishedHandshakes(t *testing.T) {
 		if i%30 == 0 {
 			answersOver(t, mustDialTLS(t, "127.0.2.1", port, trusting()), "a unsigned")
 		}
-		if n := unfinished(); n > 10 {
+		if n := unfinishedHandshakes(address); n > 10 {
 			t.Fatalf("%d handshakes are not finished", n)
 		}
 	}
 	for _, c := range established {
 		answersOver(t, c, "a unsigned")
 	}
-	eventually(t, "all handshakes have ended", func() bool { return unfinished() == 0 })
+	eventually(t, "all handshakes have ended", func() bool { return unfinishedHandshakes(address) == 0 })
 }
 
 // A source whose handshakes fail, or are made for nothing, is not served any more. One that only looks whether the port is open
@@ -698,6 +700,7 @@ func TestKnownSources(t *testing.T) {
 	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
 	limiter := endpointOf(address).current.Load().limiter
 	mustDialTLS(t, "127.0.0.66", port, trusting()) // and no message
+	eventually(t, "the handshake is finished", func() bool { return unfinishedHandshakes(address) == 0 })
 	limiter.tlsWork.acquire()
 	answersOver(t, mustDialTLS(t, "127.0.0.1", port, trusting()), "a unsigned")
 	done := make(chan error)
