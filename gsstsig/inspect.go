@@ -19,7 +19,7 @@ type ContextInfo struct {
 	Enctype   krb5.Enctype   // of the key that makes the MICs
 	Client    netip.AddrPort // that finished the negotiation; zero for an imported context
 	Created   time.Time      // zero for an imported context
-	Expires   time.Time      // at the latest
+	Expires   time.Time      // unless it is deleted before
 	LastUse   time.Time      // of the last message that verified; zero if there was none
 	Messages  uint64         // that verified, here
 	Shared    bool           // other servers have it too

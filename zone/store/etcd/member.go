@@ -164,7 +164,7 @@ func (m *members) logIn(x *member, l *login) {
 	}
 }
 
-// forget has the next request to a member log in again, unless somebody did already.
+// forget has the next request to a member log in again, unless another request did so already.
 func (m *members) forget(x *member, client *clientv3.Client) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -82,7 +82,7 @@ func (c *Cluster) past(ctx context.Context, running []ServerStatus) ([]PastServe
 	return kept, nil
 }
 
-// forget deletes a key unless it has changed. If that fails, somebody else does it later.
+// forget deletes a key unless it has changed. If that fails, another server does it later.
 func (c *Cluster) forget(ctx context.Context, key string, revision int64) {
 	_ = c.members.attempt(ctx, func(ctx context.Context, client *clientv3.Client) error {
 		_, err := client.Txn(ctx).If(clientv3.Compare(clientv3.ModRevision(key), "=", revision)).Then(clientv3.OpDelete(key)).Commit()
