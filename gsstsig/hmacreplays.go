@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/timespans"
 )
 
 // defaultHMACReplays is how many updates of one key are remembered where no
@@ -13,9 +15,9 @@ const defaultHMACReplays = 1 << 15
 // HMACReplays remembers the updates that were signed with static keys, so that
 // none is accepted twice within its fudge (RFC 8945 section 5.2.3). It keeps the
 // time signed and the MAC of each for as long as its time is good. Where it has no
-// room for all of a key, it drops the oldest and refuses what is not signed later
-// than these, as that section has it. Only updates count: a query may be
-// sent again.
+// room for all of a key, it drops the oldest and refuses what was signed in the time
+// of these. A clock that was ahead, and was set back, leaves only the time in which
+// it was ahead to be refused. Only updates count: a query may be sent again.
 //
 // It is bounded for each key, and the keys are those of the configuration. Share
 // one between all authenticators of a process, over reloads, too. It is safe for
@@ -39,7 +41,7 @@ func NewHMACReplays(max int) *HMACReplays {
 type hmacTimes struct {
 	seconds map[uint64]*hmacSecond // by time signed
 	count   int                    // MACs in all of them
-	dropped uint64                 // the last second of which some were dropped
+	dropped timespans.Spans        // the seconds of which some were dropped
 	swept   uint64                 // the time of the last sweep
 }
 
@@ -55,7 +57,7 @@ type macPrefix [16]byte
 // Why an update is not taken.
 var (
 	errHMACReplay = errors.New("the message was seen before")
-	errHMACTime   = errors.New("the message was not signed later than others of the key, of which too many came to remember them all")
+	errHMACTime   = errors.New("the message was signed at the time of others of the key that are no longer remembered")
 )
 
 // add records an update whose MAC and time are right, unless it was recorded before
@@ -69,7 +71,7 @@ func (h *HMACReplays) add(key string, signed, fudge, now uint64, mac []byte) err
 		h.keys[key] = times
 	}
 	times.sweep(now)
-	if signed <= times.dropped {
+	if times.dropped.Has(int64(signed)) {
 		return errHMACTime
 	}
 	second := times.seconds[signed]
@@ -121,5 +123,5 @@ func (t *hmacTimes) shrink(room int) {
 func (t *hmacTimes) drop(signed uint64) {
 	t.count -= len(t.seconds[signed].macs)
 	delete(t.seconds, signed)
-	t.dropped = max(t.dropped, signed)
+	t.dropped.Add(int64(signed)) // a time of TSIG has 48 bits
 }

@@ -178,3 +178,39 @@ func TestHMACTimeIsAnsweredBADTIME(t *testing.T) {
 		t.Errorf("%v\n%v", err, answer)
 	}
 }
+
+// A clock that was ahead, for longer than messages are remembered, locks no key out when it is right again. What was
+// signed while it was ahead is not good again when the right time comes to it.
+func TestHMACReplaysAfterAClockThatWasAhead(t *testing.T) {
+	mac := func(n uint64) []byte { return append(binary.BigEndian.AppendUint64(nil, n), make([]byte, 24)...) }
+	const now = uint64(1_800_000_000)
+	for name, ahead := range map[string]uint64{"an hour": 3600, "a day": 86_400, "100 years": 100 * 365 * 86_400} {
+		h := NewHMACReplays(64)
+		n := uint64(0)
+		add := func(at uint64) {
+			t.Helper()
+			if n++; h.add("key", at, 300, at, mac(n)) != nil {
+				t.Errorf("%s ahead: an update of %d is refused", name, at)
+			}
+		}
+		at := now - 10_000_000
+		for s := range uint64(400) {
+			add(at)
+			at += 1 + 5*s // with longer and longer pauses
+		}
+		first := n + 1
+		for s := uint64(0); s < 1000; s += 10 {
+			add(at + ahead + s)
+		}
+		last := n
+		for s := range uint64(1000) {
+			add(at + s)
+		}
+		for i := first; i <= last; i++ {
+			at := at + ahead + 10*(i-first)
+			if err := h.add("key", at, 300, at, mac(i)); err == nil {
+				t.Errorf("%s ahead: an update is good again", name)
+			}
+		}
+	}
+}

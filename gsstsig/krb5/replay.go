@@ -7,6 +7,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/timespans"
 )
 
 const (
@@ -33,9 +35,10 @@ const (
 // An authenticator is remembered until its time is further back than the
 // largest clock skew of any acceptor that uses the cache, by the wall clock and
 // by the monotonic clock: if the wall clock jumps ahead, the cache drops nothing
-// too early. An authenticator that is as old as a dropped one, or older, is
-// refused, so that a clock that is set back, or a larger skew in a new
-// configuration, does not make a replay possible.
+// too early. An authenticator of the time of dropped ones is refused, so that a
+// clock that is set back, or a larger skew in a new configuration, does not make
+// a replay possible. A clock that was ahead and was set back leaves only the time
+// in which it was ahead to be refused.
 //
 // A cache that begins with the process cannot know what was accepted before; see
 // [AcceptorConfig].Replays.
@@ -52,7 +55,7 @@ type replayShard struct {
 	skew      int64                   // seconds
 	buckets   map[int64]*replayBucket // by authenticator time / bucketSeconds
 	swept     int64                   // what forget looked for last
-	forgotten int64                   // the last bucket that was dropped
+	forgotten timespans.Spans         // the buckets that were dropped
 }
 
 // replayBucket is the authenticators of one span of time.
@@ -106,10 +109,9 @@ func NewReplayCache(max int) *ReplayCache {
 	c := &ReplayCache{shards: make([]replayShard, n)}
 	for i := range c.shards {
 		c.shards[i] = replayShard{
-			limit:     max / n,
-			buckets:   make(map[int64]*replayBucket),
-			swept:     -1 << 62,
-			forgotten: -1 << 62,
+			limit:   max / n,
+			buckets: make(map[int64]*replayBucket),
+			swept:   -1 << 62,
 		}
 	}
 	return c
@@ -194,7 +196,7 @@ func (c *ReplayCache) addAt(k replayKey, at, now time.Time, elapsed time.Duratio
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(now, elapsed)
-	if bucket <= s.forgotten {
+	if s.forgotten.Has(bucket) {
 		return ErrReplay
 	}
 	b := s.buckets[bucket]
@@ -238,7 +240,7 @@ func (s *replayShard) forget(now time.Time, elapsed time.Duration) {
 	s.swept = last
 	for n, b := range s.buckets {
 		if n <= last && b.until < elapsed {
-			s.forgotten = max(s.forgotten, n)
+			s.forgotten.Add(n)
 			s.count -= len(b.seen)
 			delete(s.buckets, n)
 		}

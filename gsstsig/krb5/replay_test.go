@@ -270,6 +270,45 @@ func TestReplayCacheCountsByAClockThatIsNeverSet(t *testing.T) {
 	}
 }
 
+// A wall clock that was ahead for longer than authenticators are remembered, and with it the clocks of clients (a KDC
+// on the same machine, a host of virtual machines), locks nobody out when it is right again. What was accepted then is
+// not accepted again when the right time comes to it.
+func TestReplayCacheAfterAClockThatWasAhead(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"ten minutes": 10 * time.Minute, "a day": 24 * time.Hour, "100 years": 100 * 365 * 24 * time.Hour} {
+		c := NewReplayCache(64) // one shard
+		c.shards[0].limit = 1 << 12
+		c.keepFor(5 * time.Minute)
+		var elapsed time.Duration
+		n := 0
+		add := func(ahead time.Duration) {
+			t.Helper()
+			now := testNow.Add(elapsed + ahead)
+			if err := c.addAt(replayKeyN(n), now, now, elapsed); err != nil {
+				t.Errorf("%s ahead: after %v a client is refused: %v", name, elapsed, err)
+			}
+			n++
+			elapsed += 5 * time.Second
+		}
+		for elapsed < time.Hour {
+			add(0)
+		}
+		first, begin := n, elapsed
+		for elapsed < begin+9*time.Minute {
+			add(ahead)
+		}
+		last := n
+		for range 10 {
+			add(0)
+		}
+		for i := first; i < last; i++ {
+			at := testNow.Add(begin + ahead + time.Duration(i-first)*5*time.Second)
+			if err := c.addAt(replayKeyN(i), at, at, elapsed+ahead); !errors.Is(err, ErrReplay) {
+				t.Errorf("%s ahead: accepted again: %v", name, err)
+			}
+		}
+	}
+}
+
 // The cache remembers for the largest skew of all its acceptors, whole seconds
 // at least, and an older time that is forgotten later opens no gap.
 func TestReplayCacheRemembersForTheLargestSkew(t *testing.T) {
