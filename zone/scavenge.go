@@ -95,6 +95,17 @@ type grace struct {
 	// wall and elapsed are the clocks when observe was last called.
 	wall    int64
 	elapsed time.Duration
+	// jump is by how much the clock was set ahead since jumped was last called.
+	jump time.Duration
+}
+
+// clock reads the machine's clock, for what is written to records or compared with their times. If the clock
+// was set ahead since it was read last, grace begins again. All these readings count: records that clients
+// refresh between two passes, while the clock is behind, are old at once when it is right again.
+func (z *Zone) clock() time.Time {
+	now := z.now()
+	z.grace.observe(now.Unix(), z.elapsed())
+	return now
 }
 
 // begin notes that clients can refresh records from now on.
@@ -111,24 +122,33 @@ func (g *grace) from(refresh time.Duration) int64 {
 }
 
 // clockJump is how far the machine's clock may go ahead of the time that has passed, between two
-// passes, before it counts as one that was set ahead.
+// readings, before it counts as one that was set ahead.
 const clockJump = time.Hour
 
 // observe compares the machine's clock with the time that has passed since the last call. If it was
 // set ahead, or the machine was suspended, records are older than the time in which clients could
-// refresh them, and grace begins again. It returns by how much.
-func (g *grace) observe(now int64, elapsed time.Duration) (jump time.Duration) {
+// refresh them, and grace begins again.
+func (g *grace) observe(now int64, elapsed time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	var jump time.Duration
 	if g.wall != 0 {
 		jump = time.Duration(now-g.wall)*time.Second - (elapsed - g.elapsed)
 	}
 	g.wall, g.elapsed = now, elapsed
 	if jump < clockJump {
 		g.since = min(g.since, now) // the clock was ahead when it began, and was set back
-		return 0
+		return
 	}
-	g.since = now
+	g.since, g.jump = now, max(g.jump, jump)
+}
+
+// jumped returns by how much the clock was set ahead, at most, since the last call.
+func (g *grace) jumped() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	jump := g.jump
+	g.jump = 0
 	return jump
 }
 
@@ -152,8 +172,8 @@ type Scavenging struct {
 // commit, it returns an error beside what was done until then. If there is no room for further
 // tombstones of SignedOwner, its names stay for now and all others go on: the error is a *LimitError.
 func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, err error) {
-	now := z.now().Unix()
-	s.ClockJump = z.grace.observe(now, z.elapsed())
+	now := z.clock().Unix()
+	defer func() { s.ClockJump = z.grace.jumped() }()
 	if aging := z.Aging(); aging.Enabled() && now < z.grace.from(aging.Refresh) {
 		for range z.Snapshot().Stale(aging, time.Unix(now, 0)) {
 			s.Waiting++
@@ -215,7 +235,7 @@ func (z *Zone) scavengeFrom(ctx context.Context, key string, most int, unreserve
 	if err := ctx.Err(); err != nil {
 		return r, "", fmt.Errorf("zone: scavenging: %w", err)
 	}
-	aging, now := z.Aging(), z.now().Unix()
+	aging, now := z.Aging(), z.clock().Unix()
 	if !aging.Enabled() || now < z.grace.from(aging.Refresh) {
 		return r, "", nil
 	}

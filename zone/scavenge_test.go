@@ -182,7 +182,9 @@ func TestScavengeGrace(t *testing.T) {
 			passed := time.Duration(0)
 			z.elapsed = func() time.Duration { return passed }
 			z.grace.observe(c.at.Add(-2*time.Hour).Unix(), -time.Hour-time.Second) // not quite an hour
-			if jump := z.grace.observe(c.at.Unix(), passed); jump != 0 {
+			z.grace.jumped()
+			z.grace.observe(c.at.Unix(), passed)
+			if jump := z.grace.jumped(); jump != 0 {
 				t.Errorf("jump of %v", jump)
 			}
 			c.at = c.at.Add(90 * 24 * time.Hour)
@@ -216,6 +218,72 @@ func TestScavengeGrace(t *testing.T) {
 				t.Errorf("gone: %q, %+v", gone, s)
 			}
 		})
+	}
+}
+
+// What clients add and refresh while the clock is wrong does not go because of that, when the clock is right again:
+// also if it was wrong between two passes alone, as at a start without a battery until NTP answers, and if it is
+// corrected while a pass goes on.
+func TestScavengeAfterAClockThatWasBehind(t *testing.T) {
+	for name, behind := range map[string]time.Duration{"16 days": 16 * 24 * time.Hour, "20 years": 20 * 365 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			z, c, _ := aged(t, Aging{NoRefresh: week, Refresh: week})
+			var passed, wrong time.Duration
+			begin := c.at
+			tick := func(d time.Duration) { passed += d; c.at = begin.Add(passed + wrong) }
+			z.elapsed = func() time.Duration { return passed }
+			host(t, z, "a")
+			for passed < 5*week { // clients refresh their records each day, and a pass is each hour
+				for range 24 {
+					tick(time.Hour)
+					if gone, s := scavenge(t, z); len(gone) != 0 || s != (Scavenging{}) {
+						t.Fatalf("after %v: gone %q, %+v", passed, gone, s)
+					}
+				}
+				apply(t, z, "U a.example.test. 300 IN A 192.0.2.7")
+			}
+			tick(10 * time.Minute)
+			wrong = -behind
+			tick(10 * time.Minute)
+			host(t, z, "b")
+			apply(t, z, "U a.example.test. 300 IN A 192.0.2.7")
+			tick(10 * time.Minute)
+			wrong = 0
+			tick(10 * time.Minute)
+			host(t, z, "c") // with this, the server sees that the clock was set
+			if gone, s := scavenge(t, z); len(gone) != 0 || s.Waiting != 2 || (s.ClockJump-behind).Abs() > time.Second {
+				t.Errorf("gone: %q, %+v", gone, s)
+			}
+			apply(t, z, "U a.example.test. 300 IN A 192.0.2.7") // the others are gone for good
+			tick(week - time.Hour)
+			if gone, s := scavenge(t, z); len(gone) != 0 || s.ClockJump != 0 {
+				t.Errorf("gone: %q, %+v", gone, s)
+			}
+			tick(2 * time.Hour)
+			if gone, _ := scavenge(t, z); !slices.Equal(gone, []string{"b A"}) {
+				t.Errorf("gone: %q", gone)
+			}
+		})
+	}
+}
+
+// A clock that is set ahead while a pass goes on takes no more records with it than those that were stale before.
+func TestScavengeStopsAtAClockJump(t *testing.T) {
+	z, c, _ := aged(t, Aging{NoRefresh: week, Refresh: week})
+	passed, set := time.Duration(0), time.Duration(0)
+	begin := c.at
+	tick := func(d time.Duration) { passed += d; c.at = begin.Add(passed + set) }
+	z.elapsed = func() time.Duration { return passed }
+	for i := range scavengeRecords + 20 {
+		host(t, z, fmt.Sprintf("a%03d", i))
+	}
+	tick(2*week - time.Hour)
+	host(t, z, "z")
+	tick(time.Hour)
+	z.rest = func(context.Context, time.Duration) { set = 52 * week; tick(0) }
+	gone, s := scavenge(t, z)
+	if slices.Contains(gone, "z A") || len(gone) != scavengeRecords || s.ClockJump != 52*week {
+		t.Errorf("%d gone: %q, %+v", len(gone), gone, s)
 	}
 }
 

@@ -462,7 +462,7 @@ var errUnconfirmed = errors.New("zone: the store did not confirm the state that 
 // decide evaluates one update without changing anything.
 func (b *transaction) decide(p *pending) (Result, *effect) {
 	s, z := b.state, b.zone
-	set, now := z.settings.Load(), z.now()
+	set, now := z.settings.Load(), z.clock()
 	expired := now.Add(-set.lifetime).Unix()
 	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static, stale: p.update.stale})
 	if p.update.Mark != (store.Mark{}) && b.replayed(p.update.Mark) {

@@ -334,7 +334,7 @@ func Open(config Config) (*Zone, error) {
 	}
 	z.marks = newMarkTable(z.elapsed)
 	z.Configure(config.Limits, config.TombstoneLifetime, config.Aging)
-	z.grace.observe(z.now().Unix(), z.elapsed())
+	z.clock()
 	z.batch = make([]*pending, 0, z.settings.Load().limits.Batch)
 	if err := z.open(&config); err != nil {
 		return nil, fmt.Errorf("zone %s: %w", o.name, err)
