@@ -302,6 +302,7 @@ func (z *Zone) adoptBatch(c *store.Committed) (err error) {
 		return err
 	}
 	z.publish(f, len(c.Changes) > 0)
+	z.grace.compare(z.clock().Unix(), c.Server, c.Time.Unix())
 	z.marks.add(c.Marks)
 	if c.Frozen != nil {
 		z.setFrozen(*c.Frozen)

@@ -82,7 +82,8 @@ func (s *Snapshot) staleFrom(key string, aging Aging, at int64, visit func(key s
 func (z *Zone) Aging() Aging { return z.settings.Load().aging }
 
 // AgingFrom returns before when no record is removed, in UTC: the refresh interval after the zone was
-// opened, was thawed, or aging was switched on. Clients could not refresh their records before.
+// opened, was thawed, or aging was switched on, or after the clock was set ahead or differed from
+// another server's. Clients could not refresh their records before.
 func (z *Zone) AgingFrom() time.Time {
 	return time.Unix(z.grace.from(z.Aging().Refresh), 0).UTC()
 }
@@ -97,6 +98,9 @@ type grace struct {
 	elapsed time.Duration
 	// jump is by how much the clock was set ahead since jumped was last called.
 	jump time.Duration
+	// other is the server whose clock differed most since differed was last called, and difference by how much.
+	other      string
+	difference time.Duration
 }
 
 // clock reads the machine's clock, for what is written to records or compared with their times. If the clock
@@ -152,6 +156,34 @@ func (g *grace) jumped() time.Duration {
 	return jump
 }
 
+// compare has grace begin again if the clock of the server that has committed a batch differs from this one by so
+// much that one of them was set wrong. If it is this one, records look older here than they are. If it is the other
+// one, it gives records times of which they look older.
+func (g *grace) compare(now int64, server string, then int64) {
+	difference := time.Duration(min(max(then-now, -maxDifference), maxDifference)) * time.Second
+	if difference.Abs() < clockJump {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.since = now
+	if difference.Abs() >= g.difference.Abs() {
+		g.other, g.difference = server, difference
+	}
+}
+
+// maxDifference is the largest number of seconds, about, that a time.Duration holds.
+const maxDifference = 1 << 33
+
+// differed returns whose clock differed from this one, and by how much it was ahead, since the last call.
+func (g *grace) differed() (other string, difference time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	other, difference = g.other, g.difference
+	g.other, g.difference = "", 0
+	return other, difference
+}
+
 // A Scavenging is the outcome of [Zone.Scavenge].
 type Scavenging struct {
 	// Removed is how many records were removed.
@@ -162,6 +194,11 @@ type Scavenging struct {
 	// time that has passed. It is zero if the difference is less than an hour; otherwise no record is
 	// removed until the refresh interval has passed.
 	ClockJump time.Duration
+	// Other is another server of the zone whose clock, as its commits since the last scavenging show, differs by an
+	// hour or more, and ClockDifference by how much it is ahead of this one. Then too no record is removed until the
+	// refresh interval has passed.
+	Other           string
+	ClockDifference time.Duration
 }
 
 // Scavenge removes all stale records, in updates of a few records each, which take turns with those of
@@ -173,7 +210,10 @@ type Scavenging struct {
 // tombstones of SignedOwner, its names stay for now and all others go on: the error is a *LimitError.
 func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, err error) {
 	now := z.clock().Unix()
-	defer func() { s.ClockJump = z.grace.jumped() }()
+	defer func() {
+		s.ClockJump = z.grace.jumped()
+		s.Other, s.ClockDifference = z.grace.differed()
+	}()
 	if aging := z.Aging(); aging.Enabled() && now < z.grace.from(aging.Refresh) {
 		for range z.Snapshot().Stale(aging, time.Unix(now, 0)) {
 			s.Waiting++

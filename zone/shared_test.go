@@ -1075,7 +1075,7 @@ func TestScavengeAtAllServers(t *testing.T) {
 		defer mu.Unlock()
 		return at
 	}
-	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	cluster := storetest.NewCluster(storetest.ClusterOptions{Now: clock})
 	edit := func(c *Config) {
 		c.Now = clock
 		c.Aging = Aging{NoRefresh: time.Hour, Refresh: time.Hour}
@@ -1347,18 +1347,74 @@ func (f frugal) Propose(ctx context.Context, at store.Position, b store.Batch) (
 	return f.Shared.Propose(ctx, at, b)
 }
 
+// TestScavengeWithWrongClocks: where the clocks of two servers differ, neither removes what clients have refreshed at the other one. Whichever
+// clock is wrong, and in which direction, it says whose differs and by how much.
+func TestScavengeWithWrongClocks(t *testing.T) {
+	for name, off := range map[string]time.Duration{"a year ahead": 52 * week, "a year behind": -52 * week, "15 days ahead": 15 * 24 * time.Hour, "15 days behind": -15 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			var at atomic.Int64 // hours
+			right := func() time.Time { return timesNow.Add(time.Duration(at.Load()) * time.Hour) }
+			wrong := func() time.Time { return right().Add(off) }
+			var writer atomic.Pointer[func() time.Time]
+			writer.Store(&right)
+			cluster := storetest.NewCluster(storetest.ClusterOptions{Now: func() time.Time { return (*writer.Load())() }})
+			open := func(server string, now func() time.Time) *Zone {
+				return openServer(t, cluster.Server(server), func(c *Config) { c.Now, c.Aging = now, Aging{NoRefresh: week, Refresh: week} })
+			}
+			good := open("good", right)
+			bad := open("bad", wrong)
+			update := func(z *Zone, now func() time.Time, host string) {
+				t.Helper()
+				writer.Store(&now)
+				r := apply(t, z, "U "+host+".example.test. 300 IN A 192.0.2.7\nU "+host+".example.test. 300 IN TXT "+fmt.Sprintf("%d", at.Load()))
+				if r.Rcode != dns.RcodeSuccess {
+					t.Fatal(r)
+				}
+				for _, z := range []*Zone{good, bad} {
+					reaches(t, z, cluster)
+				}
+			}
+			for range 4 * 7 {
+				update(good, right, "a")
+				update(bad, wrong, "b")
+				at.Add(24)
+				for z, other := range map[*Zone]string{good: "bad", bad: "good"} {
+					want := off
+					if z == bad {
+						want = -off
+					}
+					if gone, s := scavenge(t, z); len(gone) != 0 || s.Other != other || s.ClockDifference != want {
+						t.Fatalf("after %d hours, other than %s: gone %q, %+v", at.Load(), other, gone, s)
+					}
+				}
+			}
+			// When the clocks are alike again, what nobody refreshes goes after the interval.
+			at.Add(7*24 - 25)
+			if gone, _ := scavenge(t, good); len(gone) != 0 {
+				t.Errorf("gone: %q", gone)
+			}
+			at.Add(10 * 24)
+			writer.Store(&right)
+			if gone, s := scavenge(t, good); len(gone) == 0 || s.Other != "" {
+				t.Errorf("gone: %q, %+v", gone, s)
+			}
+		})
+	}
+}
+
 // TestScavengeTooLarge: where the records are so large that the store does not take many of them at once, aging removes fewer at once.
 func TestScavengeTooLarge(t *testing.T) {
-	c := &clock{at: timesNow}
-	cluster := storetest.NewCluster(storetest.ClusterOptions{})
+	var passed atomic.Int64
+	now := func() time.Time { return timesNow.Add(time.Duration(passed.Load())) }
+	cluster := storetest.NewCluster(storetest.ClusterOptions{Now: now})
 	z := openServer(t, frugal{cluster.Server("a")}, func(config *Config) {
-		config.Aging, config.Now = Aging{NoRefresh: week, Refresh: week}, c.now
+		config.Aging, config.Now = Aging{NoRefresh: week, Refresh: week}, now
 	})
 	const hosts = 10
 	for i := range hosts {
 		host(t, z, fmt.Sprint("h", i))
 	}
-	c.at = c.at.Add(2*week + time.Hour)
+	passed.Store(int64(2*week + time.Hour))
 	if gone, _ := scavenge(t, z); len(gone) != hosts {
 		t.Errorf("gone: %q", gone)
 	}

@@ -3,6 +3,7 @@ package gsstsig
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/miekg/dns"
@@ -72,6 +73,9 @@ func (p *process) scavenge(ctx context.Context, z *zone.Zone) (zone.Scavenging, 
 		log.Warningf("zone %s: in the last hours the clock went ahead by %v more than time has passed: it was set, or the machine was suspended. "+
 			"No record is removed before %s, so that clients can refresh theirs", z.Origin(), s.ClockJump.Round(time.Second), z.AgingFrom().Format(time.RFC3339))
 	}
+	if s.Other != "" {
+		log.Warning(clocksDiffer(z, &s))
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, served := range p.zones {
@@ -80,6 +84,17 @@ func (p *process) scavenge(ctx context.Context, z *zone.Zone) (zone.Scavenging, 
 		}
 	}
 	return s, err
+}
+
+// clocksDiffer says that another server has another time.
+func clocksDiffer(z *zone.Zone, s *zone.Scavenging) string {
+	how := "ahead of"
+	if s.ClockDifference < 0 {
+		how = "behind"
+	}
+	return fmt.Sprintf("zone %s: the clock of server %q is %v %s the clock here: one of them is wrong, and with it the times of records. "+
+		"No record is removed before %s, so that clients can refresh theirs. Fix: set the clocks of all servers, by NTP",
+		z.Origin(), cut(s.Other, auditName), s.ClockDifference.Abs().Round(time.Second), how, z.AgingFrom().Format(time.RFC3339))
 }
 
 // scavengedLine is the line about a record that was removed.

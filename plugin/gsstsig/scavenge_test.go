@@ -230,3 +230,21 @@ func TestScavengeByCommand(t *testing.T) {
 	is("static", true)
 	says(command(admin.ExitNo, "", "scavenge", "static.test"), "does not age", "Fix: ")
 }
+
+// TestClocksDiffer: the line says whose clock differs and in which direction, and what another server is called does no harm to the log.
+func TestClocksDiffer(t *testing.T) {
+	_, p, _ := startAging(t, agingCorefile)
+	z := zoneOf(t, p, "example.test.")
+	for _, test := range []struct {
+		s    zone.Scavenging
+		want string
+	}{
+		{zone.Scavenging{Other: "dns2", ClockDifference: 90 * time.Minute}, `the clock of server "dns2" is 1h30m0s ahead of the clock here`},
+		{zone.Scavenging{Other: "a\n\x1b[2J", ClockDifference: -time.Hour}, `the clock of server "a\n\x1b[2J" is 1h0m0s behind the clock here`},
+	} {
+		got := clocksDiffer(z, &test.s)
+		if !strings.HasPrefix(got, "zone example.test.: "+test.want) || !strings.Contains(got, z.AgingFrom().Format(time.RFC3339)) || !strings.Contains(got, "Fix: ") {
+			t.Errorf("%s", got)
+		}
+	}
+}
