@@ -1,10 +1,10 @@
 package zone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/miekg/dns"
 	"github.com/tidwall/btree"
@@ -31,13 +31,15 @@ type builder struct {
 	name     string // the owner of key, as in the last record
 	key      string
 	before   *node
-	draft    *draft
-	owners   map[string]string // some owners, so that their names share one copy
+	draft    *draft // nil without a key; spare, or newDraft's
+	spare    draft
+	data     []byte               // of the draft's records
+	owners   map[string]ownership // some owners, so that their names share one copy
 }
 
 func newBuilder(o *origin) *builder { return &builder{snapshot: newSnapshot(o)} }
 
-// add adds one record, whose rdata is valid. It refuses what no zone can hold. The first TTL of an
+// add adds one record, whose rdata is valid and is copied. It refuses what no zone can hold. The first TTL of an
 // RRset is that of all. Of a record that comes twice, the first time stays.
 func (b *builder) add(r *store.Record) error {
 	rrtype, ttl, data := r.Type, r.TTL, r.Data
@@ -71,7 +73,9 @@ func (b *builder) add(r *store.Record) error {
 			return fmt.Errorf("%s: more than %d %s records", b.text(), maxSet, dnswire.TypeText(rrtype))
 		}
 	}
-	record := draftRecord{data: data, hours: r.Hours}
+	at := len(b.data)
+	b.data = append(b.data, data...)
+	record := draftRecord{data: b.data[at:len(b.data):len(b.data)], hours: r.Hours}
 	if b.key == "" {
 		record.hours = 0 // the zone's own records do not age
 	}
@@ -92,9 +96,15 @@ func (b *builder) selectName(name string) error {
 		b.flush()
 		b.key = key
 		b.before, _ = b.snapshot.node(key)
-		b.draft = newDraft(b.before)
-		if wire := []byte(name); b.before.empty() && hasUpper(wire) {
-			b.draft.spelling = wire
+		if b.before.empty() {
+			b.draft = &b.spare
+			b.draft.reset()
+			var buf [dnswire.MaxName]byte
+			if hasUpper(buf[:copy(buf[:], name)]) {
+				b.draft.spelling = []byte(name)
+			}
+		} else {
+			b.draft = newDraft(b.before)
 		}
 	}
 	b.name = name
@@ -119,7 +129,7 @@ func (b *builder) flush() {
 	if n := b.draft.node(); n != nil {
 		b.snapshot.replace(b.key, b.before, n)
 	}
-	b.draft = nil
+	b.draft, b.data = nil, b.data[:0]
 }
 
 // finish returns the Snapshot if it is a zone.
@@ -207,13 +217,11 @@ type visitor struct{ b *builder }
 // so that a zone which has some can be loaded and the records can be deleted; only types that the
 // zone itself reads must be valid.
 func (v visitor) Record(r store.Record) error {
-	// The draft is copied into a node before the next name's record, but r.Data is valid only now.
 	if isStructural(r.Type) {
 		if err := dnswire.Validate(r.Type, r.Data); err != nil {
 			return fmt.Errorf("%s: %w", textOf(r.Name), err)
 		}
 	}
-	r.Data = slices.Clone(r.Data)
 	return v.b.add(&r)
 }
 
@@ -225,38 +233,42 @@ func (b *builder) own(o store.Owner) error {
 	if !ok {
 		return fmt.Errorf("owned name %s is not in the zone", textOf(o.Name))
 	}
-	own := ownership{principal: b.intern(o.Principal)}
+	own := b.intern(o.Principal)
 	if !o.Deleted.IsZero() {
-		own.deleted = o.Deleted.Unix()
+		own = own.withDeleted(o.Deleted.Unix())
 	}
 	b.snapshot.setOwner(b.snapshot.sameKey(key), &own)
 	return nil
 }
 
-// intern returns a copy of an owner that its other names have too, as a rule.
-func (b *builder) intern(principal string) string {
+// intern returns the ownership of an owner, which its other names have too, as a rule.
+func (b *builder) intern(principal string) ownership {
 	const most = 4096
 	if known, ok := b.owners[principal]; ok {
 		return known
 	}
-	if b.owners == nil || len(b.owners) >= most {
-		b.owners = make(map[string]string)
+	if b.owners == nil {
+		b.owners = make(map[string]ownership)
+	} else if len(b.owners) >= most {
+		clear(b.owners)
 	}
-	b.owners[principal] = principal
-	return principal
+	own := newOwnership(principal, 0)
+	b.owners[principal] = own
+	return own
 }
 
 // compact gives back the memory that the trees of names and owners have in reserve. Filled in order,
-// they have one place in two empty.
+// they have one place in two empty, by chance one in three.
 func (s *Snapshot) compact() {
 	s.names = compacted(s.names)
 	s.owners = compacted(s.owners)
+	s.usage = s.usage.compacted()
 }
 
 // compacted returns a tree whose nodes are copies, without the room that the old ones share.
-func compacted[Value any](tree *btree.Map[string, Value]) *btree.Map[string, Value] {
+func compacted[Key cmp.Ordered, Value any](tree *btree.Map[Key, Value]) *btree.Map[Key, Value] {
 	tree = tree.Copy()
-	tree.ScanMut(func(string, Value) bool { return true })
+	tree.ScanMut(func(Key, Value) bool { return true })
 	return tree
 }
 

@@ -93,10 +93,10 @@ func (l *Limits) check(s *Snapshot, e *effect) error {
 	}
 	records, octets := s.records, s.octets
 	for _, oe := range e.owners {
-		if old, ok := s.owners.Get(oe.key); ok && old.deleted == 0 {
+		if old, ok := s.owners.Get(oe.key); ok && old.deleted() == 0 {
 			octets -= old.octets(oe.key)
 		}
-		if oe.own != nil && oe.own.deleted == 0 {
+		if oe.own != nil && oe.own.deleted() == 0 {
 			octets += oe.own.octets(oe.key)
 		}
 	}
@@ -190,20 +190,20 @@ func (e *effect) claim(s *Snapshot, d *Decision, now, expired int64) {
 			}
 			return
 		} else if claimed {
-			is.principal = principal
+			is = newOwnership(principal, is.deleted())
 		} else if !owned {
 			return
-		} else if old.deleted != 0 && old.deleted <= expired && !after.empty() {
+		} else if old.deleted() != 0 && old.deleted() <= expired && !after.empty() {
 			e.owners = append(e.owners, ownerEffect{key: key})
 			return
 		}
 		switch {
 		case !after.empty():
-			is.deleted = 0
+			is = is.withDeleted(0)
 		case !owned && before.empty():
 			return // it never had records
-		case !before.empty() || is.deleted == 0:
-			is.deleted = now
+		case !before.empty() || is.deleted() == 0:
+			is = is.withDeleted(now)
 		}
 		if !owned || is != old {
 			e.owners = append(e.owners, ownerEffect{key: key, own: &is})

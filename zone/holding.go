@@ -72,7 +72,7 @@ func (p *Proposal) closestOwned(key string) string {
 			return ""
 		case !strings.HasPrefix(key, found):
 			key = key[:commonAncestor(key, found)]
-		case own.deleted == 0 || own.deleted > p.expired:
+		case own.deleted() == 0 || own.deleted() > p.expired:
 			return found
 		default:
 			key = parentKey(found)

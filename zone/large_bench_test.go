@@ -85,7 +85,7 @@ func BenchmarkOwners(b *testing.B) {
 func TestMemoryOfOwners(t *testing.T) {
 	const size = 20_000
 	apex := sized(t, 0).Snapshot()
-	for _, tc := range []struct{ owners, most int }{{size, 274}, {1, 180}} {
+	for _, tc := range []struct{ owners, most int }{{size, 205}, {1, 150}} {
 		before := heap()
 		s := ownedNames(t, apex, size, tc.owners)
 		if got := int(heap()-before) / size; got > tc.most {

@@ -213,6 +213,8 @@ type draft struct {
 	// spelling is that of a node, nil for lower case.
 	spelling []byte
 	sets     []draftSet // ascending by type, none empty
+	// room is for the records of the next RRset that is added.
+	room []draftRecord
 }
 
 type draftSet struct {
@@ -244,6 +246,15 @@ func newDraft(n *node) *draft {
 	return d
 }
 
+// reset makes the draft one of a name without records. Nothing may have its records any more.
+func (d *draft) reset() {
+	room := d.room
+	for i := range d.sets {
+		room = d.sets[i].records[:0]
+	}
+	*d = draft{sets: d.sets[:0], room: room}
+}
+
 func (d *draft) find(rrtype uint16) (int, bool) {
 	return slices.BinarySearchFunc(d.sets, rrtype, func(s draftSet, t uint16) int { return int(s.rrtype) - int(t) })
 }
@@ -260,7 +271,8 @@ func (d *draft) set(rrtype uint16) *draftSet {
 func (d *draft) add(rrtype uint16, ttl uint32, record draftRecord) {
 	i, ok := d.find(rrtype)
 	if !ok {
-		d.sets = slices.Insert(d.sets, i, draftSet{rrtype: rrtype})
+		d.sets = slices.Insert(d.sets, i, draftSet{rrtype: rrtype, records: d.room})
+		d.room = nil
 	}
 	s := &d.sets[i]
 	s.ttl = ttl

@@ -164,7 +164,7 @@ func (n *ProposedName) Records(rrtype uint16) [][]byte {
 // returned.
 func (n *ProposedName) Owner() (Ownership, bool) {
 	own, ok := n.proposal.state.owners.Get(n.key)
-	if !ok || own.deleted != 0 && own.deleted <= n.proposal.expired {
+	if !ok || own.deleted() != 0 && own.deleted() <= n.proposal.expired {
 		return Ownership{}, false
 	}
 	return own.export(), true

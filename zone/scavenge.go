@@ -289,7 +289,7 @@ func (z *Zone) scavengeFrom(ctx context.Context, key string, most int, unreserve
 			next = key
 			return false
 		}
-		if own, owned := snapshot.owners.Get(key); unreserved && owned && isReserved(own.principal) {
+		if own, owned := snapshot.owners.Get(key); unreserved && owned && isReserved(own.principal()) {
 			return true
 		}
 		r.Class, r.TTL = dns.ClassNONE, 0

@@ -38,37 +38,6 @@ func isReserved(principal string) bool {
 	return principal == AdministratorOwner || principal == SignedOwner
 }
 
-// A usage is what one owner has of a zone.
-type usage struct {
-	names      int32 // with records
-	tombstones int32
-	records    int // of its names
-	octets     int // of its names and their records
-}
-
-func (u *usage) add(d usage) {
-	u.names += d.names
-	u.tombstones += d.tombstones
-	u.records += d.records
-	u.octets += d.octets
-}
-
-// usageOf is what a name adds to the usage of its owner.
-func usageOf(key string, n *node, deleted bool) usage {
-	switch {
-	case deleted:
-		return usage{tombstones: 1}
-	case n.empty():
-		return usage{names: 1}
-	}
-	t := n.tally()
-	return usage{names: 1, records: t.records, octets: len(key) + t.octets}
-}
-
-func (u usage) negative() usage {
-	return usage{-u.names, -u.tombstones, -u.records, -u.octets}
-}
-
 // charge adds to what an owner has.
 func (s *Snapshot) charge(principal string, d usage) {
 	if d == (usage{}) || isReserved(principal) {
@@ -76,17 +45,13 @@ func (s *Snapshot) charge(principal string, d usage) {
 	}
 	s.copyOwners()
 	id := idOf(principal)
-	u, _ := s.usage.Get(id)
-	before := u.tombstones
-	u.add(d)
-	if before != u.tombstones {
-		s.rank(id, before, u.tombstones)
+	before := s.usage.get(id)
+	after := before
+	after.add(d)
+	if before.tombstones != after.tombstones {
+		s.rank(id, before.tombstones, after.tombstones)
 	}
-	if u == (usage{}) {
-		s.usage.Delete(id)
-		return
-	}
-	s.usage.Set(id, u)
+	s.usage.set(id, before, after)
 }
 
 // rank notes that an owner has another number of tombstones.
@@ -114,22 +79,6 @@ func splitRankKey(rank string) (id ownerID, tombstones int) {
 	return ownerID(binary.BigEndian.Uint64([]byte(rank[4:]))), int(binary.BigEndian.Uint32([]byte(rank)))
 }
 
-// octets is what the ownership of a name takes: the name and the owner, and for a tombstone its
-// tombstoneKey and ownerTombstoneKey too.
-func (o *ownership) octets(key string) int {
-	octets := len(key) + len(o.principal)
-	if o.deleted != 0 {
-		octets += 8 + len(key)
-		if !o.reserved() {
-			octets += 8 + 8 + len(key)
-		}
-	}
-	return octets
-}
-
-// reserved reports whether this is a tombstone that stays until it expires.
-func (o *ownership) reserved() bool { return o.deleted != 0 && isReserved(o.principal) }
-
 // ownerTombstoneKey sorts by owner, then time, then name.
 func ownerTombstoneKey(principal, key string, deleted int64) string {
 	return ownerPrefix(idOf(principal)) + tombstoneKey(key, deleted)
@@ -146,7 +95,7 @@ func (l *Limits) checkOwners(s *Snapshot, e *effect) error {
 			continue
 		}
 		gain := gains[principal]
-		u, _ := s.usage.Get(idOf(principal))
+		u := s.usage.get(idOf(principal))
 		u.add(gain)
 		switch {
 		case gain.names > 0 && int(u.names) > l.OwnerNames:
@@ -190,10 +139,10 @@ func (e *effect) gains(s *Snapshot) map[string]usage {
 			return
 		}
 		if owned {
-			gain(old.principal, usageOf(key, before, old.deleted != 0).negative())
+			gain(old.principal(), usageOf(key, before, old.deleted() != 0).negative())
 		}
 		if own != nil {
-			gain(own.principal, usageOf(key, after, own.deleted != 0))
+			gain(own.principal(), usageOf(key, after, own.deleted() != 0))
 		}
 	}
 	nodes := e.nodes
@@ -233,7 +182,7 @@ func (l *Limits) checkReserved(s *Snapshot, e *effect, expired int64) error {
 		if o.own != nil && o.own.reserved() {
 			count++
 			octets += o.own.octets(o.key)
-			principal = o.own.principal
+			principal = o.own.principal()
 		}
 	}
 	if count <= 0 {
@@ -317,17 +266,17 @@ func (x *expiry) note(o ownerEffect) {
 		x.changed, x.added = make(map[string]struct{}, len(x.effect.owners)), make(map[ownerID]int)
 	}
 	x.changed[o.key] = struct{}{}
-	if old, ok := x.state.owners.Get(o.key); ok && old.deleted != 0 && !old.reserved() {
+	if old, ok := x.state.owners.Get(o.key); ok && old.deleted() != 0 && !old.reserved() {
 		x.count--
 		x.octets -= old.octets(o.key)
-		x.added[idOf(old.principal)]--
+		x.added[idOf(old.principal())]--
 	}
-	if o.own != nil && o.own.deleted != 0 {
+	if o.own != nil && o.own.deleted() != 0 {
 		octets := o.own.octets(o.key)
 		if !o.own.reserved() {
 			x.count++
 			x.octets += octets
-			x.added[idOf(o.own.principal)]++
+			x.added[idOf(o.own.principal())]++
 		}
 		// As many as may be needed to make room for it.
 		x.steps += 1 + octets/64
@@ -354,14 +303,14 @@ func (x *expiry) remove(key string) {
 	if own.reserved() {
 		return
 	}
-	x.added[idOf(own.principal)]--
+	x.added[idOf(own.principal())]--
 	x.count--
 	x.octets -= own.octets(key)
 }
 
 // has returns how many tombstones an owner has after the effect.
 func (x *expiry) has(id ownerID) int {
-	u, _ := x.state.usage.Get(id)
+	u := x.state.usage.get(id)
 	return int(u.tombstones) + x.added[id]
 }
 

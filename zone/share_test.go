@@ -51,7 +51,7 @@ func TestTombstonesOfOthersStay(t *testing.T) {
 		if _, ok := z.Snapshot().Owner("alice.example.test."); !ok {
 			t.Fatalf("%s pushed alice's tombstone out", who)
 		}
-		if u, _ := z.Snapshot().usage.Get(idOf("bob")); u.tombstones != 3 {
+		if u := z.Snapshot().usage.get(idOf("bob")); u.tombstones != 3 {
 			t.Fatalf("%s left bob %d tombstones", who, u.tombstones)
 		}
 		largest = max(largest, z.Snapshot().tombstones.Len())
@@ -90,7 +90,7 @@ func TestOwnerTombstones(t *testing.T) {
 		c.at = c.at.Add(time.Second)
 		bury(t, z, "mallory", fmt.Sprintf("m%d.example.test.", i))
 	}
-	if u, _ := z.Snapshot().usage.Get(idOf("mallory")); u.tombstones != 10 {
+	if u := z.Snapshot().usage.get(idOf("mallory")); u.tombstones != 10 {
 		t.Errorf("%d tombstones", u.tombstones)
 	}
 	for name, want := range map[string]bool{"alice": true, "m0": false, "m19": false, "m20": true, "m29": true} {

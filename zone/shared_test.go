@@ -75,7 +75,8 @@ func same(t testing.TB, what string, a, b *Snapshot) {
 	}
 	if !sameTree(a.zonecuts, b.zonecuts) || !sameTree(a.services, b.services) || !sameTree(a.owners, b.owners) || !sameTree(a.tombstones, b.tombstones) ||
 		!sameTree(a.reserved, b.reserved) || !sameTree(a.ownerTombstones, b.ownerTombstones) || !sameTree(a.tombstoneRanks, b.tombstoneRanks) ||
-		!reflect.DeepEqual(a.usage.Keys(), b.usage.Keys()) || !reflect.DeepEqual(a.usage.Values(), b.usage.Values()) {
+		!reflect.DeepEqual(a.usage.single.Keys(), b.usage.single.Keys()) || !reflect.DeepEqual(a.usage.single.Values(), b.usage.single.Values()) ||
+		!reflect.DeepEqual(a.usage.several.Keys(), b.usage.several.Keys()) || !reflect.DeepEqual(a.usage.several.Values(), b.usage.several.Values()) {
 		t.Fatalf("%s: trees differ", what)
 	}
 	type counts struct {

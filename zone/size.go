@@ -15,7 +15,7 @@ type Size struct {
 func (s *Snapshot) Size() Size {
 	return Size{
 		Records: s.records, Octets: s.octets,
-		Names: s.owners.Len() - s.tombstones.Len(), Owners: s.usage.Len(),
+		Names: s.owners.Len() - s.tombstones.Len(), Owners: s.usage.len(),
 		Tombstones: s.tombstones.Len(), TombstoneOctets: s.tombstoneOctets,
 	}
 }

@@ -3,7 +3,6 @@ package zone
 import (
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/miekg/dns"
 	"github.com/tidwall/btree"
@@ -38,7 +37,7 @@ type Snapshot struct {
 	// tombstoneRanks order the owners of more than one tombstone by how many they have: rankKey.
 	tombstoneRanks *btree.Map[string, struct{}]
 	// usage is what each owner has.
-	usage           *btree.Map[ownerID, usage]
+	usage           usages
 	tombstoneOwners int // that have a tombstone
 	// sharesOwners says that the trees of owners are still those of the snapshot before.
 	sharesOwners    bool
@@ -49,12 +48,6 @@ type Snapshot struct {
 	octets          int // without tombstones
 	serial          uint32
 	position        store.Position // in the store
-}
-
-// ownership is a compact Ownership. deleted is in seconds of Unix time, 0 for a name with records.
-type ownership struct {
-	principal string
-	deleted   int64
 }
 
 func newSnapshot(o *origin) *Snapshot {
@@ -70,7 +63,7 @@ func newSnapshot(o *origin) *Snapshot {
 
 		ownerTombstones: new(btree.Map[string, struct{}]),
 		tombstoneRanks:  new(btree.Map[string, struct{}]),
-		usage:           new(btree.Map[ownerID, usage]),
+		usage:           newUsages(),
 	}
 	s.names.Set("", emptyNode)
 	return s
@@ -255,14 +248,6 @@ func (s *Snapshot) Owners() iter.Seq[store.Owner] {
 	}
 }
 
-func (o ownership) export() Ownership {
-	e := Ownership{Principal: o.principal}
-	if o.deleted != 0 {
-		e.Deleted = time.Unix(o.deleted, 0).UTC()
-	}
-	return e
-}
-
 // apex returns the node of the origin, which is always there.
 func (s *Snapshot) apex() *node { return s.top }
 
@@ -344,10 +329,10 @@ func (s *Snapshot) replace(key string, old, n *node) {
 	s.dynamic += after.dynamic - before.dynamic
 	s.octets += octets
 	if (records != 0 || octets != 0) && s.owners.Len() > 0 {
-		if own, ok := s.owners.Get(key); ok && own.deleted == 0 {
+		if own, ok := s.owners.Get(key); ok && own.deleted() == 0 {
 			d := usageOf(key, n, false)
 			d.add(usageOf(key, old, false).negative())
-			s.charge(own.principal, d)
+			s.charge(own.principal(), d)
 		}
 	}
 	if key == "" {
@@ -439,7 +424,7 @@ func (s *Snapshot) copyOwners() {
 	s.reserved = s.reserved.Copy()
 	s.ownerTombstones = s.ownerTombstones.Copy()
 	s.tombstoneRanks = s.tombstoneRanks.Copy()
-	s.usage = s.usage.Copy()
+	s.usage = s.usage.copy()
 }
 
 // setOwner sets or, with nil, removes the ownership of a name.
@@ -449,40 +434,40 @@ func (s *Snapshot) setOwner(key string, own *ownership) {
 	old, owned := s.owners.Get(key)
 	var d usage
 	if owned {
-		d = usageOf(key, n, old.deleted != 0).negative()
+		d = usageOf(key, n, old.deleted() != 0).negative()
 		switch {
-		case old.deleted == 0:
+		case old.deleted() == 0:
 			s.octets -= old.octets(key)
 		case old.reserved():
-			s.reserved.Delete(tombstoneKey(key, old.deleted))
+			s.reserved.Delete(tombstoneKey(key, old.deleted()))
 			s.reservedOctets -= old.octets(key)
 		default:
-			s.tombstones.Delete(tombstoneKey(key, old.deleted))
-			s.ownerTombstones.Delete(ownerTombstoneKey(old.principal, key, old.deleted))
+			s.tombstones.Delete(tombstoneKey(key, old.deleted()))
+			s.ownerTombstones.Delete(ownerTombstoneKey(old.principal(), key, old.deleted()))
 			s.tombstoneOctets -= old.octets(key)
 		}
 	}
 	if own == nil {
-		s.charge(old.principal, d)
+		s.charge(old.principal(), d)
 		s.owners.Delete(key)
 		return
 	}
-	if owned && old.principal != own.principal {
-		s.charge(old.principal, d)
+	if owned && old.principal() != own.principal() {
+		s.charge(old.principal(), d)
 		d = usage{}
 	}
-	d.add(usageOf(key, n, own.deleted != 0))
-	s.charge(own.principal, d)
+	d.add(usageOf(key, n, own.deleted() != 0))
+	s.charge(own.principal(), d)
 	s.owners.Set(key, *own)
 	switch {
-	case own.deleted == 0:
+	case own.deleted() == 0:
 		s.octets += own.octets(key)
 	case own.reserved():
-		s.reserved.Set(tombstoneKey(key, own.deleted), struct{}{})
+		s.reserved.Set(tombstoneKey(key, own.deleted()), struct{}{})
 		s.reservedOctets += own.octets(key)
 	default:
-		s.tombstones.Set(tombstoneKey(key, own.deleted), struct{}{})
-		s.ownerTombstones.Set(ownerTombstoneKey(own.principal, key, own.deleted), struct{}{})
+		s.tombstones.Set(tombstoneKey(key, own.deleted()), struct{}{})
+		s.ownerTombstones.Set(ownerTombstoneKey(own.principal(), key, own.deleted()), struct{}{})
 		s.tombstoneOctets += own.octets(key)
 	}
 }

@@ -254,30 +254,30 @@ func verify(t testing.TB, s *Snapshot) {
 	}
 	s.owners.Scan(func(key string, own ownership) bool {
 		n, _ := s.node(key)
-		if !isReserved(own.principal) {
-			u := owned[own.principal]
-			u.add(usageOf(key, n, own.deleted != 0))
-			owned[own.principal] = u
+		if !isReserved(own.principal()) {
+			u := owned[own.principal()]
+			u.add(usageOf(key, n, own.deleted() != 0))
+			owned[own.principal()] = u
 		}
-		if own.deleted == 0 {
+		if own.deleted() == 0 {
 			octets += own.octets(key)
 		}
-		if n.empty() != (own.deleted != 0) {
+		if n.empty() != (own.deleted() != 0) {
 			t.Fatalf("%q: owner %+v, records %v", key, own, !n.empty())
 		}
 		if own.reserved() {
 			reserved++
-			if _, ok := s.reserved.Get(tombstoneKey(key, own.deleted)); !ok {
+			if _, ok := s.reserved.Get(tombstoneKey(key, own.deleted())); !ok {
 				t.Fatalf("%q: reserved tombstone not noted", key)
 			}
 			reservedOctets += own.octets(key)
-		} else if own.deleted != 0 {
+		} else if own.deleted() != 0 {
 			tombstones++
-			if _, ok := s.tombstones.Get(tombstoneKey(key, own.deleted)); !ok {
+			if _, ok := s.tombstones.Get(tombstoneKey(key, own.deleted())); !ok {
 				t.Fatalf("%q: tombstone not noted", key)
 			}
-			if _, ok := s.ownerTombstones.Get(ownerTombstoneKey(own.principal, key, own.deleted)); !ok {
-				t.Fatalf("%q: tombstone not noted for %s", key, own.principal)
+			if _, ok := s.ownerTombstones.Get(ownerTombstoneKey(own.principal(), key, own.deleted())); !ok {
+				t.Fatalf("%q: tombstone not noted for %s", key, own.principal())
 			}
 			tombstoneOctets += own.octets(key)
 		}
@@ -294,14 +294,14 @@ func verify(t testing.TB, s *Snapshot) {
 				t.Fatalf("%s has no rank", principal)
 			}
 		}
-		if got, _ := s.usage.Get(idOf(principal)); got != u {
+		if got := s.usage.get(idOf(principal)); got != u {
 			t.Fatalf("%s has %+v, counted %+v", principal, u, got)
 		}
 	}
-	if len(owned) != s.usage.Len() || ranks != s.tombstoneRanks.Len() || tombstoneOwners != s.tombstoneOwners || tombstoneOctets != s.tombstoneOctets ||
+	if len(owned) != s.usage.len() || ranks != s.tombstoneRanks.Len() || tombstoneOwners != s.tombstoneOwners || tombstoneOctets != s.tombstoneOctets ||
 		tombstones != s.ownerTombstones.Len() {
 		t.Fatalf("%d owners, %d with tombstones of %d octets; counted %d, %d, %d; %d tombstones of owners",
-			len(owned), tombstoneOwners, tombstoneOctets, s.usage.Len(), s.tombstoneOwners, s.tombstoneOctets, s.ownerTombstones.Len())
+			len(owned), tombstoneOwners, tombstoneOctets, s.usage.len(), s.tombstoneOwners, s.tombstoneOctets, s.ownerTombstones.Len())
 	}
 	if reserved != s.reserved.Len() || reservedOctets != s.reservedOctets {
 		t.Fatalf("%d reserved tombstones of %d octets; counted %d, %d", reserved, reservedOctets, s.reserved.Len(), s.reservedOctets)

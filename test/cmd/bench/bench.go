@@ -88,12 +88,12 @@ func (b *bench) start(ctx context.Context) (err error) {
 	}
 	in := func(name string) string { return filepath.Join(b.dir, name) }
 	profiled := b.profiles != ""
-	b.ours = newCoreDNS(in("gsstsig"), b.binary, keytab, b.memory, profiled, b.small, b.middle)
+	b.ours = newCoreDNS(in("gsstsig"), b.binary, keytab, b.memory, profiled, nil, b.small, b.middle)
 	b.bind = newBIND(in("bind"), keytab, krb5conf, b.small, b.middle)
 	b.file = newFile(in("file"), b.binary, b.middle)
 	b.knot = newKnot(in("knot"), b.middle)
 	b.recommended = newRecommended(in("recommended"), b.binary, keytab, b.middle)
-	b.bigOurs = newCoreDNS(in("gsstsig-large"), b.binary, keytab, b.memory, profiled, b.large)
+	b.bigOurs = newCoreDNS(in("gsstsig-large"), b.binary, keytab, b.memory, profiled, nil, b.large)
 	b.bigBIND = newBIND(in("bind-large"), keytab, krb5conf, b.large)
 	for _, s := range []*subject{b.ours, b.bind, b.file, b.knot, b.recommended} {
 		if _, err := s.start(ctx); err != nil {
@@ -119,7 +119,7 @@ func (z zoneSpec) write() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "$ORIGIN %s\n$TTL 300\n@ SOA ns1.example.test. hostmaster.example.test. 1 3600 600 86400 60\n@ NS ns1.example.test.\n", z.origin)
 	for i := range z.hosts {
-		fmt.Fprintf(&b, "host%07d A 192.%d.%d.%d\n", i, byte(i>>16), byte(i>>8), byte(i))
+		fmt.Fprintf(&b, "host%07d A %v\n", i, z.address(i))
 	}
 	return os.WriteFile(z.file, []byte(b.String()), 0o600)
 }

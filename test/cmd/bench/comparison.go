@@ -19,6 +19,7 @@ func (b *bench) measure(ctx context.Context) error {
 		{"handshakes", b.handshakeRate},
 		{"queries", b.queryRate},
 		{"large", b.largeZone},
+		{"owners", b.ownedZone},
 		{"morning", b.mondayMorning},
 	} {
 		if b.only != nil && !b.only.MatchString(part.name) {

@@ -142,16 +142,15 @@ func (b *bench) updaters(ctx context.Context, s *subject, zone zoneSpec, clients
 	return all, nil
 }
 
-// scatter spreads consecutive numbers over a zone.
-const scatter = 7919
+// scattered spreads consecutive numbers over a zone. Its prime divides no zone's size, so this is a permutation of the hosts.
+func scattered(i, hosts int) int { return int(int64(i) * 7919 % int64(hosts)) }
 
 // pick returns the number of the host to update next.
 func (u *updaterClient) pick() int {
 	if u.step == 0 {
 		return u.next
 	}
-	// scatter is a prime that divides no zone's size, so this is a permutation of this client's hosts.
-	host := int(int64(u.next) * scatter % int64(u.zone.hosts))
+	host := scattered(u.next, u.zone.hosts)
 	u.next = (u.next + u.step) % (u.zone.hosts - u.zone.hosts%u.step)
 	return host
 }

@@ -37,7 +37,7 @@ func main() {
 	flag.BoolVar(&quick, "quick", false, "shorter rounds, and three of them")
 	flag.IntVar(&s.rounds, "rounds", 5, "how many `rounds`")
 	flag.DurationVar(&s.duration, "duration", 3*time.Second, "how long each measurement takes")
-	flag.StringVar(&only, "only", "", "measure only the parts that match this `pattern`: updates 1, updates 16, updates 256, handshakes, queries, large, morning, cluster (updates 1, 16, 256, 3, 15, 255; contexts, queries, failover, start, morning)")
+	flag.StringVar(&only, "only", "", "measure only the parts that match this `pattern`: updates 1, updates 16, updates 256, handshakes, queries, large, owners, morning, cluster (updates 1, 16, 256, 3, 15, 255; contexts, queries, failover, start, morning)")
 	flag.StringVar(&s.profiles, "profiles", "", "write CPU profiles of our server to this `directory`")
 	flag.IntVar(&s.machines, "machines", 5000, "how many machines come on Monday morning")
 	flag.DurationVar(&s.within, "within", 30*time.Second, "within what time they come")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -37,17 +38,7 @@ type subject struct {
 
 // start starts the server and waits until it serves the last of its zones. It returns how long that took.
 func (s *subject) start(ctx context.Context) (time.Duration, error) {
-	if !s.address.IsValid() {
-		port, err := loopback.Port()
-		if err != nil {
-			return 0, err
-		}
-		s.address = loopback.Address(port)
-	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return 0, err
-	}
-	cmd, err := s.command(s)
+	cmd, err := s.prepare()
 	if err != nil {
 		return 0, err
 	}
@@ -67,6 +58,21 @@ func (s *subject) start(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("%s: %w\n%s", s.name, err, s.lastWords())
 	}
 	return time.Since(began), nil
+}
+
+// prepare writes the configuration, and returns the command that starts the server.
+func (s *subject) prepare() (*exec.Cmd, error) {
+	if !s.address.IsValid() {
+		port, err := loopback.Port()
+		if err != nil {
+			return nil, err
+		}
+		s.address = loopback.Address(port)
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	return s.command(s)
 }
 
 func (s *subject) await(ctx context.Context) error {
@@ -159,8 +165,10 @@ type zoneSpec struct {
 
 func (z zoneSpec) host(i int) string { return fmt.Sprintf("host%07d.%s", i, z.origin) }
 
-// newCoreDNS is this project's server.
-func newCoreDNS(dir, binary, keytab string, memory bool, profiled bool, zones ...zoneSpec) *subject {
+func (z zoneSpec) address(i int) net.IP { return net.IP{192, byte(i >> 16), byte(i >> 8), byte(i)} }
+
+// newCoreDNS is this project's server. Lines are of its block.
+func newCoreDNS(dir, binary, keytab string, memory, profiled bool, lines []string, zones ...zoneSpec) *subject {
 	return &subject{name: "gsstsig", dir: dir, zones: zones, command: func(s *subject) (*exec.Cmd, error) {
 		var b strings.Builder
 		for _, z := range zones {
@@ -172,6 +180,9 @@ func newCoreDNS(dir, binary, keytab string, memory bool, profiled bool, zones ..
 		}
 		if !memory {
 			fmt.Fprintf(&b, "    database %s\n", filepath.Join(dir, "database"))
+		}
+		for _, line := range lines {
+			fmt.Fprintf(&b, "    %s\n", line)
 		}
 		b.WriteString("  }\n")
 		if profiled {
