@@ -143,3 +143,29 @@ type source struct {
 func (s source) Load(_ context.Context, v store.Visitor) (uint32, bool, error) {
 	return s.serial, true, s.load(v)
 }
+
+// TestLoadingLeavesLittle: loading a name makes little that is not kept. What is left lies between what is kept, so that its memory
+// cannot be given back.
+func TestLoadingLeavesLittle(t *testing.T) {
+	const size, kept = 1000, 3 // the key, the node and its octets
+	o, err := newOrigin("example.test.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := make([]store.Record, size)
+	for i := range records {
+		records[i] = store.Record{Name: wire(t, hostName(i)), Type: dns.TypeA, Class: dns.ClassINET, TTL: 300, Hours: 1, Data: []byte{10, 0, byte(i >> 8), byte(i)}}
+	}
+	allocations := testing.AllocsPerRun(10, func() {
+		v := visitor{newBuilder(o)}
+		for _, r := range records {
+			if err := v.Record(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.b.flush()
+	})
+	if allocations > (kept+0.5)*size {
+		t.Errorf("%.1f allocations a name, of which %d are kept", allocations/size, kept)
+	}
+}
