@@ -173,13 +173,14 @@ func (b *bench) queryRate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var idle, busy, held, updates [5][]float64
+	var idle, cost, busy, held, updates [5][]float64
 	err = b.inTurn(ctx, func(_, i int) error {
 		m, _, err := b.ask(ctx, "queries", subjects[i], nil)
 		if err != nil {
 			return err
 		}
 		idle[i] = append(idle[i], m.perSecond())
+		cost[i] = append(cost[i], m.serverTime())
 		if i >= 2 {
 			return nil // takes no updates of this kind
 		}
@@ -212,6 +213,13 @@ func (b *bench) queryRate(ctx context.Context) error {
 	b.table.add(row{
 		what: fmt.Sprintf("the same; Knot: %s", number(median(idle[3]))), ours: number(median(idle[0])),
 		ratio: times(toKnot), goal: "≥ 1 × Knot", reached: toKnot >= 1,
+	})
+	toKnot = median(ratios(cost[0], cost[3]))
+	b.table.add(row{
+		what: fmt.Sprintf("CPU time of a query; Knot: %s µs", number(median(cost[3]))),
+		ours: number(median(cost[0])) + " µs", peer: number(median(cost[1])) + " µs",
+		ratio: times(median(ratios(cost[0], cost[1]))),
+		goal:  fmt.Sprintf("≤ 1 × Knot (%s)", times(toKnot)), reached: toKnot <= 1,
 	})
 	share := median(ratios(idle[4], idle[0]))
 	b.table.add(row{

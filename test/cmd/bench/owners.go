@@ -20,6 +20,9 @@ import (
 // A day of updates: each message refreshes the records of so many names, and gives one of them a new address.
 const namesOfMessage = 10
 
+// refreshAttempts is how often a message is sent that gets no answer.
+const refreshAttempts = 10
+
 // idling is how long a server has nothing to do after these updates until its memory is read.
 const idling = 5 * time.Second
 
@@ -181,9 +184,15 @@ func (b *bench) dayOfUpdates(ctx context.Context, s *subject, zone zoneSpec) err
 // refresh sends each clients-th message of such a day, from the one with number first on.
 func refresh(ctx context.Context, key *client.Context, zone zoneSpec, first, clients int) error {
 	for at := first * namesOfMessage; at < zone.hosts; at += clients * namesOfMessage {
-		// Two updates of one server do not meet at neighbors, as those of machines do not.
-		if _, err := key.Update(ctx, refreshMessage(zone, at)); err != nil {
-			return fmt.Errorf("refresh of %s: %w", zone.host(at), err)
+		// What is repeated is as good as what was lost. BIND lets clients wait while it writes its zone file.
+		for attempt := 1; ; attempt++ {
+			_, err := key.Update(ctx, refreshMessage(zone, at))
+			if err == nil {
+				break
+			}
+			if timeout := net.Error(nil); attempt == refreshAttempts || !errors.As(err, &timeout) || !timeout.Timeout() {
+				return fmt.Errorf("refresh of %s: %w", zone.host(scattered(at, zone.hosts)), err)
+			}
 		}
 	}
 	return nil
