@@ -158,9 +158,12 @@ func (g *grace) jumped() time.Duration {
 
 // compare has grace begin again if the clock of the server that has committed a batch differs from this one by so
 // much that one of them was set wrong. If it is this one, records look older here than they are. If it is the other
-// one, it gives records times of which they look older.
-func (g *grace) compare(now int64, server string, then int64) {
+// one, it gives records times of which they look older. late is how long ago the batch may have been committed.
+func (g *grace) compare(now int64, server string, then int64, late time.Duration) {
 	difference := time.Duration(min(max(then-now, -maxDifference), maxDifference)) * time.Second
+	if difference < 0 {
+		difference = min(0, difference+max(0, late).Truncate(time.Second))
+	}
 	if difference.Abs() < clockJump {
 		return
 	}

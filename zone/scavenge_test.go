@@ -480,3 +480,26 @@ func TestAgingString(t *testing.T) {
 		}
 	}
 }
+
+// TestLateBatch: a batch that comes late, as after an outage, does not tell of a wrong clock by its age alone.
+func TestLateBatch(t *testing.T) {
+	const now = 1_800_000_000
+	for _, tc := range []struct {
+		then, late, want time.Duration
+	}{
+		{0, 0, 0},
+		{-59 * time.Minute, 0, 0},
+		{-2 * time.Hour, 0, -2 * time.Hour},
+		{-2 * time.Hour, 2 * time.Hour, 0},
+		{-2 * time.Hour, 3 * time.Hour, 0},
+		{-5 * time.Hour, 2 * time.Hour, -3 * time.Hour},
+		{-2 * time.Hour, -3 * time.Hour, -2 * time.Hour},
+		{2 * time.Hour, 3 * time.Hour, 2 * time.Hour},
+	} {
+		var g grace
+		g.compare(now, "other", now+int64(tc.then/time.Second), tc.late)
+		if _, got := g.differed(); got != tc.want || (g.since == now) != (tc.want != 0) {
+			t.Errorf("a batch of %v, %v late: a difference of %v, want %v", tc.then, tc.late, got, tc.want)
+		}
+	}
+}
