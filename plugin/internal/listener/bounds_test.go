@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -739,6 +740,52 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if r, err := c.ReadMsg(); err != nil || texts(r) != "one unsigned" {
 		t.Errorf("another source's connection: %v, %v", err, r)
 	}
+}
+
+// A client that does not read its answers keeps nobody out: its connection is idle, since it has last read a message.
+func TestUnreadAnswersKeepNobodyOut(t *testing.T) {
+	b := startBounded(t, Limits{Connections: 2})
+	s := b.server()
+	begin := func(name string) (ours *dns.Conn, served chan struct{}) {
+		t.Helper()
+		client, theirs := net.Pipe() // in which nothing is on its way
+		t.Cleanup(func() { client.Close() })
+		ours, served = &dns.Conn{Conn: client}, make(chan struct{})
+		c := &connection{Conn: theirs, accepted: theirs}
+		if !s.endpoint.track(c, s) {
+			t.Fatal("the connection is not taken")
+		}
+		go func() {
+			defer close(served)
+			s.endpoint.serveConnection(c)
+		}()
+		if err := ours.WriteMsg(query(name, dns.TypeTXT)); err != nil {
+			t.Fatal(err)
+		}
+		return ours, served
+	}
+	awaitAnswer := func(c *dns.Conn) (octet byte) {
+		t.Helper()
+		var read [1]byte
+		if _, err := c.Conn.Read(read[:]); err != nil { // the rest is being sent
+			t.Fatal(err)
+		}
+		return read[0]
+	}
+	slow, _ := begin("twice.one.org.")
+	high := awaitAnswer(slow)
+	stuck, closed := begin("x.one.org.")
+	awaitAnswer(stuck)
+	message := make([]byte, int(high)<<8+int(awaitAnswer(slow)))
+	if _, err := io.ReadFull(slow.Conn, message); err != nil {
+		t.Fatal(err)
+	}
+	awaitAnswer(slow) // the second one
+	if r := ask(t, "tcp", local(b.port), query("x.one.org.", dns.TypeTXT)); texts(r) != "one unsigned" {
+		t.Errorf("got %v", r)
+	}
+	<-closed
+	awaitAnswer(slow)
 }
 
 // Blocks share the addresses, and with them the widest of what they allow.

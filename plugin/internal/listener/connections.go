@@ -17,7 +17,7 @@ type connection struct {
 	source   ratelimit.Key // zero if it is not known yet
 
 	// Guarded by the table.
-	element    *list.Element // in idle, nil while a request is worked on
+	element    *list.Element // in idle, nil from a request until its first answer
 	own        *list.Element // in the idle list of its source
 	unfinished *list.Element // in the list of TLS handshakes that are not finished, else nil
 	evicted    bool
@@ -28,7 +28,8 @@ type connection struct {
 func (c *connection) abort() { c.accepted.Close() }
 
 // connectionTable counts connections and keeps the idle ones in the order in which they became so. A connection whose
-// message, or whose TLS handshake, has only arrived in part is idle, too: a slow sender is the first to go.
+// message, or whose TLS handshake, has only arrived in part is idle, too, and so is one whose answer is being sent: a slow
+// sender or reader is the first to go.
 type connectionTable struct {
 	mu         sync.Mutex
 	open       map[*connection]bool
@@ -135,12 +136,17 @@ func (t *connectionTable) setBusy(c *connection) bool {
 	return true
 }
 
-// setIdle notes that c waits for its next message.
+// setIdle notes that c waits for the client from now on: for its next message, or until it has read an answer.
 func (t *connectionTable) setIdle(c *connection) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[c] && c.element == nil {
+	switch {
+	case !t.open[c]:
+	case c.element == nil:
 		t.list(c)
+	default:
+		t.idle.MoveToBack(c.element)
+		t.sources[c.source].idle.MoveToBack(c.own)
 	}
 }
 

@@ -115,7 +115,7 @@ func (e *endpoint) serveConnection(c *connection) {
 			return
 		}
 		source := s.sourceOf(c)
-		path := &streamPath{connection: c, timeout: s.WriteTimeout}
+		path := &streamPath{connection: c, table: e.table, timeout: s.WriteTimeout}
 		w := &responseWriter{path: path, server: s, stream: true, source: source}
 		func() {
 			defer s.requests.done()
@@ -218,6 +218,7 @@ func (e *endpoint) setReadTimeout(c *connection, timeout time.Duration) error {
 // streamPath is the way back of a request that came by TCP.
 type streamPath struct {
 	connection *connection
+	table      *connectionTable
 	timeout    time.Duration
 	failed     bool // a message was sent in part, so that nothing after it would be understood
 }
@@ -227,6 +228,8 @@ func (p *streamPath) remoteAddr() net.Addr { return p.connection.RemoteAddr() }
 func (p *streamPath) close() error         { return p.connection.Close() }
 
 func (p *streamPath) send(wire []byte) error {
+	// A client that does not read must not keep others out: its connection may be closed to make room.
+	p.table.setIdle(p.connection)
 	frame := make([]byte, 2+len(wire))
 	binary.BigEndian.PutUint16(frame, uint16(len(wire)))
 	copy(frame[2:], wire)
