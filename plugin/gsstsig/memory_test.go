@@ -44,6 +44,55 @@ func TestMemoryIsReturned(t *testing.T) {
 	}
 }
 
+// TestIdleMemoryIsReturned holds much memory that is not used any more: it is given back once nothing takes memory.
+func TestIdleMemoryIsReturned(t *testing.T) {
+	ticks := make(chan time.Time)
+	done := make(chan struct{})
+	go func() { returnIdleMemory(ticks); close(done) }()
+	tick := func() { ticks <- time.Now(); ticks <- time.Now() } // the second is taken when the first has been worked off
+	blocks := make([][]byte, 4*muchMemory>>20)
+	for i := range blocks {
+		blocks[i] = make([]byte, 1<<20)
+	}
+	before := collections()
+	ticks <- time.Now() // it sees what was taken
+	blocks = nil
+	for deadline := time.Now().Add(10 * time.Second); collections() == before; tick() {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing has been given back: %+v", readMemory())
+		}
+	}
+	close(ticks)
+	<-done
+	if m := readMemory(); m.returnable(m) {
+		t.Errorf("more could be given back: %+v", m)
+	}
+}
+
+func TestReturnable(t *testing.T) {
+	const megabyte = 1 << 20
+	for _, tc := range []struct {
+		what  string
+		taken uint64 // since the earlier reading
+		m     memoryReading
+		want  bool
+	}{
+		{"a small process", 0, memoryReading{inUse: 20 * megabyte, held: 83 * megabyte}, false},
+		{"a small process that was large", 0, memoryReading{inUse: 20 * megabyte, held: 84 * megabyte}, true},
+		{"a large process", 0, memoryReading{inUse: 400 * megabyte, held: 499 * megabyte}, false},
+		{"a large process after much work", 0, memoryReading{inUse: 400 * megabyte, held: 500 * megabyte}, true},
+		{"the same with a little work", 12 * megabyte, memoryReading{inUse: 400 * megabyte, held: 800 * megabyte}, true},
+		{"the same at work", 13 * megabyte, memoryReading{inUse: 400 * megabyte, held: 800 * megabyte}, false},
+		{"no collection yet", 1, memoryReading{held: 100 * megabyte}, false},
+	} {
+		earlier := memoryReading{taken: 1000 * megabyte}
+		tc.m.taken = earlier.taken + tc.taken
+		if got := tc.m.returnable(earlier); got != tc.want {
+			t.Errorf("%s: %v", tc.what, got)
+		}
+	}
+}
+
 // collections returns how often the program has asked for the memory that it does not need any more to be found.
 func collections() uint32 {
 	var m runtime.MemStats

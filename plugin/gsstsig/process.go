@@ -41,6 +41,7 @@ type process struct {
 
 	watching   sync.Once     // the keytabs
 	aging      sync.Once     // of zones
+	returning  sync.Once     // of idle memory
 	scavenging chan struct{} // holds one value during a pass
 	reloading  sync.Mutex    // held while keytabs are reloaded
 

@@ -70,6 +70,7 @@ func (p *process) setup(c *caddy.Controller) error {
 	}
 	c.OnStartup(func() error {
 		p.aging.Do(func() { go p.scavengeAll(time.NewTicker(scavengeInterval).C) })
+		p.returning.Do(func() { go returnIdleMemory(time.NewTicker(memoryInterval).C) })
 		return nil
 	})
 	c.OnStartup(func() error { return p.serveControl(b.instance) })

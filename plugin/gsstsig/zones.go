@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
@@ -121,17 +120,6 @@ func (b *block) openNew(s *service.Service, origin string, addresses []net.IP, c
 	log.Infof("zone %s: serial %d, primary server %s, from %s%s, updates %s",
 		origin, soa.Serial, soa.Ns, source, place, s.Mode(origin))
 	return z, nil
-}
-
-// manyRecords is how many records a zone has at least for returnMemory to be worth its time.
-const manyRecords = 100_000
-
-// returnMemory has the memory that loading a zone took, beside the zone itself, given back to the system. It is about as much
-// as the zone has, and the Go runtime would keep it for later.
-func returnMemory(z *zone.Zone) {
-	if z.Snapshot().Len() >= manyRecords {
-		go debug.FreeOSMemory()
-	}
 }
 
 // openDatabase opens a zone's database, or makes it.

@@ -25,6 +25,10 @@ func (b *bench) measure(ctx context.Context) error {
 		if b.only != nil && !b.only.MatchString(part.name) {
 			continue
 		}
+		if b.memory && part.name == "owners" {
+			fmt.Fprintln(os.Stderr, "owners: left out, for a zone without database has none after a restart")
+			continue
+		}
 		if err := part.do(ctx); err != nil {
 			return err
 		}

@@ -210,14 +210,22 @@ func verifyUpdates(ctx context.Context, s *subject, updaters []*updaterClient) e
 			if asked++; asked > sample {
 				break
 			}
-			reply, _, err := c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(name, dns.TypeA), s.address.String())
-			if err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
-			}
-			if len(reply.Answer) != 1 || !reply.Answer[0].(*dns.A).A.Equal(want) {
-				return fmt.Errorf("%s acknowledged %s A %v and now answers %v", s.name, name, want, reply.Answer)
+			if err := verifyAddress(ctx, c, s, name, want); err != nil {
+				return err
 			}
 		}
+	}
+	return nil
+}
+
+// verifyAddress makes sure that the server answers the address that it acknowledged.
+func verifyAddress(ctx context.Context, c *dns.Client, s *subject, name string, want net.IP) error {
+	reply, _, err := c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(name, dns.TypeA), s.address.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	if len(reply.Answer) != 1 || !reply.Answer[0].(*dns.A).A.Equal(want) {
+		return fmt.Errorf("%s acknowledged %s A %v and now answers %v", s.name, name, want, reply.Answer)
 	}
 	return nil
 }
