@@ -22,7 +22,7 @@ const (
 // bounds: the cost of merging for each update is then the same in a large zone as in a small one.
 const (
 	minMemTable = 4 << 20
-	maxMemTable = 32 << 20
+	maxMemTable = 24 << 20
 )
 
 // memTableFor returns the size of the table in memory for tables in dir.
