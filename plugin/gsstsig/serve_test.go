@@ -32,6 +32,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
 	"github.com/gsstsig/coredns-gsstsig/internal/test/standard"
 )
 
@@ -161,14 +162,14 @@ func (s *coredns) input(corefile string) caddy.Input {
 	return caddy.CaddyfileInput{Filepath: "Corefile", Contents: []byte(corefile), ServerTypeName: "dns"}
 }
 
+// freeAddress returns an address of this host that nobody uses, nor will as a client.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := loopback.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return loopback.Address(port).String()
 }
 
 // context negotiates a context as that principal.
