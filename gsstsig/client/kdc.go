@@ -18,8 +18,9 @@ import (
 )
 
 // FromKeytab makes credentials of a principal whose key lies in a keytab file.
-// krb5conf is the path of a krb5.conf that names the realm's KDCs (or sets
-// dns_lookup_kdc). A principal without a realm belongs to default_realm. The
+// krb5conf is the path of a krb5.conf; where it names no KDCs of the realm, they
+// are found by SRV records, unless it sets dns_lookup_kdc to false. Only
+// /etc/krb5.conf may be missing, as for MIT's library. A principal without a realm belongs to default_realm. The
 // KDC is not asked before the first ticket is.
 func FromKeytab(krb5conf, keytabFile, principal string) (*Credentials, error) {
 	conf, err := loadConfig(krb5conf)

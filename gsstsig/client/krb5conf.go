@@ -1,7 +1,6 @@
 package client
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/config"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
+	"github.com/gsstsig/coredns-gsstsig/internal/krb5conf"
 )
 
 // defaultEnctypes are asked for when krb5.conf says nothing, best first,
@@ -20,10 +20,9 @@ var defaultEnctypes = []krb5.Enctype{krb5.AES256SHA1, krb5.AES128SHA1, krb5.AES2
 // default_tgs_enctypes fall back to; and its built-in lists know neither of the
 // SHA-2 types. Both are corrected here.
 func loadConfig(file string) (*config.Config, error) {
-	conf, err := config.Load(file)
-	var unsupported config.UnsupportedDirective
-	if err != nil && !errors.As(err, &unsupported) {
-		return nil, fmt.Errorf("krb5.conf %s: %w", file, err)
+	conf, err := krb5conf.Load(file)
+	if err != nil {
+		return nil, err
 	}
 	builtin := config.New().LibDefaults
 	set := &conf.LibDefaults

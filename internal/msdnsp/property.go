@@ -9,9 +9,11 @@ import (
 // UpdateMode is which dynamic updates a zone takes ([MS-DNSP] 2.2.6.1.1).
 type UpdateMode uint8
 
-// The modes.
+// The modes. A zone that nobody has set a mode for is UpdatesNotSet, such as those that Samba makes for a new domain's _msdcs: a
+// server takes its own default then.
 const (
-	UpdatesNone UpdateMode = iota
+	UpdatesNotSet UpdateMode = iota
+	UpdatesNone
 	UpdatesUnsecure
 	UpdatesSecure
 )
@@ -63,10 +65,11 @@ func (s *Settings) Add(value []byte) error {
 	hours := time.Duration(min(number, maxHours)) * time.Hour
 	switch binary.LittleEndian.Uint32(value[16:]) {
 	case propertyUpdates:
-		if number > uint32(UpdatesSecure) {
+		const off = UpdatesNone // its number is 0
+		if number > uint32(UpdatesSecure-off) {
 			return ErrProperty
 		}
-		s.Updates = UpdateMode(number)
+		s.Updates = UpdateMode(number) + off
 	case propertyNoRefresh:
 		s.NoRefresh = hours
 	case propertyRefresh:

@@ -126,6 +126,15 @@ func TestParseRecordRefuses(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	var s Settings
+	if s.Updates != UpdatesNotSet {
+		t.Errorf("%+v", s)
+	}
+	for text, mode := range map[string]UpdateMode{"00": UpdatesNone, "01": UpdatesUnsecure, "02": UpdatesSecure} {
+		var s Settings
+		if err := s.Add(octets(t, "0100000001000000000000000100000002000000"+text+"00")); err != nil || s.Updates != mode {
+			t.Errorf("mode %s: %+v, %v", text, s, err)
+		}
+	}
 	for _, text := range []string{
 		"0400000001000000000000000100000040000000" + "01000000" + "00", // aging is on
 		"0400000001000000000000000100000010000000" + "a8000000" + "00", // no refresh for 168 hours

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/krb5conf"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/corefile"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
@@ -69,7 +70,7 @@ func (c *checker) zoneDoesNotStart(origin string, err error) {
 func check(program string) func(flags *flag.FlagSet) runner {
 	return func(flags *flag.FlagSet) runner {
 		conf := flags.String("conf", "Corefile", "read the server's Corefile from `FILE`")
-		krb5conf := flags.String("krb5conf", defaultKrb5conf(), "find the KDCs by the krb5.conf `FILE`")
+		conffile := flags.String("krb5conf", krb5conf.Default(), "find the KDCs by the krb5.conf `FILE`, or by SRV records if it names none")
 		offline := flags.Bool("offline", false, "ask neither KDC nor server")
 		ccache := flags.String("ccache", "", "ask the KDC with the ticket in the credential cache `FILE`, if it rejects the server's own key")
 		var server hostPort
@@ -91,8 +92,8 @@ func check(program string) func(flags *flag.FlagSet) runner {
 			defer cancel()
 			c := &checker{ctx: ctx, server: string(server), port: string(port)}
 			if !*offline {
-				c.kdcs = newKDCs(*krb5conf, *ccache)
-				c.add(c.kdcs.fileFindings(*krb5conf != defaultKrb5conf())...)
+				c.kdcs = newKDCs(*conffile, *ccache)
+				c.add(c.kdcs.fileFindings(*conffile != krb5conf.Default())...)
 			}
 			if content, err := c.readCorefile(*conf, s.In); err != nil {
 				c.add(diagnose.FromError("Corefile", err))
@@ -111,14 +112,6 @@ func check(program string) func(flags *flag.FlagSet) runner {
 			return ExitOK, err
 		}
 	}
-}
-
-// defaultKrb5conf is where MIT's library looks.
-func defaultKrb5conf() string {
-	if file := os.Getenv("KRB5_CONFIG"); file != "" {
-		return file
-	}
-	return "/etc/krb5.conf"
 }
 
 // maxCorefile bounds what is read of a Corefile.
@@ -267,7 +260,7 @@ func (c *checker) kerberos(s *service.Service, primaries, others []string) {
 			c.add(diagnose.Finding{
 				Severity: diagnose.Warning, Subject: "realm " + realm,
 				Problem: fmt.Sprintf("no KDC answers, so keys and clocks are not compared with its own (the server itself needs no KDC): %v", err),
-				Fix:     "name a krb5.conf by -krb5conf, or leave the KDC out by -offline",
+				Fix:     "name the KDC in krb5.conf (-krb5conf names another file), or add the realm's SRV records _kerberos._udp and _kerberos._tcp to the DNS; -offline leaves the KDC out",
 			})
 			continue
 		}
@@ -331,7 +324,7 @@ func explainTicket(subject string, err error) diagnose.Finding {
 		f.Problem, f.ClientError, f.Fix = "the KDC has another key than the keytab", service.ClientUnacceptable, "export the key to the keytab again"
 	default:
 		f.Severity, f.Problem = diagnose.Warning, "the KDC issues no ticket to the server's own principal, so its key is not compared: "+text
-		f.Fix = "run check with the credential cache of a client: -ccache FILE"
+		f.Fix = "get a ticket of any principal by kinit, and run check with its file (klist prints it): -ccache FILE"
 	}
 	return f
 }

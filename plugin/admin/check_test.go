@@ -87,7 +87,7 @@ func TestCheckCommandLine(t *testing.T) {
 		{"-server ns1", ExitUsage, "-server ns1: must be HOST:PORT"},
 		{"-server :53", ExitUsage, "must be HOST:PORT"},
 		{"stray", ExitUsage, "takes no arguments"},
-		{"-krb5conf /nonexistent/krb5.conf", ExitNo, "error   -krb5conf: stat /nonexistent/krb5.conf: no such file or directory\n        Fix: "},
+		{"-krb5conf /nonexistent/krb5.conf", ExitNo, "error   -krb5conf: krb5.conf: open /nonexistent/krb5.conf: no such file or directory\n        Fix: "},
 		{"-ccache /nonexistent/ccache", ExitNo, "error   -ccache: stat /nonexistent/ccache: no such file or directory\n        Fix: "},
 		{"-ccache " + empty, ExitNo, "error   -ccache: "},
 		{"-offline -krb5conf /nonexistent/krb5.conf", ExitOK, "ok "},

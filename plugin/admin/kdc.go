@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jcmturner/gokrb5/v8/config"
 	"github.com/jcmturner/gokrb5/v8/iana/nametype"
 	"github.com/jcmturner/gokrb5/v8/messages"
 	"github.com/jcmturner/gokrb5/v8/types"
@@ -19,6 +18,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
+	"github.com/gsstsig/coredns-gsstsig/internal/krb5conf"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
 )
 
@@ -33,13 +33,10 @@ func newKDCs(krb5conf, ccache string) *kdcs { return &kdcs{krb5conf: krb5conf, c
 // fileFindings are the errors of the files that were named on the command line: a krb5.conf, if conf is true, and the credential
 // cache.
 func (k *kdcs) fileFindings(conf bool) (findings []diagnose.Finding) {
-	_, confErr := config.Load(k.krb5conf)
-	if _, err := os.Stat(k.krb5conf); err != nil {
-		confErr = err // gokrb5 says the same twice
-	}
+	_, confErr := krb5conf.Load(k.krb5conf)
 	if confErr != nil && conf {
 		findings = append(findings, diagnose.Finding{Severity: diagnose.Error, Subject: "-krb5conf", Problem: confErr.Error(),
-			Fix: "name the krb5.conf of the realm, or leave -krb5conf out for " + defaultKrb5conf()})
+			Fix: "name the krb5.conf of the realm, or leave -krb5conf out for " + krb5conf.Default()})
 	}
 	if k.ccache == "" {
 		return findings
@@ -104,7 +101,7 @@ const maxReply = 1 << 16
 // clock returns how far this machine's clock is ahead of the KDC's. It asks for the ticket of a principal that does not
 // exist: the KDC's error has its time (RFC 4120 section 5.9.1) and needs no key.
 func (k *kdcs) clock(ctx context.Context, realm string) (time.Duration, error) {
-	conf, err := config.Load(k.krb5conf)
+	conf, err := krb5conf.Load(k.krb5conf)
 	if err != nil {
 		return 0, err
 	}

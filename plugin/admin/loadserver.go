@@ -16,6 +16,7 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
 	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/internal/krb5conf"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/adzone"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/axfr"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/service"
@@ -38,7 +39,7 @@ func addServerFlags(flags *flag.FlagSet) *serverFlags {
 	f := new(serverFlags)
 	flags.StringVar(&f.key, "key", "", "axfr: sign with the HMAC key in `FILE`, a key statement as tsig-keygen prints it")
 	flags.BoolVar(&f.gss, "gss", false, "axfr: sign by GSS-TSIG")
-	flags.StringVar(&f.krb5conf, "krb5conf", defaultKrb5conf(), "find the KDCs by the krb5.conf `FILE`")
+	flags.StringVar(&f.krb5conf, "krb5conf", krb5conf.Default(), "find the KDCs by the krb5.conf `FILE`, or by SRV records if it names none")
 	flags.StringVar(&f.ccache, "ccache", "", "ask with the ticket in the credential cache `FILE` (default: the one that KRB5CCNAME names)")
 	flags.StringVar(&f.keytab, "keytab", "", "ask with a key in the keytab `FILE` instead of a ticket")
 	flags.StringVar(&f.principal, "principal", "", "ask as `PRINCIPAL`, whose key -keytab has")
@@ -89,6 +90,9 @@ func (f *serverFlags) byKerberos() bool {
 
 // credentials returns those of who asks the server.
 func (f *serverFlags) credentials() (*client.Credentials, error) {
+	if _, err := krb5conf.Load(f.krb5conf); err != nil {
+		return nil, diagnose.WithFix(err, "name the krb5.conf of the realm by -krb5conf, or leave that out for %s", krb5conf.Default())
+	}
 	if f.keytab != "" {
 		return client.FromKeytab(f.krb5conf, f.keytab, f.principal)
 	}

@@ -157,6 +157,7 @@ func TestLoadFromServerRefuses(t *testing.T) {
 		"LDAP by a key":    {[]string{"-key", "k", "ldap://dc1.corp.test"}, ExitUsage, []string{"-key is for axfr"}},
 		"LDAP, no host":    {[]string{"ldap:///DC=corp"}, ExitUsage, []string{"ldap://HOST[:PORT][/DN]"}},
 		"LDAP, an address": {[]string{"ldap://127.0.0.1:1"}, ExitNo, []string{"ldap://127.0.0.1:1: 127.0.0.1: Kerberos knows the server by its name", "-service ldap/HOST"}},
+		"no krb5.conf":     {[]string{"-ccache", "/nonexistent/cache", "-krb5conf", "/nonexistent/krb5.conf", "ldap://dc1.corp.test"}, ExitNo, []string{"/nonexistent/krb5.conf", "Fix: name the krb5.conf"}},
 		"LDAP, no ticket":  {[]string{"-ccache", "/nonexistent/cache", "-krb5conf", writeFile(t, "[libdefaults]\n"), "ldap://dc1.corp.test"}, ExitNo, []string{"/nonexistent/cache", "Fix: get a ticket by kinit"}},
 		"no primary":       {[]string{"-replace-ns", "axfr://" + open}, ExitUsage, []string{"-replace-ns needs -primary"}},
 		"a bad primary":    {[]string{"-primary", "a..b", "axfr://" + open}, ExitNo, []string{`primary server "a..b"`}},

@@ -13,7 +13,7 @@ const defaultInterval = 7 * 24 * time.Hour
 
 // settingsJSON are the settings that a zone had in Active Directory.
 type settingsJSON struct {
-	Updates        string `json:"updates"`
+	Updates        string `json:"updates,omitempty"` // empty: the zone has no setting
 	Aging          bool   `json:"aging"`
 	NoRefreshHours int    `json:"no_refresh_hours"`
 	RefreshHours   int    `json:"refresh_hours"`
@@ -50,7 +50,10 @@ func (s *seed) corefileLines(origin string) []string {
 		return nil
 	}
 	name := strings.TrimSuffix(origin, ".")
-	lines := []string{fmt.Sprintf("updates %s %s", modes[s.settings.Updates], name)}
+	var lines []string
+	if mode, set := modes[s.settings.Updates]; set { // otherwise the default here is that of Samba: secure
+		lines = append(lines, fmt.Sprintf("updates %s %s", mode, name))
+	}
 	if s.settings.Aging {
 		noRefresh, refresh := s.intervals()
 		lines = append(lines, fmt.Sprintf("aging %dh %dh %s", int(noRefresh.Hours()), int(refresh.Hours()), name))

@@ -19,7 +19,8 @@ func TestSettings(t *testing.T) {
 		"as it comes":   {&msdnsp.Settings{Updates: msdnsp.UpdatesSecure}, []string{"updates secure corp.test"}, &settingsJSON{"secure", false, 168, 168}},
 		"aging": {&msdnsp.Settings{Updates: msdnsp.UpdatesUnsecure, Aging: true, NoRefresh: 72 * time.Hour},
 			[]string{"updates nonsecure-and-secure corp.test", "aging 72h 168h corp.test"}, &settingsJSON{"nonsecure-and-secure", true, 72, 168}},
-		"static": {&msdnsp.Settings{}, []string{"updates none corp.test"}, &settingsJSON{"none", false, 168, 168}},
+		"static":  {&msdnsp.Settings{Updates: msdnsp.UpdatesNone}, []string{"updates none corp.test"}, &settingsJSON{"none", false, 168, 168}},
+		"not set": {&msdnsp.Settings{}, nil, &settingsJSON{"", false, 168, 168}},
 	} {
 		s := seed{settings: test.settings}
 		if got := s.corefileLines("corp.test."); !slices.Equal(got, test.lines) {
