@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -582,15 +583,127 @@ func TestConnectionsOfASource(t *testing.T) {
 	for i := range unknown {
 		add(&unknown[i], nil, true) // whose source is not known yet
 	}
-	if len(table.open) != 4 || len(table.sources) != 2 || table.idle.Len() != 4 {
-		t.Errorf("%d open, %d sources, %d idle", len(table.open), len(table.sources), table.idle.Len())
+	if len(table.open) != 4 || len(table.sources) != 1 || table.idle != 4 {
+		t.Errorf("%d open, %d sources, %d idle", len(table.open), len(table.sources), table.idle)
 	}
 	table.remove(first)
 	for i := range unknown {
 		table.remove(&unknown[i])
 	}
-	if len(table.open) != 0 || len(table.sources) != 0 || table.idle.Len() != 0 {
-		t.Errorf("%d open, %d sources, %d idle", len(table.open), len(table.sources), table.idle.Len())
+	if len(table.open) != 0 || len(table.sources) != 0 || table.idle != 0 {
+		t.Errorf("%d open, %d sources, %d idle", len(table.open), len(table.sources), table.idle)
+	}
+}
+
+// Where there are too many connections, those go first that wait for their end, and then those of the source that has the most
+// idle ones, the longest idle first. So sources that have few keep theirs, however much the others do. A plain model says
+// which one it is, over everything that happens to connections.
+func TestWhichConnectionGoes(t *testing.T) {
+	const most, mostOfSource, sources = 12, 6, 5
+	type state struct{ idle, held int } // since when, 0 is not
+	var (
+		table  = newConnectionTable()
+		model  = make(map[*connection]*state)
+		ranked = make(map[ratelimit.Key]int) // when one of a source last did something
+		random = rand.New(rand.NewPCG(1, 2))
+	)
+	idleOf := func(source ratelimit.Key) (n int, oldest *connection) {
+		for c, s := range model {
+			if c.source == source && s.idle != 0 {
+				if n++; oldest == nil || s.idle < model[oldest].idle {
+					oldest = c
+				}
+			}
+		}
+		return n, oldest
+	}
+	goes := func(from ratelimit.Key) (c *connection, full bool) {
+		total := make(map[ratelimit.Key]int)
+		for c := range model {
+			total[c.source]++
+		}
+		if total[from] >= mostOfSource {
+			_, c = idleOf(from)
+			return c, true
+		}
+		if len(model) < most {
+			return nil, false
+		}
+		largest := 0
+		for source := range total {
+			n, oldest := idleOf(source)
+			if n > largest || n == largest && n > 0 && ranked[source] < ranked[c.source] {
+				largest, c = n, oldest
+			}
+		}
+		for other, s := range model {
+			if s.held != 0 && (c == nil || model[c].held == 0 || s.held < model[c].held) {
+				c = other
+			}
+		}
+		return c, true
+	}
+	for now := 2; now < 40000; now += 2 {
+		if random.IntN(2) == 0 {
+			c := &connection{source: sourceOf(fmt.Sprintf("192.0.2.%d", min(random.IntN(2*sources), sources)))}
+			want, full := goes(c.source)
+			evicted, ok := table.add(c, most, mostOfSource)
+			if evicted != want || ok != (want != nil || !full) {
+				t.Fatalf("step %d: evicted %p, %v; want %p", now, evicted, ok, want)
+			}
+			if !ok {
+				continue
+			}
+			if want != nil {
+				if model[want].idle != 0 {
+					ranked[want.source] = now
+				}
+				delete(model, want)
+			}
+			model[c] = &state{idle: now}
+			ranked[c.source] = now + 1
+			continue
+		}
+		var all []*connection
+		for c := range table.open {
+			all = append(all, c)
+		}
+		if len(all) == 0 {
+			continue
+		}
+		c := all[random.IntN(len(all))]
+		s := model[c]
+		wasIdle := s.idle != 0
+		switch random.IntN(9) {
+		case 0:
+			table.remove(c)
+			delete(model, c)
+			s.idle = 0
+		case 1, 2, 3, 4, 5:
+			if s.held == 0 {
+				table.setBusy(c)
+				s.idle = 0
+			}
+		case 6, 7:
+			if s.held == 0 {
+				table.setIdle(c)
+				s.idle, ranked[c.source] = now, now
+			}
+		case 8:
+			if s.held == 0 {
+				table.closeLater(c, time.Hour, func() {})
+				s.held, s.idle = now, -now // before all others of its source
+			}
+		}
+		if wasIdle != (s.idle != 0) {
+			ranked[c.source] = now
+		}
+	}
+	for c := range model {
+		table.remove(c)
+	}
+	if len(table.open)+len(table.sources)+table.idle+table.held.Len()+table.top != 0 {
+		t.Errorf("%d open, %d sources, %d idle, %d held, %d at most of a source", len(table.open), len(table.sources), table.idle, table.held.Len(), table.top)
 	}
 }
 
@@ -648,7 +761,7 @@ func TestConnectionsCloseLater(t *testing.T) {
 		table := testProcess.connections
 		table.mu.Lock()
 		defer table.mu.Unlock()
-		return len(table.open) == 0 && table.idle.Len() == 0
+		return len(table.open) == 0 && table.idle == 0
 	})
 }
 

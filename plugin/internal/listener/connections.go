@@ -17,44 +17,53 @@ type connection struct {
 	source   ratelimit.Key // zero if it is not known yet
 
 	// Guarded by the table.
-	element    *list.Element // in idle, nil from a request until its first answer
-	own        *list.Element // in the idle list of its source
+	from       *connectionSource
+	idle       *list.Element // in the list of its source, nil from a request until its first answer
 	unfinished *list.Element // in the list of TLS handshakes that are not finished, else nil
 	evicted    bool
-	ending     *time.Timer // of a held connection
+	held       *list.Element // in the list of those that wait for nothing but their end, else nil
+	ending     *time.Timer   // of a held connection
 }
 
 // abort closes the connection without a word to the client. Other than Close it never waits for one that does not read.
 func (c *connection) abort() { c.accepted.Close() }
 
-// connectionTable counts connections and keeps the idle ones in the order in which they became so. A connection whose
-// message, or whose TLS handshake, has only arrived in part is idle, too, and so is one whose answer is being sent: a slow
+// connectionTable counts connections and keeps the idle ones of each source in the order in which they became so. A connection
+// whose message, or whose TLS handshake, has only arrived in part is idle, too, and so is one whose answer is being sent: a slow
 // sender or reader is the first to go.
 type connectionTable struct {
 	mu         sync.Mutex
 	open       map[*connection]bool
-	idle       list.List
-	unfinished list.List // of those in idle, the ones whose TLS handshake is not finished
+	idle       int
+	unfinished list.List // of the idle ones, those whose TLS handshake is not finished
+	held       list.List // of the idle ones, those that wait for nothing but their end
 	sources    map[ratelimit.Key]*connectionSource
+	// ranks has the sources with n idle connections at n, in the order in which one of these last did something, and top is the
+	// largest such n. Numbers change by one at a time, so that no source is searched for.
+	ranks []*list.List
+	top   int
 }
 
 // unfinishedShare is the part of the connections that TLS handshakes may be: one in so many. Without a bound of their own, a
 // flood of handshakes that nobody finishes would close the connections of those who have finished theirs.
 const unfinishedShare = 4
 
-// connectionSource is a source with connections.
+// connectionSource is a source with connections. One that is not known has one.
 type connectionSource struct {
 	open int
 	idle list.List
+	rank *list.Element // in the table's list for so many idle ones, nil if there are none
+	at   int           // which list that is
 }
 
 func newConnectionTable() *connectionTable {
 	return &connectionTable{open: make(map[*connection]bool), sources: make(map[ratelimit.Key]*connectionSource)}
 }
 
-// add enters a new connection, idle. If there are too many of its source, or altogether, it names one for the caller to
-// close: the one of the source, or of all sources, that has been idle longest. If none is idle it refuses the new one. For a
-// TLS handshake too many, the one that began first goes.
+// add enters a new connection, idle. If there are too many of its source, it names one for the caller to close: the one of the
+// source that has been idle longest. If there are too many altogether, it is that of the source which has the most idle ones, so
+// that a few sources with many connections do not close those of others; among sources with as many, of the one that has done
+// nothing for longest. If none is idle it refuses the new one. For a TLS handshake too many, the one that began first goes.
 func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *connection, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,7 +74,9 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	case c.secure != nil && t.unfinished.Len()*unfinishedShare >= max:
 		oldest = t.unfinished.Front()
 	case len(t.open) >= max:
-		oldest = t.idle.Front()
+		if oldest = t.held.Front(); oldest == nil && t.top > 0 {
+			oldest = t.ranks[t.top].Front().Value.(*connectionSource).idle.Front()
+		}
 	default:
 		t.insert(c)
 		return nil, true
@@ -84,12 +95,14 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 }
 
 func (t *connectionTable) insert(c *connection) {
-	s := t.sources[c.source]
-	if s == nil {
-		s = new(connectionSource)
-		t.sources[c.source] = s
+	c.from = t.sources[c.source]
+	if c.from == nil {
+		c.from = new(connectionSource)
+		if c.source != (ratelimit.Key{}) {
+			t.sources[c.source] = c.from
+		}
 	}
-	s.open++
+	c.from.open++
 	t.open[c] = true
 	t.list(c)
 	if c.secure != nil {
@@ -100,9 +113,12 @@ func (t *connectionTable) insert(c *connection) {
 func (t *connectionTable) delete(c *connection) {
 	t.unlist(c)
 	t.finish(c)
+	if c.held != nil {
+		t.held.Remove(c.held)
+		c.held = nil
+	}
 	delete(t.open, c)
-	s := t.sources[c.source]
-	if s.open--; s.open == 0 {
+	if c.from.open--; c.from.open == 0 {
 		delete(t.sources, c.source)
 	}
 }
@@ -142,11 +158,11 @@ func (t *connectionTable) setIdle(c *connection) {
 	defer t.mu.Unlock()
 	switch {
 	case !t.open[c]:
-	case c.element == nil:
+	case c.idle == nil:
 		t.list(c)
 	default:
-		t.idle.MoveToBack(c.element)
-		t.sources[c.source].idle.MoveToBack(c.own)
+		c.from.idle.MoveToBack(c.idle)
+		t.rank(c.from)
 	}
 }
 
@@ -158,9 +174,11 @@ func (t *connectionTable) closeLater(c *connection, delay time.Duration, end fun
 	if c.evicted {
 		return false
 	}
-	t.unlist(c)
-	c.element = t.idle.PushFront(c)
-	c.own = t.sources[c.source].idle.PushFront(c)
+	if c.idle == nil {
+		t.list(c)
+	}
+	c.from.idle.MoveToFront(c.idle)
+	c.held = t.held.PushBack(c)
 	c.ending = time.AfterFunc(delay, end)
 	return true
 }
@@ -182,14 +200,38 @@ func (t *connectionTable) finish(c *connection) {
 }
 
 func (t *connectionTable) list(c *connection) {
-	c.element = t.idle.PushBack(c)
-	c.own = t.sources[c.source].idle.PushBack(c)
+	c.idle = c.from.idle.PushBack(c)
+	t.idle++
+	t.rank(c.from)
 }
 
 func (t *connectionTable) unlist(c *connection) {
-	if c.element != nil {
-		t.idle.Remove(c.element)
-		t.sources[c.source].idle.Remove(c.own)
-		c.element, c.own = nil, nil
+	if c.idle != nil {
+		c.from.idle.Remove(c.idle)
+		c.idle = nil
+		t.idle--
+		t.rank(c.from)
+	}
+}
+
+// rank moves a source to the end of the list of those with as many idle connections as it has now.
+func (t *connectionTable) rank(s *connectionSource) {
+	if s.rank != nil && s.at == s.idle.Len() {
+		t.ranks[s.at].MoveToBack(s.rank)
+		return
+	}
+	if s.rank != nil {
+		t.ranks[s.at].Remove(s.rank)
+		s.rank = nil
+	}
+	s.at = s.idle.Len()
+	for len(t.ranks) <= s.at {
+		t.ranks = append(t.ranks, new(list.List))
+	}
+	if s.at > 0 {
+		s.rank = t.ranks[s.at].PushBack(s)
+	}
+	for t.top = max(t.top, s.at); t.top > 0 && t.ranks[t.top].Len() == 0; {
+		t.top--
 	}
 }

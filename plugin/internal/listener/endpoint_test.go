@@ -44,8 +44,8 @@ func TestConnectionTable(t *testing.T) {
 	add(&c[3], nil, false) // no connection is idle
 	table.remove(&c[0])
 	add(&c[4], nil, true)
-	if len(table.open) != 2 || table.idle.Len() != 1 {
-		t.Errorf("%d open, %d idle", len(table.open), table.idle.Len())
+	if len(table.open) != 2 || table.idle != 1 {
+		t.Errorf("%d open, %d idle", len(table.open), table.idle)
 	}
 }
 

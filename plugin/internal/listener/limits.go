@@ -23,8 +23,9 @@ type Limits struct {
 	// Beyond it a faulty message gets no reply by UDP and ends the connection by TCP, and unsigned updates of the source
 	// are worked on one at a time. Default 100.
 	SourceErrors int
-	// Connections is the number of TCP connections of all addresses. Beyond it the one that has been idle for longest
-	// is closed. A quarter of them may be unfinished TLS handshakes; beyond it the oldest of these is closed. Default 10000.
+	// Connections is the number of TCP connections of all addresses. Beyond it one of the source that has the most idle ones is
+	// closed: the one that has been idle for longest. A quarter of them may be unfinished TLS handshakes; beyond it the oldest
+	// of these is closed. Default 10000.
 	Connections int
 	// SourceConnections is how many of them one source may have. Beyond it its own longest idle one is closed. Default
 	// 256.

@@ -342,6 +342,6 @@ func TestNothingStaysBehind(t *testing.T) {
 		table := testProcess.connections
 		table.mu.Lock()
 		defer table.mu.Unlock()
-		return len(table.open) == 0 && table.idle.Len() == 0
+		return len(table.open) == 0 && table.idle == 0
 	})
 }
