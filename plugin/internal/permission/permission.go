@@ -119,6 +119,9 @@ func Describe(update []dns.RR) string {
 
 // Decide returns the decision on an update in the present state of a zone: by the permitted realms, as at the handshake, then by
 // the zone's policy. A frozen zone takes no update that they permit. Nothing changes.
+//
+// In Active Directory names are recorded with the SID of their owner, and who asks about a principal need not know its SID: a
+// principal without one is taken for the account of that name which the name, or one above it, is recorded with. A note says so.
 func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Identity, update []dns.RR) (zone.Decision, error) {
 	if id.Kind == policy.Kerberos && !slices.Contains(realms, id.Realm) {
 		return zone.Decision{Cause: causeRealm, Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s", id.Realm, strings.Join(realms, ", "))}, nil
@@ -139,10 +142,32 @@ func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Ident
 		return *u.Refusal, nil
 	}
 	d := u.Authorize(proposal)
+	if sid := recordedSID(z.Snapshot(), id, update[0].Header().Name); !d.Allow && sid != "" {
+		id.SID = sid
+		if d = rules.Update(id, message).Authorize(proposal); d.Allow {
+			d.Notes = append(d.Notes, id.String()+" is taken for the account with the SID "+sid+", which the name, or one above it, is recorded with")
+		}
+	}
 	if since, frozen := z.Frozen(); frozen && d.Allow {
 		return zone.Decision{Rule: "frozen", Cause: zone.CauseFrozen, Reason: "the zone is frozen since " + since.Format(time.RFC3339)}, nil
 	}
 	return d, nil
+}
+
+// recordedSID returns the SID that the owner of a name, or of the closest name above it with the same principal, is recorded with. It
+// is "" if the identity has a SID of its own, or is one that has none.
+func recordedSID(snapshot *zone.Snapshot, id policy.Identity, name string) string {
+	if id.Kind != policy.Kerberos || id.SID != "" || id.Account != "" || id.RealmNamesAccounts {
+		return ""
+	}
+	for off, end := 0, false; !end && dns.IsSubDomain(snapshot.Origin(), name[off:]); off, end = dns.NextLabel(name, off) {
+		owner, _ := snapshot.Owner(name[off:])
+		principal, sid := policy.SplitOwner(owner.Principal)
+		if sid != "" && strings.EqualFold(principal, id.Name) && strings.HasSuffix(principal, "@"+id.Realm) {
+			return sid
+		}
+	}
+	return ""
 }
 
 // View returns a decision of [Decide] on an update of a zone in words, with the fix of a refusal.

@@ -3,6 +3,7 @@ package permission
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +79,64 @@ func TestDecide(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases(zone.CauseFrozen)
+}
+
+// TestDecideWithoutSID: who asks about a machine of Active Directory need not know the SID that its names are recorded with. A
+// ticket that names no account, and one with another SID, get nothing by that.
+func TestDecideWithoutSID(t *testing.T) {
+	const sid = "S-1-5-21-1-2-3-1104"
+	z, err := zone.Open(zone.Config{
+		Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}),
+		Seed: func() ([]store.Record, error) {
+			return zone.ParseSeed(strings.NewReader("@ 300 SOA ns1 h 1 2 3 4 5\n@ 300 NS ns1\nns1 300 A 192.0.2.1\na 300 A 192.0.2.2\n"),
+				zone.SeedConfig{Origin: "example.test.", File: "seed"})
+		},
+		Owners: []store.Owner{{Name: "\x01a\x07example\x04test\x00", Principal: "A$@EXAMPLE.TEST " + sid}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	realms := []string{"EXAMPLE.TEST", "example.test"}
+	rules, err := policy.New(policy.Config{Realms: realms})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		who, name string
+		change    func(id *policy.Identity)
+		allow     bool
+	}{
+		{"a$@EXAMPLE.TEST", "A.example.test.", nil, true},
+		{"A$@EXAMPLE.TEST", "_ssh._tcp.a.example.test.", nil, true},
+		{"A$@EXAMPLE.TEST", "ns1.example.test.", nil, false},
+		{"B$@EXAMPLE.TEST", "a.example.test.", nil, false},
+		{"A$@example.test", "a.example.test.", nil, false},
+		{"A$@EXAMPLE.TEST", "a.example.test.", func(id *policy.Identity) { id.RealmNamesAccounts = true }, false},
+		{"A$@EXAMPLE.TEST", "a.example.test.", func(id *policy.Identity) { id.Account = "eve" }, false},
+		{"A$@EXAMPLE.TEST", "b.example.test.", func(id *policy.Identity) { id.SID = "S-1-5-21-1-2-3-1105" }, true},
+		{"key.", "a.example.test.", nil, false},
+	} {
+		id, err := Identity(test.who, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.change != nil {
+			test.change(&id)
+		}
+		update, err := Change(test.name, "A", nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Decide(realms, rules, z, id, update)
+		if err != nil || d.Allow != test.allow {
+			t.Errorf("%s at %s: %+v, %v", test.who, test.name, d, err)
+		}
+		noted := slices.ContainsFunc(d.Notes, func(note string) bool { return strings.Contains(note, sid) })
+		if want := test.allow && id.SID == ""; noted != want {
+			t.Errorf("%s at %s: notes %q", test.who, test.name, d.Notes)
+		}
+	}
 }
 
 // The status page asks with what its visitors type: nothing of it may open a file or add a record.
