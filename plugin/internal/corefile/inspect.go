@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coredns/caddy"
@@ -39,8 +40,10 @@ type Configuration struct {
 //
 // path names the Corefile in messages. port is that of server blocks without one. Setup functions write to the standard
 // logger, which Inspect replaces until it returns, and may change global state of their plugins: a process that serves must
-// not call it.
+// not call it. Of several calls at once each waits for those before it.
 func Inspect(path string, content []byte, port string) *Configuration {
+	inspecting.Lock()
+	defer inspecting.Unlock()
 	in := &inspection{path: path, content: content, base: caddy.NewTestController("dns", "")}
 	standardPort := dnsserver.Port
 	dnsserver.Port = port
@@ -56,6 +59,9 @@ func Inspect(path string, content []byte, port string) *Configuration {
 	in.takeLog(path)
 	return &in.Configuration
 }
+
+// inspecting guards what is global of CoreDNS: the standard port, the standard logger, and the state of plugins.
+var inspecting sync.Mutex
 
 type inspection struct {
 	Configuration

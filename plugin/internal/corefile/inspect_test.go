@@ -1,10 +1,13 @@
 package corefile
 
 import (
+	"log"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -37,6 +40,24 @@ func TestInspectWithoutPlugins(t *testing.T) {
 	}
 	if servers, err := ReadFile(file); err != nil || len(servers) != 1 {
 		t.Errorf("%v, %v", servers, err)
+	}
+}
+
+// TestInspectAtOnce: several calls at once leave what is global as it was, and each has its own standard port.
+func TestInspectAtOnce(t *testing.T) {
+	port, out := dnsserver.Port, log.Writer()
+	var calls sync.WaitGroup
+	for i := range 20 {
+		calls.Go(func() {
+			own := strconv.Itoa(5300 + i)
+			if got := Inspect("Corefile", []byte("a.test {\n\twhoami\n}\n"), own); !slices.Equal(got.Ports, []string{own}) {
+				t.Errorf("port %s: %+v", own, got)
+			}
+		})
+	}
+	calls.Wait()
+	if dnsserver.Port != port || log.Writer() != out {
+		t.Errorf("the standard port is %s now, it was %s; the same logger: %t", dnsserver.Port, port, log.Writer() == out)
 	}
 }
 
