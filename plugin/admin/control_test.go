@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +16,7 @@ import (
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/krb5/krb5test"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
 	_ "github.com/gsstsig/coredns-gsstsig/plugin/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 )
@@ -52,22 +53,11 @@ func newSite(t *testing.T, more string) *site {
 // freePort returns a port of 127.0.0.1 that is free for TCP and UDP.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		tcp, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		udp, err := net.ListenPacket("udp", tcp.Addr().String())
-		tcp.Close()
-		if err != nil {
-			continue
-		}
-		udp.Close()
-		_, port, _ := net.SplitHostPort(tcp.Addr().String())
-		return port
+	port, err := loopback.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return ""
+	return strconv.Itoa(int(port))
 }
 
 func (s *site) start() {

@@ -61,7 +61,7 @@ func contents(t *testing.T, dir string) map[string]string {
 // reload finds it repaired.
 func TestDamagedZone(t *testing.T) {
 	corefile := strings.Replace(durableCorefile, "example.test:{PORT} ", "example.test:{PORT} sub.example.test:{PORT} ", 1)
-	for n, at := range []string{"a start", "a reload"} {
+	for _, at := range []string{"a start", "a reload"} {
 		t.Run(at, func(t *testing.T) {
 			s := start(t, corefile)
 			host := s.context("host/client1.sub.example.test")
@@ -91,7 +91,7 @@ func TestDamagedZone(t *testing.T) {
 			}
 			want(t, "a query", s.exchange(new(dns.Msg).SetQuestion("client1.sub.example.test.", dns.TypeA)).Rcode, dns.RcodeServerFailure)
 			want(t, "an update", s.signed(host, message(t, "sub.example.test.", "+client1.sub.example.test. 300 A 192.0.2.2")), dns.RcodeServerFailure)
-			want(t, "lines about the update", len(logged.lines("[ERROR]", "update zone=sub.example.test.", "rcode=SERVFAIL", "the zone is not served: database damaged")), n+1)
+			want(t, "lines about the update", len(logged.lines("[ERROR]", "update zone=sub.example.test.", "rcode=SERVFAIL", "the zone is not served: database damaged")), 1)
 			want(t, "an alias into it", s.signed(host, message(t, "example.test.", "+alias.example.test. 300 CNAME client1.sub.example.test.")), dns.RcodeSuccess)
 			want(t, "an alias into it", s.exchange(new(dns.Msg).SetQuestion("alias.example.test.", dns.TypeA)).Rcode, dns.RcodeServerFailure)
 

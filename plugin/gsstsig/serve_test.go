@@ -63,6 +63,13 @@ func (l *logBuffer) lines(words ...string) []string {
 	return found
 }
 
+// forget empties the log.
+func (l *logBuffer) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
 func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	clog.SetOutput(&logged)
@@ -99,7 +106,7 @@ type coredns struct {
 }
 
 // start runs CoreDNS with a Corefile in which {KEYTAB} is the realm's keytab and {DIR} a directory. Every server block is to listen on {PORT}
-// of 127.0.0.1.
+// of 127.0.0.1. The log is forgotten when the test ends.
 func start(t *testing.T, corefile string) *coredns {
 	t.Helper()
 	s := &coredns{t: t, realm: krb5test.New(t, "EXAMPLE.TEST", "DNS/ns1.example.test"), address: freeAddress(t), directory: t.TempDir()}
@@ -109,6 +116,7 @@ func start(t *testing.T, corefile string) *coredns {
 		t.Fatalf("starting CoreDNS: %v", err)
 	}
 	s.instance = instance
+	t.Cleanup(logged.forget)
 	t.Cleanup(s.stop)
 	return s
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
 	"github.com/gsstsig/coredns-gsstsig/gsstsig/client"
@@ -214,6 +215,9 @@ func TestDropSharedContexts(t *testing.T) {
 
 // TestContextsThatAreNotShared: while the table is out of reach, contexts are made all the same, counted, and told of.
 func TestContextsThatAreNotShared(t *testing.T) {
+	former := unshared.limiter // tests before may have used it up
+	unshared.limiter = rate.NewLimiter(1, 1)
+	t.Cleanup(func() { unshared.limiter = former })
 	s := startPair(t)
 	for _, n := range s.nodes {
 		n.Cut(true)

@@ -3,6 +3,7 @@ package loopback
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -23,7 +24,7 @@ var (
 // ErrNoPort means that no free port was found.
 var ErrNoPort = errors.New("no free port on 127.0.0.1")
 
-// Port returns a port that is free for UDP and TCP at the moment, and that this process has not been given before.
+// Port returns a port that is free for UDP and TCP on all addresses at the moment, since not every server binds to 127.0.0.1 alone, and that this process has not been given before.
 // Another process may still take it first, so that a caller that starts a server on it must be ready to try another.
 func Port() (uint16, error) {
 	mu.Lock()
@@ -45,7 +46,7 @@ func Address(port uint16) netip.AddrPort {
 }
 
 func free(port uint16) bool {
-	address := Address(port).String()
+	address := fmt.Sprintf(":%d", port)
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return false

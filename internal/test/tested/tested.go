@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -106,7 +107,7 @@ func Read(dir string) ([]Entry, error) {
 	return all, nil
 }
 
-// account is what was tried so far.
+// account is what was tried so far. A path that was tried several times is one entry, which has failed if it did once.
 func account(version func(Client) string) []Entry {
 	mu.Lock()
 	defer mu.Unlock()
@@ -116,7 +117,15 @@ func account(version func(Client) string) []Entry {
 		if _, known := versions[p.client]; !known {
 			versions[p.client] = version(p.client)
 		}
-		entries = append(entries, Entry{Client: p.client.Name, Version: versions[p.client], Path: p.name, Failed: p.failed})
+		e := Entry{Client: p.client.Name, Version: versions[p.client], Path: p.name}
+		at := slices.IndexFunc(entries, func(other Entry) bool {
+			other.Failed = false
+			return other == e
+		})
+		if at < 0 {
+			at, entries = len(entries), append(entries, e)
+		}
+		entries[at].Failed = entries[at].Failed || p.failed
 	}
 	return entries
 }

@@ -12,9 +12,12 @@ var tried = []Entry{
 	{Client: "b", Version: "1.2.3", Path: "one", Failed: true},
 }
 
+// TestAccount: what is tried again, as by -count, is one entry.
 func TestAccount(t *testing.T) {
 	client := Client{Name: "a", Package: "package-a"}
-	t.Run("tried", func(t *testing.T) { Path(t, client, "one") })
+	for range 2 {
+		t.Run("tried", func(t *testing.T) { Path(t, client, "one") })
+	}
 	got := account(func(c Client) string { return "1 of " + c.Package })
 	if want := []Entry{{Client: "a", Version: "1 of package-a", Path: "one"}}; !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

@@ -42,6 +42,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/test/loopback"
 )
 
 const (
@@ -315,24 +316,14 @@ func endpointOf(address string) *endpoint {
 	return nil
 }
 
-// freePort returns a port that is free for UDP and TCP on all loopback addresses.
+// freePort returns a port that is free for UDP and TCP on all addresses.
 func freePort(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", ":0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		p, err := net.ListenPacket("udp", ":"+port)
-		l.Close()
-		if err == nil {
-			p.Close()
-			return port
-		}
+	port, err := loopback.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return ""
+	return strconv.Itoa(int(port))
 }
 
 // mustBeFree fails the test unless the port can be bound by a stranger.
