@@ -426,7 +426,11 @@ func changeOwner(s Streams, server controlFlags, output *output, operation, name
 		return 0, err
 	}
 	defer t.close()
-	change, err := call[view.Ownership](t, operation, view.OwnRequest{Name: name, Owner: owner})
+	var request any = view.OwnRequest{Name: name, Owner: owner}
+	if owner == "" {
+		request = view.NameRequest{Name: name}
+	}
+	change, err := call[view.Ownership](t, operation, request)
 	if t.isStopped(err) {
 		var origin string
 		reason := err

@@ -116,6 +116,26 @@ func TestControlSocketInAnOpenDirectory(t *testing.T) {
 	}
 }
 
+// TestOperationsAreDocumented: docs/administration.md has every operation with the fields of its request.
+func TestOperationsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/administration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| operation | fields of the request |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Count(table, "\n") - 1 // the line below the heading
+	for operation, fields := range new(process).operations().Requests() {
+		rows--
+		if row := "\n| `" + operation + "` | " + fields + " | "; !strings.Contains(table, row) {
+			t.Errorf("docs/administration.md lacks %q", row)
+		}
+	}
+	if rows != 0 {
+		t.Errorf("docs/administration.md has %d rows too many", rows)
+	}
+}
+
 // TestControlAdministers: the administrator changes what clients may not, is refused what a rule denies, and leaves lines in the
 // log.
 func TestControlAdministers(t *testing.T) {

@@ -184,7 +184,7 @@ func TestDamagedZoneIsShown(t *testing.T) {
 	owned := view.OwnRequest{Name: "a.example.test", Owner: "host/client1.example.test@EXAMPLE.TEST"}
 	for operation, request := range map[string]any{
 		"names": view.NamesRequest{Zone: "example.test"}, "update": view.Update{Zone: "example.test"}, "edit": view.Edit{Zone: "example.test"},
-		"own": owned, "release": owned, "freeze": named, "thaw": named, "changes": view.ChangesRequest{Zone: "example.test"},
+		"own": owned, "release": view.NameRequest{Name: owned.Name}, "freeze": named, "thaw": named, "changes": view.ChangesRequest{Zone: "example.test"},
 		"stale": view.StaleRequest{Zone: "example.test"}, "scavenge": named,
 	} {
 		_, err := control.Call[any](t.Context(), c, operation, request)

@@ -169,7 +169,7 @@ func (p *process) own(ctx context.Context, q view.OwnRequest) (view.Ownership, e
 	return p.changeOwner(q.Name, func(z served) (view.Ownership, zone.Result, error) { return z.Own(ctx, q.Name, owner) })
 }
 
-func (p *process) releaseName(ctx context.Context, q view.OwnRequest) (view.Ownership, error) {
+func (p *process) releaseName(ctx context.Context, q view.NameRequest) (view.Ownership, error) {
 	return p.changeOwner(q.Name, func(z served) (view.Ownership, zone.Result, error) { return z.Release(ctx, q.Name) })
 }
 

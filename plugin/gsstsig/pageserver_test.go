@@ -50,7 +50,7 @@ func TestStatusPageAdministrator(t *testing.T) {
 	if err := update(view.Instruction{Name: "missing.example.test.", Class: "ANY", Type: "ANY"}); err == nil {
 		t.Error("an unmet prerequisite")
 	}
-	if _, err := control.Call[view.Ownership](t.Context(), c, "release", view.OwnRequest{Name: "nix.example.test"}); err == nil {
+	if _, err := control.Call[view.Ownership](t.Context(), c, "release", view.NameRequest{Name: "nix.example.test"}); err == nil {
 		t.Error("a name without owner was released")
 	}
 	want(t, "refused", s.signed(s.context("alice"), message(t, "example.test.", "+admin.example.test. 300 A 192.0.2.66")), dns.RcodeRefused)

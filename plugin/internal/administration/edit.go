@@ -148,6 +148,9 @@ func dataOf(rrtype string, set *view.Set) (list [][]byte, err error) {
 	if set == nil {
 		return nil, nil
 	}
+	if err := checkTTL(set.TTL); err != nil {
+		return nil, err
+	}
 	for _, line := range set.Data {
 		number, data, err := ParseData(rrtype, line)
 		if err != nil {

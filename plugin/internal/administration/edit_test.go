@@ -225,6 +225,9 @@ func TestEditMalformed(t *testing.T) {
 		"meta type":  {Name: "a.example.test.", Type: "ANY", After: set(60, "192.0.2.1")},
 		"data":       {Name: "a.example.test.", Type: "A", After: set(60, "192.0.2")},
 		"two lines":  {Name: "a.example.test.", Type: "A", After: set(60, "192.0.2.1\nb.example.test. 60 IN A 192.0.2.2")},
+		"TTL":        {Name: "a.example.test.", Type: "A", After: set(1<<31, "192.0.2.1")},
+		"old TTL":    {Name: "a.example.test.", Type: "A", Before: set(1<<32-1, "192.0.2.1")},
+		"SOA's TTL":  {Name: "example.test.", Type: "SOA", Before: soa(10, 900), After: &view.Set{TTL: 1 << 31, Data: soa(10, 901).Data}},
 		"before":     {Name: "a.example.test.", Type: "A", Before: set(60, "x")},
 		"second SOA": {Name: "a.example.test.", Type: "SOA", After: soa(1, 900)},
 	} {
@@ -232,6 +235,31 @@ func TestEditMalformed(t *testing.T) {
 		if _, _, err := z.Edit(t.Context(), &view.Edit{Sets: []view.SetChange{good, change}}); err == nil || z.Snapshot().Serial() != 10 {
 			t.Errorf("%s: %v, serial %d", name, err, z.Snapshot().Serial())
 		}
+	}
+}
+
+// TestTooLongTTL: RFC 2181 has a TTL of more than 31 bits count as 0. The administrator is told instead, and may use all others.
+func TestTooLongTTL(t *testing.T) {
+	z := open(t)
+	update := func(ttl uint32) error {
+		in := []view.Instruction{{Name: "a.example.test.", Class: "IN", Type: "A", TTL: ttl, Data: "192.0.2.1"}}
+		_, _, err := z.Update(t.Context(), &view.Update{Updates: in})
+		_, _, other := z.Update(t.Context(), &view.Update{Prerequisites: []view.Instruction{{Name: "b.example.test.", Class: "NONE", Type: "ANY", TTL: ttl}}, Updates: in})
+		if ttl > maxTTL && (other == nil || !strings.Contains(other.Error(), "Fix: write a TTL from 0 to 2147483647")) {
+			t.Errorf("TTL %d in a prerequisite: %v", ttl, other)
+		}
+		return err
+	}
+	for _, ttl := range []uint32{1 << 31, 1<<32 - 1} {
+		if err := update(ttl); err == nil || !strings.Contains(err.Error(), "a.example.test.: the TTL ") || !strings.Contains(err.Error(), "Fix: write a TTL from 0 to 2147483647") {
+			t.Errorf("TTL %d: %v", ttl, err)
+		}
+	}
+	if z.Snapshot().Serial() != 10 {
+		t.Errorf("serial %d", z.Snapshot().Serial())
+	}
+	if err := update(1<<31 - 1); err != nil || len(z.Snapshot().Types("a.example.test.")) != 1 {
+		t.Errorf("the greatest TTL: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 	"github.com/gsstsig/coredns-gsstsig/plugin/internal/view"
 	"github.com/gsstsig/coredns-gsstsig/zone"
@@ -51,6 +52,9 @@ func instruction(in *view.Instruction) (store.Record, error) {
 		return store.Record{}, fmt.Errorf("%s: %q is not a class", in.Name, in.Class)
 	}
 	r := store.Record{Name: string(wire), Class: class, TTL: in.TTL}
+	if err := checkTTL(in.TTL); err != nil {
+		return r, fmt.Errorf("%s: %w", in.Name, err)
+	}
 	if in.Data == "" {
 		if r.Type, ok = dnswire.ParseType(in.Type); !ok {
 			return r, fmt.Errorf("%s: %q is not a type", in.Name, in.Type)
@@ -61,4 +65,15 @@ func instruction(in *view.Instruction) (store.Record, error) {
 		return r, fmt.Errorf("%s: %w", in.Name, err)
 	}
 	return r, nil
+}
+
+// maxTTL is the greatest TTL (RFC 2181 section 8). In an UPDATE message a greater one counts as 0, which is not what an administrator
+// means who writes it.
+const maxTTL = 1<<31 - 1
+
+func checkTTL(ttl uint32) error {
+	if ttl > maxTTL {
+		return diagnose.WithFix(fmt.Errorf("the TTL %d is more than %d (RFC 2181 section 8)", ttl, maxTTL), "write a TTL from 0 to %d", maxTTL)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,12 @@ func directory(t *testing.T) string {
 
 type question struct {
 	Words []string `json:"words"`
+	Sizes []size   `json:"sizes,omitempty"`
+}
+
+type size struct {
+	Octets uint32  `json:"octets"`
+	Before *uint32 `json:"before,omitempty"`
 }
 
 // serve starts a server with an operation that echoes, one that lists, and some that fail.
@@ -77,7 +84,7 @@ func serve(t *testing.T, path string) *Client {
 // TestCall: requests, answers and errors arrive as they were sent.
 func TestCall(t *testing.T) {
 	c := serve(t, filepath.Join(directory(t), "s"))
-	answer, err := Call[question](t.Context(), c, "echo", question{[]string{"<a>", "b"}})
+	answer, err := Call[question](t.Context(), c, "echo", question{Words: []string{"<a>", "b"}})
 	if err != nil || len(answer.Words) != 2 || answer.Words[0] != "<a>" {
 		t.Errorf("%v, %v", answer, err)
 	}
@@ -100,7 +107,7 @@ func TestCall(t *testing.T) {
 func TestList(t *testing.T) {
 	c := serve(t, filepath.Join(directory(t), "s"))
 	collect := func(words []string) (got []string, err error) {
-		for word, failure := range List[string](t.Context(), c, "list", question{words}) {
+		for word, failure := range List[string](t.Context(), c, "list", question{Words: words}) {
 			if failure != nil {
 				return got, failure
 			}
@@ -287,11 +294,59 @@ func TestCheck(t *testing.T) {
 func TestRequestIsBounded(t *testing.T) {
 	c := serve(t, filepath.Join(directory(t), "s"))
 	var failed *Error
-	huge := question{[]string{strings.Repeat("x", 8<<20)}}
+	huge := question{Words: []string{strings.Repeat("x", 8<<20)}}
 	if _, err := Call[question](t.Context(), c, "echo", huge); err == nil || errors.As(err, &failed) && failed.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("%v", err)
 	}
 	if _, err := Call[question](t.Context(), c, "echo", question{}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRequestsThatAreWrong: a request with something that the operation would have to guess at or pass over is refused, and the error
+// says what it is and how to mend it.
+func TestRequestsThatAreWrong(t *testing.T) {
+	path := filepath.Join(directory(t), "s")
+	c := serve(t, path)
+	for body, want := range map[string]struct{ problem, fix string }{
+		`{"sizes":[{"octets":4294967296}]}`:              {`field "sizes.octets" is a number 4294967296, not a whole number from 0 to 4294967295`, "write a whole number"},
+		`{"sizes":[{"octets":99999999999999999999999}]}`: {"99999999999999999999999", "write a whole number"},
+		`{"sizes":[{"octets":-1}]}`:                      {"is a number -1", "from 0 to 4294967295"},
+		`{"sizes":[{"octets":1.5}]}`:                     {"is a number 1.5", "from 0 to 4294967295"},
+		`{"sizes":[{"octets":1e3}]}`:                     {"is a number 1e3", "from 0 to 4294967295"},
+		`{"sizes":[{"octets":"1"}]}`:                     {"is a string, not a whole number", "from 0 to 4294967295"},
+		`{"sizes":[{"octets":true}]}`:                    {"is a bool, not a whole number", "from 0 to 4294967295"},
+		`{"sizes":[{"before":-1}]}`:                      {`field "sizes.before" is a number -1`, "from 0 to 4294967295"},
+		`{"sizes":{"octets":1}}`:                         {`field "sizes" is an object, not an array`, "write an array"},
+		`{"words":"a"}`:                                  {"is a string, not an array", "write an array"},
+		`{"words":[1]}`:                                  {"is a number, not a string", "write a string"},
+		`["a"]`:                                          {"the request is an array, not an object", "write an object"},
+		`{"word":["a"]}`:                                 {`unknown field "word"`, "the operation takes words, sizes (octets, before)"},
+		`{"sizes":[{"octet":1}]}`:                        {`unknown field "octet"`, "the operation takes words, sizes (octets, before)"},
+		`{"words":["a"]}{"words":["b"]}`:                 {"something follows the object", "nothing after it"},
+		`{"words":["a"]} x`:                              {"invalid character 'x'", "nothing after it"},
+		`{"words":["a"]`:                                 {"it ends early", "send one JSON object"},
+		"":                                               {"it ends early", "{} if the operation needs nothing"},
+		`words`:                                          {"invalid character 'w'", "send one JSON object"},
+	} {
+		answer, err := c.http.Post("http://control/v1/echo", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		var failed Error
+		if err := errors.Join(err, json.Unmarshal(text, &failed)); err != nil || answer.StatusCode != http.StatusBadRequest ||
+			!strings.Contains(failed.Problem, want.problem) || !strings.Contains(failed.Fix, want.fix) {
+			t.Errorf("%s: %s, %s, %v", body, answer.Status, text, err)
+		}
+	}
+	answer, err := c.http.Post("http://control/v1/echo", "application/json", strings.NewReader(" {\"sizes\":[{\"octets\":4294967295,\"before\":0}]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(text), `"octets":4294967295,"before":0`) {
+		t.Errorf("%s: %s, %v", answer.Status, text, err)
 	}
 }

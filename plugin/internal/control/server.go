@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"net"
 	"net/http"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -50,17 +54,40 @@ func Failed(status int, err error) *Error {
 // A Mux is the operations of a server.
 type Mux struct {
 	http.ServeMux
-	most int64 // octets of a request; 0: maxRequest
+	most     int64 // octets of a request; 0: maxRequest
+	requests map[string]reflect.Type
 }
 
-// Handle adds an operation that takes a Q and answers with an R. An error that is no *Error has the status 422.
-func Handle[Q, R any](m *Mux, operation string, do func(context.Context, Q) (R, error)) {
+// Requests yields the operations, each with the fields of its request. The fields of an object stand in brackets after its own.
+func (m *Mux) Requests() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, operation := range slices.Sorted(maps.Keys(m.requests)) {
+			if !yield(operation, fields(m.requests[operation])) {
+				return
+			}
+		}
+	}
+}
+
+// handle adds an operation that takes a Q.
+func handle[Q any](m *Mux, operation string, do func(http.ResponseWriter, *http.Request, Q)) {
+	if m.requests == nil {
+		m.requests = make(map[string]reflect.Type)
+	}
+	m.requests[operation] = reflect.TypeFor[Q]()
 	m.HandleFunc("POST /v1/"+operation, func(w http.ResponseWriter, r *http.Request) {
 		var request Q
 		if err := m.readRequest(w, r, &request); err != nil {
 			writeError(w, err)
 			return
 		}
+		do(w, r, request)
+	})
+}
+
+// Handle adds an operation that takes a Q and answers with an R. An error that is no *Error has the status 422.
+func Handle[Q, R any](m *Mux, operation string, do func(context.Context, Q) (R, error)) {
+	handle(m, operation, func(w http.ResponseWriter, r *http.Request, request Q) {
 		answer, err := do(r.Context(), request)
 		if err != nil {
 			writeError(w, err)
@@ -73,12 +100,7 @@ func Handle[Q, R any](m *Mux, operation string, do func(context.Context, Q) (R, 
 
 // HandleList adds an operation that takes a Q and answers with a list of R, one a line.
 func HandleList[Q, R any](m *Mux, operation string, do func(context.Context, Q) (iter.Seq2[R, error], error)) {
-	m.HandleFunc("POST /v1/"+operation, func(w http.ResponseWriter, r *http.Request) {
-		var request Q
-		if err := m.readRequest(w, r, &request); err != nil {
-			writeError(w, err)
-			return
-		}
+	handle(m, operation, func(w http.ResponseWriter, r *http.Request, request Q) {
 		list, err := do(r.Context(), request)
 		if err != nil {
 			writeError(w, err)
@@ -115,14 +137,88 @@ func (m *Mux) readRequest(w http.ResponseWriter, r *http.Request, into any) erro
 	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, most))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return &Error{Problem: fmt.Sprintf("the request has more than %d octets", large.Limit), Status: http.StatusRequestEntityTooLarge}
+	err := d.Decode(into)
+	if err == nil {
+		switch _, err = d.Token(); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err == nil:
+			err = errTrailing
 		}
-		return &Error{Problem: "the request is not what the operation takes: " + err.Error(), Status: http.StatusBadRequest}
 	}
-	return nil
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return &Error{Problem: fmt.Sprintf("the request has more than %d octets", large.Limit), Status: http.StatusRequestEntityTooLarge}
+	}
+	problem, fix := explainRequest(err, reflect.TypeOf(into).Elem())
+	return &Error{Problem: "the request is not what the operation takes: " + problem, Fix: fix, Status: http.StatusBadRequest}
+}
+
+var errTrailing = errors.New("something follows the object")
+
+// explainRequest says what is wrong with a request that should be an object of a type, and how to mend it.
+func explainRequest(err error, request reflect.Type) (problem, fix string) {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong):
+		field := "the request"
+		if wrong.Field != "" {
+			field = fmt.Sprintf("field %q", wrong.Field)
+		}
+		article := "a"
+		if strings.HasPrefix(wrong.Value, "array") || strings.HasPrefix(wrong.Value, "object") {
+			article = "an"
+		}
+		needed := kindOf(wrong.Type)
+		return fmt.Sprintf("%s is %s %s, not %s", field, article, wrong.Value, needed), "write " + needed + " there"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "it ends early", "send one JSON object, {} if the operation needs nothing"
+	case strings.HasPrefix(err.Error(), unknownField):
+		return "unknown field " + strings.TrimPrefix(err.Error(), unknownField), "leave it out; the operation takes " + fields(request)
+	}
+	return err.Error(), "send one JSON object and nothing after it"
+}
+
+// unknownField is how an error of encoding/json about a field begins that the type does not have.
+const unknownField = "json: unknown field "
+
+// kindOf says what JSON a type of Go is read from.
+func kindOf(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return kindOf(t.Elem())
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return fmt.Sprintf("a whole number from 0 to %d", ^uint64(0)>>(64-t.Bits()))
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return fmt.Sprintf("a whole number of %d bits", t.Bits())
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	}
+	return "an object"
+}
+
+// fields lists the fields of a request.
+func fields(t reflect.Type) string {
+	var list []string
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		of := field.Type
+		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+			of = of.Elem()
+		}
+		if of.Kind() == reflect.Struct {
+			name += " (" + fields(of) + ")"
+		}
+		list = append(list, name)
+	}
+	if len(list) == 0 {
+		return "no fields"
+	}
+	return strings.Join(list, ", ")
 }
 
 // errorTrailer is the trailer of an answer whose list broke off.

@@ -20,7 +20,12 @@ type NamesRequest struct {
 // OwnRequest names a name and its future owner.
 type OwnRequest struct {
 	Name  string `json:"name"`
-	Owner string `json:"owner,omitempty"`
+	Owner string `json:"owner"`
+}
+
+// NameRequest names a name.
+type NameRequest struct {
+	Name string `json:"name"`
 }
 
 // DropRequest names the contexts to drop, by a principal or a key.
