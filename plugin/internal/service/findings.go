@@ -254,6 +254,11 @@ func (s *Service) ApexFindings(snapshot *zone.Snapshot) []diagnose.Finding {
 			ClientError: clientMismatch,
 			Fix: fmt.Sprintf("name %s in the zone's SOA record, or create the principal DNS/%s and export its key to the keytab",
 				withoutDot(s.Hosts[0]), withoutDot(mname))})
+	} else if !hasDomain(mname) && !snapshot.InZone(mname) {
+		findings = append(findings, diagnose.Finding{Severity: diagnose.Warning, Subject: subject,
+			Problem:     fmt.Sprintf("its SOA record names %s as primary server (MNAME), which is no full host name, so clients find no address for it", mname),
+			ClientError: clientNoAddress,
+			Fix:         "name the server with its domain in the zone's SOA and NS records, and have a key of DNS/ and that name in the keytab"})
 	}
 	for _, rr := range snapshot.RRset(snapshot.Origin(), dns.TypeNS) {
 		server := dns.CanonicalName(rr.(*dns.NS).Ns)

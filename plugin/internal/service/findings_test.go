@@ -60,6 +60,7 @@ func TestApexFindings(t *testing.T) {
 		"secondary":       {seed("ns1.example.test.", "ns1.example.test.", "ns2.example.test."), []string{"ns1.example.test."}, [][]string{{"warning zone", "ns2.example.test.", "net ads dns", "Fix: "}}},
 		"no address": {seed("ns3.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns3.example.test."},
 			[][]string{{"warning zone", "ns3.example.test. has no address", "couldn't get address", "Fix: add an A or AAAA record"}}},
+		"no domain":                      {seed("ns1.", "ns1."), []string{"ns1."}, [][]string{{"warning zone", "names ns1. as primary server", "no full host name", "couldn't get address", "Fix: name the server with its domain"}}},
 		"another primary, a name server": {seed("ns2.example.test.", "ns1.example.test.", "ns2.example.test."), []string{"ns1.example.test."}, [][]string{{"error zone example.test.:", "ns2.example.test."}}},
 		"two principals":                 {seed("ns2.example.test.", "ns1.example.test."), []string{"ns1.example.test.", "ns2.example.test."}, nil},
 	}
@@ -81,6 +82,22 @@ func TestApexFindings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestHostsWithDomainFirst: adcli and net write the short name of a machine to its keytab first. A generated SOA record names the
+// full one.
+func TestHostsWithDomainFirst(t *testing.T) {
+	keytab := krb5test.New(t, "EXAMPLE.TEST", "DNS/NS2", "DNS/ns2.example.test", "DNS/NS3", "DNS/ns3.example.test").Keytab()
+	service, err := Open(&corefile.Block{Keytabs: []string{keytab}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"ns2.example.test.", "ns3.example.test.", "ns2.", "ns3."}; !slices.Equal(service.Hosts, want) {
+		t.Errorf("%q, want %q", service.Hosts, want)
+	}
+	if host := primaryFor("2.0.192.in-addr.arpa.", service.Hosts); host != "ns2.example.test." {
+		t.Error(host)
 	}
 }
 

@@ -133,7 +133,8 @@ func acceptedHost(p krb5.Principal, accepted []krb5.Principal) string {
 	return dns.CanonicalName(p.Components[1])
 }
 
-// acceptedHosts lists the host names of the service principals that a block accepts, canonical and in keytab order.
+// acceptedHosts lists the host names of the service principals that a block accepts, canonical and in keytab order. Names without
+// a domain come last: adcli and net write DNS/NS1 before DNS/ns1.corp.example.com, and no client finds the address of the host NS1.
 func acceptedHosts(keys []krb5.KeyInfo, accepted []krb5.Principal) []string {
 	var hosts []string
 	for _, k := range keys {
@@ -141,5 +142,10 @@ func acceptedHosts(keys []krb5.KeyInfo, accepted []krb5.Principal) []string {
 			hosts = append(hosts, host)
 		}
 	}
-	return hosts
+	full := slices.DeleteFunc(slices.Clone(hosts), func(host string) bool { return !hasDomain(host) })
+	short := slices.DeleteFunc(hosts, hasDomain)
+	return append(full, short...)
 }
+
+// hasDomain reports whether a host name has more than one label.
+func hasDomain(host string) bool { return dns.CountLabel(host) > 1 }
