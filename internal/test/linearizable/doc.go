@@ -4,7 +4,8 @@
 //
 // A [Generator] makes updates of few names, so that much of it meets. A [History] records when each was sent and how it was
 // answered, and searches for an order that explains all answers and respects time: an update that was answered before
-// another was sent comes before it (porcupine does the search). An update without an answer, or with SERVFAIL, may come
+// another was sent comes before it (porcupine does the search;
+// where it finds none in time and the zone's changes are known, a search that uses them decides). An update without an answer, or with SERVFAIL, may come
 // anywhere after it was sent, or never. Queries are no part of a history, as they may be stale, but for the contents of the
 // zone in the end.
 //

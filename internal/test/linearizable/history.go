@@ -177,6 +177,9 @@ func (v *Violation) Error() string {
 	return "no order of these updates explains their answers:\n" + v.text
 }
 
+// searchTimeout is how long porcupine has for a group whose path is known until [ordered] takes over.
+const searchTimeout = 10 * time.Second
+
 // Check returns a *Violation, or an error if ctx ended before an order was found.
 func (h *History) Check(ctx context.Context) error {
 	h.mu.Lock()
@@ -191,19 +194,35 @@ func (h *History) Check(ctx context.Context) error {
 		if path != nil {
 			list = append(list, lastRead(group, path, list))
 		}
-		model := porcupine.Model{Init: func() any { return place{state: new(state), path: path} }, Step: step, Equal: samePlace}
 		timeout := time.Duration(0) // none
-		if deadline, ok := ctx.Deadline(); ok {
+		if path != nil {
+			timeout = searchTimeout
+		}
+		if deadline, ok := ctx.Deadline(); ok && (timeout == 0 || time.Until(deadline) < timeout) {
 			timeout = max(time.Until(deadline), time.Millisecond)
 		}
-		switch porcupine.CheckOperationsTimeout(model, list, timeout) {
+		result := porcupine.CheckOperationsTimeout(modelOf(path), list, timeout)
+		if result == porcupine.Unknown && path != nil {
+			switch found, err := ordered(ctx, path, list); {
+			case found:
+				result = porcupine.Ok
+			case err == nil:
+				result = porcupine.Illegal
+			}
+		}
+		switch result {
 		case porcupine.Illegal:
 			return &Violation{Group: group, text: describe(list)}
 		case porcupine.Unknown:
-			return fmt.Errorf("no order found in time for %d updates of %s", len(list), group)
+			return fmt.Errorf("no order found in time for these %d updates of %s:\n%s", len(list), group, describe(list))
 		}
 	}
 	return nil
+}
+
+// modelOf is what porcupine is to know about a group. path is nil if it is not known.
+func modelOf(path []string) porcupine.Model {
+	return porcupine.Model{Init: func() any { return place{state: new(state), path: path} }, Step: step, Equal: samePlace}
 }
 
 func groupOf(op porcupine.Operation) string {
