@@ -262,7 +262,6 @@ func (b *builder) intern(principal string) ownership {
 func (s *Snapshot) compact() {
 	s.names = compacted(s.names)
 	s.owners = compacted(s.owners)
-	s.usage = s.usage.compacted()
 }
 
 // compacted returns a tree whose nodes are copies, without the room that the old ones share.

@@ -101,6 +101,3 @@ func (all usages) len() int { return all.single.Len() + all.several.Len() }
 
 // copy returns a copy that can be changed without the original.
 func (all usages) copy() usages { return usages{all.single.Copy(), all.several.Copy()} }
-
-// compacted returns a copy without the room that the trees have in reserve.
-func (all usages) compacted() usages { return usages{compacted(all.single), compacted(all.several)} }
