@@ -125,7 +125,9 @@ func load(flags *flag.FlagSet) runner {
 		if *previous != "" {
 			serial, err := serialOf(*previous, origin)
 			if err != nil {
-				return 0, diagnose.WithFix(fmt.Errorf("former database: %w", err), "if it cannot be read, ask a secondary server for its serial and give that by -served")
+				// The error's own advice is for the directory of the server.
+				return 0, diagnose.WithFix(errors.New("former database: "+diagnose.FromError("", err).Problem),
+					"name the directory that the zone's own was moved to; if that is lost or damaged, ask a secondary server for its serial (dig SOA) and give it by -served")
 			}
 			served = append(served, serial)
 		}

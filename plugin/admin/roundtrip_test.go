@@ -218,7 +218,7 @@ func TestLoadRaisesSerial(t *testing.T) {
 		"former database": {[]string{"-previous", previous}, "serial 42,"},
 		"secondary":       {[]string{"-served", "60", "-served", "50"}, "serial 61,"},
 		"both":            {[]string{"-served", "60", "-previous", previous}, "serial 61,"},
-		"no former one":   {[]string{"-previous", t.TempDir()}, "Fix: if it cannot be read"},
+		"no former one":   {[]string{"-previous", t.TempDir()}, "there is no file ZONE. Fix: name the directory that the zone's own was moved to"},
 		"too far apart":   {[]string{"-served", "2147483689"}, "too far apart"},
 		"not a serial":    {[]string{"-served", "4294967296"}, "32 bits"},
 	} {
