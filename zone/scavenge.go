@@ -229,8 +229,10 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 		// Each update is put together from the newest state: no state is kept in memory for long.
 		begun := z.queue.clock()
 		r, next, err := z.scavengeFrom(ctx, key, most, full != nil)
-		if full == nil && errors.As(err, &full) {
-			continue // the same again, without the names that there is no room for
+		if full == nil {
+			if full = noTombstones(err); full != nil {
+				continue // the same again, without the names that there is no room for
+			}
 		}
 		if errors.Is(err, store.ErrTooLarge) && most > 1 {
 			most /= 2 // of large records, or at names that have large ones
@@ -256,6 +258,16 @@ func (z *Zone) Scavenge(ctx context.Context, done func(Result)) (s Scavenging, e
 		return s, full
 	}
 	return s, nil
+}
+
+// noTombstones returns the error of an update for whose tombstones there is no room. Other limits, such as that of the queue, are
+// not about what it removes.
+func noTombstones(err error) *LimitError {
+	var limit *LimitError
+	if errors.As(err, &limit) && (limit.Limit == "OwnerTombstones" || limit.Limit == "ZoneOctets") {
+		return limit
+	}
+	return nil
 }
 
 // restAfter waits for as long as the last update of Scavenge took, or until ctx ends. Half of the time

@@ -383,7 +383,6 @@ func TestRefreshedInTheLastMoment(t *testing.T) {
 	}
 }
 
-// A pass that fails goes on at the next one.
 // Between two updates the writer and the disk are left to clients, for as long as the first one took.
 func TestScavengeRests(t *testing.T) {
 	z, c, _ := aged(t, Aging{NoRefresh: week, Refresh: week})
@@ -406,6 +405,20 @@ func TestScavengeRests(t *testing.T) {
 	}
 }
 
+// Which limits of an update are about the tombstones that it would leave: a full queue is not, and skips no names.
+func TestNoTombstones(t *testing.T) {
+	for limit, want := range map[string]bool{"OwnerTombstones": true, "ZoneOctets": true, "Queue": false, "QueueOctets": false} {
+		err := fmt.Errorf("refused: %w", &LimitError{Limit: limit, Max: 1})
+		if got := noTombstones(err); (got != nil) != want {
+			t.Errorf("%s: %v", limit, got)
+		}
+	}
+	if got := noTombstones(store.ErrTooLarge); got != nil {
+		t.Error(got)
+	}
+}
+
+// A pass that fails goes on at the next one.
 func TestScavengeFails(t *testing.T) {
 	z, c, f := aged(t, Aging{NoRefresh: week, Refresh: week})
 	host(t, z, "a")

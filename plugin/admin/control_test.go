@@ -426,6 +426,19 @@ func TestScavengeTakesNothingStatic(t *testing.T) {
 	if got := s.state("a"); got != "a 60 A 192.0.2.1\na 60 A 192.0.2.2" {
 		t.Error(got)
 	}
+	// Nor is anything taken while the zone is frozen, or the server is stopped, whatever is due.
+	s.must("", "freeze", "example.test")
+	if out := s.must("", "stale", "example.test"); !strings.Contains(out, "frozen: nothing is taken before it was thawed, and 1h after") {
+		t.Error(out)
+	}
+	if out := s.must("", "stale", "example.test", "-o", "json"); !strings.Contains(out, `"frozen": true`) {
+		t.Error(out)
+	}
+	s.must("", "thaw", "example.test")
+	s.stop()
+	if out := s.must("", "stale", "example.test"); !strings.Contains(out, "nothing is taken before the server has run for 1h") {
+		t.Error(out)
+	}
 }
 
 // TestVersion: the version of the module is shown.

@@ -89,7 +89,8 @@ func stale(flags *flag.FlagSet) runner {
 		}
 		defer t.close()
 		list, err := call[view.StaleList](t, "stale", q)
-		if t.isStopped(err) {
+		stopped := t.isStopped(err)
+		if stopped {
 			list, err = t.stale(q, err)
 		}
 		if err != nil {
@@ -117,6 +118,10 @@ func stale(flags *flag.FlagSet) runner {
 		switch {
 		case list.Preview:
 			fmt.Fprintf(s.Out, "aging with these intervals would take nothing in its first %s, so that clients can refresh their records\n", interval(list.Refresh))
+		case stopped:
+			fmt.Fprintf(s.Out, "nothing is taken before the server has run for %s, so that clients can refresh their records\n", interval(list.Refresh))
+		case list.Frozen:
+			fmt.Fprintf(s.Out, "the zone is frozen: nothing is taken before it was thawed, and %s after that, so that clients can refresh their records\n", interval(list.Refresh))
 		case list.From != nil:
 			fmt.Fprintf(s.Out, "nothing is taken before %s, so that clients can refresh their records\n", when(list.From))
 		}

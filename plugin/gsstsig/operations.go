@@ -273,6 +273,7 @@ func (p *process) staleRecords(_ context.Context, q view.StaleRequest) (view.Sta
 	list, err := administration.Stale(z.Snapshot(), z.Aging(), &q, p.clock())
 	if !list.Preview {
 		list.From = from(z.Zone.Zone, p.clock())
+		_, list.Frozen = z.Frozen()
 	}
 	return list, err
 }

@@ -38,7 +38,9 @@ type StaleList struct {
 	// Preview says that the intervals are those of the request, and not those that the zone has.
 	Preview bool       `json:"preview"`
 	From    *time.Time `json:"from,omitempty"` // nothing is taken before; empty in a preview
-	Stale   []Stale    `json:"stale"`
+	// Frozen says that nothing is taken until the zone is thawed, and the interval Refresh has passed then.
+	Frozen bool    `json:"frozen,omitempty"`
+	Stale  []Stale `json:"stale"`
 }
 
 // Scavenged is what a scavenging has done.
