@@ -24,19 +24,23 @@ type image struct {
 
 func readAll(t *testing.T, fs vfs.FS, path string) []byte {
 	t.Helper()
-	f, err := fs.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	contents, err := io.ReadAll(f)
+	contents, err := readFile(fs, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return contents
 }
 
-// readFiles returns the files in a directory. Those that are removed meanwhile are left out.
+func readFile(fs vfs.FS, path string) ([]byte, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// readFiles returns the files in a directory. Those that a compaction removes meanwhile, even after they were looked for, are left out.
 func readFiles(t *testing.T, fs vfs.FS, dir string) map[string][]byte {
 	t.Helper()
 	names, err := fs.List(dir)
@@ -45,10 +49,14 @@ func readFiles(t *testing.T, fs vfs.FS, dir string) map[string][]byte {
 	}
 	files := make(map[string][]byte)
 	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if _, err := fs.Stat(path); !errors.Is(err, os.ErrNotExist) {
-			files[name] = readAll(t, fs, path)
+		contents, err := readFile(fs, filepath.Join(dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = contents
 	}
 	return files
 }
