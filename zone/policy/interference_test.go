@@ -504,6 +504,16 @@ func (h *history) step() (byAdministrator, changed bool) {
 			lines = append(lines, all[h.choose(len(all))])
 		}
 	}
+	if len(names) == len(reverseNames) && h.choose(2) == 0 { // a machine comes to an address
+		name := h.pick(names...)
+		home := h.pick("a", "b", "c", "www")
+		if host, ok := strings.CutPrefix(who, "host/"); ok {
+			home, _, _ = strings.Cut(host, ".")
+		} else if account, _, ok := strings.Cut(who, "$"); ok {
+			home = strings.ToLower(account)
+		}
+		lines = []string{"delete " + name + " PTR", "add " + name + " PTR " + home}
+	}
 	text, z := strings.Join(lines, "; "), h.zones[zoneOf(names[0])]
 	before := z.Snapshot()
 	r := z.Apply(context.Background(), h.policy.Update(id, message(h.t, z.Origin(), changes(h.t, text))))
