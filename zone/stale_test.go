@@ -135,9 +135,14 @@ func (h *staleHistory) run(place *stalePlace) {
 		i := h.random.IntN(len(h.zones))
 		switch h.random.IntN(20) {
 		case 0:
-			h.at = h.at.Add(time.Duration(h.random.IntN(9*24)) * time.Hour)
-		case 1, 2, 3:
+			h.at = h.at.Add(time.Duration(1+h.random.IntN(9*24)) * time.Hour).Truncate(time.Hour)
+		case 1, 2:
 			h.at = h.at.Add(time.Duration(h.random.IntN(30*60)) * time.Minute)
+		case 3: // to the moment in which one is due
+			if due := h.due(h.aging, h.at.Add(1000*week)); len(due) > 0 {
+				hours := h.hours[due[h.random.IntN(len(due))]]
+				h.at = time.Unix(max(h.at.Unix(), 3600*int64(hours)+int64((h.aging.NoRefresh+h.aging.Refresh)/time.Second)), 0)
+			}
 		case 4:
 			if h.random.IntN(4) == 0 {
 				h.configure(limits)
