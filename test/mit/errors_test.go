@@ -21,6 +21,7 @@ var mishaps = []struct {
 	try   string   // a script on client1, which has a ticket of its own
 }{
 	{error: "No credentials were supplied", try: "kdestroy; " + update("", "client1.example.test")},
+	{error: "Ticket expired", try: "kinit -k -l 1s; while kvno -q DNS/ns1.example.test 2>/dev/null; do sleep 0.1; done; " + update("", "client1.example.test")},
 	{error: "Keytab contains no suitable keys for", try: "kinit -k host/nobody.example.test"},
 	{error: "Client … not found in Kerberos database", try: "kinit nobody"},
 	{error: "Cannot find KDC for realm", try: `printf '[libdefaults]\ndefault_realm = EXAMPLE.TEST\n' >/run/no-kdc.conf
@@ -31,18 +32,25 @@ var mishaps = []struct {
 	{error: "failed: REFUSED", try: update("", "client1.elsewhere.test")},
 	{error: "update failed: NOTZONE", try: update("zone example.test", "client1.elsewhere.test")},
 	{error: "does not exist (NXDOMAIN)", try: update("zone sub.example.test", "client1.sub.example.test")},
+	{error: "update failed: NOTAUTH", try: update("zone ns1.example.test", "client1.ns1.example.test")},
 	{error: "update failed: NXDOMAIN", try: update("prereq yxdomain nobody.example.test", "client1.example.test")},
 	{error: "update failed: NOTAUTH(BADKEY)", try: strings.Replace(update("", "client1.example.test"), " -g", " -y hmac-sha256:key:a2V5", 1)},
 	{error: "failed: connection refused", try: update("server 10.78.0.10", "client1.example.test")},
 	{error: "tsig verify failure", try: strings.Replace(update("server 127.0.0.1 5353", "client1.example.test"), " -g", " -g -v", 1)},
+	{error: "couldn't get address for", try: "export KRB5CCNAME=FILE:/run/admin.ccache; kinit root/admin; " +
+		change("", "delete ns1.example.test A", "delete ns1.example.test AAAA") + update("", "client1.example.test") + "status=$?; " +
+		change("server 10.78.0.53", "add ns1.example.test 3600 A 10.78.0.53") + "exit $status"},
 	{error: "Server … not found in Kerberos database", kdc: []string{"delprinc -force DNS/ns1.example.test"}, try: update("", "client1.example.test")},
 	{error: "TKEY is unacceptable", kdc: []string{"addprinc -randkey DNS/ns1.example.test"}, try: update("", "client1.example.test")},
 	{error: "Password incorrect", kdc: []string{"cpw -randkey host/client1.example.test"}, try: "kinit -k"},
 }
 
 // update is a script that has nsupdate add an address to the name, after the given line.
-func update(line, name string) string {
-	return "nsupdate -g <<END\n" + line + "\nupdate add " + name + " 300 A 10.78.0.1\nsend\nEND\n"
+func update(line, name string) string { return change(line, "add "+name+" 300 A 10.78.0.1") }
+
+// change is a script that has nsupdate make changes, after the given line.
+func change(line string, changes ...string) string {
+	return "nsupdate -g <<END\n" + line + "\nupdate " + strings.Join(changes, "\nupdate ") + "\nsend\nEND\n"
 }
 
 // TestErrors brings about every error that docs/errors.md explains, and wants it to explain each of these.
