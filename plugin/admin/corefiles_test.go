@@ -115,7 +115,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"argument":                {"example.test:5399 {\n\tgsstsig example.test {\n\t}\n}\n", "error", "2", "takes no arguments"},
 	"mode":                    {"@\t\tupdates maybe\n\t}\n}\n", "error", "6", "gsstsig: updates: unknown mode \"maybe\"; the modes are none, secure, nonsecure-and-secure"},
 	"mode of another":         {"@\t\tupdates secure other.test\n\t}\n}\n", "error", "6", "other.test. is not a zone"},
-	"rule without type":       {"@\t\tgrant EXAMPLE.TEST\n\t}\n}\n", "error", "6", "a rule is IDENTITY TYPE"},
+	"rule without type":       {"@\t\tgrant EXAMPLE.TEST\n\t}\n}\n", "error", "6", "a rule is IDENTITY RULETYPE"},
 	"rule type":               {"@\t\tgrant EXAMPLE.TEST ms-itself . A\n\t}\n}\n", "error", "6", "\"ms-itself\" is not a rule type; the types are 6to4-self"},
 	"record type":             {"@\t\tgrant EXAMPLE.TEST ms-self . AA\n\t}\n}\n", "error", "6", "\"AA\" is not a record type"},
 	"rule without name":       {"@\t\tgrant * name A\n\t}\n}\n", "error", "6", "the name is missing"},

@@ -65,10 +65,15 @@ func (s Setting) UnmatchedIdentity(word string, ownerForm bool) (reason, fix str
 	if err != nil {
 		return "", ""
 	}
-	if c := s.known().stranger(&p, word, false); c != nil {
+	k := s.known()
+	switch c := k.stranger(&p, word, false); {
+	case c == nil:
+		return "", ""
+	case p.kind == keyName && k.isRealm(word) && groupName(word) == nil:
+		return "a realm is no identity here; it is the name of an HMAC key, and there is no such key", "name the principals, or a group of theirs by its sid:"
+	default:
 		return c.reason, c.fix
 	}
-	return "", ""
 }
 
 // A cause is why a rule never decides.
@@ -205,11 +210,9 @@ func (k *known) strangeKey(word string) *cause {
 	if c := groupName(word); c != nil {
 		return c
 	}
-	for _, accepted := range k.realms {
-		if equalFold(accepted, strings.TrimSuffix(word, ".")) {
-			return &cause{"a realm is an identity in the types owner, krb5- and ms- only; here it is the name of an HMAC key, and there is no such key",
-				"for all principals of the realm write the type owner, for its machines a krb5- or ms- type"}
-		}
+	if k.isRealm(word) {
+		return &cause{"a realm is an identity in the types owner, krb5- and ms- only; here it is the name of an HMAC key, and there is no such key",
+			"for all principals of the realm write the type owner, for its machines a krb5- or ms- type"}
 	}
 	fix := "correct the name, or give the key to the plugin tsig"
 	if len(k.realms) > 0 && !strings.HasSuffix(word, ".") && !strings.HasPrefix(word, "*") {
@@ -389,4 +392,9 @@ func (p reversePattern) isLabel(label string) bool {
 		value = 10*value + int(label[i]-'0')
 	}
 	return len(label) > 0 && len(label) <= 3 && value <= 255 && (label[0] != '0' || len(label) == 1)
+}
+
+// isRealm reports whether a word is an accepted realm, in whatever case.
+func (k *known) isRealm(word string) bool {
+	return slices.ContainsFunc(k.realms, func(realm string) bool { return equalFold(realm, strings.TrimSuffix(word, ".")) })
 }

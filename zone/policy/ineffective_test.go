@@ -196,7 +196,7 @@ func TestUnmatchedIdentity(t *testing.T) {
 		says  string
 	}{
 		{"EXAMPLE.TEST", true, ""},
-		{"EXAMPLE.TEST", false, "HMAC key"},
+		{"EXAMPLE.TEST", false, "a realm is no identity here"},
 		{"dhcp@EXAMPLE.TEST", false, ""},
 		{"dhcp@example.test", true, "compared with case"},
 		{"key1.", true, "no such key"},
@@ -206,6 +206,9 @@ func TestUnmatchedIdentity(t *testing.T) {
 		if reason, fix := s.UnmatchedIdentity(tt.word, tt.owner); (reason == "") != (tt.says == "") || (fix == "") != (tt.says == "") || !strings.Contains(reason, tt.says) {
 			t.Errorf("%s: %q, %q", tt.word, reason, fix)
 		}
+	}
+	if _, fix := s.UnmatchedIdentity("EXAMPLE.TEST", false); strings.Contains(fix, "type") {
+		t.Errorf("a list has no rule types: %s", fix)
 	}
 }
 

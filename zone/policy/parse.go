@@ -97,7 +97,7 @@ func withoutSemicolon(words []string) []string {
 
 func (r *Rule) parse(words []string) error {
 	if len(words) < 2 {
-		return errors.New("a rule is IDENTITY TYPE [NAME] [RRTYPE...]")
+		return errors.New("a rule is IDENTITY RULETYPE [NAME] [TYPE...]")
 	}
 	kind := strings.ToLower(words[1])
 	if kind == "external" {

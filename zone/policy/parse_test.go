@@ -57,9 +57,9 @@ func TestParseRule(t *testing.T) {
 		{`grant a\999@EXAMPLE.TEST name a.example.test`, "an escape in a principal"},
 		{`grant *.example.test@EXAMPLE.TEST zonesub`, ""},
 
-		{"grant", "a rule is IDENTITY TYPE"},
-		{"grant *", "a rule is IDENTITY TYPE"},
-		{"grant * ;", "a rule is IDENTITY TYPE"},
+		{"grant", "a rule is IDENTITY RULETYPE"},
+		{"grant *", "a rule is IDENTITY RULETYPE"},
+		{"grant * ;", "a rule is IDENTITY RULETYPE"},
 		{"grant * nome a.example.test", `"nome" is not a rule type; the types are 6to4-self, krb5-self, `},
 		{"grant * local .", `"local" is not a rule type`},
 		{"grant local:/run/x external * ANY", "not supported"},

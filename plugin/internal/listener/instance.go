@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -14,6 +15,7 @@ import (
 	"github.com/coredns/coredns/request"
 
 	"github.com/gsstsig/coredns-gsstsig/gsstsig"
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
 // instance is what this package knows of one caddy instance, that is one reading of the Corefile. It lives in the
@@ -282,6 +284,20 @@ func setView(config *dnsserver.Config) error {
 	return nil
 }
 
+// listenError is the error of an address that a server cannot listen on, with what to do about it.
+func listenError(address string, err error) error {
+	err = fmt.Errorf("listen on %s: %w", address, err)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return diagnose.WithFix(err, "stop the program that has the port, often another DNS server or systemd-resolved (ss -lnptu shows it), or name other addresses by bind")
+	case errors.Is(err, syscall.EACCES):
+		return diagnose.WithFix(err, "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE, which the unit coredns.service gives")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return diagnose.WithFix(err, "name addresses of this machine by bind")
+	}
+	return err
+}
+
 // openSockets is the instance's last start function. After it only a server of CoreDNS's own can fail to start.
 func (in *instance) openSockets() error {
 	sockets := in.process.sockets
@@ -291,7 +307,7 @@ func (in *instance) openSockets() error {
 			for _, claimed := range in.servers[:i] {
 				sockets.abandon(claimed)
 			}
-			return fmt.Errorf("listen on %s: %w", s.Addr, err)
+			return listenError(s.Addr, err)
 		}
 	}
 	for _, s := range in.servers {

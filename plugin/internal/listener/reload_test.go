@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,6 +189,23 @@ func occupy(t *testing.T, port string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
+}
+
+// TestListenError: what a port cannot be had for is said with the fix.
+func TestListenError(t *testing.T) {
+	port := freePort(t)
+	occupy(t, port)
+	if _, err := tryStart(probing(port, "a")); err == nil || !strings.Contains(err.Error(), "Fix: stop the program that has the port") {
+		t.Error(err)
+	}
+	for errno, fix := range map[syscall.Errno]string{
+		syscall.EACCES: " Fix: ports below 1024 need root", syscall.EADDRNOTAVAIL: " Fix: name addresses of this machine", syscall.ENOMEM: "",
+	} {
+		err := listenError("dns://:53", os.NewSyscallError("bind", errno))
+		if !strings.HasPrefix(err.Error(), "listen on dns://:53: bind: ") || !strings.Contains(err.Error(), fix) || strings.Contains(err.Error(), "Fix") != (fix != "") {
+			t.Error(err)
+		}
+	}
 }
 
 func TestFailedStart(t *testing.T) {
