@@ -2,7 +2,6 @@ package zone
 
 import (
 	"bytes"
-	"encoding/binary"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -102,11 +101,12 @@ func (s *Snapshot) closestInUse(key string) string {
 func (n *ProposedName) IsNameServer() bool {
 	apex := n.proposal.state.apex()
 	primary := apex.set(dns.TypeSOA).first()
-	return dnswire.EqualNames(primary[:dnswire.NameLen(primary)], n.lower) || apex.set(dns.TypeNS).leadsTo(n.lower, 0)
+	return dnswire.EqualNames(primary[:dnswire.NameLen(primary)], n.lower) || apex.set(dns.TypeNS).leadsTo(n.lower)
 }
 
-// IsServiceTarget reports whether the zone's own MX records, or SRV records of a service of the zone
-// (RFC 2782: names that end in _Service._Proto.ZONE), lead to the name before the update.
+// IsServiceTarget reports whether records of the zone's own services lead to the name before the update: those at the
+// apex whose targets a client looks up next, such as MX and HTTPS, and all at service labels of the zone (RFC 2782,
+// RFC 8552: names that end in _Service.ZONE), such as SRV, or the CNAME of _acme-challenge.
 func (n *ProposedName) IsServiceTarget() bool {
 	s := n.proposal.state
 	if services := s.services; services.Len() > 0 {
@@ -114,18 +114,27 @@ func (n *ProposedName) IsServiceTarget() bool {
 			return true
 		}
 	}
-	const preference = 2
-	return s.apex().set(dns.TypeMX).leadsTo(n.lower, preference)
+	for set := range s.apex().sets {
+		if set.rrtype == dns.TypeNS || !dnswire.HasAdditional(set.rrtype) {
+			continue
+		}
+		for data := range set.records {
+			for name := range dnswire.Names(set.rrtype, data) {
+				if name.Additional && dnswire.EqualNames(data[name.Start:name.End], n.lower) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
-// leadsTo reports whether a record of the set has that name after the first skip octets.
-func (r rrset) leadsTo(name []byte, skip int) bool {
-	for p := r.packed; len(p) > 0; {
-		end := 2 + int(binary.BigEndian.Uint16(p))
-		if data := p[2:end]; len(data) == skip+len(name) && dnswire.EqualNames(data[skip:], name) {
+// leadsTo reports whether a record of the set is that name.
+func (r rrset) leadsTo(name []byte) bool {
+	for data := range r.records {
+		if dnswire.EqualNames(data, name) {
 			return true
 		}
-		p = p[end:]
 	}
 	return false
 }
@@ -142,34 +151,32 @@ func (s *Snapshot) updateServices(key string, old, n *node) {
 	if key == "" || key[0] != '_' {
 		return
 	}
-	before, after := old.set(dns.TypeSRV), n.set(dns.TypeSRV)
-	if bytes.Equal(before.packed, after.packed) {
-		return
+	for before := range old.sets {
+		if !bytes.Equal(before.packed, n.set(before.rrtype).packed) {
+			s.countTargets(before, -1)
+		}
 	}
-	s.countTargets(before, -1)
-	s.countTargets(after, 1)
+	for after := range n.sets {
+		if !bytes.Equal(after.packed, old.set(after.rrtype).packed) {
+			s.countTargets(after, 1)
+		}
+	}
 }
 
 func (s *Snapshot) countTargets(set rrset, by int) {
-	const priorityWeightPort = 6
 	var buf [maxKey]byte
 	for data := range set.records {
-		if len(data) <= priorityWeightPort {
-			continue // an earlier release stored it
-		}
-		target := data[priorityWeightPort:]
-		if dnswire.NameLen(target) != len(target) {
-			continue
-		}
-		octets, ok := s.origin.appendKey(buf[:0], target)
-		if !ok || len(octets) == 0 {
-			continue
-		}
-		key := string(octets)
-		if count, _ := s.services.Get(key); count+by > 0 {
-			s.services.Set(key, count+by)
-		} else {
-			s.services.Delete(key)
+		for name := range dnswire.Names(set.rrtype, data) {
+			octets, ok := s.origin.appendKey(buf[:0], data[name.Start:name.End])
+			if !ok || len(octets) == 0 {
+				continue
+			}
+			key := string(octets)
+			if count, _ := s.services.Get(key); count+by > 0 {
+				s.services.Set(key, count+by)
+			} else {
+				s.services.Delete(key)
+			}
 		}
 	}
 }

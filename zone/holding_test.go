@@ -152,6 +152,51 @@ func TestServers(t *testing.T) {
 	check("dc1.example.test.", false, false)
 }
 
+// TestServiceTargets has a record of each type that leads the clients of a zone's service to a name.
+func TestServiceTargets(t *testing.T) {
+	t.Parallel()
+	isTarget := func(z *Zone, name string) bool {
+		t.Helper()
+		return propose(t, z, "U "+name+" 5 IN A 192.0.2.1").Name(0).IsServiceTarget()
+	}
+	for owner, data := range map[string][]string{
+		"": {"MX 10 %", "KX 10 %", "AFSDB 1 %", "RT 10 %", "LP 10 %", "SRV 0 0 1 %", "HTTPS 0 %", "HTTPS 1 % alpn=h2 port=8443", "SVCB 1 %",
+			`NAPTR 10 10 "A" "SIP+D2U" "" %`},
+		"_x.":              {"CNAME %", "DNAME %", "SRV 0 0 1 %", "SVCB 1 % alpn=dot", "HTTPS 0 %", `NAPTR 10 10 "S" "x" "" %`, "MX 10 %", "PTR %"},
+		"_acme-challenge.": {"CNAME %"}, "_kerberos._udp.": {"CNAME %", "SRV 0 0 88 %"}, "a.b._sites.": {"SRV 0 0 389 %", "CNAME %"},
+	} {
+		for _, text := range data {
+			record := strings.ReplaceAll(text, "%", "Target.example.test.")
+			z := openText(t, testApex, nil)
+			apply(t, z, "U "+owner+"example.test. 5 IN "+record)
+			if !isTarget(z, "target.example.test.") || isTarget(z, "other.example.test.") {
+				t.Errorf("%s%s: not only its target is one", owner, record)
+			}
+			verify(t, z.Snapshot())
+			rrtype, _, _ := strings.Cut(record, " ")
+			apply(t, z, "U "+owner+"example.test. 0 ANY "+rrtype)
+			if isTarget(z, "target.example.test.") {
+				t.Errorf("%s%s: its target remains one without the record", owner, record)
+			}
+			verify(t, z.Snapshot())
+		}
+	}
+	// Other records of the apex, and of other names, lead nobody to a service of the zone.
+	z := openText(t, testApex, nil)
+	apply(t, z, `
+		U example.test. 5 IN RP a.example.test. b.example.test.
+		U www.example.test. 5 IN CNAME c.example.test.
+		U _x.www2.example.test. 5 IN CNAME d.example.test.
+		U x.example.test. 5 IN HTTPS 0 e.example.test.
+		U example.test. 5 IN SVCB 1 .
+		U _y.example.test. 5 IN SRV 0 0 0 .`)
+	for _, name := range []string{"a", "b", "c", "d", "e", "www", "hostmaster"} {
+		if isTarget(z, name+".example.test.") {
+			t.Errorf("%s is a target", name)
+		}
+	}
+}
+
 func TestHasRecordsAfter(t *testing.T) {
 	z := openText(t, testApex+"a.example.test. 5 IN A 192.0.2.1\n", nil)
 	for script, want := range map[string]bool{
