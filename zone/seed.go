@@ -54,7 +54,8 @@ type SeedConfig struct {
 // 4), with a warning in the latter two cases.
 //
 // What a signer such as dnssec-signzone adds is left out with one warning: RRSIG, NSEC, NSEC3 and
-// NSEC3PARAM, and at the origin DNSKEY, CDS and CDNSKEY. The first update would make it wrong.
+// NSEC3PARAM, and at the origin DNSKEY, CDS, CDNSKEY, ZONEMD and the TYPE65534 in which BIND notes how
+// far its signing is. The first update would make it wrong.
 //
 // The error is a [*SeedError], or [SeedErrors] if there are several. The records come in canonical
 // order after the SOA; names are in the spelling of the file.
@@ -95,7 +96,7 @@ func (p *seedParser) check(r store.Record) {
 	case err != nil:
 		reason := fmt.Sprintf("%s %s: %v", textOf(r.Name), dnswire.TypeText(r.Type), err)
 		p.errors = append(p.errors, &SeedError{File: p.config.File, Reason: reason, Err: err})
-	case !p.config.Signed && isSigning(r.Type, []byte(r.Name), p.builder.snapshot.origin):
+	case !p.config.Signed && isSigning(r.Type, []byte(r.Name), r.Data, p.builder.snapshot.origin):
 		p.signed++
 	default:
 		p.add(r, p.config.File, 0)
@@ -151,7 +152,7 @@ func (p *seedParser) read(content io.Reader) {
 		if p.config.Hours != nil {
 			hours = p.config.Hours()
 		}
-		if !p.config.Signed && isSigning(m.Type, m.Name, p.builder.snapshot.origin) {
+		if !p.config.Signed && isSigning(m.Type, m.Name, m.Data, p.builder.snapshot.origin) {
 			p.signed++
 			continue
 		}
@@ -255,22 +256,34 @@ func (p *seedParser) endWarnings() {
 	}
 	if p.signed > 0 {
 		p.config.Warn(SeedWarning{File: p.config.File,
-			Text: fmt.Sprintf("%d records of a signed zone (RRSIG, NSEC, NSEC3, NSEC3PARAM; DNSKEY, CDS and CDNSKEY at the zone's name) are left out, "+
+			Text: fmt.Sprintf("%d records of a signed zone (RRSIG, NSEC, NSEC3, NSEC3PARAM; DNSKEY, CDS, CDNSKEY, ZONEMD and BIND's TYPE65534 at the zone's name) are left out, "+
 				"because an update would make them wrong: the zone is not signed", p.signed),
 			Fix: "sign it as it is served, by CoreDNS's plugin dnssec",
 		})
 	}
 }
 
-// isSigning reports whether a signer adds records of that type at that name.
-func isSigning(rrtype uint16, name []byte, o *origin) bool {
+// isSigning reports whether a signer adds such records at that name.
+func isSigning(rrtype uint16, name, data []byte, o *origin) bool {
 	switch rrtype {
 	case dnswire.TypeRRSIG, dnswire.TypeNSEC, dnswire.TypeNSEC3, dnswire.TypeNSEC3PARAM:
 		return true
-	case dnswire.TypeDNSKEY, dnswire.TypeCDS, dnswire.TypeCDNSKEY:
+	case dnswire.TypeDNSKEY, dnswire.TypeCDS, dnswire.TypeCDNSKEY, dnswire.TypeZONEMD:
 		return dnswire.EqualNames(name, o.wire)
+	case typeBINDSigning:
+		return dnswire.EqualNames(name, o.wire) && isSigningState(data)
 	}
 	return false
+}
+
+// typeBINDSigning is the private type that BIND has in zones that it signs, unless sig-signing-type says otherwise.
+const typeBINDSigning = 65534
+
+// isSigningState reports whether data is what BIND notes of a key (its algorithm and tag, and two flags), or, behind a
+// zero, of a chain of NSEC3 records.
+func isSigningState(data []byte) bool {
+	const key = 5
+	return len(data) == key || len(data) > 0 && data[0] == 0 && dnswire.Validate(dnswire.TypeNSEC3PARAM, data[1:]) == nil
 }
 
 // RaiseSerial makes the serial of a seed greater than its own and than those served before, in the

@@ -160,7 +160,8 @@ func TestParseSeedSpelling(t *testing.T) {
 	}
 }
 
-// TestParseSeedSigned: what a signer added is left out, with one warning that counts it. Keys elsewhere are data.
+// TestParseSeedSigned: what a signer added is left out, with one warning that counts it. The same elsewhere, and other private
+// data, stays.
 func TestParseSeedSigned(t *testing.T) {
 	const zone = `$TTL 60
 @ SOA ns1 hostmaster 1 2 3 4 5
@@ -174,20 +175,26 @@ func TestParseSeedSigned(t *testing.T) {
 ns1 A 192.0.2.1
 ns1 RRSIG A 13 3 60 20300101000000 20200101000000 1 example.test. AAAA
 EAIS2Q7UQ5M00DT5LVAU6K9BV9LQ6N1V NSEC3 1 0 0 - EAIS2Q7UQ5M00DT5LVAU6K9BV9LQ6N1V A
+@ ZONEMD 1 1 240 0102030405060708090a0b0c
+@ TYPE65534 \# 5 0DB4B20001
+@ TYPE65534 \# 6 000180000000
 keys DNSKEY 257 3 13 AAAA
+keys ZONEMD 1 1 240 0102030405060708090a0b0c
+keys TYPE65534 \# 5 0DB4B20001
+@ TYPE65534 \# 4 0DB4B200
 `
 	text := strings.Replace(zone, strings.Repeat("0", 68), strings.Repeat("0", 64), 1)
 	var warnings []SeedWarning
 	config := SeedConfig{Origin: "example.test.", File: "db", Warn: func(w SeedWarning) { warnings = append(warnings, w) }}
 	records, err := ParseSeed(strings.NewReader(text), config)
-	if err != nil || len(records) != 4 {
+	if err != nil || len(records) != 7 {
 		t.Errorf("%d records, %v", len(records), err)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "8 records") || !strings.Contains(warnings[0].Fix, "dnssec") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "11 records") || !strings.Contains(warnings[0].Fix, "dnssec") {
 		t.Errorf("%q", warnings)
 	}
 	config.Signed = true
-	if records, err = ParseSeed(strings.NewReader(text), config); err != nil || len(records) != 12 || len(warnings) != 1 {
+	if records, err = ParseSeed(strings.NewReader(text), config); err != nil || len(records) != 18 || len(warnings) != 1 {
 		t.Errorf("%d records, %v, %q", len(records), err, warnings)
 	}
 }
