@@ -600,7 +600,7 @@ func TestConnectionsOfASource(t *testing.T) {
 // which one it is, over everything that happens to connections.
 func TestWhichConnectionGoes(t *testing.T) {
 	const most, mostOfSource, sources = 12, 6, 5
-	type state struct{ idle, held int } // since when, 0 is not
+	type state struct{ idle, held, unfinished int } // since when, 0 is not
 	var (
 		table  = newConnectionTable()
 		model  = make(map[*connection]*state)
@@ -617,16 +617,19 @@ func TestWhichConnectionGoes(t *testing.T) {
 		}
 		return n, oldest
 	}
-	goes := func(from ratelimit.Key) (c *connection, full bool) {
+	goes := func(from ratelimit.Key, secure bool) (c *connection, full bool) {
 		total := make(map[ratelimit.Key]int)
-		for c := range model {
+		unfinished := 0
+		for c, s := range model {
 			total[c.source]++
+			unfinished += min(s.unfinished, 1)
 		}
 		if total[from] >= mostOfSource {
 			_, c = idleOf(from)
 			return c, true
 		}
-		if len(model) < most {
+		tooManyUnfinished := secure && unfinished*unfinishedShare >= most
+		if len(model) < most && !tooManyUnfinished {
 			return nil, false
 		}
 		largest := 0
@@ -635,6 +638,21 @@ func TestWhichConnectionGoes(t *testing.T) {
 			if n > largest || n == largest && n > 0 && ranked[source] < ranked[c.source] {
 				largest, c = n, oldest
 			}
+		}
+		if tooManyUnfinished {
+			var ofLargest, ofAll *connection
+			for other, s := range model {
+				if s.unfinished != 0 && other.source == c.source && (ofLargest == nil || s.idle < model[ofLargest].idle) {
+					ofLargest = other
+				}
+				if s.unfinished != 0 && (ofAll == nil || s.unfinished < model[ofAll].unfinished) {
+					ofAll = other
+				}
+			}
+			if ofLargest != nil {
+				return ofLargest, true
+			}
+			return ofAll, true
 		}
 		for other, s := range model {
 			if s.held != 0 && (c == nil || model[c].held == 0 || s.held < model[c].held) {
@@ -646,7 +664,10 @@ func TestWhichConnectionGoes(t *testing.T) {
 	for now := 2; now < 40000; now += 2 {
 		if random.IntN(2) == 0 {
 			c := &connection{source: sourceOf(fmt.Sprintf("192.0.2.%d", min(random.IntN(2*sources), sources)))}
-			want, full := goes(c.source)
+			if random.IntN(3) == 0 {
+				c.secure = new(tlsState)
+			}
+			want, full := goes(c.source, c.secure != nil)
 			evicted, ok := table.add(c, most, mostOfSource)
 			if evicted != want || ok != (want != nil || !full) {
 				t.Fatalf("step %d: evicted %p, %v; want %p", now, evicted, ok, want)
@@ -661,6 +682,9 @@ func TestWhichConnectionGoes(t *testing.T) {
 				delete(model, want)
 			}
 			model[c] = &state{idle: now}
+			if c.secure != nil {
+				model[c].unfinished = now
+			}
 			ranked[c.source] = now + 1
 			continue
 		}
@@ -681,11 +705,14 @@ func TestWhichConnectionGoes(t *testing.T) {
 			s.idle = 0
 		case 1, 2, 3, 4, 5:
 			if s.held == 0 {
+				table.setFinished(c)
 				table.setBusy(c)
-				s.idle = 0
+				s.idle, s.unfinished = 0, 0
 			}
 		case 6, 7:
 			if s.held == 0 {
+				table.setFinished(c)
+				s.unfinished = 0
 				table.setIdle(c)
 				s.idle, ranked[c.source] = now, now
 			}
@@ -702,7 +729,7 @@ func TestWhichConnectionGoes(t *testing.T) {
 	for c := range model {
 		table.remove(c)
 	}
-	if len(table.open)+len(table.sources)+table.idle+table.held.Len()+table.top != 0 {
+	if len(table.open)+len(table.sources)+table.idle+table.held.Len()+table.unfinished.Len()+table.top != 0 {
 		t.Errorf("%d open, %d sources, %d idle, %d held, %d at most of a source", len(table.open), len(table.sources), table.idle, table.held.Len(), table.top)
 	}
 }

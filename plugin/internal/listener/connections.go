@@ -63,7 +63,8 @@ func newConnectionTable() *connectionTable {
 // add enters a new connection, idle. If there are too many of its source, it names one for the caller to close: the one of the
 // source that has been idle longest. If there are too many altogether, it is that of the source which has the most idle ones, so
 // that a few sources with many connections do not close those of others; among sources with as many, of the one that has done
-// nothing for longest. If none is idle it refuses the new one. For a TLS handshake too many, the one that began first goes.
+// nothing for longest. If none is idle it refuses the new one. For a TLS handshake too many, the oldest one of that source
+// goes or, if it has none, of all.
 func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *connection, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -72,10 +73,10 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	case s != nil && s.open >= maxSource && c.source != ratelimit.Key{}:
 		oldest = s.idle.Front()
 	case c.secure != nil && t.unfinished.Len()*unfinishedShare >= max:
-		oldest = t.unfinished.Front()
+		oldest = t.oldestUnfinished()
 	case len(t.open) >= max:
 		if oldest = t.held.Front(); oldest == nil && t.top > 0 {
-			oldest = t.ranks[t.top].Front().Value.(*connectionSource).idle.Front()
+			oldest = t.largest().idle.Front()
 		}
 	default:
 		t.insert(c)
@@ -92,6 +93,21 @@ func (t *connectionTable) add(c *connection, max, maxSource int) (evicted *conne
 	t.delete(evicted)
 	t.insert(c)
 	return evicted, true
+}
+
+// largest returns the source that has the most idle connections. There must be one.
+func (t *connectionTable) largest() *connectionSource {
+	return t.ranks[t.top].Front().Value.(*connectionSource)
+}
+
+// oldestUnfinished returns the connection whose TLS handshake is ended for another one.
+func (t *connectionTable) oldestUnfinished() *list.Element {
+	for e := t.largest().idle.Front(); e != nil; e = e.Next() {
+		if e.Value.(*connection).unfinished != nil {
+			return e
+		}
+	}
+	return t.unfinished.Front()
 }
 
 func (t *connectionTable) insert(c *connection) {

@@ -25,7 +25,7 @@ type Limits struct {
 	SourceErrors int
 	// Connections is the number of TCP connections of all addresses. Beyond it one of the source that has the most idle ones is
 	// closed: the one that has been idle for longest. A quarter of them may be unfinished TLS handshakes; beyond it the oldest
-	// of these is closed. Default 10000.
+	// of these of that source is closed, or, if it has none, of all. Default 10000.
 	Connections int
 	// SourceConnections is how many of them one source may have. Beyond it its own longest idle one is closed. Default
 	// 256.
