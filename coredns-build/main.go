@@ -3,6 +3,8 @@
 package main
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -46,5 +48,13 @@ func main() {
 	case len(args) > 0 && strings.HasPrefix(args[0], "__complete"): // a shell completes a command line
 		os.Exit(admin.Run("coredns gsstsig", args, streams))
 	}
+	flag.Usage = func() { usage(flag.CommandLine) }
 	coremain.Run()
+}
+
+// usage prints CoreDNS's flags, and where the administrator's commands are.
+func usage(flags *flag.FlagSet) {
+	fmt.Fprintf(flags.Output(), "Usage of %s:\n", flags.Name())
+	flags.PrintDefaults()
+	fmt.Fprintf(flags.Output(), "\nCommands that check the configuration and administer zones: %s gsstsig help\n", flags.Name())
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"flag"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -24,5 +26,19 @@ func TestDirectives(t *testing.T) {
 	at := slices.Index(dnsserver.Directives, "gsstsig")
 	if at < 0 || dnsserver.Directives[at+1] != "transfer" || slices.Index(dnsserver.Directives, "tsig") > at {
 		t.Errorf("gsstsig is not before transfer and behind tsig: %v", dnsserver.Directives)
+	}
+}
+
+// TestUsage: who asks for the flags learns of the commands, too.
+func TestUsage(t *testing.T) {
+	flags := flag.NewFlagSet("coredns", flag.ContinueOnError)
+	flags.String("conf", "Corefile", "Corefile to load")
+	var text strings.Builder
+	flags.SetOutput(&text)
+	usage(flags)
+	for _, want := range []string{"-conf string", "coredns gsstsig help"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, text.String())
+		}
 	}
 }
