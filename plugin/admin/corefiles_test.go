@@ -37,6 +37,7 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"no gsstsig":                {".:5399 {\n\twhoami\n}\n", "error", "", "no server block has gsstsig|-conf"},
 	"unknown directive":         {"example.test:5399 {\n\tcahce\n}\n", "error", "2", "unknown directive \"cahce\"|coredns -plugins"},
 	"brace of the block":        {"@\twhoami\n}\n", "error", "6", "unknown property \"whoami\"; gsstsig knows"},
+	"property as directive":     {"@\t}\n\taging 7d 7d\n}\n", "error", "7", "unknown directive \"aging\"|move the line into the braces after gsstsig"},
 	"second unknown directive":  {"@\t}\n\tcahce\n}\n.:5399 {\n\twhoareyou\n}\n", "error", "10", "unknown directive \"whoareyou\""},
 	"import of nothing":         {"import DIR/none.conf\n", "error", "1", "import not found"},
 	"zone is no name":           {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example.test:", "example..test:", 1), 1), "error", "1", "example..test|ZONE:PORT"},

@@ -225,8 +225,11 @@ func (in *inspection) findUnknown() {
 			switch {
 			case slices.Contains(dnsserver.Directives, directive):
 			case isServer:
-				in.fail(in.position(block.Tokens[directive][0]), "", diagnose.WithFix(fmt.Errorf("unknown directive %q", directive),
-					"correct the word, or use a CoreDNS that has the plugin: coredns -plugins lists those of a binary"))
+				fix := "correct the word, or use a CoreDNS that has the plugin: coredns -plugins lists those of a binary"
+				if _, known := properties[directive]; known {
+					fix = "it is a property of gsstsig: move the line into the braces after gsstsig"
+				}
+				in.fail(in.position(block.Tokens[directive][0]), "", diagnose.WithFix(fmt.Errorf("unknown directive %q", directive), "%s", fix))
 			case !slices.Contains(in.missing, directive):
 				in.missing = append(in.missing, directive)
 			}
