@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,12 @@ func TestNetADSDNS(t *testing.T) {
 		net(t, secure, "register")
 		expect(t, n.Host(), dns.TypeA, "10.77.0.101")
 		expect(t, n.Host(), dns.TypeAAAA, "fd77::101")
+	}
+
+	// docs/errors.md has what it says when the update is refused.
+	said, err := n.Output(n.Command(testContext(t), "net", "ads", "dns", "register", "ns1."+zone, "10.77.0.150", "-P"))
+	if err == nil || !strings.Contains(said, "ERROR_DNS_UPDATE_FAILED") {
+		t.Errorf("%v\n%s", err, said)
 	}
 
 	tested.Path(t, netADS, "dns register, unsigned where that is allowed")
