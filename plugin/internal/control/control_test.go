@@ -92,7 +92,7 @@ func TestCall(t *testing.T) {
 	if _, err := Call[question](t.Context(), c, "fail", question{}); !errors.As(err, &failed) || failed.Status != http.StatusNotFound || !strings.Contains(err.Error(), "it is not here") {
 		t.Errorf("%v", err)
 	}
-	if _, err := Call[question](t.Context(), c, "nothing", question{}); err == nil || !strings.Contains(err.Error(), "404") || !strings.Contains(err.Error(), "same release") {
+	if _, err := Call[question](t.Context(), c, "nothing", question{}); err == nil || !strings.Contains(err.Error(), "no operation") || !strings.Contains(err.Error(), "same release") {
 		t.Errorf("an operation that there is not: %v", err)
 	}
 	if _, err := Call[question](t.Context(), c, "echo", map[string]string{"other": "field"}); !errors.As(err, &failed) || failed.Status != http.StatusBadRequest {
@@ -291,6 +291,36 @@ func TestCheck(t *testing.T) {
 }
 
 // TestRequestIsBounded: a request that is too large is refused, and the server goes on.
+// TestNoOperation: what the server does not have is said as errors of operations are.
+func TestNoOperation(t *testing.T) {
+	c := serve(t, filepath.Join(directory(t), "s"))
+	for _, test := range []struct {
+		method, path string
+		status       int
+		problem, fix string
+	}{
+		{http.MethodPost, "/v1/bogus", http.StatusNotFound, `no operation "/v1/bogus"`, "echo"},
+		{http.MethodGet, "/", http.StatusNotFound, `no operation "/"`, "echo"},
+		{http.MethodPost, "/echo", http.StatusNotFound, `no operation "/echo"`, "POST of /v1/"},
+		{http.MethodGet, "/v1/echo", http.StatusMethodNotAllowed, "the method GET", "by POST"},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), test.method, "http://control"+test.path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := c.http.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var failed Error
+		err = json.NewDecoder(answer.Body).Decode(&failed)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != test.status || !strings.Contains(failed.Problem, test.problem) || !strings.Contains(failed.Fix, test.fix) {
+			t.Errorf("%s %s: %s, %+v, %v", test.method, test.path, answer.Status, failed, err)
+		}
+	}
+}
+
 func TestRequestIsBounded(t *testing.T) {
 	c := serve(t, filepath.Join(directory(t), "s"))
 	var failed *Error

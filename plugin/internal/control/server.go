@@ -58,6 +58,23 @@ type Mux struct {
 	requests map[string]reflect.Type
 }
 
+// ServeHTTP implements http.Handler. What is no operation has an answer of the same form as those of operations.
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := m.Handler(r); pattern != "" {
+		m.ServeMux.ServeHTTP(w, r)
+		return
+	}
+	operation := strings.TrimPrefix(r.URL.Path, "/v1/")
+	if _, found := m.requests[operation]; found {
+		w.Header().Set("Allow", http.MethodPost)
+		writeError(w, &Error{Problem: fmt.Sprintf("the method %s is not POST", r.Method), Status: http.StatusMethodNotAllowed,
+			Fix: "send the request by POST, with one JSON object: {} if the operation needs nothing"})
+		return
+	}
+	writeError(w, &Error{Problem: fmt.Sprintf("there is no operation %q", r.URL.Path), Status: http.StatusNotFound,
+		Fix: "use the commands of the same release as the server, which takes POST of /v1/ and " + strings.Join(slices.Sorted(maps.Keys(m.requests)), ", ")})
+}
+
 // Requests yields the operations, each with the fields of its request. The fields of an object stand in brackets after its own.
 func (m *Mux) Requests() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
