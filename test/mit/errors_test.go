@@ -26,6 +26,8 @@ var mishaps = []struct {
 	{error: "Client … not found in Kerberos database", try: "kinit nobody"},
 	{error: "Cannot find KDC for realm", try: `printf '[libdefaults]\ndefault_realm = EXAMPLE.TEST\n' >/run/no-kdc.conf
 		KRB5_CONFIG=/run/no-kdc.conf kinit root/admin`},
+	{error: "Cannot contact any KDC for realm", try: `printf '[libdefaults]\ndefault_realm = EXAMPLE.TEST\n[realms]\nEXAMPLE.TEST = {\nkdc = 127.0.0.1:1\n}\n' >/run/wrong-kdc.conf
+		KRB5_CONFIG=/run/wrong-kdc.conf kinit root/admin`},
 	{error: "Clock skew too great", try: `LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1) FAKETIME=+900 DONT_FAKE_MONOTONIC=1 \
 		kvno DNS/ns1.example.test`},
 	{error: "update failed: REFUSED", try: update("", "other.example.test")},
@@ -42,6 +44,7 @@ var mishaps = []struct {
 		change("server 10.78.0.53", "add ns1.example.test 3600 A 10.78.0.53") + "exit $status"},
 	{error: "Server … not found in Kerberos database", kdc: []string{"delprinc -force DNS/ns1.example.test"}, try: update("", "client1.example.test")},
 	{error: "TKEY is unacceptable", kdc: []string{"addprinc -randkey DNS/ns1.example.test"}, try: update("", "client1.example.test")},
+	{error: "credentials have been revoked", kdc: []string{"modprinc -allow_tix root/admin"}, try: "kinit root/admin"},
 	{error: "Password incorrect", kdc: []string{"cpw -randkey host/client1.example.test"}, try: "kinit -k"},
 }
 
