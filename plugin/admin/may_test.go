@@ -69,6 +69,9 @@ func TestMay(t *testing.T) {
 		"machine":                {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{":5: grant EXAMPLE.TEST ms-self"}},
 		"machine, other":         {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "b.example.test", "A"}, ExitNo, []string{"Fix: if the client is right, add a grant line"}},
 		"no member":              {[]string{"-conf", byRule, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, nil},
+		"group not named":        {[]string{"-conf", byRule, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, []string{"note: no group of admin@EXAMPLE.TEST is known here", "by \"grant sid:S-1-5-21-1-2-3-1101 zonesub ANY\"", "-group SID"}},
+		"another group":          {[]string{"-conf", byRule, "-group", "S-1-5-21-1-2-3-1102", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, []string{"!no group of"}},
+		"no groups":              {[]string{"-conf", byRule, "-no-pac", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, []string{"!no group of"}},
 		"member":                 {[]string{"-conf", byRule, "-group", "S-1-5-21-1-2-3-1101", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitOK, []string{":6: grant sid:S-1-5-21-1-2-3-1101"}},
 		"deletion":               {[]string{"-conf", byRule, "-delete", "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may delete a.example.test. A"}},
 		"no zone of ours":        {[]string{"-conf", byDefault, "host/a@EXAMPLE.TEST", "a.example.org", "A"}, ExitNo, []string{"in no zone"}},
@@ -85,8 +88,9 @@ func TestMay(t *testing.T) {
 				t.Errorf("exit status %d, want %d", status, test.status)
 			}
 			for _, words := range test.says {
-				if !strings.Contains(out+err, words) {
-					t.Errorf("%q is not in:\n%s%s", words, out, err)
+				words, no := strings.CutPrefix(words, "!") // what it does not say
+				if strings.Contains(out+err, words) == no {
+					t.Errorf("%q is not in, or in though it should not be:\n%s%s", words, out, err)
 				}
 			}
 		})

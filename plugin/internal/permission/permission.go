@@ -170,12 +170,31 @@ func recordedSID(snapshot *zone.Snapshot, id policy.Identity, name string) strin
 	return ""
 }
 
-// View returns a decision of [Decide] on an update of a zone in words, with the fix of a refusal.
-func View(origin string, id policy.Identity, update []dns.RR, d zone.Decision) view.Decision {
+// View returns a decision of [Decide] on an update of a zone in words, with the fix of a refusal. The rules are those of the zone's
+// block.
+func View(origin string, rules []policy.Rule, id policy.Identity, update []dns.RR, d zone.Decision) view.Decision {
 	v := view.Decision{Permitted: d.Allow, Identity: id.String(), Update: Describe(update), Rule: d.Rule, Reason: d.Reason, Notes: d.Notes}
 	if !d.Allow {
+		if rule := groupRule(rules, id, d.Cause); rule != "" {
+			v.Notes = append(v.Notes, fmt.Sprintf("no group of %s is known here, and a member of one may do more, by \"%s\". Fix: ask by coredns gsstsig may -group SID", v.Identity, rule))
+		}
 		v.Cause = d.Cause
 		v.Fix = Refusal{Cause: d.Cause, Zone: origin, Name: d.Name, Identity: v.Identity, Signed: id.Kind != policy.Anonymous}.Fix()
 	}
 	return v
+}
+
+// groupRule returns the first rule that grants something to a SID, if a refusal of a client whose groups the question does not name
+// might end there for a member; else "".
+func groupRule(rules []policy.Rule, id policy.Identity, cause string) string {
+	tellsNone := id.RealmNamesAccounts && id.Account == ""
+	if id.Kind != policy.Kerberos || len(id.Groups) > 0 || tellsNone || cause == causeRealm || cause == zone.CauseFrozen || cause == policy.CauseNone {
+		return ""
+	}
+	for _, rule := range rules {
+		if words := strings.Fields(rule.Text()); rule.Grants() && len(words) > 1 && strings.HasPrefix(words[1], "sid:") {
+			return rule.Text()
+		}
+	}
+	return ""
 }
