@@ -392,7 +392,8 @@ func (b *transaction) evaluate(batch []*pending) {
 }
 
 // wasDone reports whether an update has been done, even if it changed nothing, or has failed because of
-// its prerequisites: a replay of either is not to be done later.
+// its prerequisites: a replay of either is not to be done later. One that was refused has no mark: those who
+// may change nothing must not be able to write to a shared store, where their marks would displace changes.
 func wasDone(r *Result) bool {
 	return r.Rcode != dns.RcodeRefused && r.Rcode != dns.RcodeServerFailure && !errors.Is(r.Err, ErrReplayed)
 }
