@@ -2,6 +2,7 @@ package zone
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -212,6 +213,12 @@ func TestSeal(t *testing.T) {
 	if now, _ := z.Frozen(); !now.Equal(since) {
 		t.Errorf("frozen since %v, not %v", now, since)
 	}
+	if changed, err := z.Thaw(t.Context()); changed || !errors.Is(err, ErrSealed) {
+		t.Errorf("%v, %v", changed, err)
+	}
+	is(true, true)
+	administer(dns.RcodeRefused)
+	do((*Zone).Unseal, true)
 	do((*Zone).Thaw, true)
 	is(false, false)
 	do((*Zone).Thaw, false)

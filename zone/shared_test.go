@@ -569,6 +569,18 @@ func TestSealAtAllServers(t *testing.T) {
 	}
 	administer(b, dns.RcodeRefused)
 	administer(openServer(t, cluster.Server("c"), nil), dns.RcodeRefused)
+	// One that does not know it yet must not thaw it.
+	d := openServer(t, cluster.Server("d"), nil)
+	if changed, err := d.Unseal(t.Context()); !changed || err != nil {
+		t.Errorf("%v, %v", changed, err)
+	}
+	if changed, err := a.Seal(t.Context()); !changed || err != nil {
+		t.Errorf("%v, %v", changed, err)
+	}
+	if changed, err := d.Thaw(t.Context()); changed || !errors.Is(err, ErrSealed) {
+		t.Errorf("%v, %v", changed, err)
+	}
+	administer(a, dns.RcodeRefused)
 	if changed, err := b.Unseal(t.Context()); !changed || err != nil {
 		t.Errorf("%v, %v", changed, err)
 	}

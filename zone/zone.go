@@ -474,8 +474,7 @@ func (z *Zone) Freeze(ctx context.Context) (bool, error) {
 	return err == nil && before.Since.IsZero(), err
 }
 
-// Seal is Freeze for Administrative updates too: when it returns, nothing changes the zone until Thaw or
-// Unseal, so that a copy which is made then stays equal. It returns false if the zone was sealed already.
+// Seal is Freeze for Administrative updates too: when it returns, nothing changes the zone until Unseal, so that a copy which is made then stays equal. It returns false if the zone was sealed already.
 func (z *Zone) Seal(ctx context.Context) (bool, error) {
 	now := z.now().UTC()
 	before, err := z.refreeze(ctx, func(f store.Freeze) store.Freeze {
@@ -497,9 +496,21 @@ func (z *Zone) Unseal(ctx context.Context) (bool, error) {
 	return err == nil && before.Sealed, err
 }
 
-// Thaw ends what Freeze and Seal began. It returns false if the zone was not frozen.
+// ErrSealed is the error of Thaw for a zone that is sealed.
+var ErrSealed = errors.New("zone: frozen for the administrator too, because it is copied to another place")
+
+// Thaw ends what Freeze began. It returns false if the zone was not frozen, and ErrSealed if it is sealed: who
+// has sealed it relies on that, and may be at another server of a shared store. Unseal comes first then.
 func (z *Zone) Thaw(ctx context.Context) (bool, error) {
-	before, err := z.refreeze(ctx, func(store.Freeze) store.Freeze { return store.Freeze{} })
+	before, err := z.refreeze(ctx, func(f store.Freeze) store.Freeze {
+		if f.Sealed {
+			return f
+		}
+		return store.Freeze{}
+	})
+	if err == nil && before.Sealed {
+		err = ErrSealed
+	}
 	return err == nil && !before.Since.IsZero(), err
 }
 

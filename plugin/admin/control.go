@@ -203,7 +203,7 @@ func (t *target) agree(origin string, operation freezing, reason error) (v view.
 	}
 	t.tell("changing", h)
 	err = h.change(zone.Config{}, func(z *zone.Zone) error {
-		_, err := operation.do(z, t.ctx)
+		err := operation.do(t.ctx, z)
 		v = view.Zone{Zone: origin, Serial: z.Snapshot().Serial(), Updates: h.block.Mode(origin).String(), Etcd: h.String(), Rules: []string{}}
 		if since, frozen := z.Frozen(); frozen {
 			v.Frozen, v.Sealed = &since, z.Sealed()

@@ -64,7 +64,7 @@ func migrate(flags *flag.FlagSet) runner {
 		fmt.Fprintf(s.Out, "zone %s: %s, serial %d, copied from %v to %v\n", origin, count(copied.Len(), "record"), copied.Serial(), m.from, m.to)
 		if m.frozen {
 			fmt.Fprintf(s.Out, "Updates are refused now, those of the administrator too. Put %s in the place of %s, and reload the server: it goes on with the copy, and takes updates again.\n"+
-				"To give up: coredns gsstsig thaw %s, and remove the copy.\n", *to, *server.conf, origin)
+				"To give up: coredns gsstsig thaw -all %s, and remove the copy.\n", *to, *server.conf, origin)
 		} else {
 			fmt.Fprintf(s.Out, "No server of %s is running. Start it with %s, and not with %s any more: what it changed would not be in the copy.\n", *server.conf, *to, *server.conf)
 		}
@@ -88,7 +88,7 @@ type migration struct {
 	from, to home
 	frozen   bool     // the zone is sealed: nothing changes it while it is copied, and until the server goes on with the copy
 	running  bool     // by a server that runs
-	undo     freezing // makes the zone what it was before; without a name it was sealed
+	undo     freezing // makes the zone what it was before; empty if it was sealed
 }
 
 // seal has all updates refused: by the running server, or, on etcd, by all servers.
@@ -99,7 +99,7 @@ func (m *migration) seal(t *target) error {
 		if len(z.Zones) == 1 {
 			m.noteUndo(z.Zones[0].Frozen != nil, z.Zones[0].Sealed)
 		}
-		_, err = call[view.Zone](t, freezeAll.name, view.ZoneRequest{Zone: origin})
+		_, err = freezeAll.ask(t, origin)
 		m.frozen, m.running = err == nil, true
 		return err
 	}
@@ -157,20 +157,17 @@ func (m *migration) copy() (*zone.Snapshot, error) {
 
 // giveUp has the zone frozen no more than it was before.
 func (m *migration) giveUp(t *target) (err error) {
-	if !m.frozen || m.undo.name == "" {
+	if !m.frozen || len(m.undo) == 0 {
 		return nil
 	}
 	origin := m.from.origin
 	if m.running {
-		_, err = call[view.Zone](t, m.undo.name, view.ZoneRequest{Zone: origin})
+		_, err = m.undo.ask(t, origin)
 	} else {
-		err = m.from.change(zone.Config{}, func(z *zone.Zone) error {
-			_, err := m.undo.do(z, t.ctx)
-			return err
-		})
+		err = m.from.change(zone.Config{}, func(z *zone.Zone) error { return m.undo.do(t.ctx, z) })
 	}
 	if err != nil {
-		return diagnose.WithFix(fmt.Errorf("zone %s: it stays frozen: %w", origin, err), "coredns gsstsig thaw %s", origin)
+		return diagnose.WithFix(fmt.Errorf("zone %s: it stays frozen: %w", origin, err), "coredns gsstsig thaw -all %s", origin)
 	}
 	return nil
 }

@@ -43,7 +43,11 @@ func TestMigrateGivesUp(t *testing.T) {
 		t.Error("the zone was frozen before, and is not any more")
 	}
 	changed(ExitNo)
-	s.must("", "thaw", "example.test")
+	if status, _, errs := s.command("", "thaw", "example.test"); status != ExitNo || !frozen() || !strings.Contains(errs, "Fix: if it moves by \"coredns gsstsig migrate\"") || !strings.Contains(errs, "thaw -all example.test.") {
+		t.Errorf("a zone that moves is thawed: exit status %d:\n%s", status, errs)
+	}
+	changed(ExitNo)
+	s.must("", "thaw", "-all", "example.test")
 	refused()
 	if frozen() {
 		t.Error("the zone stays frozen after migrate has failed")

@@ -519,18 +519,41 @@ func frozenText(since *time.Time, sealed bool) string {
 	return when(since)
 }
 
-// A freezing is an operation that has updates of a zone refused or taken.
-type freezing struct {
+// A freezing has updates of a zone refused or taken, by one step after the other.
+type freezing []freezingStep
+
+type freezingStep struct {
 	name string // of the server's operation
 	do   func(*zone.Zone, context.Context) (bool, error)
 }
 
 var (
-	freezeClients = freezing{"freeze", (*zone.Zone).Freeze}
-	freezeAll     = freezing{"seal", (*zone.Zone).Seal}
-	unseal        = freezing{"unseal", (*zone.Zone).Unseal}
-	thawAll       = freezing{"thaw", (*zone.Zone).Thaw}
+	freezeClients = freezing{{"freeze", (*zone.Zone).Freeze}}
+	freezeAll     = freezing{{"seal", (*zone.Zone).Seal}}
+	unseal        = freezing{{"unseal", (*zone.Zone).Unseal}}
+	thawClients   = freezing{{"thaw", (*zone.Zone).Thaw}}
+	thawAll       = append(unseal, thawClients...)
 )
+
+// ask has the running server do it.
+func (f freezing) ask(t *target, origin string) (z view.Zone, err error) {
+	for _, step := range f {
+		if z, err = call[view.Zone](t, step.name, view.ZoneRequest{Zone: origin}); err != nil {
+			break
+		}
+	}
+	return z, err
+}
+
+// do does it to an open zone.
+func (f freezing) do(ctx context.Context, z *zone.Zone) error {
+	for _, step := range f {
+		if _, err := step.do(z, ctx); err != nil {
+			return administration.ExplainThaw(z.Origin(), err)
+		}
+	}
+	return nil
+}
 
 // freeze has the updates of a zone refused, thaw ends that.
 func freeze(flags *flag.FlagSet) runner {
@@ -544,7 +567,13 @@ func freeze(flags *flag.FlagSet) runner {
 }
 
 func thaw(flags *flag.FlagSet) runner {
-	return freezeOrThaw(flags, func() freezing { return thawAll })
+	all := flags.Bool("all", false, "thaw a zone also that migrate or freeze -all has frozen for the administrator too, and so give a move up")
+	return freezeOrThaw(flags, func() freezing {
+		if *all {
+			return thawAll
+		}
+		return thawClients
+	})
 }
 
 func freezeOrThaw(flags *flag.FlagSet, operation func() freezing) runner {
@@ -560,7 +589,7 @@ func freezeOrThaw(flags *flag.FlagSet, operation func() freezing) runner {
 			return 0, err
 		}
 		defer t.close()
-		z, err := call[view.Zone](t, operation().name, view.ZoneRequest{Zone: origin})
+		z, err := operation().ask(t, origin)
 		if t.isStopped(err) {
 			z, err = t.agree(origin, operation(), err)
 		}

@@ -253,6 +253,12 @@ func TestNothingChangesAZoneThatMoves(t *testing.T) {
 	if err := administer("later.example.test."); err == nil {
 		t.Error("the administrator may change it")
 	}
+	if err := thaw(); !errors.Is(err, zone.ErrSealed) || !strings.Contains(err.Error(), "thaw -all example.test.") {
+		t.Errorf("thawed while it moves: %v", err)
+	}
+	if _, err := current.unseal(t.Context(), view.ZoneRequest{Zone: origin}); err != nil {
+		t.Fatal(err)
+	}
 	if err := thaw(); err != nil {
 		t.Error(err)
 	}

@@ -249,7 +249,7 @@ func (p *process) refreeze(ctx context.Context, q view.ZoneRequest, do func(*zon
 	}
 	changed, err := p.unlessMoving(z, func() (bool, error) { return do(z.Zone.Zone, ctx) })
 	if err != nil {
-		return view.Zone{}, err
+		return view.Zone{}, administration.ExplainThaw(z.Origin(), err)
 	}
 	if changed {
 		log.Infof("zone %s: %s", z.Origin(), done)

@@ -86,12 +86,13 @@ func (p *process) status() view.Status {
 	for _, z := range p.served() {
 		add(z.handler.service.ApexFindings(z.Snapshot()))
 		if since, frozen := z.Frozen(); frozen {
-			refused := "updates of clients are refused"
+			refused, fix := "updates of clients are refused", "coredns gsstsig thaw "+z.Origin()
 			if z.Sealed() {
 				refused = "all updates are refused, those of the administrator too"
+				fix = "wait until the zone has moved by \"coredns gsstsig migrate\"; if it does not move: coredns gsstsig thaw -all " + z.Origin()
 			}
 			add([]diagnose.Finding{{Severity: diagnose.Warning, Subject: "zone " + z.Origin(),
-				Problem: "it is frozen since " + since.UTC().Format(time.RFC3339) + ": " + refused, Fix: "coredns gsstsig thaw " + z.Origin()}})
+				Problem: "it is frozen since " + since.UTC().Format(time.RFC3339) + ": " + refused, Fix: fix}})
 		}
 		s.Zones = append(s.Zones, p.zoneView(z))
 	}

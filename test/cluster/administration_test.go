@@ -461,7 +461,10 @@ func TestMigrate(t *testing.T) {
 	if status, out := d.command(0, late, "update", "example.test"); status != 1 || !strings.Contains(out, "for the administrator too") {
 		t.Errorf("the administrator's update: exit status %d\n%s", status, out)
 	}
-	d.must(0, "", nil, "thaw", "example.test")
+	if status, out := d.command(0, "", "thaw", "example.test"); status != 1 || !strings.Contains(out, "thaw -all example.test.") {
+		t.Errorf("a zone that moves is thawed: exit status %d\n%s", status, out)
+	}
+	d.must(0, "", nil, "thaw", "-all", "example.test")
 	d.must(0, late, nil, "update", "example.test")
 	d.must(0, "", []string{"is frozen"}, "freeze", "example.test")
 	refused(onEtcd, "is no copy of it, or the zone has changed")

@@ -24,9 +24,18 @@ func failure(z Zone, r zone.Result) error {
 	err := fmt.Errorf("zone %s: %s: %w", z.Origin(), dns.RcodeToString[r.Rcode], Explain(r.Err))
 	switch r.Decision.Cause {
 	case zone.CauseFrozen:
-		return diagnose.WithFix(err, "wait until the zone has moved, and repeat this where it is then; or give the move up: coredns gsstsig thaw %s", z.Origin())
+		return diagnose.WithFix(err, "wait until the zone has moved, and repeat this where it is then; or give the move up: coredns gsstsig thaw -all %s", z.Origin())
 	case policy.CauseDenied:
 		return diagnose.WithFix(fmt.Errorf("%w, by %s", err, r.Decision.Rule), "change the rule in the Corefile, if the administrator is to do this")
+	}
+	return err
+}
+
+// ExplainThaw adds to the error of thawing a zone what the administrator can do.
+func ExplainThaw(origin string, err error) error {
+	if errors.Is(err, zone.ErrSealed) {
+		return diagnose.WithFix(fmt.Errorf("zone %s: %w", origin, err),
+			"if it moves by \"coredns gsstsig migrate\", wait until it has; to give that up, or end \"freeze -all\": coredns gsstsig thaw -all %s", origin)
 	}
 	return err
 }
