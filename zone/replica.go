@@ -409,6 +409,8 @@ func (z *Zone) reload() error {
 		return err
 	case l.state == nil:
 		return fmt.Errorf("%w: it is empty", store.ErrDiverged)
+	case l.state.position.Epoch > before.Epoch && int32(l.state.serial-z.Snapshot().serial) <= 0: // RFC 1982
+		return fmt.Errorf("%w: an epoch has begun with the serial %d, but this server has served %d", store.ErrDiverged, l.state.serial, z.Snapshot().serial)
 	case l.state.position.Sequence < before.Sequence:
 		return fmt.Errorf("%w: its last batch is %d, but this server has seen batch %d", store.ErrDiverged, l.state.position.Sequence, before.Sequence)
 	}

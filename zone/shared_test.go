@@ -667,6 +667,44 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
+// TestEpochRaisesTheSerial: a server that learns of a restored backup only when an administrator has declared that to be the zone loads
+// it if its serial is greater than the one that it has served. Secondaries would not take a lower one.
+func TestEpochRaisesTheSerial(t *testing.T) {
+	for _, raised := range []bool{false, true} {
+		cluster := storetest.NewCluster(storetest.ClusterOptions{})
+		s := cluster.Server("a")
+		a := openServer(t, s, nil)
+		backup := cluster.Backup()
+		for _, name := range []string{"a", "b"} {
+			if r := apply(t, a, "U "+name+".example.test. 5 IN A 192.0.2.1"); !r.Changed {
+				t.Fatalf("%+v", r)
+			}
+		}
+		served := a.Snapshot().Serial()
+		s.Cut(true)
+		cluster.Restore(backup)
+		cluster.NewEpoch()
+		b := openServer(t, cluster.Server("b"), nil)
+		for i := 0; raised && int32(b.Snapshot().Serial()-served) <= 0; i++ {
+			if r := apply(t, b, fmt.Sprintf("U c%d.example.test. 5 IN A 192.0.2.1", i)); !r.Changed {
+				t.Fatalf("%+v", r)
+			}
+		}
+		s.Cut(false)
+		if raised {
+			until(t, "the server has the new epoch", func() bool { return a.Epoch() == b.Epoch() })
+			if a.Snapshot().Exists("a.example.test.") || a.Snapshot().Serial() != b.Snapshot().Serial() {
+				t.Errorf("serial %d, wanted %d", a.Snapshot().Serial(), b.Snapshot().Serial())
+			}
+			continue
+		}
+		until(t, "the server knows", func() bool { return a.Diverged() != nil })
+		if err := a.Diverged(); !errors.Is(err, store.ErrDiverged) || a.Snapshot().Serial() != served || !a.Snapshot().Exists("a.example.test.") {
+			t.Errorf("serial %d, wanted %d: %v", a.Snapshot().Serial(), served, err)
+		}
+	}
+}
+
 // TestConfirmed: a server knows since when it has heard nothing.
 func TestConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -399,6 +399,9 @@ func TestOtherHistorySupersedes(t *testing.T) {
 	if err := supersedes(other, served); !errors.Is(err, errUndecided) {
 		t.Errorf("a greater serial, of servers that did not see what is lost: %v", err)
 	}
+	for served.Diverged() == nil { // before there is an epoch that it could follow
+		time.Sleep(time.Millisecond)
+	}
 	c.NewEpoch()
 	if err := supersedes(onCluster(t, c.Server("ns3"), ""), served); err != nil {
 		t.Errorf("an administrator has decided: %v", err)
