@@ -2,6 +2,7 @@ package gsstsig
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/coredns/caddy"
@@ -186,6 +187,18 @@ func (b *block) takeEffect() error {
 // release gives up what the block uses.
 func (b *block) release() error {
 	return errors.Join(b.process.release(b), b.process.closeUnusedControl())
+}
+
+// replaced is release after a reload.
+func (b *block) replaced() error {
+	for _, z := range b.process.lastInMemory(b) {
+		snapshot := z.loaded().Snapshot()
+		logFinding(diagnose.Finding{Severity: diagnose.Warning, Subject: "zone " + z.origin,
+			Problem: fmt.Sprintf("a reload has taken a server block with it out of the Corefile, and it was in memory only: what updates made of it is lost, with serial %d and %d records",
+				snapshot.Serial(), snapshot.Len()),
+			Fix: "add \"database DIR\" to the gsstsig blocks, so that a zone that is taken out of the Corefile can come back"})
+	}
+	return b.release()
 }
 
 // stop is release at the end of the process.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -171,6 +172,20 @@ func (p *process) hasOtherCopy(instance caddy.Context, origin string, z *servedZ
 		}
 	}
 	return false
+}
+
+// lastInMemory lists the zones in memory that only this block uses.
+func (p *process) lastInMemory(b *block) []*servedZone {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var last []*servedZone
+	for _, s := range p.zones {
+		if s.value.place == inMemory && s.users[b] && len(s.users) == 1 {
+			last = append(last, s.value)
+		}
+	}
+	slices.SortFunc(last, func(a, b *servedZone) int { return strings.Compare(a.origin, b.origin) })
+	return last
 }
 
 // release removes a block from the users of all that it uses.

@@ -54,7 +54,7 @@ func (p *process) setup(c *caddy.Controller) error {
 		Plugin:   pluginName,
 		Answerer: handler.answerer,
 		Started:  b.restoreContexts,
-		Replaced: b.release,
+		Replaced: b.replaced,
 		Stopped:  b.stop,
 	}); err != nil {
 		return plugin.Error(pluginName, errors.Join(err, b.release()))

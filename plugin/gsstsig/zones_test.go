@@ -1,6 +1,7 @@
 package gsstsig
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,6 +110,33 @@ func TestCopiesInMemory(t *testing.T) {
 	s.stop()
 	s.restart(two(""))
 	want(t, "in memory", len(logged.lines(copies...))-before, 1)
+}
+
+// TestZoneInMemoryIsDropped: a reload without a zone that is in memory says what is lost with it. One in a database is not lost,
+// nor is one that remains, whatever else changes in its block.
+func TestZoneInMemoryIsDropped(t *testing.T) {
+	corefile := func(zones, database string) string {
+		return zones + " {\n bind 127.0.0.1\n gsstsig {\n  keytab {KEYTAB}\n  " + database + "\n }\n}\n"
+	}
+	both, one := "example.test:{PORT} other.test:{PORT}", "example.test:{PORT}"
+	dropped := []string{"WARNING", "zone other.test.: a reload has taken a server block with it out of the Corefile", "with serial 1 and 2 records", `Fix: add "database DIR"`}
+	count := func() int { return len(logged.lines("a reload has taken a server block with it out of the Corefile")) }
+
+	before := count()
+	s := start(t, corefile(both, ""))
+	for i, zones := range []string{both, one, one, both, one} {
+		if err := s.reload(corefile(zones, "updates none")); err != nil {
+			t.Fatal(err)
+		}
+		want(t, fmt.Sprintf("lines after reload %d", i), count()-before, []int{0, 1, 1, 1, 2}[i])
+	}
+	want(t, "lines in full", len(logged.lines(dropped...)), count())
+	s.stop()
+	s.restart(corefile(both, "database {DIR}/zones"))
+	if err := s.reload(corefile(one, "database {DIR}/zones")); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "lines about a database, and about an end", count()-before, 2)
 }
 
 // TestMasterFileIsReadOnce: the database is the zone; a master file that changes, or is added later, is reported.
