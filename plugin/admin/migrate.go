@@ -51,6 +51,7 @@ func migrate(flags *flag.FlagSet) runner {
 			return 0, err
 		}
 		defer t.close()
+		defer m.unlock()
 		if err := m.seal(t); err != nil {
 			return 0, err
 		}
@@ -86,9 +87,10 @@ type migratedJSON struct {
 type migration struct {
 	streams  Streams
 	from, to home
-	frozen   bool     // the zone is sealed: nothing changes it while it is copied, and until the server goes on with the copy
-	running  bool     // by a server that runs
-	undo     freezing // makes the zone what it was before; empty if it was sealed
+	frozen   bool      // the zone is sealed: nothing changes it while it is copied, and until the server goes on with the copy
+	running  bool      // by a server that runs
+	lock     io.Closer // keeps servers from opening the database of one that is stopped
+	undo     freezing  // makes the zone what it was before; empty if it was sealed
 }
 
 // seal has all updates refused: by the running server, or, on etcd, by all servers.
@@ -107,10 +109,10 @@ func (m *migration) seal(t *target) error {
 		return err
 	}
 	if !m.from.onEtcd() {
-		if t.offline != nil {
+		if m.lock, err = disk.Lock(m.from.directory); errors.Is(err, disk.ErrLocked) && t.offline != nil {
 			return diagnose.WithFix(fmt.Errorf("zone %s: it cannot be frozen at the running server: %w", origin, t.offline), "stop the server, or give it a control socket")
 		}
-		return nil
+		return err
 	}
 	return m.from.change(zone.Config{}, func(z *zone.Zone) error {
 		_, frozen := z.Frozen()
@@ -119,6 +121,13 @@ func (m *migration) seal(t *target) error {
 		m.frozen = err == nil
 		return err
 	})
+}
+
+// unlock lets servers open the database again.
+func (m *migration) unlock() {
+	if m.lock != nil {
+		_ = m.lock.Close() // the process ends, and with it the lock
+	}
 }
 
 // noteUndo notes what makes the zone what it is now.

@@ -1,10 +1,14 @@
 package admin
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gsstsig/coredns-gsstsig/zone/store/disk"
 )
 
 // TestMigrateGivesUp: if the zone cannot be copied, the updates of clients are taken again, unless the zone was frozen before.
@@ -63,4 +67,55 @@ func TestMigrateGivesUp(t *testing.T) {
 	changed(ExitNo)
 	refused()
 	changed(ExitNo)
+}
+
+// TestMigrateStopped: while the database of a server that is stopped is copied no server opens it: what that took would not be in the
+// copy. One that has opened it and has no control socket yet, or none at all, is noticed.
+func TestMigrateStopped(t *testing.T) {
+	for _, control := range []string{"", "\t\tcontrol off"} {
+		s := newSite(t, control)
+		s.start()
+		if control == "" {
+			s.must("update add a.example.test 60 TXT a\n", "update", "example.test")
+		}
+		text, err := os.ReadFile(s.conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := writeFile(t, strings.Replace(string(text), "database "+filepath.Join(s.dir, "db"), "database "+filepath.Join(s.dir, "other"), 1))
+		s.stop()
+		directory := filepath.Join(s.dir, "db", "example.test")
+
+		server, err := disk.Open(directory, disk.Options{Origin: "example.test."})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, _, errs := s.command("", "migrate", "example.test", "-to", to); status != ExitNo || !strings.Contains(errs, "in use") && !strings.Contains(errs, "it cannot be frozen at the running server") {
+			t.Errorf("%q: a database in use: exit status %d:\n%s", control, status, errs)
+		}
+		if err := server.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		m := migration{}
+		if m.from, err = findHome(s.conf, "example.test."); err != nil {
+			t.Fatal(err)
+		}
+		flags := controlFlags{conf: &s.conf, socket: new(string)}
+		target, err := flags.open(Streams{Err: new(bytes.Buffer)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.seal(target); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := disk.Open(directory, disk.Options{Origin: "example.test."}); !errors.Is(err, disk.ErrLocked) {
+			t.Errorf("%q: opened while it is copied: %v", control, err)
+		}
+		m.unlock()
+		target.close()
+		s.must("", "migrate", "example.test", "-to", to)
+		s.start()
+		s.stop()
+	}
 }

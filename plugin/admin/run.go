@@ -94,7 +94,7 @@ func commands(program string) []command {
 			purpose: "Remove the stale records of a zone now."},
 		{name: "migrate", words: "ZONE", define: migrate, required: []string{"to"},
 			purpose: "Copy a zone from where one Corefile keeps it to where another does: from a database to etcd, or back. The server may be running.",
-			more:    "-conf is the Corefile in use, -to the new one. The zone is frozen, as freeze -all does it, copied with times, owners, tombstones and serial, and compared. Then put the new Corefile in the place of the old one and reload: the server goes on with the copy."},
+			more:    "-conf is the Corefile in use, -to the new one. The zone is frozen, as freeze -all does it, copied with times, owners, tombstones and serial, and compared. The database of a server that is stopped is locked meanwhile. Then put the new Corefile in the place of the old one and reload: the server goes on with the copy."},
 		{name: "restored", words: "ZONE", define: restored,
 			purpose: "Resume a zone after etcd was restored from a backup: raise its serial, so that all servers and secondaries load the zone again.",
 			more:    "The new serial is greater than that of the running server and those of -served, by more than a million."},

@@ -190,6 +190,23 @@ func newID() string {
 	return hex.EncodeToString(id[:])
 }
 
+// Lock keeps others from opening the database in a directory until the Closer is closed. [OpenSnapshot] reads it meanwhile. Errors
+// wrap ErrLocked if a process has the database open.
+func Lock(dir string) (io.Closer, error) {
+	if _, err := ID(dir); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	// Locks of this process are listed by name.
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return lockDir(dir)
+}
+
 // lockDir takes the directory for this process and this Disk.
 func lockDir(dir string) (io.Closer, error) {
 	path := filepath.Join(dir, lockFile)

@@ -151,6 +151,45 @@ func TestLockedByThisProcess(t *testing.T) {
 	again.Close()
 }
 
+// TestLock: what is locked can be read and not be opened, and Lock makes no file where there is no database.
+func TestLock(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	if _, err := Lock(dir); !errors.Is(err, ErrForeign) {
+		t.Errorf("no directory: %v", err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("there is a directory: %v", err)
+	}
+	s, err := Open(dir, Options{Origin: origin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(dir); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), ". Fix: stop that process") {
+		t.Errorf("it is open: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{Origin: origin}); !errors.Is(err, ErrLocked) {
+		t.Errorf("it is locked: %v", err)
+	}
+	read, err := OpenSnapshot(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(read.Close(), lock.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(dir, Options{Origin: origin}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+}
+
 func TestLockedByAnotherProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	s, err := Open(dir, killOptions)
