@@ -68,7 +68,7 @@ var (
 )
 
 // hmacs are the HMAC algorithms that are verified. HMAC-MD5 is not: RFC 8945
-// section 6 asks for it no longer.
+// section 6 forbids its use.
 var hmacs = [...]struct {
 	name string
 	hash func() hash.Hash

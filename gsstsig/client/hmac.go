@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 )
 
 // An HMACKey is a key that client and server were both given (RFC 8945), for
@@ -43,7 +45,8 @@ func NewHMACKey(name, algorithm string, secret []byte) (*HMACKey, error) {
 	algorithm = dns.CanonicalName(algorithm)
 	hash, ok := hashes[algorithm]
 	if !ok {
-		return nil, fmt.Errorf("client: key %s: algorithm %q is not supported", name, algorithm)
+		return nil, diagnose.WithFix(fmt.Errorf("client: key %s: algorithm %q is not supported", name, algorithm),
+			"make a key for hmac-sha256, by tsig-keygen for example, and give it to all who use this one")
 	}
 	if len(secret) == 0 {
 		return nil, fmt.Errorf("client: key %s has an empty secret", name)

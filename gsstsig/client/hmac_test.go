@@ -159,7 +159,7 @@ func TestHMACKeys(t *testing.T) {
 	}{
 		"no name":      {strings.Repeat("a", 64), dns.HmacSHA256, hmacOctets, "is not a domain name"},
 		"no algorithm": {hmacName, "", hmacOctets, "is not supported"},
-		"MD5":          {hmacName, dns.HmacMD5, hmacOctets, "is not supported"},
+		"MD5":          {hmacName, dns.HmacMD5, hmacOctets, "is not supported. Fix: make a key for hmac-sha256"},
 		"no secret":    {hmacName, dns.HmacSHA256, nil, "empty secret"},
 	} {
 		if _, err := NewHMACKey(test.name, test.algorithm, test.secret); err == nil || !strings.Contains(err.Error(), test.says) {

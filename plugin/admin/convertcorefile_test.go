@@ -63,7 +63,7 @@ zone "2.0.192.in-addr.arpa" { update-policy { grant * tcp-self . PTR; }; };
 	}
 	for name, test := range map[string]struct{ text, says string }{
 		"rules alone":   {"grant x zonesub;", "needs the zone statement"},
-		"a bad key":     {`key a { algorithm hmac-md5; secret "aGlkZGVu"; }; zone a { update-policy { grant x zonesub; }; };`, ":1: client: key a.: algorithm"},
+		"a bad key":     {`key a { algorithm hmac-md5; secret "aGlkZGVu"; }; zone a { update-policy { grant x zonesub; }; };`, ":1: client: key a.: algorithm \"hmac-md5.\" is not supported. Fix: make a key for hmac-sha256"},
 		"half a key":    {`key a { secret "aGlkZGVu"; }; zone a { update-policy { grant x zonesub; }; };`, "not of the form key NAME"},
 		"no policy":     {"zone a { type primary; };", "no update-policy"},
 		"open comment":  {"/*", "comment is not closed"},
