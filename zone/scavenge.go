@@ -98,6 +98,10 @@ type grace struct {
 	elapsed time.Duration
 	// jump is by how much the clock was set ahead since jumped was last called.
 	jump time.Duration
+	// ahead is by how much the clock was set ahead altogether, but for what it was set back again, and aheadAt is
+	// elapsed when it last was.
+	ahead   time.Duration
+	aheadAt time.Duration
 	// other is the server whose clock differed most since differed was last called, and difference by how much.
 	other      string
 	difference time.Duration
@@ -140,11 +144,29 @@ func (g *grace) observe(now int64, elapsed time.Duration) {
 		jump = time.Duration(now-g.wall)*time.Second - (elapsed - g.elapsed)
 	}
 	g.wall, g.elapsed = now, elapsed
+	switch {
+	case jump >= clockJump:
+		g.ahead, g.aheadAt = g.ahead+jump, elapsed
+	case jump <= -clockJump:
+		g.ahead = max(0, g.ahead+jump)
+	}
 	if jump < clockJump {
 		g.since = min(g.since, now) // the clock was ahead when it began, and was set back
 		return
 	}
 	g.since, g.jump = now, max(g.jump, jump)
+}
+
+// expired returns the time at which a tombstone was made that expires now. If the clock was set ahead, it may be
+// wrong, or have been wrong when the tombstone was made: for a lifetime from then on, what it was set ahead by does
+// not count.
+func (g *grace) expired(now time.Time, lifetime time.Duration) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.elapsed-g.aheadAt >= lifetime {
+		g.ahead = 0
+	}
+	return now.Add(-g.ahead).Add(-lifetime).Unix()
 }
 
 // jumped returns by how much the clock was set ahead, at most, since the last call.

@@ -287,6 +287,56 @@ func TestScavengeStopsAtAClockJump(t *testing.T) {
 	}
 }
 
+// TestTombstonesAtAClockJump: a clock that is wrong frees no name of a client before its time, whether it is ahead, or was behind when
+// the client gave the name up. Once it has gone on for a lifetime it counts.
+func TestTombstonesAtAClockJump(t *testing.T) {
+	const claimed = "U a.example.test. 60 IN A 192.0.2.1"
+	for name, test := range map[string]struct {
+		wrong time.Duration // when the name is given up
+		steps []struct{ passed, wrong time.Duration }
+		kept  []bool // after each step
+	}{
+		"right":          {0, []struct{ passed, wrong time.Duration }{{week - time.Hour, 0}, {2 * time.Hour, 0}}, []bool{true, false}},
+		"ahead":          {0, []struct{ passed, wrong time.Duration }{{time.Hour, 30 * week}, {time.Hour, 30 * week}, {time.Hour, 0}, {week - 4*time.Hour, 0}, {2 * time.Hour, 0}}, []bool{true, true, true, true, false}},
+		"behind":         {-30 * week, []struct{ passed, wrong time.Duration }{{time.Hour, 0}, {week - 2*time.Hour, 0}, {3 * time.Hour, 0}}, []bool{true, true, false}},
+		"ahead for ever": {0, []struct{ passed, wrong time.Duration }{{time.Hour, 30 * week}, {week - 2*time.Hour, 30 * week}, {2 * time.Hour, 30 * week}}, []bool{true, true, false}},
+		"a little ahead": {0, []struct{ passed, wrong time.Duration }{{week - time.Hour, time.Hour - time.Second}, {2 * time.Second, time.Hour - time.Second}}, []bool{true, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			z, c, _ := aged(t, Aging{})
+			begin, passed, wrong := c.at, time.Duration(0), test.wrong
+			set := func() { c.at = begin.Add(passed + wrong) }
+			z.elapsed = func() time.Duration { return passed }
+			set()
+			claim := func(p *Proposal) Decision {
+				return Decision{Allow: true, Own: []Claim{{Name: string(p.Name(0).Wire()), Principal: "bob"}}}
+			}
+			for _, script := range []string{claimed, "U a.example.test. 0 ANY ANY"} {
+				u := &Update{Message: pack(t, message(t, script)), Authorize: claim}
+				if script != claimed {
+					u.Authorize = nil
+				}
+				if r := z.Apply(t.Context(), u); !r.Changed {
+					t.Fatalf("%+v", r)
+				}
+			}
+			for i, step := range test.steps {
+				passed, wrong = passed+step.passed, step.wrong
+				set()
+				kept := false
+				z.Apply(t.Context(), &Update{Message: pack(t, message(t, claimed)), Authorize: func(p *Proposal) Decision {
+					held, found := p.Holding([]byte("\x01a\x07example\x04test\x00"))
+					kept = found && held.Owned && held.Owner.Principal == "bob"
+					return Decision{}
+				}})
+				if kept != test.kept[i] {
+					t.Errorf("after step %d the tombstone counts: %t", i, kept)
+				}
+			}
+		})
+	}
+}
+
 func TestScavengeOff(t *testing.T) {
 	z, c, f := aged(t, Aging{})
 	host(t, z, "a")

@@ -147,7 +147,7 @@ func (z *Zone) Propose(message []byte) (*Proposal, error) {
 		return nil, err
 	}
 	now := z.now()
-	p.bind(z.Snapshot(), now.Add(-set.lifetime).Unix(), timing{now: now.Unix(), aging: set.aging})
+	p.bind(z.Snapshot(), z.grace.expired(now, set.lifetime), timing{now: now.Unix(), aging: set.aging})
 	return p, nil
 }
 
@@ -464,7 +464,7 @@ var errUnconfirmed = errors.New("zone: the store did not confirm the state that 
 func (b *transaction) decide(p *pending) (Result, *effect) {
 	s, z := b.state, b.zone
 	set, now := z.settings.Load(), z.clock()
-	expired := now.Add(-set.lifetime).Unix()
+	expired := z.grace.expired(now, set.lifetime)
 	p.proposal.bind(s, expired, timing{now: now.Unix(), aging: set.aging, static: p.update.Static, stale: p.update.stale})
 	if p.update.Mark != (store.Mark{}) && b.replayed(p.update.Mark) {
 		return failed(s, Decision{}, ErrReplayed), nil
