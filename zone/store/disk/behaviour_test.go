@@ -504,3 +504,52 @@ func TestSnapshotsEnd(t *testing.T) {
 		t.Errorf("the oldest of the snapshots during %d commits were %d, want 3", 2*anchorSnapshots+1, len(oldest))
 	}
 }
+
+// TestLogAndAClockAhead: a clock that was far ahead shortens the log, and harms nothing else, then and after it was set back.
+func TestLogAndAClockAhead(t *testing.T) {
+	now := newClock()
+	s, _ := openMemory(t, Options{Now: now.read})
+	m := fillStore(t, s, 1)
+	kept := func() (n int) {
+		t.Helper()
+		for _, err := range s.Log(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if err := m.difference(s); err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	commit := func(n int) {
+		t.Helper()
+		for range n {
+			mustCommit(t, s, m, add(m.serial, 10))
+		}
+	}
+	commit(5)
+	now.now = now.now.Add(31 * 24 * time.Hour)
+	commit(1)
+	if n := kept(); n != 1 {
+		t.Errorf("%d changes while the clock is ahead", n)
+	}
+	now.now = now.now.Add(-31 * 24 * time.Hour)
+	commit(5)
+	if n := kept(); n != 6 {
+		t.Errorf("%d changes after it was set back", n)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s, err = Open(s.dir, s.options); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	commit(1)
+	if n := kept(); n < 7 { // those that were not deleted yet are there again
+		t.Errorf("%d changes after a restart", n)
+	}
+}
