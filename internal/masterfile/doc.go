@@ -51,5 +51,6 @@
 //     have them by a dynamic update, and its backup must be read. BIND refuses
 //     them in every form.
 //   - CLASS0 is an error. BIND takes it for IN.
-//   - A UTF-8 byte order mark is an error that says so.
+//   - A UTF-8 byte order mark is an error that says so. So are files of other
+//     kinds, such as BIND's raw format, in place of an error in each line.
 package masterfile

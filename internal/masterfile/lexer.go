@@ -74,26 +74,34 @@ func (l *lexer) reset(source io.Reader) {
 
 // peek returns the next octet without reading it, false at the end.
 func (l *lexer) peek() (byte, bool) {
-	if len(l.rest) == 0 && !l.fill() {
+	if len(l.rest) == 0 && !l.fill(1) {
 		return 0, false
 	}
 	return l.rest[0], true
 }
 
-func (l *lexer) fill() bool {
+// fill fills the empty buffer with as many octets, if there are as many before the end, and reports whether there is one.
+func (l *lexer) fill(least int) bool {
+	n := 0
 	for range 100 { // as bufio does for a source that returns nothing
-		if l.failed != nil {
-			return false
+		if l.failed != nil || n >= least {
+			break
 		}
-		var n int
-		n, l.failed = l.source.Read(l.buffer)
-		if n > 0 {
-			l.rest = l.buffer[:n]
-			return true
-		}
+		var more int
+		more, l.failed = l.source.Read(l.buffer[n:])
+		n += more
 	}
-	l.failed = io.ErrNoProgress
-	return false
+	if n == 0 && l.failed == nil {
+		l.failed = io.ErrNoProgress
+	}
+	l.rest = l.buffer[:n]
+	return n > 0
+}
+
+// start returns what the source begins with: as many octets as tell a file of another kind, if there are as many.
+func (l *lexer) start() []byte {
+	l.fill(startOctets)
+	return l.rest
 }
 
 // skip reads the octet that peek returned.

@@ -78,10 +78,11 @@ type Reader struct {
 
 // A file is one that is being read.
 type file struct {
-	name   string
-	lexer  *lexer
-	close  func() error
-	origin []byte
+	name    string
+	lexer   *lexer
+	started bool
+	close   func() error
+	origin  []byte
 	// owner is that of the last record, nil before the first.
 	owner []byte
 	// ownerText is what owner was written as, if the origin is still the same.
@@ -164,6 +165,19 @@ func (r *Reader) step() (record Record, found bool, err error) {
 	if r.generate != nil {
 		return r.nextGenerated()
 	}
+	if f := r.current(); !f.started {
+		f.started = true
+		if reason := otherKind(f.lexer.start()); reason != "" {
+			// All its lines would be wrong.
+			r.problems = append(r.problems, r.errorf(1, "%s", reason).(*Error))
+			if r.config.MaxProblems <= 1 {
+				r.end(r.problems[0])
+			} else {
+				r.end(r.problems)
+			}
+			return Record{}, false, nil
+		}
+	}
 	e, err := r.current().lexer.next()
 	var bad *lexError
 	switch {
@@ -177,11 +191,7 @@ func (r *Reader) step() (record Record, found bool, err error) {
 	case e.annotation:
 		return Record{}, false, r.annotate(e)
 	}
-	const byteOrderMark = "\xef\xbb\xbf"
 	first := e.words[0]
-	if e.line == 1 && !e.blank && strings.HasPrefix(first.text, byteOrderMark) {
-		return Record{}, false, r.errorf(e.line, "file begins with a UTF-8 byte order mark. Fix: save it without one")
-	}
 	if !e.blank && !first.quoted && strings.HasPrefix(first.text, "$") {
 		return Record{}, false, r.directive(e)
 	}

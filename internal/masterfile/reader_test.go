@@ -75,6 +75,38 @@ func TestSourceFails(t *testing.T) {
 	}
 }
 
+// TestFilesOfOtherKinds: what is no master file is told once, at its beginning, however it is read, and also in an $INCLUDE.
+func TestFilesOfOtherKinds(t *testing.T) {
+	rest := strings.Repeat("nonsense nonsense nonsense\n", 20)
+	for start, says := range map[string]string{
+		"\x00\x00\x00\x02\x00\x00\x00\x01": "in BIND's raw format, in which a secondary server writes its zones. Fix: make a text of it, by named-compilezone",
+		"\x1f\x8b\x08":                     "compressed. Fix: expand it by gunzip",
+		"\xff\xfe@\x00":                    "in UTF-16, as PowerShell writes it. Fix: save it as UTF-8",
+		"\xfe\xff\x00@":                    "in UTF-16. Fix: save it as UTF-8",
+		"{\n  \"zone\": \"x\",\n":          "JSON. Fix: make the dump without -o json",
+		"{\r\n":                            "JSON. Fix: make the dump without -o json",
+		"{\"zone\":":                       "JSON. Fix: make the dump without -o json",
+	} {
+		content := start + rest
+		for _, problems := range []int{0, 10} {
+			want := "db:1: file is " + says
+			_, err := readAll([]byte(content), Config{Origin: origin, File: "db", MaxProblems: problems})
+			if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q: %v", start, err)
+			}
+			r := NewReader(iotest.OneByteReader(strings.NewReader(content)), Config{Origin: origin, File: "db", MaxProblems: problems})
+			if _, err := r.Next(); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%q, octet by octet: %v", start, err)
+			}
+			o := &opener{files: fstest.MapFS{"inc": {Data: []byte(content)}}}
+			_, err = readAll([]byte("x\n$INCLUDE inc\n"), Config{Origin: origin, File: "db", Open: o.Open, MaxProblems: problems})
+			if problems > 1 && (err == nil || !strings.HasPrefix(err.Error(), "db:1: ") || !strings.Contains(err.Error(), "\ninc:1: file is "+says)) || o.open != 0 {
+				t.Errorf("%q, included: %v, %d files open", start, err, o.open)
+			}
+		}
+	}
+}
+
 // opener counts the open files of a tree.
 type opener struct {
 	files fs.FS

@@ -117,6 +117,10 @@ func notAType(text string, ttl, class bool) string {
 	switch {
 	case isClass:
 		return reason + ". Fix: write the class once"
+	case strings.HasPrefix(text, "[AGE:"):
+		return reason + ". Fix: delete the words in brackets, which Microsoft's server writes, or load the zone from that server"
+	case strings.EqualFold(text, "WINS"), strings.EqualFold(text, "WINSR"), strings.EqualFold(text, "WINS-R"):
+		return reason + ". Fix: delete the line, which only Microsoft's server knows"
 	case strings.HasPrefix(text, "$"):
 		return reason + ". Fix: begin a directive at the start of its line"
 	case ttl && isNumber(text):
