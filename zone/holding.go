@@ -106,7 +106,8 @@ func (n *ProposedName) IsNameServer() bool {
 
 // IsServiceTarget reports whether records of the zone's own services lead to the name before the update: those at the
 // apex whose targets a client looks up next, such as MX and HTTPS, and all at service labels of the zone (RFC 2782,
-// RFC 8552: names that end in _Service.ZONE), such as SRV, or the CNAME of _acme-challenge.
+// RFC 8552: names that end in _Service.ZONE), such as SRV, or the CNAME of _acme-challenge. The name servers of
+// delegations are among them: who has such a name answers for all below the delegation.
 func (n *ProposedName) IsServiceTarget() bool {
 	s := n.proposal.state
 	if services := s.services; services.Len() > 0 {
@@ -147,8 +148,16 @@ func (n *ProposedName) HasRecordsAfter() bool {
 
 // updateServices keeps services up to date when old becomes n.
 func (s *Snapshot) updateServices(key string, old, n *node) {
+	if key == "" {
+		return
+	}
 	// The first label of a key is the one directly below the origin.
-	if key == "" || key[0] != '_' {
+	if key[0] != '_' {
+		before, after := old.set(dns.TypeNS), n.set(dns.TypeNS)
+		if !bytes.Equal(before.packed, after.packed) {
+			s.countTargets(before, -1)
+			s.countTargets(after, 1)
+		}
 		return
 	}
 	for before := range old.sets {

@@ -162,8 +162,8 @@ func TestServiceTargets(t *testing.T) {
 	for owner, data := range map[string][]string{
 		"": {"MX 10 %", "KX 10 %", "AFSDB 1 %", "RT 10 %", "LP 10 %", "SRV 0 0 1 %", "HTTPS 0 %", "HTTPS 1 % alpn=h2 port=8443", "SVCB 1 %",
 			`NAPTR 10 10 "A" "SIP+D2U" "" %`},
-		"_x.":              {"CNAME %", "DNAME %", "SRV 0 0 1 %", "SVCB 1 % alpn=dot", "HTTPS 0 %", `NAPTR 10 10 "S" "x" "" %`, "MX 10 %", "PTR %"},
-		"_acme-challenge.": {"CNAME %"}, "_kerberos._udp.": {"CNAME %", "SRV 0 0 88 %"}, "a.b._sites.": {"SRV 0 0 389 %", "CNAME %"},
+		"_x.":  {"CNAME %", "DNAME %", "SRV 0 0 1 %", "SVCB 1 % alpn=dot", "HTTPS 0 %", `NAPTR 10 10 "S" "x" "" %`, "MX 10 %", "PTR %"},
+		"sub.": {"NS %"}, "sub.lab.": {"NS %"}, "_acme-challenge.": {"CNAME %"}, "_kerberos._udp.": {"CNAME %", "SRV 0 0 88 %"}, "a.b._sites.": {"SRV 0 0 389 %", "CNAME %"},
 	} {
 		for _, text := range data {
 			record := strings.ReplaceAll(text, "%", "Target.example.test.")

@@ -24,8 +24,8 @@ type Snapshot struct {
 	// zonecuts are the keys of nodes other than the apex with an NS or DNAME. Most zones have few,
 	// so looking up all ancestors of a name here costs little.
 	zonecuts *btree.Map[string, struct{}]
-	// services counts, for names of the zone, the records at service labels of the zone itself that lead
-	// to them: updateServices.
+	// services counts, for names of the zone, the records at service labels of the zone itself, and the NS
+	// records of delegations, that lead to them: updateServices.
 	services *btree.Map[string, int]
 	// owners has an entry for every owned name, with records or without.
 	owners *btree.Map[string, ownership]

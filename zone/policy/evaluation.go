@@ -134,7 +134,7 @@ func (h hint) text(n *nameState) string {
 	case hintTombstone:
 		return "the name belonged until recently to " + n.owner
 	case hintTarget:
-		return "records of the zone's own services lead to the name"
+		return "records of the zone's own services, or of a delegation, lead to the name"
 	case hintService:
 		return "the zone's own service labels are protected"
 	case hintServiceOfNone:
