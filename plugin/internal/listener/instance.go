@@ -30,9 +30,10 @@ type instance struct {
 	blocks     []registeredBlock
 	sites      []site
 	servers    []*server
-	limiter    *limiter    // of all servers
-	started    sync.Once   // guards the calls of Block.Started
-	restarting atomic.Bool // by caddy; its shutdown is not that of the program
+	limiter    *limiter      // of all servers
+	started    sync.Once     // guards the calls of Block.Started
+	restarting atomic.Bool   // by caddy; its shutdown is not that of the program
+	restarted  chan struct{} // closed at the end of the restart
 }
 
 // registeredBlock is a Block and where it stands in the Corefile.
@@ -113,6 +114,7 @@ func (in *instance) takeOver() error {
 	in.caddy.OnShutdown = append(in.caddy.OnShutdown, func() error {
 		in.process.endRestart(in)
 		if !in.restarting.Load() {
+			in.process.stops.Add(1)
 			return nil // stop follows
 		}
 		return in.end(func(b *registeredBlock) func() error { return b.Replaced })

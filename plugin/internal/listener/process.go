@@ -3,6 +3,7 @@ package listener
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -15,6 +16,9 @@ type process struct {
 	sockets     *socketTable
 	connections *connectionTable
 	replays     *gsstsig.HMACReplays
+
+	watching sync.WaitGroup // goroutines of watchTermination
+	stops    atomic.Int64   // how often an instance has begun to stop that no other one replaces
 
 	mu         sync.Mutex
 	watched    map[string]bool // directives with a parsing callback
@@ -49,6 +53,8 @@ func (p *process) lineageOf(in *instance, addresses []string) *lineage {
 
 // beginRestart notes that in is about to be replaced.
 func (p *process) beginRestart(in *instance) {
+	in.restarted = make(chan struct{})
+	p.watchTermination(in.restarted)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.restarting = append(p.restarting, in)
@@ -58,6 +64,9 @@ func (p *process) beginRestart(in *instance) {
 func (p *process) endRestart(in *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if slices.Contains(p.restarting, in) {
+		close(in.restarted)
+	}
 	p.restarting = slices.DeleteFunc(p.restarting, func(other *instance) bool { return other == in })
 }
 
