@@ -47,11 +47,13 @@ func (t *Contexts) follow() {
 
 // read reads the whole table.
 func (t *Contexts) read() error {
+	before := t.newest()
 	answer, err := t.cluster.get(t.ctx, t.head)
 	if err != nil {
 		return err
 	}
 	revision := answer.Header.Revision
+	t.compare(before, revision)
 	records := make(map[[32]byte]sealed)
 	err = t.cluster.pages(t.ctx, t.root, t.end(), revision, func(kv *mvccpb.KeyValue) error {
 		if id, s, ok := t.record(kv); ok {
@@ -107,6 +109,22 @@ func (t *Contexts) upTo() int64 {
 	return t.revision
 }
 
+// newest returns the highest revision that this server knows: its own records are in the index before the watch is.
+func (t *Contexts) newest() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.latest()
+}
+
+// latest is newest with mu held.
+func (t *Contexts) latest() int64 {
+	latest := t.revision
+	for _, s := range t.records {
+		latest = max(latest, s.revision)
+	}
+	return latest
+}
+
 // compare has the table read again if etcd's revision is lower than one that was known before it was asked: a backup
 // was restored. A watch would be silent until etcd comes to revisions that this server has not seen. What was known
 // counts no more.
@@ -116,7 +134,7 @@ func (t *Contexts) compare(before, revision int64) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.revision <= revision {
+	if t.latest() <= revision {
 		return // it was read meanwhile
 	}
 	t.known, t.revision, t.records = false, 0, make(map[[32]byte]sealed)
