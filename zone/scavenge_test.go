@@ -294,12 +294,15 @@ func TestTombstonesAtAClockJump(t *testing.T) {
 	for name, test := range map[string]struct {
 		wrong time.Duration // when the name is given up
 		steps []struct{ passed, wrong time.Duration }
-		kept  []bool // after each step
+		kept  []bool // after each step; the name is taken again and given up where it was free
 	}{
 		"right":          {0, []struct{ passed, wrong time.Duration }{{week - time.Hour, 0}, {2 * time.Hour, 0}}, []bool{true, false}},
 		"ahead":          {0, []struct{ passed, wrong time.Duration }{{time.Hour, 30 * week}, {time.Hour, 30 * week}, {time.Hour, 0}, {week - 4*time.Hour, 0}, {2 * time.Hour, 0}}, []bool{true, true, true, true, false}},
 		"behind":         {-30 * week, []struct{ passed, wrong time.Duration }{{time.Hour, 0}, {week - 2*time.Hour, 0}, {3 * time.Hour, 0}}, []bool{true, true, false}},
 		"ahead for ever": {0, []struct{ passed, wrong time.Duration }{{time.Hour, 30 * week}, {week - 2*time.Hour, 30 * week}, {2 * time.Hour, 30 * week}}, []bool{true, true, false}},
+		"set back":       {0, []struct{ passed, wrong time.Duration }{{week - 2*time.Hour, 30 * week}, {time.Hour, 0}, {2 * time.Hour, 0}}, []bool{true, true, false}},
+		"made while ahead, after a week": {0, []struct{ passed, wrong time.Duration }{{time.Hour, 30 * week}, {week, 30 * week}, {week - time.Hour, 30 * week}, {2 * time.Hour, 30 * week}},
+			[]bool{true, false, true, false}},
 		"a little ahead": {0, []struct{ passed, wrong time.Duration }{{week - time.Hour, time.Hour - time.Second}, {2 * time.Second, time.Hour - time.Second}}, []bool{true, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -311,15 +314,18 @@ func TestTombstonesAtAClockJump(t *testing.T) {
 			claim := func(p *Proposal) Decision {
 				return Decision{Allow: true, Own: []Claim{{Name: string(p.Name(0).Wire()), Principal: "bob"}}}
 			}
-			for _, script := range []string{claimed, "U a.example.test. 0 ANY ANY"} {
-				u := &Update{Message: pack(t, message(t, script)), Authorize: claim}
-				if script != claimed {
-					u.Authorize = nil
-				}
-				if r := z.Apply(t.Context(), u); !r.Changed {
-					t.Fatalf("%+v", r)
+			makeTombstone := func() {
+				for _, script := range []string{claimed, "U a.example.test. 0 ANY ANY"} {
+					u := &Update{Message: pack(t, message(t, script)), Authorize: claim}
+					if script != claimed {
+						u.Authorize = nil
+					}
+					if r := z.Apply(t.Context(), u); !r.Changed {
+						t.Fatalf("%+v", r)
+					}
 				}
 			}
+			makeTombstone()
 			for i, step := range test.steps {
 				passed, wrong = passed+step.passed, step.wrong
 				set()
@@ -331,6 +337,9 @@ func TestTombstonesAtAClockJump(t *testing.T) {
 				}})
 				if kept != test.kept[i] {
 					t.Errorf("after step %d the tombstone counts: %t", i, kept)
+				}
+				if !kept {
+					makeTombstone()
 				}
 			}
 		})
