@@ -46,7 +46,12 @@ func until(t testing.TB, what string, condition func() bool) {
 // reaches waits until a zone has the newest state.
 func reaches(t testing.TB, z *Zone, c *storetest.Cluster) {
 	t.Helper()
-	until(t, "the zone is in the newest state", func() bool { return z.Snapshot().position == c.Head() })
+	until(t, "the zone is in the newest state", func() bool {
+		// The clock is read after the state is published: a test that sets it next waits for that too.
+		z.advancing.Lock()
+		defer z.advancing.Unlock()
+		return z.Snapshot().position == c.Head()
+	})
 }
 
 // sameTree reports whether two trees have the same contents.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,7 +94,8 @@ func TestStaleIsWhatGoes(t *testing.T) {
 		for seed := range uint64(3) {
 			t.Run(fmt.Sprint(where, " ", seed), func(t *testing.T) {
 				t.Parallel()
-				h := &staleHistory{t: t, random: rand.New(rand.NewPCG(seed, 7)), at: timesNow, hours: make(map[string]uint32)}
+				h := &staleHistory{t: t, random: rand.New(rand.NewPCG(seed, 7)), hours: make(map[string]uint32)}
+				h.set(timesNow)
 				h.run(place(t, h.now))
 			})
 		}
@@ -105,6 +107,7 @@ type staleHistory struct {
 	t      *testing.T
 	random *rand.Rand
 	at     time.Time
+	clock  atomic.Pointer[time.Time] // at, as servers that follow others read it
 	zones  []*Zone
 	aging  Aging
 	hours  map[string]uint32 // of each record, 0 if it is static
@@ -112,7 +115,12 @@ type staleHistory struct {
 	seen   struct{ removed, waiting, left, none int }
 }
 
-func (h *staleHistory) now() time.Time { return h.at }
+func (h *staleHistory) now() time.Time { return *h.clock.Load() }
+
+func (h *staleHistory) set(at time.Time) {
+	h.at = at
+	h.clock.Store(&at)
+}
 
 func (h *staleHistory) pick(from ...string) string { return from[h.random.IntN(len(from))] }
 
@@ -135,13 +143,13 @@ func (h *staleHistory) run(place *stalePlace) {
 		i := h.random.IntN(len(h.zones))
 		switch h.random.IntN(20) {
 		case 0:
-			h.at = h.at.Add(time.Duration(1+h.random.IntN(9*24)) * time.Hour).Truncate(time.Hour)
+			h.set(h.at.Add(time.Duration(1+h.random.IntN(9*24)) * time.Hour).Truncate(time.Hour))
 		case 1, 2:
-			h.at = h.at.Add(time.Duration(h.random.IntN(30*60)) * time.Minute)
+			h.set(h.at.Add(time.Duration(h.random.IntN(30*60)) * time.Minute))
 		case 3: // to the moment in which one is due
 			if due := h.due(h.aging, h.at.Add(1000*week)); len(due) > 0 {
 				hours := h.hours[due[h.random.IntN(len(due))]]
-				h.at = time.Unix(max(h.at.Unix(), 3600*int64(hours)+int64((h.aging.NoRefresh+h.aging.Refresh)/time.Second)), 0)
+				h.set(time.Unix(max(h.at.Unix(), 3600*int64(hours)+int64((h.aging.NoRefresh+h.aging.Refresh)/time.Second)), 0))
 			}
 		case 4:
 			if h.random.IntN(4) == 0 {
