@@ -42,7 +42,21 @@ func load(file, optional string) (*config.Config, error) {
 	if err != nil && !errors.As(err, &unsupported) {
 		return nil, fmt.Errorf("krb5.conf %s: %w", file, err)
 	}
+	for _, realm := range conf.Realms {
+		for i, kdc := range realm.KDC {
+			realm.KDC[i] = withPort(kdc)
+		}
+	}
 	return conf, nil
+}
+
+// withPort adds the port to the address of a KDC if it is an IPv6 address in brackets without one: gokrb5 takes a colon in it for
+// the port's.
+func withPort(kdc string) string {
+	if strings.HasPrefix(kdc, "[") && strings.HasSuffix(kdc, "]") {
+		return kdc + ":88"
+	}
+	return kdc
 }
 
 // maxSize bounds what is read.

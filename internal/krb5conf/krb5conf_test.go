@@ -37,6 +37,29 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestKDC: a KDC has a port, whether the file says one or not, as MIT's library reads it.
+func TestKDC(t *testing.T) {
+	for text, want := range map[string]string{
+		"kdc1.example.test":      "kdc1.example.test:88",
+		"kdc1.example.test:8888": "kdc1.example.test:8888",
+		"192.0.2.10":             "192.0.2.10:88",
+		"[2001:db8::10]":         "[2001:db8::10]:88",
+		"[2001:db8::10]:8888":    "[2001:db8::10]:8888",
+	} {
+		file := filepath.Join(t.TempDir(), "krb5.conf")
+		if err := os.WriteFile(file, []byte("[realms]\nEXAMPLE.TEST = {\n kdc = "+text+"\n}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		conf, err := Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, kdcs, err := conf.GetKDCs("EXAMPLE.TEST", true); err != nil || len(kdcs) != 1 || kdcs[1] != want {
+			t.Errorf("%s: %v, want %s: %v", text, kdcs, want, err)
+		}
+	}
+}
+
 // TestLoadErrors: a file that was named and is not there is an error, and so is one with a wrong line, or of great length.
 func TestLoadErrors(t *testing.T) {
 	if _, err := Load(filepath.Join(t.TempDir(), "krb5.conf")); !errors.Is(err, fs.ErrNotExist) {
