@@ -18,10 +18,12 @@ import (
 )
 
 // FromKeytab makes credentials of a principal whose key lies in a keytab file.
-// krb5conf is the path of a krb5.conf; where it names no KDCs of the realm, they
-// are found by SRV records, unless it sets dns_lookup_kdc to false. Only
-// /etc/krb5.conf may be missing, as for MIT's library. A principal without a realm belongs to default_realm. The
-// KDC is not asked before the first ticket is.
+// krb5conf is the path of a krb5.conf, or of several, as in KRB5_CONFIG of MIT's
+// library: with colons between them (semicolons on Windows), of which those that
+// are missing are passed over. Where they name no KDCs of the realm, these are
+// found by SRV records, unless dns_lookup_kdc is false. /etc/krb5.conf may be
+// missing by itself. A principal without a realm belongs to default_realm. The KDC
+// is not asked before the first ticket is.
 func FromKeytab(krb5conf, keytabFile, principal string) (*Credentials, error) {
 	conf, err := loadConfig(krb5conf)
 	if err != nil {

@@ -105,7 +105,7 @@ func writeManual(w io.Writer, program string) error {
 	m.paragraph("The editor of the command edit.")
 	m.macro("TP")
 	m.macro("B", "KRB5CCNAME, KRB5_CONFIG")
-	m.paragraph("The credential cache to ask another server with, and the krb5.conf that names the KDCs, unless flags name others.")
+	m.paragraph("The credential cache to ask another server with, and the krb5.conf that names the KDCs, or several with colons between them, unless flags name others.")
 	m.macro("SH", "EXAMPLES")
 	for _, example := range []struct{ text, command string }{
 		{"See what clients would fail on.", "check -conf /etc/coredns/Corefile -user coredns"},

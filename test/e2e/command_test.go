@@ -109,6 +109,72 @@ func TestCheckAgainstKDC(t *testing.T) {
 	}
 }
 
+// TestKrb5ConfList: check finds the KDC by the same files in KRB5_CONFIG as kinit.
+func TestKrb5ConfList(t *testing.T) {
+	t.Parallel()
+	binary, err := shared.coredns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := shared.realm.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"Corefile":     block(forwardZone, shared.keytab),
+		"d/realm.conf": string(text),
+		"d/.no.conf":   "[broken\n",
+		"included":     "includedir d\n",
+		"dead":         "[realms]\nEXAMPLE.TEST = {\nkdc = 127.0.0.1:1\n}\n",
+		"final":        "[realms]\nEXAMPLE.TEST = {\nkdc = 127.0.0.1:1\n}*\n",
+		"words":        "[libdefaults]\nrdns = Off\nforwardable = perhaps\ndns_canonicalize_hostname = fallback\n",
+		"broken":       "[libdefaults\n",
+		"lost":         "include missing\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for list, found := range map[string]bool{
+		"d/realm.conf":           true,
+		"missing:d/realm.conf":   true,
+		"included":               true,
+		"dead:included":          true,
+		"words:missing:included": true,
+		"included:final":         true,
+		"final:included":         false,
+		"dead":                   false,
+		"d/realm.conf:broken":    false,
+		"d/realm.conf:lost":      false,
+		"missing::d/realm.conf":  false,
+	} {
+		t.Run(list, func(t *testing.T) {
+			t.Parallel()
+			run := func(program string, args ...string) (string, error) {
+				cmd := exec.CommandContext(testContext(t), program, args...)
+				cmd.Dir, cmd.Env = dir, append(os.Environ(), "KRB5_CONFIG="+list)
+				output, err := cmd.CombinedOutput()
+				return string(output), err
+			}
+			if output, err := run("kinit", "-k", "-t", shared.keytab, "-c", filepath.Join(t.TempDir(), "cache"), service+"@"+realmName); (err == nil) != found {
+				t.Errorf("kinit: %v\n%s", err, output)
+			}
+			// No server answers at that port: what check says of it is not asked.
+			if output, _ := run(binary, "gsstsig", "check", "-server", "127.0.0.1:1"); strings.Contains(output, "its KDC answers") != found {
+				t.Errorf("check:\n%s", output)
+			}
+		})
+	}
+}
+
 // TestCheckClock: what check says about a KDC whose clock is off, by more than is permitted or by much of it.
 func TestCheckClock(t *testing.T) {
 	t.Parallel()
