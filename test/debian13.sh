@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cache=$PWD/.cache/debian13
 suite=trixie
 packages=(
-	base-passwd bash coreutils dash grep hostname iproute2 mawk mount procps sed # what a node and its scripts need
+	base-passwd bash coreutils dash grep hostname iproute2 mawk mount procps sed util-linux # what a node and its scripts need
 	bind9 bind9-dnsutils knot-dnsutils
 	krb5-admin-server krb5-kdc krb5-user libsasl2-modules-gssapi-mit slapd
 	python3-dnspython python3-gssapi
