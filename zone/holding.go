@@ -107,12 +107,19 @@ func (n *ProposedName) IsNameServer() bool {
 // IsServiceTarget reports whether records of the zone's own services lead to the name before the update: those at the
 // apex whose targets a client looks up next, such as MX and HTTPS, and all at service labels of the zone (RFC 2782,
 // RFC 8552: names that end in _Service.ZONE), such as SRV, or the CNAME of _acme-challenge. The name servers of
-// delegations are among them: who has such a name answers for all below the delegation.
+// delegations are among them: who has such a name answers for all below the delegation. So are all names below the
+// target of a DNAME record.
 func (n *ProposedName) IsServiceTarget() bool {
 	s := n.proposal.state
-	if services := s.services; services.Len() > 0 {
-		if _, found := services.Get(n.key); found {
+	if s.services.Len() > 0 {
+		if _, found := s.services.Get(n.key); found {
 			return true
+		}
+		for key := n.key; key != ""; {
+			key = parentKey(key)
+			if _, found := s.services.Get(redirectedKey(key)); found {
+				return true
+			}
 		}
 	}
 	for set := range s.apex().sets {
@@ -181,11 +188,22 @@ func (s *Snapshot) countTargets(set rrset, by int) {
 				continue
 			}
 			key := string(octets)
-			if count, _ := s.services.Get(key); count+by > 0 {
-				s.services.Set(key, count+by)
-			} else {
-				s.services.Delete(key)
+			s.countTarget(key, by)
+			if set.rrtype == dns.TypeDNAME {
+				s.countTarget(redirectedKey(key), by)
 			}
 		}
 	}
 }
+
+func (s *Snapshot) countTarget(key string, by int) {
+	if count, _ := s.services.Get(key); count+by > 0 {
+		s.services.Set(key, count+by)
+	} else {
+		s.services.Delete(key)
+	}
+}
+
+// redirectedKey stands in services for all names below one that DNAME records lead to. No name has it: it ends in an
+// empty label.
+func redirectedKey(key string) string { return key + string(rune(endOfLabel)) }

@@ -169,13 +169,18 @@ func TestServiceTargets(t *testing.T) {
 			record := strings.ReplaceAll(text, "%", "Target.example.test.")
 			z := openText(t, testApex, nil)
 			apply(t, z, "U "+owner+"example.test. 5 IN "+record)
+			rrtype, _, _ := strings.Cut(record, " ")
 			if !isTarget(z, "target.example.test.") || isTarget(z, "other.example.test.") {
 				t.Errorf("%s%s: not only its target is one", owner, record)
 			}
+			for _, below := range []string{"a.target.example.test.", "b.a.target.example.test."} {
+				if isTarget(z, below) != (rrtype == "DNAME") || isTarget(z, strings.Replace(below, "target", "other", 1)) {
+					t.Errorf("%s%s: not only a DNAME record leads to names below its target", owner, record)
+				}
+			}
 			verify(t, z.Snapshot())
-			rrtype, _, _ := strings.Cut(record, " ")
 			apply(t, z, "U "+owner+"example.test. 0 ANY "+rrtype)
-			if isTarget(z, "target.example.test.") {
+			if isTarget(z, "target.example.test.") || isTarget(z, "a.target.example.test.") {
 				t.Errorf("%s%s: its target remains one without the record", owner, record)
 			}
 			verify(t, z.Snapshot())

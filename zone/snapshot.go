@@ -25,7 +25,7 @@ type Snapshot struct {
 	// so looking up all ancestors of a name here costs little.
 	zonecuts *btree.Map[string, struct{}]
 	// services counts, for names of the zone, the records at service labels of the zone itself, and the NS
-	// records of delegations, that lead to them: updateServices.
+	// records of delegations, that lead to them, and under redirectedKey the DNAME records: updateServices.
 	services *btree.Map[string, int]
 	// owners has an entry for every owned name, with records or without.
 	owners *btree.Map[string, ownership]
