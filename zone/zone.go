@@ -474,7 +474,8 @@ func (z *Zone) Freeze(ctx context.Context) (bool, error) {
 	return err == nil && before.Since.IsZero(), err
 }
 
-// Seal is Freeze for Administrative updates too: when it returns, nothing changes the zone until Unseal, so that a copy which is made then stays equal. It returns false if the zone was sealed already.
+// Seal is Freeze for Administrative updates too: when it returns, nothing changes the zone until Unseal, so that
+// a copy which is made then stays equal. It returns false if the zone was sealed already.
 func (z *Zone) Seal(ctx context.Context) (bool, error) {
 	now := z.now().UTC()
 	before, err := z.refreeze(ctx, func(f store.Freeze) store.Freeze {

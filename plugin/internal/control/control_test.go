@@ -290,7 +290,6 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestRequestIsBounded: a request that is too large is refused, and the server goes on.
 // TestNoOperation: what the server does not have is said as errors of operations are.
 func TestNoOperation(t *testing.T) {
 	c := serve(t, filepath.Join(directory(t), "s"))
@@ -321,6 +320,7 @@ func TestNoOperation(t *testing.T) {
 	}
 }
 
+// TestRequestIsBounded: a request that is too large is refused, and the server goes on.
 func TestRequestIsBounded(t *testing.T) {
 	c := serve(t, filepath.Join(directory(t), "s"))
 	var failed *Error

@@ -180,6 +180,9 @@ func (t *Contexts) apply(events []*clientv3.Event) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.known {
+		return // from before a backup was restored; the table is read again
+	}
 	for _, e := range events {
 		if string(e.Kv.Key) == t.head {
 			continue
