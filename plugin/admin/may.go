@@ -71,7 +71,7 @@ func may(flags *flag.FlagSet) runner {
 		if err != nil {
 			return 0, err
 		}
-		result := permission.View(origin, block.Rules, id, update, decision)
+		result := permission.View(origin, id, update, decision)
 		if block.Database != "" && !block.HasDatabase(origin) {
 			result.Notes = append(result.Notes, fmt.Sprintf("there is no database %s, so this is the answer on %s. Fix: correct the property database, or start the server, which makes the database",
 				block.DatabaseOf(origin), seedWords(block, origin)))

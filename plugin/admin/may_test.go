@@ -52,6 +52,7 @@ func run(t *testing.T, args ...string) (status int, out, err string) {
 func TestMay(t *testing.T) {
 	byDefault := write(t, "")
 	byRule := write(t, "\t\tgrant EXAMPLE.TEST ms-self . A AAAA\n\t\tgrant sid:S-1-5-21-1-2-3-1101 zonesub ANY\n\t\tgrant * tcp-self . PTR")
+	byDeny := write(t, "\t\tgrant EXAMPLE.TEST owner c.example.test TXT\n\t\tdeny sid:S-1-5-21-1-2-3-513 zonesub ANY\n\t\tgrant sid:S-1-5-21-1-2-3-512 name other.example.test ANY\n\t\tgrant EXAMPLE.TEST owner . TXT")
 	open := write(t, "\t\tupdates nonsecure-and-secure 2.0.192.in-addr.arpa")
 	tests := map[string]struct {
 		args   []string
@@ -69,8 +70,11 @@ func TestMay(t *testing.T) {
 		"machine":                {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{":5: grant EXAMPLE.TEST ms-self"}},
 		"machine, other":         {[]string{"-conf", byRule, "A$@EXAMPLE.TEST", "b.example.test", "A"}, ExitNo, []string{"Fix: if the client is right, add a grant line"}},
 		"no member":              {[]string{"-conf", byRule, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, nil},
-		"group not named":        {[]string{"-conf", byRule, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, []string{"note: no group of admin@EXAMPLE.TEST is known here", "by \"grant sid:S-1-5-21-1-2-3-1101 zonesub ANY\"", "-group SID"}},
+		"group not named":        {[]string{"-conf", byRule, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, []string{"note: no group of admin@EXAMPLE.TEST is known here, and a member of S-1-5-21-1-2-3-1101 may, by \"", ":6: grant sid:S-1-5-21-1-2-3-1101 zonesub ANY\"", "-group SID"}},
 		"another group":          {[]string{"-conf", byRule, "-group", "S-1-5-21-1-2-3-1102", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, []string{"!no group of"}},
+		"group elsewhere":        {[]string{"-conf", byDeny, "admin@EXAMPLE.TEST", "b.example.test", "A"}, ExitNo, []string{"!no group of"}},
+		"group denied":           {[]string{"-conf", byDeny, "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitOK, []string{"note: no group of admin@EXAMPLE.TEST is known here, and a member of S-1-5-21-1-2-3-513 may not, by \"", ":6: deny sid:S-1-5-21-1-2-3-513 zonesub ANY\"", "-group SID"}},
+		"group not denied":       {[]string{"-conf", byDeny, "admin@EXAMPLE.TEST", "c.example.test", "TXT"}, ExitOK, []string{"!no group of"}},
 		"no groups":              {[]string{"-conf", byRule, "-no-pac", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitNo, []string{"!no group of"}},
 		"member":                 {[]string{"-conf", byRule, "-group", "S-1-5-21-1-2-3-1101", "admin@EXAMPLE.TEST", "b.example.test", "TXT"}, ExitOK, []string{":6: grant sid:S-1-5-21-1-2-3-1101"}},
 		"deletion":               {[]string{"-conf", byRule, "-delete", "A$@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may delete a.example.test. A"}},

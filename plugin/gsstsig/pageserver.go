@@ -131,5 +131,5 @@ func (s pageSource) May(q page.Question) (view.Decision, error) {
 	if err != nil {
 		return view.Decision{}, err
 	}
-	return permission.View(in.Origin(), in.handler.service.Rules, id, update, d), nil
+	return permission.View(in.Origin(), id, update, d), nil
 }

@@ -148,6 +148,9 @@ func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Ident
 			d.Notes = append(d.Notes, id.String()+" is taken for the account with the SID "+sid+", which the name, or one above it, is recorded with")
 		}
 	}
+	if note := groupNote(id, rules, d.Allow, func(member policy.Identity) bool { return rules.Update(member, message).Authorize(proposal).Allow }); note != "" {
+		d.Notes = append(d.Notes, note)
+	}
 	if since, frozen := z.Frozen(); frozen && d.Allow {
 		return zone.Decision{Rule: "frozen", Cause: zone.CauseFrozen, Reason: "the zone is frozen since " + since.Format(time.RFC3339)}, nil
 	}
@@ -170,31 +173,38 @@ func recordedSID(snapshot *zone.Snapshot, id policy.Identity, name string) strin
 	return ""
 }
 
-// View returns a decision of [Decide] on an update of a zone in words, with the fix of a refusal. The rules are those of the zone's
-// block.
-func View(origin string, rules []policy.Rule, id policy.Identity, update []dns.RR, d zone.Decision) view.Decision {
+// groupNote says which group's members are decided on otherwise than a client whose groups the question does not name, by the first
+// rule of which that is so; "" if there is none.
+func groupNote(id policy.Identity, rules *policy.Policy, allow bool, may func(policy.Identity) bool) string {
+	tellsNone := id.RealmNamesAccounts && id.Account == ""
+	if id.Kind != policy.Kerberos || len(id.Groups) > 0 || tellsNone {
+		return ""
+	}
+	for _, rule := range rules.Rules() {
+		words := strings.Fields(rule) // its position stands before it
+		at := slices.IndexFunc(words, func(word string) bool { return strings.HasPrefix(word, "sid:") })
+		if at < 1 || words[at-1] != "grant" && words[at-1] != "deny" {
+			continue
+		}
+		group, member := strings.TrimPrefix(words[at], "sid:"), id
+		if member.Groups = []string{group}; may(member) == allow {
+			continue
+		}
+		what := "may"
+		if allow {
+			what = "may not"
+		}
+		return fmt.Sprintf("no group of %s is known here, and a member of %s %s, by \"%s\". Fix: ask by coredns gsstsig may -group SID", id.String(), group, what, rule)
+	}
+	return ""
+}
+
+// View returns a decision of [Decide] on an update of a zone in words, with the fix of a refusal.
+func View(origin string, id policy.Identity, update []dns.RR, d zone.Decision) view.Decision {
 	v := view.Decision{Permitted: d.Allow, Identity: id.String(), Update: Describe(update), Rule: d.Rule, Reason: d.Reason, Notes: d.Notes}
 	if !d.Allow {
-		if rule := groupRule(rules, id, d.Cause); rule != "" {
-			v.Notes = append(v.Notes, fmt.Sprintf("no group of %s is known here, and a member of one may do more, by \"%s\". Fix: ask by coredns gsstsig may -group SID", v.Identity, rule))
-		}
 		v.Cause = d.Cause
 		v.Fix = Refusal{Cause: d.Cause, Zone: origin, Name: d.Name, Identity: v.Identity, Signed: id.Kind != policy.Anonymous}.Fix()
 	}
 	return v
-}
-
-// groupRule returns the first rule that grants something to a SID, if a refusal of a client whose groups the question does not name
-// might end there for a member; else "".
-func groupRule(rules []policy.Rule, id policy.Identity, cause string) string {
-	tellsNone := id.RealmNamesAccounts && id.Account == ""
-	if id.Kind != policy.Kerberos || len(id.Groups) > 0 || tellsNone || cause == causeRealm || cause == zone.CauseFrozen || cause == policy.CauseNone {
-		return ""
-	}
-	for _, rule := range rules {
-		if words := strings.Fields(rule.Text()); rule.Grants() && len(words) > 1 && strings.HasPrefix(words[1], "sid:") {
-			return rule.Text()
-		}
-	}
-	return ""
 }
