@@ -19,7 +19,8 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/zone/policy"
 )
 
-// Identity reads the sender of an update: a Kerberos principal, the name of an HMAC key with its final dot, or "anonymous".
+// Identity reads the sender of an update: a Kerberos principal, the name of an HMAC key with its final dot, or "anonymous". The
+// principal's ticket is taken to have a PAC, without which rules that deny something to a group would mean it.
 func Identity(word, client string, groups []string) (policy.Identity, error) {
 	id := policy.Identity{Groups: groups}
 	if client != "" {
@@ -44,6 +45,7 @@ func Identity(word, client string, groups []string) (policy.Identity, error) {
 		return id, fmt.Errorf("principal %q needs its realm: %s@REALM; an HMAC key is named with a final dot", word, word)
 	}
 	id.Kind, id.Name, id.Components, id.Realm = policy.Kerberos, p.String(), p.Components, p.Realm
+	id.HasPAC = true
 	return id, nil
 }
 
@@ -148,7 +150,7 @@ func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Ident
 			d.Notes = append(d.Notes, id.String()+" is taken for the account with the SID "+sid+", which the name, or one above it, is recorded with")
 		}
 	}
-	if note := groupNote(id, rules, d.Allow, func(member policy.Identity) bool { return rules.Update(member, message).Authorize(proposal).Allow }); note != "" {
+	if note := groupNote(id, rules, d.Allow, func(member policy.Identity) zone.Decision { return rules.Update(member, message).Authorize(proposal) }); note != "" {
 		d.Notes = append(d.Notes, note)
 	}
 	if since, frozen := z.Frozen(); frozen && d.Allow {
@@ -173,9 +175,9 @@ func recordedSID(snapshot *zone.Snapshot, id policy.Identity, name string) strin
 	return ""
 }
 
-// groupNote says which group's members are decided on otherwise than a client whose groups the question does not name, by the first
-// rule of which that is so; "" if there is none.
-func groupNote(id policy.Identity, rules *policy.Policy, allow bool, may func(policy.Identity) bool) string {
+// groupNote says which group's members are decided on otherwise than a client whose groups the question does not name, the first of
+// which that is so; "" if there is none.
+func groupNote(id policy.Identity, rules *policy.Policy, allow bool, decide func(policy.Identity) zone.Decision) string {
 	tellsNone := id.RealmNamesAccounts && id.Account == ""
 	if id.Kind != policy.Kerberos || len(id.Groups) > 0 || tellsNone {
 		return ""
@@ -187,14 +189,16 @@ func groupNote(id policy.Identity, rules *policy.Policy, allow bool, may func(po
 			continue
 		}
 		group, member := strings.TrimPrefix(words[at], "sid:"), id
-		if member.Groups = []string{group}; may(member) == allow {
+		member.Groups = []string{group}
+		d := decide(member)
+		if d.Allow == allow {
 			continue
 		}
 		what := "may"
 		if allow {
 			what = "may not"
 		}
-		return fmt.Sprintf("no group of %s is known here, and a member of %s %s, by \"%s\". Fix: ask by coredns gsstsig may -group SID", id.String(), group, what, rule)
+		return fmt.Sprintf("no group of %s is known here, and a member of %s %s, by \"%s\". Fix: ask by coredns gsstsig may -group SID", id.String(), group, what, d.Rule)
 	}
 	return ""
 }

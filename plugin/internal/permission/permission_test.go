@@ -139,6 +139,59 @@ func TestDecideWithoutSID(t *testing.T) {
 	}
 }
 
+// TestDecideOfGroups: a question that names no group is answered for a client that is in none, and a note says where members of one
+// that a rule names are decided on otherwise.
+func TestDecideOfGroups(t *testing.T) {
+	z, err := zone.Open(zone.Config{Origin: "example.test.", Store: store.NewMemory(store.MemoryOptions{}), Seed: func() ([]store.Record, error) {
+		return zone.ParseSeed(strings.NewReader("@ 300 SOA ns1 h 1 2 3 4 5\n@ 300 NS ns1\nns1 300 A 192.0.2.1\n"), zone.SeedConfig{Origin: "example.test.", File: "seed"})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	var rules []policy.Rule
+	for i, words := range []string{"a@EXAMPLE.TEST name first.example.test A", "sid:S-1-5-21-1-2-3-513 zonesub ANY", "sid:S-1-5-21-1-2-3-512 name late.example.test ANY", "EXAMPLE.TEST owner . A",
+		"sid:S-1-5-21-1-2-3-512 name ns1.example.test ANY"} {
+		r, err := policy.ParseRule(strings.Fields(words), "Corefile:7", i == 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = append(rules, r)
+	}
+	decisions, err := policy.New(policy.Config{Realms: []string{"EXAMPLE.TEST"}, Rules: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		who, name string
+		groups    []string
+		allow     bool
+		note      string
+	}{
+		{"a@EXAMPLE.TEST", "first.example.test.", nil, true, ""},
+		{"a@EXAMPLE.TEST", "late.example.test.", nil, true, "a member of S-1-5-21-1-2-3-513 may not, by \"Corefile:7: deny sid:S-1-5-21-1-2-3-513 zonesub ANY\""},
+		{"a@EXAMPLE.TEST", "ns1.example.test.", nil, false, "a member of S-1-5-21-1-2-3-512 may, by \"Corefile:7: grant sid:S-1-5-21-1-2-3-512 name ns1"},
+		{"a@EXAMPLE.TEST", "late.example.test.", []string{"S-1-5-21-1-2-3-513"}, false, ""},
+		{"key.", "late.example.test.", nil, false, ""},
+	} {
+		id, err := Identity(test.who, "", test.groups)
+		if err != nil {
+			t.Fatal(err)
+		}
+		update, err := Change(test.name, "A", nil, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Decide([]string{"EXAMPLE.TEST"}, decisions, z, id, update)
+		if err != nil || d.Allow != test.allow {
+			t.Errorf("%s at %s: %+v, %v", test.who, test.name, d, err)
+		}
+		if notes := strings.Join(d.Notes, "\n"); !strings.Contains(notes, test.note) || (notes == "") != (test.note == "") {
+			t.Errorf("%s at %s: notes %q", test.who, test.name, notes)
+		}
+	}
+}
+
 // The status page asks with what its visitors type: nothing of it may open a file or add a record.
 func TestChangeReadsOneRecordAndNoFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secret")
