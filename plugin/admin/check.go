@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -364,15 +366,33 @@ func (c *checker) listening(server corefile.Server) (answers bool) {
 	for _, at := range c.serverAddresses(server) {
 		m := new(dns.Msg)
 		m.SetQuestion(server.Origins[0], dns.TypeSOA)
-		// Whether clients trust the certificate is theirs to say.
-		client := &dns.Client{Net: at.network, Timeout: 2 * time.Second, TLSConfig: &tls.Config{InsecureSkipVerify: true}}
+		var certificate *x509.Certificate // of the server
+		asked := false                    // for one of the client
+		client := &dns.Client{Net: at.network, Timeout: 2 * time.Second, TLSConfig: &tls.Config{
+			InsecureSkipVerify: true, // whether clients trust the certificate is theirs to say
+			VerifyConnection: func(state tls.ConnectionState) error {
+				certificate = state.PeerCertificates[0]
+				return nil
+			},
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				asked = true
+				return new(tls.Certificate), nil
+			},
+		}}
 		reply, _, err := client.ExchangeContext(c.ctx, m, at.address)
 		subject := fmt.Sprintf("port %s/%s", at.address, at.network)
 		fix := "start the server, or open the port; clients need both UDP and TCP"
 		if at.network == overTLS {
 			subject, fix = fmt.Sprintf("port %s/tls", at.address), "start the server, or open the port"
 		}
+		if certificate != nil && !usesCertificate(server.TLS, certificate) {
+			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: subject,
+				Problem: fmt.Sprintf("the server uses another certificate than the Corefile names, valid until %s", certificate.NotAfter.UTC().Format(time.DateTime)),
+				Fix:     "reload CoreDNS by SIGUSR1, so that it reads the file again; or, if that is another server, stop it"})
+		}
 		switch {
+		case err != nil && asked:
+			c.ok(subject, "answers, and asks for a certificate of the client, which check does not have")
 		case err != nil:
 			c.add(diagnose.Finding{Severity: diagnose.Warning, Subject: subject, Problem: "no answer: " + err.Error(), Fix: fix})
 		case !isSOA(reply, server.Origins[0]):
@@ -386,6 +406,13 @@ func (c *checker) listening(server corefile.Server) (answers bool) {
 		}
 	}
 	return answers
+}
+
+// usesCertificate reports whether a certificate is one of the Corefile's, or can be: plugins may get certificates by themselves.
+func usesCertificate(config *tls.Config, certificate *x509.Certificate) bool {
+	return config == nil || len(config.Certificates) == 0 || slices.ContainsFunc(config.Certificates, func(pair tls.Certificate) bool {
+		return len(pair.Certificate) > 0 && bytes.Equal(pair.Certificate[0], certificate.Raw)
+	})
 }
 
 // isSOA reports whether a reply is that of a server of the zone itself.

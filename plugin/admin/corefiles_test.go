@@ -70,9 +70,9 @@ var wrongCorefiles = map[string]wrongCorefile{
 	"HTTPS without a key":      {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "https://example", 1), 1), "warning", "", "no certificate|tls CERTIFICATE KEY"},
 	"TLS without a key":        {strings.Replace("@\t}\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "", "no certificate|tls CERTIFICATE KEY"},
 	"DNS over TLS alone":       {strings.Replace("@\t}\n\ttls DIR/valid.pem DIR/valid.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "ok", "-", "which the keytab has a key for"},
-	"certificate has expired":  {strings.Replace("@\t}\n\ttls DIR/expired.pem DIR/expired.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "", "was valid until|renew the certificate"},
-	"certificate of tomorrow":  {strings.Replace("@\t}\n\ttls DIR/early.pem DIR/early.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "", "is not valid before|set the clock"},
-	"certificate expires soon": {strings.Replace("@\t}\n\ttls DIR/late.pem DIR/late.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "warning", "", "is valid until|renew the certificate"},
+	"certificate has expired":  {strings.Replace("@\t}\n\ttls DIR/expired.pem DIR/expired.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "7", "was valid until|renew the certificate"},
+	"certificate of tomorrow":  {strings.Replace("@\t}\n\ttls DIR/early.pem DIR/early.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "error", "7", "is not valid before|set the clock"},
+	"certificate expires soon": {strings.Replace("@\t}\n\ttls DIR/late.pem DIR/late.key\n}\n", "@", strings.Replace(usual, "example", "tls://example", 1), 1), "warning", "7", "is valid until|renew the certificate"},
 
 	// Files of gsstsig.
 	"keytab is missing":          {"example.test:5399 {\n\tgsstsig {\n\t}\n}\n", "error", "3", "keytab is missing|keytab FILE"},

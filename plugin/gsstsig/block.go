@@ -51,6 +51,7 @@ func (b *block) open(c *caddy.Controller, conf *corefile.Block) (*Handler, error
 	logFindings(s.RealmFindings())
 	logFindings(s.StorageFindings())
 	logFindings(corefile.TransportFindings(c.ServerBlockKeys, conf.Position))
+	logFindings(corefile.CertificateFindings(dnsserver.GetConfig(c).TLSConfig, c.ServerBlockKeys, conf.Position))
 	b.contexts = b.process.acquireContexts(b, numbered(c, conf.Keytabs...), s.Keytabs)
 	b.service.Store(s)
 	if b.server, err = b.newServer(s); err != nil {

@@ -2,10 +2,13 @@ package gsstsig
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
 	"github.com/coredns/coredns/plugin/test"
@@ -125,13 +129,33 @@ func certificateFiles(t *testing.T) (certificate, key string) {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
-	private, err := x509.MarshalPKCS8PrivateKey(s.TLS.Certificates[0].PrivateKey)
+	return writeCertificate(t, s.Certificate().Raw, s.TLS.Certificates[0].PrivateKey)
+}
+
+// expiredCertificateFiles makes one that was valid an hour ago.
+func expiredCertificateFiles(t *testing.T) (certificate, key string) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeCertificate(t, raw, private)
+}
+
+func writeCertificate(t *testing.T, raw []byte, privateKey any) (certificate, key string) {
+	t.Helper()
+	private, err := x509.MarshalPKCS8PrivateKey(privateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	certificate, key = filepath.Join(t.TempDir(), "certificate"), filepath.Join(t.TempDir(), "key")
 	for file, block := range map[string]*pem.Block{
-		certificate: {Type: "CERTIFICATE", Bytes: s.Certificate().Raw},
+		certificate: {Type: "CERTIFICATE", Bytes: raw},
 		key:         {Type: "PRIVATE KEY", Bytes: private},
 	} {
 		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {

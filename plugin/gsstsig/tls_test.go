@@ -48,6 +48,18 @@ func TestTransportOfUpdates(t *testing.T) {
 	}
 }
 
+// TestExpiredCertificate: the start says that clients will refuse the certificate.
+func TestExpiredCertificate(t *testing.T) {
+	dot := freeAddress(t)
+	_, port, err := net.SplitHostPort(dot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key := expiredCertificateFiles(t)
+	start(t, "example.test:{PORT} tls://example.test:"+port+" {\n bind 127.0.0.1\n tls "+certificate+" "+key+"\n gsstsig {\n  keytab {KEYTAB}\n }\n}")
+	want(t, "lines about the certificate", len(logged.lines("[ERROR]", "the certificate of tls://example.test.:"+port+" was valid until", "Fix: renew the certificate")), 1)
+}
+
 // TestEverythingByTLS: with an address of DNS over TLS alone a client negotiates, updates, asks and transfers by one context.
 func TestEverythingByTLS(t *testing.T) {
 	certificate, key := certificateFiles(t)

@@ -1,6 +1,7 @@
 package corefile
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -15,8 +16,9 @@ const pluginName = "gsstsig"
 // A Server is a server block of a Corefile that has a gsstsig block.
 type Server struct {
 	*Block
-	Keys []string // of the server block, as written
-	Bind []string // words of its bind directive: addresses and names of interfaces
+	Keys []string    // of the server block, as written
+	Bind []string    // words of its bind directive: addresses and names of interfaces
+	TLS  *tls.Config // of its tls directive; only Inspect tells it
 }
 
 // ErrNoBlock is returned by ReadFile for a Corefile without gsstsig.

@@ -2,6 +2,7 @@ package corefile
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -176,7 +177,13 @@ func (in *inspection) setUp(directive string, index int, block caddyfile.ServerB
 			in.fail(at, directive, err)
 			return
 		}
-		in.Servers = append(in.Servers, Server{Block: parsed, Keys: block.Keys, Bind: words(in.path, block, "bind")})
+		server := Server{Block: parsed, Keys: block.Keys, Bind: words(in.path, block, "bind")}
+		for _, s := range in.sites {
+			if s.block == index {
+				server.TLS = s.first.TLSConfig
+			}
+		}
+		in.Servers = append(in.Servers, server)
 		return
 	}
 	setup, err := caddy.DirectiveAction("dns", directive)
@@ -340,12 +347,16 @@ func (in *inspection) compareKeys() {
 // findTransports finds zones of gsstsig on transports by which no update is taken, and encrypted transports without a
 // certificate, or with one that is not valid.
 func (in *inspection) findTransports() {
+	examined := make(map[int]bool) // blocks
 	for _, s := range in.sites {
 		if s.Transport == transport.DNS || s.Transport == transport.UNIX {
 			continue
 		}
 		if s.first.TLSConfig != nil {
-			in.findCertificates(s)
+			if block := in.blocks[s.block]; !examined[s.block] {
+				in.Findings = append(in.Findings, CertificateFindings(s.first.TLSConfig, block.Keys, in.directivePosition("tls", block))...)
+			}
+			examined[s.block] = true
 			continue
 		}
 		if _, own := in.blocks[s.block].Tokens[pluginName]; own && s.Transport == transport.TLS {
@@ -390,10 +401,27 @@ func TransportFindings(keys []string, position string) []diagnose.Finding {
 // month before.
 const certificateWarning = 14 * 24 * time.Hour
 
-// findCertificates finds certificates that are not valid any more, or will not be for long. Those that a plugin gets by itself
-// are not known here.
-func (in *inspection) findCertificates(s site) {
-	for _, pair := range s.first.TLSConfig.Certificates {
+// CertificateFindings says which certificates of a server block are not valid any more, or will not be for long. keys are those of
+// the block, and position is where its certificates are named. Those that a plugin gets by itself are not known here.
+func CertificateFindings(config *tls.Config, keys []string, position string) []diagnose.Finding {
+	if config == nil {
+		return nil
+	}
+	var encrypted []string
+	for _, key := range keys {
+		if scheme, _ := parse.Transport(key); scheme != transport.DNS && scheme != transport.UNIX {
+			encrypted = append(encrypted, key)
+		}
+	}
+	if len(encrypted) == 0 {
+		return nil
+	}
+	var findings []diagnose.Finding
+	add := func(severity diagnose.Severity, validity string, at time.Time, rest, fix string) {
+		findings = append(findings, diagnose.Finding{Severity: severity, Subject: position, Fix: fix,
+			Problem: fmt.Sprintf("the certificate of %s %s %s%s", strings.Join(encrypted, ", "), validity, at.UTC().Format(time.DateTime), rest)})
+	}
+	for _, pair := range config.Certificates {
 		if len(pair.Certificate) == 0 {
 			continue
 		}
@@ -404,16 +432,14 @@ func (in *inspection) findCertificates(s site) {
 		const fix = "renew the certificate, and reload CoreDNS by SIGUSR1: the plugin reload does so only if the Corefile changes"
 		switch now := time.Now(); {
 		case now.After(leaf.NotAfter):
-			in.add(diagnose.Error, in.path, fmt.Sprintf("the certificate of %s://%s:%s was valid until %s: clients that check it do not connect", s.Transport, s.Zone, s.Port,
-				leaf.NotAfter.UTC().Format(time.DateTime)), fix)
+			add(diagnose.Error, "was valid until", leaf.NotAfter, ": clients that check it do not connect", fix)
 		case now.Before(leaf.NotBefore):
-			in.add(diagnose.Error, in.path, fmt.Sprintf("the certificate of %s://%s:%s is not valid before %s", s.Transport, s.Zone, s.Port,
-				leaf.NotBefore.UTC().Format(time.DateTime)), "set the clock, or have the certificate made again")
+			add(diagnose.Error, "is not valid before", leaf.NotBefore, "", "set the clock, or have the certificate made again")
 		case now.Add(certificateWarning).After(leaf.NotAfter):
-			in.add(diagnose.Warning, in.path, fmt.Sprintf("the certificate of %s://%s:%s is valid until %s only", s.Transport, s.Zone, s.Port,
-				leaf.NotAfter.UTC().Format(time.DateTime)), fix)
+			add(diagnose.Warning, "is valid until", leaf.NotAfter, " only", fix)
 		}
 	}
+	return findings
 }
 
 // findAddresses finds addresses that the server cannot listen on: those of bind that this machine does not have, and those of
