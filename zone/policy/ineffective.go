@@ -214,6 +214,13 @@ func (k *known) strangeKey(word string) *cause {
 		return &cause{"a realm is an identity in the types owner, krb5- and ms- only; here it is the name of an HMAC key, and there is no such key",
 			"for all principals of the realm write the type owner, for its machines a krb5- or ms- type"}
 	}
+	for _, realm := range k.realms {
+		if account, ok := strings.CutSuffix(word, realm); ok && account != "" && !strings.HasSuffix(account, ".") {
+			return &cause{"there is no @ in front of the realm, so that it is the name of an HMAC key, and there is no such key",
+				fmt.Sprintf("write %s@%s for a principal, or %s$@%s for an account of a machine. A shell takes $@ out of what is not in single quotes",
+					account, realm, account, realm)}
+		}
+	}
 	fix := "correct the name, or give the key to the plugin tsig"
 	if len(k.realms) > 0 && !strings.HasSuffix(word, ".") && !strings.HasPrefix(word, "*") {
 		fix = fmt.Sprintf("for a principal write %s@%s; for a key, give it to the plugin tsig", word, k.realms[0])

@@ -30,6 +30,8 @@ func TestIneffective(t *testing.T) {
 		says    string // words of reason and fix, separated by bars
 	}{
 		// Identities.
+		{secure, "grant DC1EXAMPLE.TEST zonesub ANY", "no @ in front of the realm|DC1$@EXAMPLE.TEST"},
+		{secure, "grant bob.EXAMPLE.TEST zonesub ANY", "without @ and a realm it is the name of an HMAC key|write bob.EXAMPLE.TEST@EXAMPLE.TEST"},
 		{secure, "grant bob zonesub ANY", "without @ and a realm it is the name of an HMAC key|write bob@EXAMPLE.TEST"},
 		{secure, "grant key1 zonesub ANY", ""},
 		{secure, "grant KEY1. zonesub ANY", ""},
