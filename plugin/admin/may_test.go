@@ -61,7 +61,8 @@ func TestMay(t *testing.T) {
 	}{
 		"own name":               {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may add a.example.test.", "default: grant EXAMPLE.TEST owner ."}},
 		"the server's name":      {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "ns1.example.test", "A"}, ExitNo, []string{"may not", "Reason: ns1.example.test. A: ", "the server's own", "Fix: if the client is right, grant it the name by a rule other than owner"}},
-		"another realm":          {[]string{"-conf", byDefault, "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "realm OTHER.TEST are not accepted", "Fix: add the realm"}},
+		"another realm":          {[]string{"-conf", byDefault, "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "realm OTHER.TEST are not accepted", "or add it to the property realm"}},
+		"realm in another case":  {[]string{"-conf", byDefault, "host/a.example.test@example.test", "a.example.test", "A"}, ExitNo, []string{"may not", "the realm is EXAMPLE.TEST: realms are compared with case", "Fix: correct the realm"}},
 		"another realm, by rule": {[]string{"-conf", write(t, "\t\tgrant OTHER.TEST krb5-self . ANY"), "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "not accepted"}},
 		"a type without name":    {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "TYPE65280", `\# 1 00`}, ExitOK, []string{"may add", "in memory only"}},
 		"no SID":                 {[]string{"-conf", byDefault, "-group", "admins", "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitUsage, []string{"not a SID"}},

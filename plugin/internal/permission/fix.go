@@ -48,7 +48,7 @@ func (r Refusal) Fix() string {
 	case zone.CauseFrozen:
 		return "thaw the zone when the work on it is done: coredns gsstsig thaw " + r.Zone
 	case causeRealm:
-		return "add the realm to the property realm"
+		return "correct the realm, whose letters have the right case, or add it to the property realm"
 	}
 	return ""
 }

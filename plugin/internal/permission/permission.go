@@ -126,7 +126,11 @@ func Describe(update []dns.RR) string {
 // principal without one is taken for the account of that name which the name, or one above it, is recorded with. A note says so.
 func Decide(realms []string, rules *policy.Policy, z *zone.Zone, id policy.Identity, update []dns.RR) (zone.Decision, error) {
 	if id.Kind == policy.Kerberos && !slices.Contains(realms, id.Realm) {
-		return zone.Decision{Cause: causeRealm, Reason: fmt.Sprintf("clients of the realm %s are not accepted, only those of %s", id.Realm, strings.Join(realms, ", "))}, nil
+		reason := fmt.Sprintf("clients of the realm %s are not accepted, only those of %s", id.Realm, strings.Join(realms, ", "))
+		if i := slices.IndexFunc(realms, func(realm string) bool { return strings.EqualFold(realm, id.Realm) }); i >= 0 {
+			reason = fmt.Sprintf("the realm is %s: realms are compared with case", realms[i])
+		}
+		return zone.Decision{Cause: causeRealm, Reason: reason}, nil
 	}
 	m := new(dns.Msg)
 	m.SetUpdate(z.Origin())
