@@ -132,7 +132,7 @@ func TestMIT(t *testing.T) {
 	s.expectRegistered(t, client)
 	s.expect(t, "_ldap._tcp.example.test", dns.TypeSRV, "0 0 389 client1.example.test.")
 
-	// A machine with containers, several addresses of its own, and one whose reverse zone is nowhere.
+	// A machine with containers, several addresses of its own, of which the last is new, and one whose reverse zone is nowhere.
 	said, err := shell(t, client, `ip route add default via 10.78.0.1
 ip link add docker0 type bridge
 ip address add 172.17.0.1/16 dev docker0
@@ -141,13 +141,14 @@ ip address add 10.77.0.1/24 dev eth0
 ip address add 10.78.0.201/24 dev eth0
 ip address add fd78::201/64 dev eth0 nodad
 ip address add fd78::202/64 dev eth0 nodad valid_lft 3600 preferred_lft 0
+ip address add fd78::203/64 dev eth0
 ! /etc/cron.hourly/register-dns 2>&1`)
 	if err != nil || !strings.Contains(said, "no PTR record for 10.77.0.1\n") {
 		t.Errorf("%v\n%s", err, said)
 	}
 	s.expect(t, client.Host(), dns.TypeA, "10.77.0.1", "10.78.0.101", "10.78.0.201")
-	s.expect(t, client.Host(), dns.TypeAAAA, "fd78::101", "fd78::201")
-	for _, address := range append(client.Addresses, addresses(201)...) {
+	s.expect(t, client.Host(), dns.TypeAAAA, "fd78::101", "fd78::201", "fd78::203")
+	for _, address := range append(append(client.Addresses, addresses(201)...), addresses(203)[1]) {
 		s.expect(t, reverseName(t, address), dns.TypePTR, dns.Fqdn(client.Host()))
 	}
 }
