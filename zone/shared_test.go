@@ -1439,7 +1439,9 @@ func TestScavengeWithWrongClocks(t *testing.T) {
 					if z == bad {
 						want = -off
 					}
-					if gone, s := scavenge(t, z); len(gone) != 0 || s.Other != other || s.ClockDifference != want {
+					gone, s := scavenge(t, z)
+					late := s.ClockDifference - want // what the test itself took, which may be a late batch
+					if len(gone) != 0 || s.Other != other || late < 0 || late >= time.Hour {
 						t.Fatalf("after %d hours, other than %s: gone %q, %+v", at.Load(), other, gone, s)
 					}
 				}
