@@ -14,6 +14,7 @@ import (
 
 	"github.com/gsstsig/coredns-gsstsig/plugin/admin"
 	"github.com/gsstsig/coredns-gsstsig/zone"
+	"github.com/gsstsig/coredns-gsstsig/zone/store/storetest"
 )
 
 // agingCorefile is a block whose zones age, but for one.
@@ -247,4 +248,31 @@ func TestClocksDiffer(t *testing.T) {
 			t.Errorf("%s", got)
 		}
 	}
+}
+
+// TestClocksDifferIsLogged: a pass of aging tells, once, of a server whose commits have another time.
+func TestClocksDifferIsLogged(t *testing.T) {
+	c := storetest.NewCluster(storetest.ClusterOptions{Now: func() time.Time { return time.Now().Add(3 * time.Hour) }})
+	z, other := onCluster(t, c.Server("ns1"), onClusterSeed), onCluster(t, c.Server("ns2"), "")
+	wire, err := message(t, "example.test.", "+a.example.test. 300 A 192.0.2.1").Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := other.Apply(t.Context(), &zone.Update{Message: wire}); r.Rcode != dns.RcodeSuccess {
+		t.Fatal(r)
+	}
+	t.Cleanup(logged.forget)
+	p := newProcess()
+	for range 2 {
+		for { // the batch is published before its time is looked at
+			if _, err := p.scavenge(t.Context(), z); err != nil {
+				t.Fatal(err)
+			}
+			if z.Snapshot().Exists("a.example.test.") && len(logged.lines("[WARNING]", `zone example.test.: the clock of server "ns2" is `, " ahead of the clock here")) > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	want(t, "lines", len(logged.lines("the clock of server")), 1)
 }
