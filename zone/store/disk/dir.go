@@ -149,9 +149,15 @@ func readIdentity(dir string) (i identity, found bool, err error) {
 func ID(dir string) (string, error) {
 	i, found, err := readIdentity(dir)
 	if err == nil && !found {
-		err = fmt.Errorf("store: %s: %w: there is no file %s", dir, ErrForeign, identityFile)
+		err = noDatabase(dir)
 	}
 	return i.id, err
+}
+
+// noDatabase is the error of a directory that is to be read and has no database.
+func noDatabase(dir string) error {
+	return diagnose.WithFix(fmt.Errorf("store: %s: %w: there is no file %s", dir, ErrForeign, identityFile),
+		"name the directory that the server has for its databases, or start the server, which makes the database")
 }
 
 // writeIdentity makes a directory a zone's. The acknowledged file must be there.

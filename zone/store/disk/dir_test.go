@@ -154,7 +154,7 @@ func TestLockedByThisProcess(t *testing.T) {
 // TestLock: what is locked can be read and not be opened, and Lock makes no file where there is no database.
 func TestLock(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
-	if _, err := Lock(dir); !errors.Is(err, ErrForeign) {
+	if _, err := Lock(dir); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), ". Fix: name the directory") {
 		t.Errorf("no directory: %v", err)
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {

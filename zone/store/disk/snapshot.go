@@ -13,7 +13,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/gsstsig/coredns-gsstsig/internal/diagnose"
 	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
@@ -53,8 +52,7 @@ func OpenSnapshot(ctx context.Context, dir string) (*Snapshot, error) {
 			return nil, err
 		}
 		if !found {
-			return nil, diagnose.WithFix(fmt.Errorf("store: %s: %w: there is no file %s", dir, ErrForeign, identityFile),
-				"name the directory that the server has for its databases, or start the server, which makes the database")
+			return nil, noDatabase(dir)
 		}
 		s, again, err := openSnapshot(dir, identity)
 		if err == nil {
