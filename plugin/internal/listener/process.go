@@ -51,12 +51,14 @@ func (p *process) lineageOf(in *instance, addresses []string) *lineage {
 	return new(lineage)
 }
 
-// beginRestart notes that in is about to be replaced.
+// beginRestart notes that in is about to be replaced. The plugin reload and a SIGUSR1 may do that at the same time.
 func (p *process) beginRestart(in *instance) {
-	in.restarted = make(chan struct{})
-	p.watchTermination(in.restarted)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !slices.Contains(p.restarting, in) {
+		in.restarted = make(chan struct{})
+		p.watchTermination(in.restarted)
+	}
 	p.restarting = append(p.restarting, in)
 }
 

@@ -5,6 +5,7 @@ package listener
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -38,4 +39,24 @@ func TestTerminationDuringReload(t *testing.T) {
 	<-came // as long as nobody stops
 	r.stop()
 	testProcess.watching.Wait() // and it is not sent any more
+}
+
+// TestReloadsAtOnce: where an instance is being replaced twice, nothing waits for the end of the first time.
+func TestReloadsAtOnce(t *testing.T) {
+	p, in := newProcess(), new(instance)
+	for range 2 {
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { p.beginRestart(in) })
+		}
+		both.Wait()
+		for range 2 {
+			both.Go(func() { p.endRestart(in) })
+		}
+		both.Wait()
+	}
+	p.watching.Wait()
+	if len(p.restarting) != 0 {
+		t.Errorf("%d instances are being replaced", len(p.restarting))
+	}
 }
