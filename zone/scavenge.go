@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,14 +99,19 @@ type grace struct {
 	elapsed time.Duration
 	// jump is by how much the clock was set ahead since jumped was last called.
 	jump time.Duration
-	// ahead is by how much the clock was set ahead altogether, but for what it was set back again, and aheadAt is
-	// elapsed when it last was.
-	ahead   time.Duration
-	aheadAt time.Duration
+	// ahead is by how much the clock was set ahead each time, the oldest first, but for what it was set back again.
+	// What no longer counts is removed by expired.
+	ahead []setAhead
 	// other is the server whose clock differed most since differed was last called, and difference by how much.
 	other      string
 	difference time.Duration
 }
+
+// A setAhead is by how much the clock was set ahead, and elapsed when it was.
+type setAhead struct{ by, at time.Duration }
+
+// maxSetAhead bounds grace.ahead: beyond it, two count as one that came later.
+const maxSetAhead = 64
 
 // clock reads the machine's clock, for what is written to records or compared with their times. If the clock
 // was set ahead since it was read last, grace begins again. All these readings count: records that clients
@@ -146,9 +152,20 @@ func (g *grace) observe(now int64, elapsed time.Duration) {
 	g.wall, g.elapsed = now, elapsed
 	switch {
 	case jump >= clockJump:
-		g.ahead, g.aheadAt = g.ahead+jump, elapsed
+		g.ahead = append(g.ahead, setAhead{jump, elapsed})
+		if len(g.ahead) > maxSetAhead {
+			g.ahead[1].by += g.ahead[0].by
+			g.ahead = slices.Delete(g.ahead, 0, 1)
+		}
 	case jump <= -clockJump:
-		g.ahead = max(0, g.ahead+jump)
+		for back := -jump; back > 0 && len(g.ahead) > 0; {
+			last := &g.ahead[len(g.ahead)-1]
+			taken := min(back, last.by)
+			last.by, back = last.by-taken, back-taken
+			if last.by == 0 {
+				g.ahead = g.ahead[:len(g.ahead)-1]
+			}
+		}
 	}
 	if jump < clockJump {
 		g.since = min(g.since, now) // the clock was ahead when it began, and was set back
@@ -163,10 +180,12 @@ func (g *grace) observe(now int64, elapsed time.Duration) {
 func (g *grace) expired(now time.Time, lifetime time.Duration) int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.elapsed-g.aheadAt >= lifetime {
-		g.ahead = 0
+	g.ahead = slices.DeleteFunc(g.ahead, func(a setAhead) bool { return g.elapsed-a.at >= lifetime })
+	at := now.Add(-lifetime)
+	for _, a := range g.ahead {
+		at = at.Add(-a.by)
 	}
-	return now.Add(-g.ahead).Add(-lifetime).Unix()
+	return at.Unix()
 }
 
 // jumped returns by how much the clock was set ahead, at most, since the last call.

@@ -346,6 +346,31 @@ func TestTombstonesAtAClockJump(t *testing.T) {
 	}
 }
 
+// TestTombstonesOfASuspendedServer: a server that is suspended each night keeps the names that clients gave up not longer from month to
+// month.
+func TestTombstonesOfASuspendedServer(t *testing.T) {
+	z, c, _ := aged(t, Aging{})
+	passed := time.Duration(0)
+	z.elapsed = func() time.Duration { return passed }
+	night := func() {
+		passed += 14 * time.Hour
+		c.at = c.at.Add(24 * time.Hour)
+		z.clock()
+	}
+	for range 100 {
+		night()
+	}
+	made := c.at
+	days := 0
+	for z.grace.expired(c.at, week) < made.Unix() {
+		night()
+		days++
+	}
+	if days < 7 || days > 14 { // the nights of a week by day count twice
+		t.Errorf("the name is free after %d days", days)
+	}
+}
+
 func TestScavengeOff(t *testing.T) {
 	z, c, f := aged(t, Aging{})
 	host(t, z, "a")
