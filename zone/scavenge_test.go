@@ -371,6 +371,35 @@ func TestTombstonesOfASuspendedServer(t *testing.T) {
 	}
 }
 
+// TestSetAhead: what a clock was set ahead by counts for a lifetime each time, but for what it was set back again.
+func TestSetAhead(t *testing.T) {
+	type step struct{ passed, set, want time.Duration } // want is what counts then
+	for name, steps := range map[string][]step{
+		"twice":             {{0, 2 * time.Hour, 2 * time.Hour}, {week - time.Second, 3 * time.Hour, 5 * time.Hour}, {time.Second, 0, 3 * time.Hour}, {week - time.Second, 0, 0}},
+		"in part set back":  {{0, 2 * time.Hour, 2 * time.Hour}, {0, 3 * time.Hour, 5 * time.Hour}, {0, -time.Hour, 4 * time.Hour}, {0, -3 * time.Hour, time.Hour}, {0, 0, time.Hour}},
+		"set back too far":  {{0, 2 * time.Hour, 2 * time.Hour}, {0, -9 * time.Hour, 0}, {0, time.Hour, time.Hour}},
+		"a little":          {{0, 2 * time.Hour, 2 * time.Hour}, {0, time.Hour - time.Second, 2 * time.Hour}, {0, time.Second - time.Hour, 2 * time.Hour}},
+		"again and again":   slices.Repeat([]step{{0, time.Hour, -1}}, 10*maxSetAhead),
+		"ahead and back":    slices.Repeat([]step{{0, time.Hour, time.Hour}, {0, -time.Hour, 0}}, 2*maxSetAhead),
+		"ahead for an hour": {{0, 9 * week, 9 * week}, {time.Hour, -9 * week, 0}, {week, 0, 0}},
+	} {
+		g, now, passed := new(grace), timesNow, time.Duration(0)
+		g.observe(now.Unix(), passed)
+		for i, s := range steps {
+			passed += s.passed
+			now = now.Add(s.passed + s.set)
+			g.observe(now.Unix(), passed)
+			want := s.want
+			if want < 0 {
+				want = time.Duration(i+1) * s.set
+			}
+			if got := now.Add(-week).Sub(time.Unix(g.expired(now, week), 0)); got != want || len(g.ahead) > maxSetAhead {
+				t.Errorf("%s, step %d: %v, want %v; %d times", name, i, got, want, len(g.ahead))
+			}
+		}
+	}
+}
+
 func TestScavengeOff(t *testing.T) {
 	z, c, f := aged(t, Aging{})
 	host(t, z, "a")
