@@ -99,7 +99,7 @@ func (e *VerifyError) Fix() string {
 	case e.Kind == BadKey && errors.Is(e.Err, krb5.ErrNoKey):
 		return "give this server's keytab that key: servers that share contexts have the same keys"
 	case e.Kind == BadKey && gss:
-		return "have the client negotiate a new context, as most do by themselves; contexts end when the server stops"
+		return "have the client negotiate a new context, as most do by themselves; contexts end by time, when the server is killed, and when one that does not keep them stops"
 	case errors.Is(e.Err, errHMAC):
 		return "have the client sign by hmac-sha256 with the same secret"
 	case e.Kind == BadTrunc:

@@ -52,7 +52,7 @@ func TestSignatureLine(t *testing.T) {
 	for _, test := range []struct{ key, algorithm, want string }{
 		{"1.sig-ns1.example.test.", "gss-tsig.", `signature result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." algorithm="gss-tsig." ` +
 			`reason="no such key; it may have expired or been deleted" ` +
-			`fix="have the client negotiate a new context, as most do by themselves; contexts end when the server stops"`},
+			`fix="have the client negotiate a new context, as most do by themselves; contexts end by time, when the server is killed, and when one that does not keep them stops"`},
 		{"1.sig-ns1.example.test.", dns.HmacSHA256, `signature result=badkey client=192.0.2.1:53053 key="1.sig-ns1.example.test." algorithm="hmac-sha256." ` +
 			`reason="no such key; it may have expired or been deleted" ` +
 			`fix="give the server the HMAC key of that name, or have the client sign with its Kerberos ticket"`},
