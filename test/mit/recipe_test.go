@@ -77,6 +77,13 @@ func up(ctx context.Context, on *node.Node, program string, p *process.Process) 
 	case "sssd":
 		_, err := dyndns(ctx, p)
 		return err
+	case "kea-dhcp-ddns":
+		if err := p.Output().WaitFor(ctx, 0, "DHCP_DDNS_STARTED"); err != nil {
+			return err
+		}
+		// It says so before it listens.
+		_, err := on.Output(on.Command(ctx, "sh", "-c", "until ss -Hlun sport = 53001 | grep -q .; do sleep 0.02; done"))
+		return err
 	}
 	return fmt.Errorf("no check for the program %s", program)
 }

@@ -116,6 +116,16 @@ func (l *Lab) Close() error {
 	return l.end(func(string) bool { return true })
 }
 
+// Output is what the program has written that was started last on a machine, or nil.
+func (l *Lab) Output(machine string) *process.Output {
+	for _, r := range slices.Backward(l.running) {
+		if r.machine == machine {
+			return r.process.Output()
+		}
+	}
+	return nil
+}
+
 // End does the same on one machine.
 func (l *Lab) End(machine string) error {
 	return l.end(func(name string) bool { return name == machine })
