@@ -22,24 +22,38 @@ type chainKey struct{}
 func (h *Handler) query(ctx context.Context, z *zone.Zone, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	chain, _ := ctx.Value(chainKey{}).([]string)
 	qtype := r.Question[0].Qtype
-	found := z.Snapshot().Follow(r.Question[0].Name, qtype, chain, func(name string) *zone.Snapshot {
-		// The acl plugin, for one, may have another rule for that zone.
-		if next := h.authority(h.nearest(name), name, qtype); next == z || !h.screened && next != nil {
-			return next.Snapshot()
+	m, target := new(dns.Msg), ""
+	listener.Compute(ctx, func() {
+		found := z.Snapshot().Follow(r.Question[0].Name, qtype, chain, func(name string) *zone.Snapshot {
+			// The acl plugin, for one, may have another rule for that zone.
+			if next := h.authority(h.nearest(name), name, qtype); next == z || !h.screened && next != nil {
+				return next.Snapshot()
+			}
+			return nil
+		})
+		m.SetReply(r)
+		m.Rcode = found.Rcode
+		m.Authoritative = found.Authoritative
+		m.Answer = found.Answer
+		m.Ns = found.Authority
+		m.Extra = found.Additional
+		if target = found.Target; target == "" {
+			fit(w, r, m)
 		}
-		return nil
 	})
-	m := new(dns.Msg)
-	m.SetReply(r)
-	m.Rcode = found.Rcode
-	m.Authoritative = found.Authoritative
-	m.Answer = found.Answer
-	m.Ns = found.Authority
-	m.Extra = found.Additional
-	if found.Target != "" {
-		followElsewhere(ctx, w, r, m, found.Target, chain)
+	if target != "" {
+		followElsewhere(ctx, w, r, m, target, chain) // waits for other plugins
+		listener.Compute(ctx, func() { fit(w, r, m) })
 	}
-	// CoreDNS truncates a message that is too long, and sets TC. It adds OPT before.
+	if err := w.WriteMsg(m); err != nil {
+		return dns.RcodeServerFailure, err
+	}
+	return dns.RcodeSuccess, nil
+}
+
+// fit takes additional records out of a response until it is short enough. CoreDNS truncates one that is still too long, and sets
+// TC. It adds OPT before.
+func fit(w dns.ResponseWriter, r, m *dns.Msg) {
 	state := request.Request{W: w, Req: r}
 	room := state.Size()
 	if opt := r.IsEdns0(); opt != nil {
@@ -47,10 +61,6 @@ func (h *Handler) query(ctx context.Context, z *zone.Zone, w dns.ResponseWriter,
 	}
 	m.Compress = true
 	listener.DropAdditional(m, room)
-	if err := w.WriteMsg(m); err != nil {
-		return dns.RcodeServerFailure, err
-	}
-	return dns.RcodeSuccess, nil
 }
 
 // nearest returns the zone that has a name, if it is one of the block's, and nil if it is of another block or of none.

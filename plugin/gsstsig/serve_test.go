@@ -73,7 +73,8 @@ func (l *logBuffer) forget() {
 func TestMain(m *testing.M) {
 	caddy.Quiet, dnsserver.Quiet = true, true
 	clog.SetOutput(&logged)
-	dnsserver.Directives = slices.Insert(dnsserver.Directives, slices.Index(dnsserver.Directives, "transfer"), pluginName, "atsetup")
+	dnsserver.Directives = slices.Insert(dnsserver.Directives, slices.Index(dnsserver.Directives, "transfer"), "holdturn", pluginName, "atsetup")
+	plugin.Register("holdturn", setupHoldTurn)
 	plugin.Register("atsetup", func(*caddy.Controller) error {
 		if do := atSetup.Load(); do != nil {
 			return (*do)()

@@ -17,6 +17,7 @@
 //	       ├─ classify  looks at the octets, and drops or limits what unauthenticated clients send too much of
 //	       ├─ accept    verifies the TSIG over the octets received (RFC 8945 section 5.2), unpacks, checks the form
 //	       ├─ workTime  has a signer wait that has had more than its share of the time while others are active
+//	       ├─ turns     has sources take turns where large answers by TCP are found and packed
 //	       ├─ TKEY      gsstsig.Server.Negotiate answers (RFC 3645 section 4)
 //	       └─ the rest  (*dnsserver.Server).ServeDNS: CoreDNS's routing and plugins, with the verified Transaction in the
 //	                    context (TransactionFrom)

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"runtime"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -41,6 +42,7 @@ type limiter struct {
 	tlsWork    *semaphore // of TLS handshakes of sources that are not known
 	tlsKnown   *semaphore // of those that are
 	work       *workTime
+	turns      *turns
 	unproven   accounts // of UDP sources, which can be forged
 	proven     accounts // of TCP sources, which the TCP handshake has proven
 	failures   *rate.Limiter
@@ -73,6 +75,7 @@ func newLimiter(limits Limits) *limiter {
 		tlsWork:    newSemaphore(max(1, limits.Handshakes/tlsShare), limits.HandshakeQueue),
 		tlsKnown:   newSemaphore(max(1, limits.Handshakes/tlsShare), limits.HandshakeQueue),
 		work:       newWorkTime(limits.now),
+		turns:      newTurns(runtime.GOMAXPROCS(0)),
 		unproven:   open(),
 		proven:     open(),
 		failures:   rate.NewLimiter(rate.Limit(allFailures*perSecond), allFailures*limits.HandshakeFailures),

@@ -66,6 +66,7 @@ type responseWriter struct {
 
 	mu       sync.Mutex // guards what follows, and the transaction's signing
 	slot     *semaphore // of which the request has a slot, nil if none
+	turn     bool       // one of its source has begun
 	answered bool
 	closed   bool
 	hijacked bool
@@ -100,6 +101,8 @@ func (w *responseWriter) WriteMsg(m *dns.Msg) error {
 	if w.closed {
 		return errClosed
 	}
+	w.beginTurn(len(m.Answer) + len(m.Ns) + len(m.Extra))
+	defer w.endTurn() // ended already if the reply was sent
 	reply := *m
 	if w.transaction != nil {
 		return w.sendSigned(&reply)
@@ -297,6 +300,7 @@ func (w *responseWriter) sendLocked(wire []byte) error {
 	}
 	w.answered = true
 	w.releaseLocked()
+	w.endTurn()
 	return w.path.send(wire)
 }
 
