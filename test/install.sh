@@ -72,6 +72,7 @@ if [ "${1:-}" != run ]; then
 	missing openssl openssl
 	missing dhcpd isc-dhcp-server # leases that move between machines
 	missing dhclient isc-dhcp-client
+	missing dhcpcd dhcpcd-base
 	missing kea-dhcp-ddns kea-dhcp-ddns-server # a DHCP server's updates
 	missing /etc/ssl/certs/ca-certificates.crt ca-certificates
 	missing /usr/share/keyrings/debian-archive-trixie-automatic.gpg debian-archive-keyring # for packages of Debian 13

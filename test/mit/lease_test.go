@@ -138,6 +138,17 @@ func TestLeaseMoves(t *testing.T) {
 		}
 	}
 	has(second, leased)
+
+	// It gets its address by dhcpcd, after the administrator has deleted its records.
+	giveBack(t, first)
+	if _, err := shell(t, s.ns, fmt.Sprintf("cd /etc/coredns; echo update delete %s | %s/coredns gsstsig update %s", first.Host(), shared.programs, zone)); err != nil {
+		t.Fatal(err)
+	}
+	s.expect(t, first.Host(), dns.TypeA)
+	if said, err := shell(t, first, "dhcpcd --oneshot --ipv4only --noarp eth0"); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	has(first, reserved)
 }
 
 func reverseName(t *testing.T, address netip.Prefix) string {

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 func prepare(ctx context.Context, dir string) error {
 	shared.ctx, shared.dir, shared.programs = ctx, dir, filepath.Join(dir, "bin")
 	if err := process.Require("krb5kdc", "kadmind", "kadmin", "kdb5_util", "slapd", "slapadd", "sssd", "nsupdate", "dig", "kinit", "ip",
-		"certbot", "ansible-playbook", "openssl", "dhcpd", "dhclient", "kea-dhcp-ddns"); err != nil {
+		"certbot", "ansible-playbook", "openssl", "dhcpd", "dhclient", "dhcpcd", "kea-dhcp-ddns"); err != nil {
 		return err
 	}
 	binary, err := server.Build(ctx, dir)
