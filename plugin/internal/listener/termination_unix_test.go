@@ -3,11 +3,15 @@
 package listener
 
 import (
+	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"os/signal"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -38,7 +42,38 @@ func TestTerminationDuringReload(t *testing.T) {
 	<-came
 	<-came // as long as nobody stops
 	r.stop()
-	testProcess.watching.Wait() // and it is not sent any more
+	before := len(came)
+	testProcess.watching.Wait()
+	if more := len(came) - before; more > 3 { // which may have been on their way
+		t.Errorf("it was sent %d times after the instance had stopped", more)
+	}
+}
+
+// TestTerminationAfterReload: a while after a reload, a program that does not ask for SIGTERM ends by it as before.
+func TestTerminationAfterReload(t *testing.T) {
+	const alone = "GSSTSIG_TEST_TERMINATION"
+	if os.Getenv(alone) != "" {
+		p, in := newProcess(), new(instance)
+		p.beginRestart(in)
+		p.endRestart(in)
+		p.watching.Wait()
+		for syscall.Kill(os.Getpid(), syscall.SIGTERM) == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "-test.run=^TestTerminationAfterReload$")
+	cmd.Env = append(os.Environ(), alone+"=1")
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+		t.Errorf("it ended with %v", err)
+	}
 }
 
 // TestReloadsAtOnce: where an instance is being replaced twice, nothing waits for the end of the first time.
