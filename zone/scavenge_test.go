@@ -629,3 +629,21 @@ func TestLateBatch(t *testing.T) {
 		}
 	}
 }
+
+// TestMostDifferentClock: of several servers whose clocks differ, the one that differs most is told of, and once.
+func TestMostDifferentClock(t *testing.T) {
+	const now, hour = 1_800_000_000, 3600
+	var g grace
+	for _, of := range []struct {
+		server string
+		then   int64
+	}{{"a", now + 2*hour}, {"b", now - 3*hour}, {"c", now + 2*hour}, {"d", now}} {
+		g.compare(now, of.server, of.then, 0)
+	}
+	if other, got := g.differed(); other != "b" || got != -3*time.Hour {
+		t.Errorf("%q differs by %v", other, got)
+	}
+	if other, got := g.differed(); other != "" || got != 0 {
+		t.Errorf("again: %q differs by %v", other, got)
+	}
+}
