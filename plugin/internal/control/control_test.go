@@ -317,6 +317,9 @@ func TestNoOperation(t *testing.T) {
 		if err != nil || answer.StatusCode != test.status || !strings.Contains(failed.Problem, test.problem) || !strings.Contains(failed.Fix, test.fix) {
 			t.Errorf("%s %s: %s, %+v, %v", test.method, test.path, answer.Status, failed, err)
 		}
+		if allow := answer.Header.Get("Allow"); (allow == http.MethodPost) != (test.status == http.StatusMethodNotAllowed) {
+			t.Errorf("%s %s: Allow: %q", test.method, test.path, allow)
+		}
 	}
 }
 

@@ -202,8 +202,6 @@ const unknownField = "json: unknown field "
 // kindOf says what JSON a type of Go is read from.
 func kindOf(t reflect.Type) string {
 	switch t.Kind() {
-	case reflect.Pointer:
-		return kindOf(t.Elem())
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
 		return fmt.Sprintf("a whole number from 0 to %d", ^uint64(0)>>(64-t.Bits()))
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
