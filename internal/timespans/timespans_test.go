@@ -20,6 +20,17 @@ func TestSpans(t *testing.T) {
 	}
 }
 
+// Of spans that are equally far apart, the first two become one: what comes next is rarely of the time between these.
+func TestSpansEquallyFarApart(t *testing.T) {
+	var s Spans
+	for i := range int64(most + 2) {
+		s.Add(10 * i)
+	}
+	if !s.Has(15) || s.Has(25) || s.Has(10*most+5) {
+		t.Errorf("%v", s.spans)
+	}
+}
+
 // Nothing that was added is lost, the spans are bounded and in order, and what lies far from everything stays out.
 func TestSpansAtRandom(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))

@@ -326,3 +326,13 @@ func filesOf(t *testing.T, directory string) map[string]string {
 	}
 	return files
 }
+
+// TestDefaultKrb5conf: a krb5.conf that cannot be read is an error if the command line names it; the default one may be missing.
+func TestDefaultKrb5conf(t *testing.T) {
+	k := newKDCs(filepath.Join(t.TempDir(), "krb5.conf"), "")
+	for _, named := range []bool{false, true} {
+		if findings := k.fileFindings(named); (len(findings) > 0) != named {
+			t.Errorf("named %t: %v", named, findings)
+		}
+	}
+}

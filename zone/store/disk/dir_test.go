@@ -167,6 +167,18 @@ func TestLock(t *testing.T) {
 	if _, err := Lock(dir); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), ". Fix: stop that process") {
 		t.Errorf("it is open: %v", err)
 	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Dir(dir), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, same := range []string{filepath.Join(link, "db"), "db"} {
+		if same == "db" {
+			t.Chdir(filepath.Dir(dir))
+		}
+		if _, err := Lock(same); !errors.Is(err, ErrLocked) {
+			t.Errorf("it is open as %s: %v", same, err)
+		}
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
