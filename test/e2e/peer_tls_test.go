@@ -178,6 +178,36 @@ func TestNsupdateOverTLS(t *testing.T) {
 	expect(t, ours.Address, "client1.example.test", dns.TypeA, "192.0.2.11")
 }
 
+// TestKnsupdateOverTLS has knsupdate of Knot 3.4, which is the first to speak it, update by DNS over TLS.
+func TestKnsupdateOverTLS(t *testing.T) {
+	t.Parallel()
+	program, err := debian13.LookPath("knsupdate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := startSecured(t, []string{"file db " + forwardZone, fmt.Sprintf("grant %s zonesub ANY", peerKey)}, []string{tsigLine}, map[string]string{"db": largeSeed(1)})
+	other, _ := writeCertificate(t, t.TempDir())
+	for _, test := range []struct {
+		path, ca string
+		records  []string
+	}{
+		{"-S -y with a key of the tsig plugin, refused another server's certificate", other, nil},
+		{"-S -y with a key of the tsig plugin", ours.certificate, []string{"192.0.2.97"}},
+	} {
+		tested.Path(t, tested.Client{Name: "knsupdate", Package: "knot-dnsutils", Debian13: true}, test.path)
+		cmd := exec.CommandContext(testContext(t), program, "-S", "--ca="+test.ca, "-H", certificateName, "-y", "hmac-sha256:"+peerKey+":"+peerSecret)
+		cmd.Stdin = strings.NewReader(fmt.Sprintf("server %s %d\nzone %s\nupdate add knot.example.test. 300 A 192.0.2.97\nsend\n",
+			ours.tls.Addr(), ours.tls.Port(), forwardZone))
+		if output, err := cmd.CombinedOutput(); (err == nil) != (test.records != nil) {
+			t.Errorf("%s: %v\n%s", test.path, err, output)
+		}
+		expect(t, ours.Address, "knot.example.test", dns.TypeA, test.records...)
+	}
+	if said := ours.Log().String(); strings.Count(said, "transport=tls") != 1 || strings.Contains(said, "transport=udp") {
+		t.Errorf("not by TLS alone:\n%s", last(said, 10))
+	}
+}
+
 // TestSecondaryBINDOverTLS has BIND follow changes by transfers over TLS, through a reload of the server with another
 // certificate. BIND checks that. The changes and NOTIFY come by plain DNS.
 func TestSecondaryBINDOverTLS(t *testing.T) {

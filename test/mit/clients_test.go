@@ -117,6 +117,32 @@ func TestExternalDNS(t *testing.T) {
 		})
 	}
 
+	t.Run("by TLS", func(t *testing.T) {
+		tested.Path(t, externalDNS, "by a shared key over TLS: create, list by AXFR")
+		if _, err := shell(t, s.ns, `cd /etc/coredns
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ns1.key -out ns1.crt -subj /CN=ns1 -addext subjectAltName=DNS:ns1.example.test
+sed -i 's|^example.test {|example.test tls://example.test {\n    tls /etc/coredns/ns1.crt /etc/coredns/ns1.key|' Corefile
+kill -USR1 $(pidof coredns)
+until ss -Hltn sport = 853 | grep -q .; do sleep 0.05; done`); err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := s.ns.ReadFile("/etc/coredns/ns1.crt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.WriteFile("/etc/external-dns/ca.crt", certificate, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		said, err := shell(t, client, fmt.Sprintf(`cd /etc/external-dns
+grep -v -e --rfc2136-host= -e --rfc2136-port= key >>tls
+%[1]s external-dns @tls -- create tls.apps2.example.test 192.0.2.4
+%[1]s external-dns @tls -- list tls.apps2.example.test`, binary))
+		if err != nil || !strings.Contains(said, "\ntls.apps2.example.test A 192.0.2.4\n") {
+			t.Errorf("%v\n%s", err, said)
+		}
+		s.expect(t, "tls.apps2.example.test", dns.TypeA, "192.0.2.4")
+	})
+
 	t.Run("Ansible again", func(t *testing.T) {
 		tested.Path(t, ansible, "community.general.nsupdate: no change where there is none, change of address and time to live, refused type")
 		const task = `ansible localhost -c local -m community.general.nsupdate -a '{"server": "10.78.0.53", "zone": "example.test", ` +
