@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // checkAs runs check -user in a process of its own, as runAs starts one more with the same program.
@@ -130,6 +131,16 @@ func TestCheckAsUser(t *testing.T) {
 	expect("a database of root", ExitNo, "it cannot use the directory "+data)
 	give(data)
 	expect("all is well", ExitOK, "ok      user nobody: files are examined as this user sees them", "ok      zone example.test.", "port 53 it needs the capability CAP_NET_BIND_SERVICE")
+	writeCertificate(t, directory, "tls", time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
+	give(filepath.Join(directory, "tls.pem"))
+	secured := text + fmt.Sprintf("\ntls://other.test {\n\ttls %[1]s/tls.pem %[1]s/tls.key\n\twhoami\n}\n", directory)
+	if err := os.WriteFile(conf, []byte(secured), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("a certificate's key of root", ExitNo, "tls.key: permission denied", "Fix: let the user that the server runs as read the file")
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if status, out, errs := run(t, "load", "-database", data, "example.test", writeFile(t, master)); status != ExitOK {
 		t.Fatal(out, errs)
 	}

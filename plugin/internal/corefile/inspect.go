@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coredns/caddy"
@@ -276,6 +277,15 @@ func (in *inspection) fail(position, directive string, err error) {
 	f.Problem = strings.TrimPrefix(f.Problem, position+": ")
 	if f.Fix == "" {
 		f.Fix = "correct the line; " + manual(directive)
+		// The errors of other plugins are texts.
+		switch {
+		case strings.HasSuffix(f.Problem, syscall.EACCES.Error()):
+			f.Fix = "let the user that the server runs as read the file"
+		case strings.HasSuffix(f.Problem, syscall.ENOENT.Error()):
+			f.Fix = "put the file there, or " + f.Fix
+		case strings.HasSuffix(f.Problem, "private key does not match public key"):
+			f.Fix = "name the key that the certificate was made for"
+		}
 	}
 	if directive != "" && !strings.HasPrefix(f.Problem, directive) {
 		f.Problem = directive + ": " + f.Problem
