@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+	"github.com/tidwall/btree"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
 )
@@ -104,35 +105,77 @@ func (n *ProposedName) IsNameServer() bool {
 	return dnswire.EqualNames(primary[:dnswire.NameLen(primary)], n.lower) || apex.set(dns.TypeNS).leadsTo(n.lower)
 }
 
-// IsServiceTarget reports whether records of the zone's own services lead to the name before the update: those at the
-// apex whose targets a client looks up next, such as MX and HTTPS, and all at service labels of the zone (RFC 2782,
-// RFC 8552: names that end in _Service.ZONE), such as SRV, or the CNAME of _acme-challenge. The name servers of
-// delegations are among them: who has such a name answers for all below the delegation. So are all names below the
-// target of a DNAME record.
-func (n *ProposedName) IsServiceTarget() bool {
-	s := n.proposal.state
-	if s.services.Len() > 0 {
-		if _, found := s.services.Get(n.key); found {
+// IsServiceTarget reports whether records of the zone's own services lead to the name before the update: see
+// [Snapshot.LeadsTo].
+func (n *ProposedName) IsServiceTarget() bool { return n.proposal.state.LeadsTo(n.lower) }
+
+// LeadsTo reports whether records of the zone's own services lead to a name, in wire form and lower case, of this zone or of
+// another: those at the apex whose targets a client looks up next, such as NS, MX and HTTPS, and all at service labels of the
+// zone (RFC 2782, RFC 8552: names that end in _Service.ZONE), such as SRV, or the CNAME of _acme-challenge. In a zone that is
+// below a service label itself, such as _msdcs.example.org, all names are those of services. The name servers of delegations are
+// among the targets: who has such a name answers for all below the delegation. So are all names below the target of a DNAME
+// record, and what such a name of this zone is an alias of.
+func (s *Snapshot) LeadsTo(name []byte) bool {
+	var buf [maxKey]byte
+	if octets, ok := s.origin.appendKey(buf[:0], name); !ok {
+		if s.leadsAbroad(name) {
 			return true
 		}
-		for key := n.key; key != ""; {
+	} else if s.services.Len() > 0 {
+		key := string(octets)
+		if _, found := s.services.Get(key); found {
+			return true
+		}
+		for key != "" {
 			key = parentKey(key)
 			if _, found := s.services.Get(redirectedKey(key)); found {
 				return true
 			}
 		}
 	}
-	for set := range s.apex().sets {
-		if set.rrtype == dns.TypeNS || !dnswire.HasAdditional(set.rrtype) {
-			continue
+	found := false
+	s.aliases.Scan(func(key string, _ struct{}) bool {
+		n, _ := s.node(key)
+		found = s.isAlias(n.set(dns.TypeCNAME).first(), name)
+		return !found
+	})
+	return found
+}
+
+// leadsAbroad is LeadsTo for records at service labels and for the name servers of delegations, to names that are not in the zone.
+func (s *Snapshot) leadsAbroad(name []byte) bool {
+	if s.abroad.Len() == 0 {
+		return false
+	}
+	if _, found := s.abroad.Get(string(name)); found {
+		return true
+	}
+	for len(name) > 1 {
+		name = name[1+int(name[0]):]
+		if _, found := s.abroad.Get(redirectedAbroad + string(name)); found {
+			return true
 		}
-		for data := range set.records {
-			for name := range dnswire.Names(set.rrtype, data) {
-				if name.Additional && dnswire.EqualNames(data[name.Start:name.End], n.lower) {
-					return true
-				}
-			}
+	}
+	return false
+}
+
+// isAlias reports whether an alias is the name, or leads to it by CNAME records of the zone.
+func (s *Snapshot) isAlias(alias, name []byte) bool {
+	var buf [maxKey]byte
+	for range maxChain {
+		if dnswire.EqualNames(alias, name) {
+			return true
 		}
+		octets, ok := s.origin.appendKey(buf[:0], alias)
+		if !ok {
+			return false
+		}
+		n, _ := s.node(string(octets))
+		next := n.set(dns.TypeCNAME)
+		if next.empty() {
+			return false
+		}
+		alias = next.first()
 	}
 	return false
 }
@@ -153,13 +196,18 @@ func (n *ProposedName) HasRecordsAfter() bool {
 	return !n.after.empty()
 }
 
-// updateServices keeps services up to date when old becomes n.
+// updateServices keeps services, abroad and aliases up to date when old has become n.
 func (s *Snapshot) updateServices(key string, old, n *node) {
-	if key == "" {
-		return
+	counts := dnswire.HasAdditional // at the apex
+	if key != "" {
+		counts = func(uint16) bool { return true }
+		if before, after := old.set(dns.TypeCNAME).empty(), n.set(dns.TypeCNAME).empty(); before != after {
+			_, found := s.services.Get(key)
+			s.setAlias(key, found && !after)
+		}
 	}
 	// The first label of a key is the one directly below the origin.
-	if key[0] != '_' {
+	if key != "" && key[0] != '_' && !s.origin.service {
 		before, after := old.set(dns.TypeNS), n.set(dns.TypeNS)
 		if !bytes.Equal(before.packed, after.packed) {
 			s.countTargets(before, -1)
@@ -168,12 +216,12 @@ func (s *Snapshot) updateServices(key string, old, n *node) {
 		return
 	}
 	for before := range old.sets {
-		if !bytes.Equal(before.packed, n.set(before.rrtype).packed) {
+		if counts(before.rrtype) && !bytes.Equal(before.packed, n.set(before.rrtype).packed) {
 			s.countTargets(before, -1)
 		}
 	}
 	for after := range n.sets {
-		if !bytes.Equal(after.packed, old.set(after.rrtype).packed) {
+		if counts(after.rrtype) && !bytes.Equal(after.packed, old.set(after.rrtype).packed) {
 			s.countTargets(after, 1)
 		}
 	}
@@ -183,26 +231,51 @@ func (s *Snapshot) countTargets(set rrset, by int) {
 	var buf [maxKey]byte
 	for data := range set.records {
 		for name := range dnswire.Names(set.rrtype, data) {
-			octets, ok := s.origin.appendKey(buf[:0], data[name.Start:name.End])
-			if !ok || len(octets) == 0 {
-				continue
-			}
-			key := string(octets)
-			s.countTarget(key, by)
-			if set.rrtype == dns.TypeDNAME {
-				s.countTarget(redirectedKey(key), by)
+			target := data[name.Start:name.End]
+			octets, ok := s.origin.appendKey(buf[:0], target)
+			switch {
+			case len(target) == 1 || ok && len(octets) == 0: // no name, or the apex
+			case ok:
+				key := string(octets)
+				leads := count(s.services, key, by)
+				n, _ := s.node(key)
+				s.setAlias(key, leads && !n.set(dns.TypeCNAME).empty())
+				if set.rrtype == dns.TypeDNAME {
+					count(s.services, redirectedKey(key), by)
+				}
+			default:
+				lower := string(dnswire.AppendLower(nil, target))
+				count(s.abroad, lower, by)
+				if set.rrtype == dns.TypeDNAME {
+					count(s.abroad, redirectedAbroad+lower, by)
+				}
 			}
 		}
 	}
 }
 
-func (s *Snapshot) countTarget(key string, by int) {
-	if count, _ := s.services.Get(key); count+by > 0 {
-		s.services.Set(key, count+by)
-	} else {
-		s.services.Delete(key)
+// count adds to the number of a name, and reports whether it is more than none then.
+func count(names *btree.Map[string, int], name string, by int) bool {
+	n, _ := names.Get(name)
+	if n += by; n <= 0 {
+		names.Delete(name)
+		return false
+	}
+	names.Set(name, n)
+	return true
+}
+
+// setAlias enters a key into aliases, or takes it out.
+func (s *Snapshot) setAlias(key string, is bool) {
+	if is {
+		s.aliases.Set(key, struct{}{})
+	} else if s.aliases.Len() > 0 {
+		s.aliases.Delete(key)
 	}
 }
+
+// redirectedAbroad and a name stand in abroad for all names below it that DNAME records lead to. No name begins with an empty label.
+const redirectedAbroad = "\x00"
 
 // redirectedKey stands in services for all names below one that DNAME records lead to. No name has it: it ends in an
 // empty label.

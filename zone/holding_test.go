@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gsstsig/coredns-gsstsig/internal/dnswire"
+	"github.com/gsstsig/coredns-gsstsig/zone/store"
 )
 
 // holdingOf says what a proposal finds at or above a name: "NAME OWNER", "NAME" or "".
@@ -128,8 +129,8 @@ func TestServers(t *testing.T) {
 			t.Errorf("%s: name server %v, service %v", name, n.IsNameServer(), n.IsServiceTarget())
 		}
 	}
-	check("ns1.example.test.", true, false)
-	check("NS1.example.test.", true, false)
+	check("ns1.example.test.", true, true)
+	check("NS1.example.test.", true, true)
 	apply(t, z, `
 		U example.test. 5 IN MX 10 mail.example.test.
 		U example.test. 5 IN NS ns2.example.test.
@@ -139,7 +140,7 @@ func TestServers(t *testing.T) {
 		U _ssh._tcp.a.example.test. 5 IN SRV 0 0 22 b.example.test.
 		U x.example.test. 5 IN MX 10 a.example.test.`)
 	verify(t, z.Snapshot())
-	check("ns2.example.test.", true, false)
+	check("ns2.example.test.", true, true)
 	check("mail.example.test.", false, true)
 	check("dc1.example.test.", false, true)
 	check("a.example.test.", false, false)
@@ -200,6 +201,117 @@ func TestServiceTargets(t *testing.T) {
 			t.Errorf("%s is a target", name)
 		}
 	}
+}
+
+// TestServicesOfOtherZones: records of a zone's services lead to names of other zones.
+func TestServicesOfOtherZones(t *testing.T) {
+	t.Parallel()
+	leads := func(z *Zone, name string) bool {
+		t.Helper()
+		return z.Snapshot().LeadsTo([]byte(wire(t, name)))
+	}
+	z := openText(t, testApex, nil)
+	apply(t, z, `
+		U example.test. 5 IN MX 10 Mail.other.test.
+		U example.test. 5 IN NS ns.other.test.
+		U _ldap._tcp.example.test. 5 IN SRV 0 0 389 DC.other.test.
+		U _gc._tcp.example.test. 5 IN SRV 0 0 389 dc.other.test.
+		U _x.example.test. 5 IN DNAME tree.other.test.
+		U sub.example.test. 5 IN NS ns.sub.other.test.
+		U www.example.test. 5 IN CNAME web.other.test.
+		U _y.example.test. 5 IN SRV 0 0 0 .`)
+	verify(t, z.Snapshot())
+	for name, want := range map[string]bool{"mail": true, "ns": true, "dc": true, "tree": true, "a.tree": true, "b.a.tree": true, "ns.sub": true,
+		"web": false, "sub": false, "a.dc": false, "tree.example": false, "mail.example": false} {
+		if leads(z, name+".other.test.") != want {
+			t.Errorf("%s: %v", name, !want)
+		}
+	}
+	if leads(z, ".") || leads(z, "test.") || leads(z, "mail.example.test.") {
+		t.Error("a name that no record has is led to")
+	}
+	before := z.Snapshot()
+	apply(t, z, `
+		U example.test. 0 ANY MX
+		U _x.example.test. 0 ANY ANY
+		U _ldap._tcp.example.test. 0 ANY SRV
+		U sub.example.test. 0 ANY NS`)
+	verify(t, z.Snapshot())
+	for name, want := range map[string]bool{"mail": false, "a.tree": false, "tree": false, "ns.sub": false, "dc": true} {
+		if leads(z, name+".other.test.") != want {
+			t.Errorf("%s: %v after the deletion", name, !want)
+		}
+	}
+	if !before.LeadsTo([]byte(wire(t, "mail.other.test."))) {
+		t.Error("an earlier snapshot has changed")
+	}
+
+	// All names of a zone below a service label are those of services.
+	msdcs := openText(t, "", func(c *Config) {
+		c.Origin = "_msdcs.example.test."
+		c.Seed = func() ([]store.Record, error) {
+			text := "@ 5 SOA ns1.example.test. hostmaster.example.test. 10 900 600 86400 300\n@ 5 NS ns1.example.test.\n" +
+				"2f3a.domains 5 SRV 0 0 389 dc1.example.test.\n77aa 5 CNAME dc2.example.test.\ngc 5 A 192.0.2.1\n"
+			return ParseSeed(strings.NewReader(text), SeedConfig{Origin: c.Origin, File: "seed"})
+		}
+	})
+	verify(t, msdcs.Snapshot())
+	for name, want := range map[string]bool{"dc1": true, "dc2": true, "dc3": false, "gc._msdcs": false} {
+		if leads(msdcs, name+".example.test.") != want {
+			t.Errorf("%s: %v", name, !want)
+		}
+	}
+}
+
+// TestAliasesOfServices: what a name that services lead to is an alias of serves for it as well.
+func TestAliasesOfServices(t *testing.T) {
+	t.Parallel()
+	z := openText(t, testApex, nil)
+	check := func(what, names string) {
+		t.Helper()
+		verify(t, z.Snapshot())
+		got := ""
+		for _, name := range strings.Fields("a b c d e f example.test.") {
+			if !strings.HasSuffix(name, ".") {
+				name += ".example.test."
+			}
+			if z.Snapshot().LeadsTo([]byte(wire(t, name))) {
+				got += " " + strings.TrimSuffix(name, ".example.test.")
+			}
+		}
+		if z.Snapshot().LeadsTo([]byte(wire(t, "x.other.test."))) {
+			got += " x"
+		}
+		if strings.TrimSpace(got) != names {
+			t.Errorf("%s: services lead to%s, want %s", what, got, names)
+		}
+	}
+	apply(t, z, "U b.example.test. 5 IN CNAME C.example.test.\nU c.example.test. 5 IN CNAME d.example.test.\nU e.example.test. 5 IN CNAME f.example.test.")
+	check("aliases alone", "")
+	apply(t, z, "U _x._tcp.example.test. 5 IN SRV 0 0 1 a.example.test.")
+	check("no alias", "a")
+	apply(t, z, "U a.example.test. 5 IN CNAME b.example.test.")
+	check("three aliases", "a b c d")
+	before := z.Snapshot()
+	apply(t, z, "U c.example.test. 0 ANY CNAME\nU c.example.test. 5 IN CNAME x.other.test.")
+	check("out of the zone", "a b c x")
+	apply(t, z, "U c.example.test. 0 ANY CNAME\nU c.example.test. 5 IN CNAME a.example.test.")
+	check("a loop", "a b c")
+	apply(t, z, "U a.example.test. 0 ANY CNAME\nU a.example.test. 5 IN A 192.0.2.1")
+	check("no alias any more", "a")
+	if !before.LeadsTo([]byte(wire(t, "d.example.test."))) {
+		t.Error("an earlier snapshot has changed")
+	}
+	apply(t, z, "U a.example.test. 0 ANY A\nU a.example.test. 5 IN CNAME e.example.test.")
+	check("an alias again", "a e f")
+	apply(t, z, "U _x._tcp.example.test. 0 ANY SRV")
+	check("no service", "")
+	apply(t, z, "U example.test. 5 IN MX 10 e.example.test.\nU _y.example.test. 5 IN CNAME e.example.test.")
+	check("the apex", "e f")
+	apply(t, z, "U example.test. 0 ANY MX")
+	check("a service still", "e f")
+	apply(t, z, "U e.example.test. 0 ANY ANY")
+	check("no records", "e")
 }
 
 func TestHasRecordsAfter(t *testing.T) {

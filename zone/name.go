@@ -69,6 +69,8 @@ type origin struct {
 	name   string // presentation form, lower case, absolute
 	wire   []byte // lower case
 	labels int
+	// service says that it is below a service label, or one itself.
+	service bool
 }
 
 func newOrigin(name string) (*origin, error) {
@@ -80,6 +82,7 @@ func newOrigin(name string) (*origin, error) {
 	o.name = dnswire.NameText(o.wire)
 	for i := 0; o.wire[i] != 0; i += 1 + int(o.wire[i]) {
 		o.labels++
+		o.service = o.service || o.wire[i+1] == '_'
 	}
 	return o, nil
 }

@@ -78,7 +78,7 @@ func same(t testing.TB, what string, a, b *Snapshot) {
 			t.Fatalf("%s: nodes differ at %d:\n%q\n%q", what, i, inA[min(i, len(inA)):min(i+1, len(inA))], inB[min(i, len(inB)):min(i+1, len(inB))])
 		}
 	}
-	if !sameTree(a.zonecuts, b.zonecuts) || !sameTree(a.services, b.services) || !sameTree(a.owners, b.owners) || !sameTree(a.tombstones, b.tombstones) ||
+	if !sameTree(a.zonecuts, b.zonecuts) || !sameTree(a.services, b.services) || !sameTree(a.abroad, b.abroad) || !sameTree(a.aliases, b.aliases) || !sameTree(a.owners, b.owners) || !sameTree(a.tombstones, b.tombstones) ||
 		!sameTree(a.reserved, b.reserved) || !sameTree(a.ownerTombstones, b.ownerTombstones) || !sameTree(a.tombstoneRanks, b.tombstoneRanks) ||
 		!reflect.DeepEqual(a.usage.single.Keys(), b.usage.single.Keys()) || !reflect.DeepEqual(a.usage.single.Values(), b.usage.single.Values()) ||
 		!reflect.DeepEqual(a.usage.several.Keys(), b.usage.several.Keys()) || !reflect.DeepEqual(a.usage.several.Values(), b.usage.several.Values()) {

@@ -24,9 +24,13 @@ type Snapshot struct {
 	// zonecuts are the keys of nodes other than the apex with an NS or DNAME. Most zones have few,
 	// so looking up all ancestors of a name here costs little.
 	zonecuts *btree.Map[string, struct{}]
-	// services counts, for names of the zone, the records at service labels of the zone itself, and the NS
+	// services counts, for names of the zone, the records of the apex, those at service labels of the zone itself, and the NS
 	// records of delegations, that lead to them, and under redirectedKey the DNAME records: updateServices.
 	services *btree.Map[string, int]
+	// abroad counts the same for names of other zones, in wire form and lower case, and aliases has the keys of services with a
+	// CNAME record.
+	abroad  *btree.Map[string, int]
+	aliases *btree.Map[string, struct{}]
 	// owners has an entry for every owned name, with records or without.
 	owners *btree.Map[string, ownership]
 	// tombstones order the owners without records by age: tombstoneKey. Those that stay until they
@@ -57,6 +61,8 @@ func newSnapshot(o *origin) *Snapshot {
 		names:      new(btree.Map[string, *node]),
 		zonecuts:   new(btree.Map[string, struct{}]),
 		services:   new(btree.Map[string, int]),
+		abroad:     new(btree.Map[string, int]),
+		aliases:    new(btree.Map[string, struct{}]),
 		owners:     new(btree.Map[string, ownership]),
 		tombstones: new(btree.Map[string, struct{}]),
 		reserved:   new(btree.Map[string, struct{}]),
@@ -310,6 +316,8 @@ func (s *Snapshot) fork() *Snapshot {
 	f.names = s.names.Copy()
 	f.zonecuts = s.zonecuts.Copy()
 	f.services = s.services.Copy()
+	f.abroad = s.abroad.Copy()
+	f.aliases = s.aliases.Copy()
 	f.sharesOwners = true
 	return &f
 }
@@ -339,6 +347,7 @@ func (s *Snapshot) replace(key string, old, n *node) {
 		if s.top = n; n == nil {
 			s.top = emptyNode
 		}
+		s.updateServices(key, old, n)
 		if soa := n.set(dns.TypeSOA); !soa.empty() {
 			s.serial = soaSerial(soa.first())
 		}

@@ -246,9 +246,13 @@ func verify(t testing.TB, s *Snapshot) {
 	tombstoneOctets, tombstoneOwners, reserved, reservedOctets := 0, 0, 0, 0
 	again := newSnapshot(s.origin)
 	s.nodes(func(key string, n *node) bool {
+		again.names.Set(key, n)
 		again.updateServices(key, nil, n)
 		return true
 	})
+	if !sameTree(again.abroad, s.abroad) || !sameTree(again.aliases, s.aliases) {
+		t.Fatalf("services lead to %q in other zones and to the aliases %q, noted %q and %q", again.abroad.Keys(), again.aliases.Keys(), s.abroad.Keys(), s.aliases.Keys())
+	}
 	if !slices.Equal(again.services.Keys(), s.services.Keys()) || !slices.Equal(again.services.Values(), s.services.Values()) {
 		t.Fatalf("services lead to %q, noted %q", again.services.Keys(), s.services.Keys())
 	}

@@ -184,7 +184,7 @@ func (t *target) change(origin string, reason error, do func(administration.Zone
 		}
 		defer func() { err = errors.Join(err, inherit([]string{h.directory})) }()
 	}
-	rules, err := s.Policy(origin, nil, nil)
+	rules, err := s.Policy(origin, nil, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/miekg/dns"
 
@@ -149,11 +151,28 @@ func decide(s *service.Service, origin string, id policy.Identity, update []dns.
 		return zone.Decision{}, err
 	}
 	defer z.Close()
-	rules, err := s.Policy(origin, []string{z.Snapshot().SOA().Ns}, func(name []byte) string { return ownerOf(s, name) })
+	others := sync.OnceValue(func() []*zone.Snapshot { return othersOf(s, origin) })
+	rules, err := s.Policy(origin, []string{z.Snapshot().SOA().Ns}, func(name []byte) string { return ownerOf(s, name) }, func(name []byte) bool {
+		return slices.ContainsFunc(others(), func(other *zone.Snapshot) bool { return other.LeadsTo(name) })
+	})
 	if err != nil {
 		return zone.Decision{}, err
 	}
 	return permission.Decide(s.Realms, rules, z, id, update)
+}
+
+// othersOf returns the block's zones but one, as far as they can be read.
+func othersOf(s *service.Service, origin string) (others []*zone.Snapshot) {
+	for _, other := range s.Origins {
+		if other == origin {
+			continue
+		}
+		if z, err := copyOf(s, other, nil, func(diagnose.Finding) {}); err == nil {
+			others = append(others, z.Snapshot())
+			_ = z.Close() // a copy, in memory
+		}
+	}
+	return others
 }
 
 // ownerOf returns the recorded owner of a name with records in the databases of the block's zones, or "".

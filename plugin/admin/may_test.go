@@ -54,11 +54,15 @@ func TestMay(t *testing.T) {
 	byRule := write(t, "\t\tgrant EXAMPLE.TEST ms-self . A AAAA\n\t\tgrant sid:S-1-5-21-1-2-3-1101 zonesub ANY\n\t\tgrant * tcp-self . PTR")
 	byDeny := write(t, "\t\tgrant EXAMPLE.TEST owner c.example.test TXT\n\t\tdeny sid:S-1-5-21-1-2-3-513 zonesub ANY\n\t\tgrant sid:S-1-5-21-1-2-3-512 name other.example.test ANY\n\t\tgrant EXAMPLE.TEST owner . TXT")
 	open := write(t, "\t\tupdates nonsecure-and-secure 2.0.192.in-addr.arpa")
+	reverse := writeFile(t, "@ 60 SOA ns1.example.test. admin.example.test. 1 1 1 1 1\n@ 60 NS spare.example.test.\n")
+	seeded := write(t, "\t\tfile "+reverse+" 2.0.192.in-addr.arpa")
 	tests := map[string]struct {
 		args   []string
 		status int
 		says   []string
 	}{
+		"of another zone's":      {[]string{"-conf", seeded, "host/a.example.test@EXAMPLE.TEST", "spare.example.test", "A"}, ExitNo, []string{"may not", "records of the services of another zone of the server lead to the name", "Fix: if the client is right, grant it"}},
+		"of no other zone's":     {[]string{"-conf", seeded, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, nil},
 		"own name":               {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "a.example.test", "A"}, ExitOK, []string{"may add a.example.test.", "default: grant EXAMPLE.TEST owner ."}},
 		"the server's name":      {[]string{"-conf", byDefault, "host/a.example.test@EXAMPLE.TEST", "ns1.example.test", "A"}, ExitNo, []string{"may not", "Reason: ns1.example.test. A: ", "the server's own", "Fix: if the client is right, grant it the name by a rule other than owner"}},
 		"another realm":          {[]string{"-conf", byDefault, "host/a.example.test@OTHER.TEST", "a.example.test", "A"}, ExitNo, []string{"may not", "realm OTHER.TEST are not accepted", "or add it to the property realm"}},

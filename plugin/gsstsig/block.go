@@ -109,7 +109,7 @@ func (h *Handler) setPolicies() error {
 	policies := make(map[string]*policy.Policy)
 	for _, origin := range h.names {
 		var err error
-		if policies[origin], err = h.service.Policy(origin, primaries, h.ownerOf); err != nil {
+		if policies[origin], err = h.service.Policy(origin, primaries, h.ownerOf, func(name []byte) bool { return h.isTarget(origin, name) }); err != nil {
 			return err
 		}
 	}
@@ -139,6 +139,16 @@ func (h *Handler) ownerOf(name []byte) string {
 		return owner.Principal
 	}
 	return ""
+}
+
+// isTarget reports whether records of the services of the block's zones other than origin lead to a name.
+func (h *Handler) isTarget(origin string, name []byte) bool {
+	for other, served := range h.zones {
+		if z := served.loaded(); other != origin && z != nil && z.Snapshot().LeadsTo(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // newServer makes the server side of GSS-TSIG for the block.

@@ -49,3 +49,22 @@ func TestAddressThatMoved(t *testing.T) {
 	want(t, "is the owner", s.signed(s.contextOverTCP("bob"), message(t, "0.0.127.in-addr.arpa.", "-1.0.0.127.in-addr.arpa. PTR", "+1.0.0.127.in-addr.arpa. 300 PTR x.example.test.")), dns.RcodeSuccess)
 	want(t, "a name that it had", s.signed(s.contextOverTCP("alice"), move), dns.RcodeRefused)
 }
+
+// TestTargetsOfOtherZones: nobody creates what the services of another zone of the block lead to.
+func TestTargetsOfOtherZones(t *testing.T) {
+	forgetAccounts(t)
+	s := start(t, strings.NewReplacer("2.0.192.in-addr.arpa", "_msdcs.example.test", "keytab {KEYTAB}",
+		"keytab {KEYTAB}\ngrant admin@EXAMPLE.TEST zonesub ANY\ngrant EXAMPLE.TEST owner .").Replace(smallCorefile))
+	admin, bob := s.context("admin"), s.context("bob")
+	dc := message(t, "example.test.", "+dc9.example.test. 300 A 192.0.2.66")
+	want(t, "the service", s.signed(admin, message(t, "_msdcs.example.test.", "+_ldap._tcp.dc._msdcs.example.test. 300 SRV 0 0 389 dc9.example.test.")), dns.RcodeSuccess)
+	want(t, "its target", s.signed(bob, dc), dns.RcodeRefused)
+	if lines := logged.lines("records of the services of another zone of the server lead to the name"); len(lines) != 1 {
+		t.Errorf("logged: %q", lines)
+	}
+	want(t, "another name", s.signed(bob, message(t, "example.test.", "+dc8.example.test. 300 A 192.0.2.66")), dns.RcodeSuccess)
+	want(t, "no service", s.signed(admin, message(t, "_msdcs.example.test.", "-_ldap._tcp.dc._msdcs.example.test. SRV")), dns.RcodeSuccess)
+	want(t, "its former target", s.signed(bob, dc), dns.RcodeSuccess)
+	want(t, "a service of a client's name", s.signed(admin, message(t, "_msdcs.example.test.", "+77aa._msdcs.example.test. 300 CNAME dc9.example.test.")), dns.RcodeSuccess)
+	want(t, "the owner", s.signed(bob, message(t, "example.test.", "-dc9.example.test. A", "+dc9.example.test. 300 A 192.0.2.9")), dns.RcodeSuccess)
+}

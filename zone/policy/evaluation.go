@@ -88,6 +88,7 @@ const (
 	hintOwned
 	hintTombstone
 	hintTarget
+	hintTargetElsewhere
 	hintService
 	hintServiceOf
 	hintServiceOfNone
@@ -99,7 +100,7 @@ const (
 // cause returns the kind of a refusal for [zone.Decision].
 func (h hint) cause() string {
 	switch h {
-	case hintApex, hintDelegation, hintWildcard, hintServer, hintBlocked, hintTarget, hintService, hintSigner:
+	case hintApex, hintDelegation, hintWildcard, hintServer, hintBlocked, hintTarget, hintTargetElsewhere, hintService, hintSigner:
 		return CauseProtected
 	case hintAdministrator:
 		return CauseAdministrator
@@ -135,6 +136,8 @@ func (h hint) text(n *nameState) string {
 		return "the name belonged until recently to " + n.owner
 	case hintTarget:
 		return "records of the zone's own services, or of a delegation, lead to the name"
+	case hintTargetElsewhere:
+		return "records of the services of another zone of the server lead to the name"
 	case hintService:
 		return "the zone's own service labels are protected"
 	case hintServiceOfNone:

@@ -71,6 +71,9 @@ func (e *evaluation) title(r *rule, name int, rrtype uint16) (title, hint) {
 	if proposed.IsServiceTarget() {
 		return noTitle, hintTarget
 	}
+	if e.policy.isTarget != nil && e.policy.isTarget(proposed.Wire()) {
+		return noTitle, hintTargetElsewhere
+	}
 	switch {
 	case n.owner == firstComeOwner:
 		return titleFirstCome, noHint

@@ -36,6 +36,10 @@ type Config struct {
 	// a name that the client owns. It is called while an update is decided on, so it must not block. nil
 	// means that no other zone is known.
 	OwnerOf func(name []byte) string
+	// IsTarget reports whether records of the services of another zone of the server lead to a name, in wire
+	// form and lower case: zone.Snapshot.LeadsTo of the others. It is called as OwnerOf is. nil means that no
+	// other zone is known.
+	IsTarget func(name []byte) bool
 }
 
 // A Policy decides on updates. It does not change after New and is safe for concurrent use; a
@@ -50,6 +54,7 @@ type Policy struct {
 	proxies   []pattern
 	reclaim   Reclaim
 	ownerOf   func(name []byte) string
+	isTarget  func(name []byte) bool
 	ownership bool    // there is a rule owner
 	unsigned  subject // that of unsigned updates, without address
 }
@@ -68,6 +73,7 @@ func New(config Config) (*Policy, error) {
 		protected: make(map[string]struct{}, len(config.Protected)),
 		reclaim:   config.Reclaim,
 		ownerOf:   config.OwnerOf,
+		isTarget:  config.IsTarget,
 		partners:  len(config.Realms) > 1,
 	}
 	if p.reclaim < ReclaimHosts || p.reclaim > ReclaimNever {

@@ -31,6 +31,7 @@ import (
 //	reload                 a new policy of the lines since the last one
 //	owner NAME is PRINCIPAL | was PRINCIPAL | none
 //	elsewhere NAME OWNER   an owner in another zone of the server
+//	target NAME            a name that records of the services of another zone lead to
 //	has NAME TYPE [RDATA]  lacks NAME [TYPE]
 //
 // WHO is as in the tables of policytest; a principal may have in brackets what its ticket's PAC tells,
@@ -106,6 +107,9 @@ func (s *scenario) line(line string) error {
 			s.config.OwnerOf = func(name []byte) string { return owners[string(name)] }
 		}
 		s.elsewhere[wire(words[0])] = words[1]
+	case "target":
+		target := wire(words[0])
+		s.config.IsTarget = func(name []byte) bool { return string(name) == target }
 	case "reclaim":
 		s.config.Reclaim, err = policy.ParseReclaim(rest)
 	case "protect":

@@ -66,8 +66,8 @@ func Open(b *corefile.Block) (*Service, error) {
 }
 
 // Policy makes the policy of one of the block's zones. The primaries are the MNAMEs of all of them: with the hosts of the
-// keytab they are the server's own names, which are protected. ownerOf is [policy.Config.OwnerOf].
-func (s *Service) Policy(origin string, primaries []string, ownerOf func(name []byte) string) (*policy.Policy, error) {
+// keytab they are the server's own names, which are protected. ownerOf and isTarget are those of [policy.Config].
+func (s *Service) Policy(origin string, primaries []string, ownerOf func(name []byte) string, isTarget func(name []byte) bool) (*policy.Policy, error) {
 	return policy.New(policy.Config{
 		Mode:      s.Mode(origin),
 		Rules:     s.Rules,
@@ -76,6 +76,7 @@ func (s *Service) Policy(origin string, primaries []string, ownerOf func(name []
 		Proxies:   s.Proxies,
 		Reclaim:   s.Reclaim,
 		OwnerOf:   ownerOf,
+		IsTarget:  isTarget,
 	})
 }
 
