@@ -19,7 +19,10 @@ import (
 	"github.com/gsstsig/coredns-gsstsig/internal/test/tested"
 )
 
-var kea = tested.Client{Name: "Kea D2", Package: "kea-dhcp-ddns-server"}
+var (
+	kea   = tested.Client{Name: "Kea D2", Package: "kea-dhcp-ddns-server"}
+	dhcpd = tested.Client{Name: "ISC dhcpd", Package: "isc-dhcp-server"}
+)
 
 // begins and ends have D2 do what a DHCP server asks of it when the lease of a client begins or ends.
 func begins(t *testing.T, on *node.Node, name string, address netip.Prefix, identity string) {
@@ -75,14 +78,17 @@ func TestKea(t *testing.T) {
 	t.Parallel()
 	tested.Path(t, kea, "with a shared key, as docs/kea.md says: leases that begin and end, another client's lease for a taken name, a machine that registers itself")
 	s := newSite(t, "kdc1")
-	server, client := s.add(t, "kea1", dhcpOctet), s.add(t, "client1", 101)
+	server, dhcp1, client := s.add(t, "kea1", dhcpOctet), s.add(t, "dhcp1", 68), s.add(t, "client1", 101)
 	if _, err := shell(t, server, "mkdir -p /run/kea /run/lock/kea /etc/kea"); err != nil { // Debian's unit makes them
 		t.Fatal(err)
 	}
-	lab := s.follow(t, "kea.md", server)
+	if _, err := shell(t, dhcp1, "mkdir -p /var/lib/dhcp; touch /var/lib/dhcp/dhcpd.leases"); err != nil {
+		t.Fatal(err)
+	}
+	lab := s.follow(t, "kea.md", server, dhcp1)
 	defer func() {
 		if t.Failed() {
-			t.Logf("D2:\n%s\nthe name server:\n%s", lab.Output("kea1"), lab.Output("ns1"))
+			t.Logf("D2:\n%s\ndhcpd:\n%s\nthe name server:\n%s", lab.Output("kea1"), lab.Output("dhcp1"), lab.Output("ns1"))
 		}
 	}()
 	const (
@@ -111,6 +117,15 @@ func TestKea(t *testing.T) {
 	s.becomes(t, reverseName(t, before), dns.TypePTR, "client2.example.test.")
 	s.expect(t, name, dns.TypeA, now.Addr().String())
 
+	owned := func(by string) {
+		t.Helper()
+		said, err := shell(t, s.ns, shared.programs+"/coredns gsstsig show -conf /etc/coredns/Corefile example.test "+name)
+		if err != nil || !slices.Contains(strings.Fields(said), by) {
+			t.Errorf("%s is not the owner: %v\n%s", by, err, said)
+		}
+	}
+	owned("first-come:") // by proxies
+
 	// The machine registers itself, and D2 removes what is left when its lease ends.
 	s.enrol(t, client)
 	if err := client.WriteFile("/etc/krb5.conf", s.krb5Conf(), 0o644); err != nil {
@@ -125,11 +140,24 @@ func TestKea(t *testing.T) {
 	if outcome.Rcode != "NOERROR" {
 		t.Errorf("the machine's own update: %s\n%s", outcome.Rcode, outcome.Output)
 	}
-	said, err := shell(t, s.ns, shared.programs+"/coredns gsstsig show -conf /etc/coredns/Corefile example.test "+name)
-	if err != nil || !slices.Contains(strings.Fields(said), "host/client1.example.test@EXAMPLE.TEST") {
-		t.Errorf("the machine is not the owner: %v\n%s", err, said)
-	}
+	owned("host/client1.example.test@EXAMPLE.TEST")
 	ends(t, server, name, now, first)
 	s.becomes(t, reverseName(t, now), dns.TypePTR)
 	s.expect(t, name, dns.TypeA)
+
+	// A lease of ISC's dhcpd, which does its updates itself.
+	tested.Path(t, dhcpd, "updates with a shared key, as docs/kea.md says: a lease that begins and ends")
+	third, address := s.add(t, "client3", 103), addresses(160)[0]
+	if err := third.RemoveAddress(testContext(t), third.Addresses[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shell(t, third, "hostname client3"); err != nil { // which dhclient sends
+		t.Fatal(err)
+	}
+	lease(t, third, address)
+	s.becomes(t, reverseName(t, address), dns.TypePTR, dns.Fqdn(third.Host()))
+	s.expect(t, third.Host(), dns.TypeA, address.Addr().String())
+	giveBack(t, third)
+	s.becomes(t, reverseName(t, address), dns.TypePTR)
+	s.expect(t, third.Host(), dns.TypeA)
 }

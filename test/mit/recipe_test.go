@@ -77,6 +77,8 @@ func up(ctx context.Context, on *node.Node, program string, p *process.Process) 
 	case "sssd":
 		_, err := dyndns(ctx, p)
 		return err
+	case "dhcpd":
+		return p.Output().WaitFor(ctx, 0, "Server starting service.")
 	case "kea-dhcp-ddns":
 		if err := p.Output().WaitFor(ctx, 0, "DHCP_DDNS_STARTED"); err != nil {
 			return err
