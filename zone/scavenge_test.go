@@ -329,14 +329,17 @@ func TestTombstonesAtAClockJump(t *testing.T) {
 			for i, step := range test.steps {
 				passed, wrong = passed+step.passed, step.wrong
 				set()
-				kept := false
-				z.Apply(t.Context(), &Update{Message: pack(t, message(t, claimed)), Authorize: func(p *Proposal) Decision {
+				ofBob := func(p *Proposal) bool {
 					held, found := p.Holding([]byte("\x01a\x07example\x04test\x00"))
-					kept = found && held.Owned && held.Owner.Principal == "bob"
+					return found && held.Owned && held.Owner.Principal == "bob"
+				}
+				kept, told := false, ofBob(propose(t, z, claimed))
+				z.Apply(t.Context(), &Update{Message: pack(t, message(t, claimed)), Authorize: func(p *Proposal) Decision {
+					kept = ofBob(p)
 					return Decision{}
 				}})
-				if kept != test.kept[i] {
-					t.Errorf("after step %d the tombstone counts: %t", i, kept)
+				if kept != test.kept[i] || told != kept {
+					t.Errorf("after step %d the tombstone counts: %t, for who asks before: %t", i, kept, told)
 				}
 				if !kept {
 					makeTombstone()

@@ -675,7 +675,8 @@ func TestDiverged(t *testing.T) {
 // TestEpochRaisesTheSerial: a server that learns of a restored backup only when an administrator has declared that to be the zone loads
 // it if its serial is greater than the one that it has served. Secondaries would not take a lower one.
 func TestEpochRaisesTheSerial(t *testing.T) {
-	for _, raised := range []bool{false, true} {
+	for _, by := range []int32{-1, 0, 1} {
+		raised := by > 0
 		cluster := storetest.NewCluster(storetest.ClusterOptions{})
 		s := cluster.Server("a")
 		a := openServer(t, s, nil)
@@ -690,7 +691,7 @@ func TestEpochRaisesTheSerial(t *testing.T) {
 		cluster.Restore(backup)
 		cluster.NewEpoch()
 		b := openServer(t, cluster.Server("b"), nil)
-		for i := 0; raised && int32(b.Snapshot().Serial()-served) <= 0; i++ {
+		for i := 0; int32(b.Snapshot().Serial()-served) < by; i++ {
 			if r := apply(t, b, fmt.Sprintf("U c%d.example.test. 5 IN A 192.0.2.1", i)); !r.Changed {
 				t.Fatalf("%+v", r)
 			}
@@ -749,6 +750,31 @@ func TestConfirmed(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		age(3 * time.Second)
 		z.Close()
+	})
+}
+
+// TestBatchAfterAnOutage: what another server has committed while this one was cut off shows no wrong clock.
+func TestBatchAfterAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cluster := storetest.NewCluster(storetest.ClusterOptions{})
+		s := cluster.Server("a")
+		a, b := openServer(t, s, nil), openServer(t, cluster.Server("b"), nil)
+		synctest.Wait()
+		s.Cut(true)
+		if r := apply(t, b, "U a.example.test. 5 IN A 192.0.2.1"); !r.Changed {
+			t.Fatalf("%+v", r)
+		}
+		time.Sleep(5 * time.Hour)
+		s.Cut(false)
+		synctest.Wait()
+		if !a.Snapshot().Exists("a.example.test.") {
+			t.Fatal("it has not come")
+		}
+		if other, difference := a.grace.differed(); other != "" {
+			t.Errorf("the clock of %s differs by %v", other, difference)
+		}
+		a.Close()
+		b.Close()
 	})
 }
 

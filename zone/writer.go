@@ -146,7 +146,7 @@ func (z *Zone) Propose(message []byte) (*Proposal, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := z.now()
+	now := z.clock()
 	p.bind(z.Snapshot(), z.grace.expired(now, set.lifetime), timing{now: now.Unix(), aging: set.aging})
 	return p, nil
 }
