@@ -182,19 +182,20 @@ keys DNSKEY 257 3 13 AAAA
 keys ZONEMD 1 1 240 0102030405060708090a0b0c
 keys TYPE65534 \# 5 0DB4B20001
 @ TYPE65534 \# 4 0DB4B200
+@ TYPE65534 \# 6 010180000000
 `
 	text := strings.Replace(zone, strings.Repeat("0", 68), strings.Repeat("0", 64), 1)
 	var warnings []SeedWarning
 	config := SeedConfig{Origin: "example.test.", File: "db", Warn: func(w SeedWarning) { warnings = append(warnings, w) }}
 	records, err := ParseSeed(strings.NewReader(text), config)
-	if err != nil || len(records) != 7 {
+	if err != nil || len(records) != 8 {
 		t.Errorf("%d records, %v", len(records), err)
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0].Text, "11 records") || !strings.Contains(warnings[0].Fix, "dnssec") {
 		t.Errorf("%q", warnings)
 	}
 	config.Signed = true
-	if records, err = ParseSeed(strings.NewReader(text), config); err != nil || len(records) != 18 || len(warnings) != 1 {
+	if records, err = ParseSeed(strings.NewReader(text), config); err != nil || len(records) != 19 || len(warnings) != 1 {
 		t.Errorf("%d records, %v, %q", len(records), err, warnings)
 	}
 }

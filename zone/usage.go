@@ -1,10 +1,6 @@
 package zone
 
-import (
-	"math"
-
-	"github.com/tidwall/btree"
-)
+import "github.com/tidwall/btree"
 
 // A usage is what one owner has of a zone.
 type usage struct {
@@ -54,7 +50,7 @@ type singleUsage struct {
 // single returns the usage as that of an owner of one name, if it can be.
 func (u usage) single() (s singleUsage, ok bool) {
 	s = singleUsage{octets: uint32(u.octets), records: uint16(u.records), tombstone: u.tombstones != 0}
-	return s, u.records <= math.MaxUint16 && uint64(u.octets) <= math.MaxUint32 && s.usage() == u
+	return s, s.usage() == u // which is not so if a number was cut
 }
 
 func (s singleUsage) usage() usage {

@@ -55,3 +55,19 @@ func TestContextsFromBeforeARestore(t *testing.T) {
 		t.Error("the table is not read again")
 	}
 }
+
+// TestOwnContextsFromBeforeARestore: a record that this server has added, and to which the watch has not come, tells of a restored backup
+// as well.
+func TestOwnContextsFromBeforeARestore(t *testing.T) {
+	table := &Contexts{records: make(map[[32]byte]sealed), known: true, revision: 400, changed: make(chan struct{}), outdated: make(chan struct{}, 1)}
+	var id [32]byte
+	table.set(id, sealed{record: []byte{1}, expires: time.Now().Add(time.Hour), revision: 1000})
+	table.compare(table.newest(), 1000)
+	if record, known := table.Find(id); record == nil || !known || len(table.outdated) != 0 {
+		t.Errorf("nothing was restored: %v, %v", record, known)
+	}
+	table.compare(table.newest(), 500)
+	if record, known := table.Find(id); record != nil || known || len(table.outdated) != 1 {
+		t.Errorf("a backup was restored: %v, %v", record, known)
+	}
+}
