@@ -403,6 +403,16 @@ func TestFrozenIsTold(t *testing.T) {
 	if out := s.must("", "thaw", "example.test"); !strings.Contains(out, "updates secure") {
 		t.Error(out)
 	}
+	s.must("", "freeze", "-all", "example.test")
+	if out := s.must("", "status"); !strings.Contains(out, "all updates are refused, those of the administrator too") || !strings.Contains(out, "coredns gsstsig thaw -all example.test.") {
+		t.Error(out)
+	}
+	if status, _, errs := s.command("", "thaw", "example.test"); status == ExitOK || !strings.Contains(errs, "coredns gsstsig thaw -all example.test.") {
+		t.Errorf("%d, %q", status, errs)
+	}
+	if out := s.must("", "thaw", "-all", "example.test"); !strings.Contains(out, "updates secure") {
+		t.Error(out)
+	}
 }
 
 // TestScavengeTakesNothingStatic: records of the administrator never go.
