@@ -135,8 +135,7 @@ func (s *Snapshot) LeadsTo(name []byte) bool {
 	}
 	found := false
 	s.aliases.Scan(func(key string, _ struct{}) bool {
-		n, _ := s.node(key)
-		found = s.isAlias(n.set(dns.TypeCNAME).first(), name)
+		found = s.isAlias(key, name)
 		return !found
 	})
 	return found
@@ -159,10 +158,20 @@ func (s *Snapshot) leadsAbroad(name []byte) bool {
 	return false
 }
 
-// isAlias reports whether an alias is the name, or leads to it by CNAME records of the zone.
-func (s *Snapshot) isAlias(alias, name []byte) bool {
+// isAlias reports whether CNAME records of the zone lead from a key to the name. Those of a client's own name count as little as its
+// addresses do: with them it could keep others from their names.
+func (s *Snapshot) isAlias(key string, name []byte) bool {
 	var buf [maxKey]byte
 	for range maxChain {
+		n, _ := s.node(key)
+		set := n.set(dns.TypeCNAME)
+		if set.empty() {
+			return false
+		}
+		if own, owned := s.owners.Get(key); owned && isClient(own.principal()) {
+			return false
+		}
+		alias := set.first()
 		if dnswire.EqualNames(alias, name) {
 			return true
 		}
@@ -170,12 +179,7 @@ func (s *Snapshot) isAlias(alias, name []byte) bool {
 		if !ok {
 			return false
 		}
-		n, _ := s.node(string(octets))
-		next := n.set(dns.TypeCNAME)
-		if next.empty() {
-			return false
-		}
-		alias = next.first()
+		key = string(octets)
 	}
 	return false
 }
