@@ -229,6 +229,8 @@ func (l *load) settle() {
 	l.contents(zones[0])
 	if err := chain.Once(l.history); err != nil {
 		d.t.Error(err)
+	} else {
+		l.history.Resolve(chain)
 	}
 	for _, s := range l.seen {
 		if made, found := chain.Serial(s.update); found && int32(s.serial-made) < 0 {
